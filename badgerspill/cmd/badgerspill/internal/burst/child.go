@@ -1,0 +1,200 @@
+package burst
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
+)
+
+const (
+	progressEvery = time.Second
+	// spillEvery is the resolution of SpillTimes.
+	spillEvery = 100 * time.Millisecond
+	// drainLimit ends a replay that does not come to an end.
+	drainLimit = 5 * time.Minute
+)
+
+// Child runs one engine through the load and its verification, and emits what it sees; emit is not called
+// concurrently. It blocks until all is done or ctx has ended. After an error the engine may be left open, and the
+// process should end.
+func Child(ctx context.Context, job Job, open OpenFunc, emit func(Message)) error {
+	return newChild(job, emit, true).run(ctx, open)
+}
+
+type child struct {
+	job  Job
+	loop *openloop.Run
+	emit func(Message)
+	res  *EngineResult
+}
+
+func newChild(job Job, emit func(Message), precise bool) *child {
+	cfg := job.Config
+	return &child{
+		job: job,
+		loop: openloop.NewRun(openloop.Config{
+			Schedule: cfg.schedule(),
+			Workload: openloop.NewWorkload(cfg.Seed, cfg.ValueSize),
+			Writers:  cfg.Writers,
+			Backlog:  cfg.Backlog,
+			Precise:  precise,
+		}),
+		emit: emit,
+		res:  &EngineResult{Engine: job.Engine},
+	}
+}
+
+func (c *child) run(ctx context.Context, open OpenFunc) error {
+	begin := time.Now()
+	job, res := c.job, c.res
+	db, err := open(job.Engine, job.Dir, OpenOptions{SyncWrites: job.Config.Sync})
+	if err != nil {
+		return fmt.Errorf("open %s: %w", job.Engine, err)
+	}
+	if err := c.load(ctx, db); err != nil {
+		return fmt.Errorf("load %s: %w", job.Engine, err)
+	}
+	if err := c.replay(ctx, db); err != nil {
+		return fmt.Errorf("replay %s: %w", job.Engine, err)
+	}
+	res.Layer = db.Layer()
+	c.progress(Progress{Stage: stageClose})
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", job.Engine, err)
+	}
+
+	if err := c.verify(ctx, open); err != nil {
+		return err
+	}
+	res.Phases = c.loop.Results()
+	if err := c.loop.FirstError(); err != nil {
+		res.WriteError = err.Error()
+	}
+	res.Took = time.Since(begin)
+	c.emit(Message{Result: res})
+	return nil
+}
+
+func (c *child) load(ctx context.Context, db Engine) error {
+	c.loop.Begin()
+	done := make(chan error, 1)
+	go func() { done <- c.loop.Do(ctx, db.Writer) }()
+
+	report := time.NewTicker(progressEvery)
+	defer report.Stop()
+	sample := time.NewTicker(spillEvery)
+	defer sample.Stop()
+	for {
+		select {
+		case err := <-done:
+			c.sample(db)
+			return err
+		case <-sample.C:
+			c.sample(db)
+		case <-report.C:
+			tick := c.loop.Tick()
+			c.progress(Progress{Stage: stageLoad, Tick: &tick, Layer: db.Layer()})
+		}
+	}
+}
+
+// replay waits for the spill to be emptied by the layer alone, and when that takes too long asks for it.
+func (c *child) replay(ctx context.Context, db Engine) error {
+	limit := c.job.Config.schedule().End() + c.job.Config.Backlog
+	report := time.NewTicker(progressEvery)
+	defer report.Stop()
+	sample := time.NewTicker(spillEvery)
+	defer sample.Stop()
+	for c.sample(db) {
+		if c.loop.Elapsed() >= limit {
+			return c.drain(ctx, db)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-report.C:
+			c.progress(Progress{Stage: stageReplay, Layer: db.Layer()})
+		case <-sample.C:
+		}
+	}
+	return ctx.Err()
+}
+
+func (c *child) drain(ctx context.Context, db Engine) error {
+	c.res.Spill.Drained = true
+	ctx, cancel := context.WithTimeout(ctx, drainLimit)
+	defer cancel()
+	err := c.whileWorking(stageReplay, db, func() error { return db.Drain(ctx) })
+	c.sample(db)
+	return err
+}
+
+func (c *child) verify(ctx context.Context, open OpenFunc) error {
+	db, err := open(c.job.Engine, c.job.Dir, OpenOptions{Checking: true})
+	if err != nil {
+		return fmt.Errorf("reopen %s: %w", c.job.Engine, err)
+	}
+	err = c.whileWorking(stageVerify, nil, func() (err error) {
+		c.res.Verified, err = c.loop.Verify(ctx, db.Get)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("verify %s: %w", c.job.Engine, err)
+	}
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("close %s after verification: %w", c.job.Engine, err)
+	}
+	return nil
+}
+
+// whileWorking reports the stage once a second until work is done. db may be nil.
+func (c *child) whileWorking(stage string, db Engine, work func() error) error {
+	done := make(chan error, 1)
+	go func() { done <- work() }()
+	report := time.NewTicker(progressEvery)
+	defer report.Stop()
+	for {
+		p := Progress{Stage: stage}
+		if db != nil {
+			p.Layer = db.Layer()
+		}
+		c.progress(p)
+		select {
+		case err := <-done:
+			return err
+		case <-report.C:
+		}
+	}
+}
+
+func (c *child) progress(p Progress) {
+	p.Engine = c.job.Engine
+	c.res.PeakDisk = max(c.res.PeakDisk, diskUsage(c.job.Dir))
+	c.emit(Message{Progress: &p})
+}
+
+// sample notes when the spill is in use and reports whether it is.
+func (c *child) sample(db Engine) bool {
+	layer := db.Layer()
+	if layer == nil {
+		return false
+	}
+	if c.res.Spill == nil {
+		c.res.Spill = &SpillTimes{}
+	}
+	s, now := c.res.Spill, c.loop.Elapsed()
+	if layer.SpillPending > 0 {
+		if !s.Used {
+			s.Used, s.First = true, now
+		}
+		s.Empty = 0
+		return true
+	}
+	if s.Used && s.Empty == 0 {
+		s.Empty = now
+		s.AfterBurst = now - c.job.Config.schedule().EndOf(PhaseBurst)
+	}
+	return false
+}

@@ -1,0 +1,158 @@
+// Package burst runs one write burst against plain Badger and against badgerspill and compares them.
+//
+// Each engine runs in a process of its own, so that neither inherits the other's heap, caches or file descriptors.
+// The parent starts the children, shows what they report and draws the table; a child opens one engine, drives the load
+// (package openloop), waits for the spill to be empty, closes, reopens and checks every acknowledged key.
+package burst
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
+)
+
+// The engines to compare, and the value of Config.Engine that stands for both.
+const (
+	Badger      = "badger"
+	Badgerspill = "badgerspill"
+	Both        = "both"
+)
+
+// The phases of a run, in order.
+const (
+	PhaseCalm  = "calm"
+	PhaseBurst = "burst"
+	PhaseQuiet = "quiet"
+)
+
+const (
+	maxRate     = 1_000_000
+	maxDuration = time.Hour
+	maxWriters  = 10_000
+	// maxWrites keeps the per-write records of the generator under a gigabyte.
+	maxWrites = 50_000_000
+)
+
+// Config is what the command line asks for.
+type Config struct {
+	CalmRate  int64 `json:"calm_rate"`  // writes a second, 1 to 1,000,000, as the other rates
+	BurstRate int64 `json:"burst_rate"` // writes a second
+	QuietRate int64 `json:"quiet_rate"` // writes a second
+
+	Calm  time.Duration `json:"calm_ns"` // 0 to 1 h, 0 leaves the phase out, as the other two
+	Burst time.Duration `json:"burst_ns"`
+	Quiet time.Duration `json:"quiet_ns"`
+	// Backlog is how long after the last phase overdue writes may still be sent and the spill may still be replayed, 0 to 1 h.
+	Backlog time.Duration `json:"backlog_ns"`
+
+	ValueSize int    `json:"value_size"` // bytes, openloop.MinValueSize to openloop.MaxValueSize
+	Writers   int    `json:"writers"`    // 1 to 10,000
+	Sync      bool   `json:"sync"`       // SyncWrites in both engines
+	Seed      uint64 `json:"seed"`       // of keys and values
+
+	Engine string `json:"engine"` // Badger, Badgerspill or Both
+	Dir    string `json:"-"`      // empty: a temporary one
+	Keep   bool   `json:"-"`      // keep the temporary one
+	JSON   bool   `json:"-"`      // result as JSON instead of a table
+}
+
+// DefaultConfig takes less than three minutes and less than 3 GB of disk.
+func DefaultConfig() Config {
+	return Config{
+		CalmRate: 2_000, BurstRate: 60_000, QuietRate: 500,
+		Calm: 10 * time.Second, Burst: 20 * time.Second, Quiet: 15 * time.Second,
+		Backlog:   30 * time.Second,
+		ValueSize: 1 << 10, Writers: 64, Seed: 1, Engine: Both,
+	}
+}
+
+// FlagError is a flag whose value cannot be used.
+type FlagError struct {
+	Flag   string // with its dashes
+	Value  string
+	Reason string // the bound that the value breaks
+}
+
+func (e *FlagError) Error() string {
+	return fmt.Sprintf("%s %s: %s", e.Flag, e.Value, e.Reason)
+}
+
+// Validate returns a *FlagError for the first value that is out of its bounds.
+func (c Config) Validate() error {
+	for _, f := range []struct {
+		flag     string
+		value    int64
+		low, top int64
+	}{
+		{"--calm-rate", c.CalmRate, 1, maxRate},
+		{"--burst-rate", c.BurstRate, 1, maxRate},
+		{"--quiet-rate", c.QuietRate, 1, maxRate},
+		{"--value-size", int64(c.ValueSize), openloop.MinValueSize, openloop.MaxValueSize},
+		{"--writers", int64(c.Writers), 1, maxWriters},
+	} {
+		if f.value < f.low || f.value > f.top {
+			return &FlagError{f.flag, fmt.Sprint(f.value), fmt.Sprintf("must be between %d and %d", f.low, f.top)}
+		}
+	}
+	for _, f := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"--calm", c.Calm}, {"--burst", c.Burst}, {"--quiet", c.Quiet}, {"--backlog", c.Backlog},
+	} {
+		if f.value < 0 || f.value > maxDuration {
+			return &FlagError{f.flag, f.value.String(), fmt.Sprintf("must be between 0s and %v", maxDuration)}
+		}
+	}
+	switch c.Engine {
+	case Badger, Badgerspill, Both:
+	default:
+		return &FlagError{"--engine", fmt.Sprintf("%q", c.Engine),
+			fmt.Sprintf("must be %s, %s or %s", Both, Badger, Badgerspill)}
+	}
+	for _, p := range c.phases() {
+		if p.Duration > 0 && p.Writes() == 0 {
+			return &FlagError{"--" + p.Name, p.Duration.String(),
+				fmt.Sprintf("must be long enough for one write at %d/s, or 0s to leave the phase out", p.Rate)}
+		}
+	}
+	switch n := c.schedule().Total(); {
+	case n == 0:
+		return &FlagError{"--burst", "0s", "must be above 0s when --calm and --quiet are 0s too"}
+	case n > maxWrites:
+		return &FlagError{"--burst", c.Burst.String(),
+			fmt.Sprintf("all phases together make %d writes, must be at most %d", n, maxWrites)}
+	}
+	return nil
+}
+
+func (c Config) phases() []openloop.Phase {
+	return []openloop.Phase{
+		{Name: PhaseCalm, Rate: c.CalmRate, Duration: c.Calm},
+		{Name: PhaseBurst, Rate: c.BurstRate, Duration: c.Burst},
+		{Name: PhaseQuiet, Rate: c.QuietRate, Duration: c.Quiet},
+	}
+}
+
+func (c Config) schedule() *openloop.Schedule { return openloop.NewSchedule(c.phases()...) }
+
+// engines returns the engines to run, in order.
+func (c Config) engines() []string {
+	if c.Engine == Both {
+		return []string{Badger, Badgerspill}
+	}
+	return []string{c.Engine}
+}
+
+// keysAndValues is how many bytes the load holds, before any compression.
+func (c Config) keysAndValues() int64 {
+	// A key, its timestamp, and what Badger stores beside them come to about 32 bytes.
+	per := int64(c.ValueSize) + openloop.KeySize + 32
+	n := c.schedule().Total()
+	if n > math.MaxInt64/per/4 {
+		return math.MaxInt64 / 4
+	}
+	return n * per
+}

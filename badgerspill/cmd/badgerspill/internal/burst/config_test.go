@@ -1,0 +1,61 @@
+package burst
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestDefaultsAreValidAndKeepTheirPromises(t *testing.T) {
+	c := DefaultConfig()
+	require.NoError(t, c.Validate())
+	require.Equal(t, 64, c.Writers)
+	require.EqualValues(t, 60_000*20, c.phases()[1].Writes())
+	require.Less(t, 2*(c.schedule().End()+c.Backlog), 160*time.Second, "two engines in three minutes, with closing and checking")
+	require.Less(t, (&workspace{remove: true}).need(c), int64(3_400_000_000), "about 3 GB of disk")
+}
+
+func TestBadValuesNameFlagValueAndBound(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		set  func(*Config)
+		want string
+	}{
+		{"no calm rate", func(c *Config) { c.CalmRate = 0 }, "--calm-rate 0: must be between 1 and 1000000"},
+		{"burst rate too high", func(c *Config) { c.BurstRate = 1_000_001 }, "--burst-rate 1000001: must be between 1 and 1000000"},
+		{"negative quiet rate", func(c *Config) { c.QuietRate = -5 }, "--quiet-rate -5: must be between 1 and 1000000"},
+		{"negative duration", func(c *Config) { c.Calm = -time.Second }, "--calm -1s: must be between 0s and 1h0m0s"},
+		{"burst too long", func(c *Config) { c.Burst = 2 * time.Hour }, "--burst 2h0m0s: must be between 0s and 1h0m0s"},
+		{"quiet too long", func(c *Config) { c.Quiet = 61 * time.Minute }, "--quiet 1h1m0s: must be between 0s and 1h0m0s"},
+		{"negative backlog", func(c *Config) { c.Backlog = -1 }, "--backlog -1ns: must be between 0s and 1h0m0s"},
+		{"value without room for its stamp", func(c *Config) { c.ValueSize = 15 }, "--value-size 15: must be between 16 and 1048576"},
+		{"value for the value log", func(c *Config) { c.ValueSize = 1<<20 + 1 }, "--value-size 1048577: must be between 16 and 1048576"},
+		{"no writers", func(c *Config) { c.Writers = 0 }, "--writers 0: must be between 1 and 10000"},
+		{"too many writers", func(c *Config) { c.Writers = 10_001 }, "--writers 10001: must be between 1 and 10000"},
+		{"unknown engine", func(c *Config) { c.Engine = "rocksdb" }, `--engine "rocksdb": must be both, badger or badgerspill`},
+		{"phase too short for a write", func(c *Config) { c.Quiet = time.Millisecond },
+			"--quiet 1ms: must be long enough for one write at 500/s, or 0s to leave the phase out"},
+		{"no phase at all", func(c *Config) { c.Calm, c.Burst, c.Quiet = 0, 0, 0 },
+			"--burst 0s: must be above 0s when --calm and --quiet are 0s too"},
+		{"more writes than can be kept account of", func(c *Config) { c.Burst = time.Hour },
+			"--burst 1h0m0s: all phases together make 216027500 writes, must be at most 50000000"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := DefaultConfig()
+			row.set(&c)
+			err := c.Validate()
+			var bad *FlagError
+			require.ErrorAs(t, err, &bad)
+			require.EqualError(t, err, row.want)
+		})
+	}
+}
+
+func TestLargestAllowedLoadDoesNotOverflow(t *testing.T) {
+	c := DefaultConfig()
+	c.BurstRate, c.Burst = maxRate, maxDuration
+	require.EqualValues(t, 3_600_000_000, c.phases()[1].Writes())
+	c.ValueSize = 1 << 20
+	require.Positive(t, (&workspace{}).need(c))
+}

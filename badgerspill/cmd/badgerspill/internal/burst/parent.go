@@ -1,0 +1,105 @@
+package burst
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+)
+
+// ErrFailed is returned by Run when a run went through and must not count as a success: an acknowledged key was missing,
+// wrong or unreadable, or a write failed. The output says which.
+var ErrFailed = errors.New("the run failed")
+
+// StartFunc runs Child for the job in another process and passes on its messages. It blocks until the process has
+// ended; the error is that of the child, or of the context if that ended first.
+type StartFunc func(ctx context.Context, job Job, message func(Message)) error
+
+// Run validates cfg, runs every engine that it names one after the other, and writes progress to progress and the result,
+// a table or one JSON value, to out. It blocks for about as long as the phases last, twice when both engines run.
+// The error is a *FlagError for a bad configuration, ErrFailed, the context's when interrupted, or what went wrong.
+func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writer) (err error) {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	work, err := openWorkspace(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, work.close()) }()
+
+	fmt.Fprintf(progress, "databases in %s, up to %s\n", work.dir, worstCaseText(cfg))
+	report := Report{Config: cfg, OK: true}
+	for _, engine := range cfg.engines() {
+		res, err := runEngine(ctx, cfg, work, engine, start, progress)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		report.Engines = append(report.Engines, res)
+		if !res.Verified.OK() {
+			report.OK = false
+			work.remove = false // what is left of the database is the evidence
+			report.Evidence = work.dir
+			continue
+		}
+		if res.failed() > 0 {
+			report.OK = false
+		}
+		if err := work.engineDone(engine); err != nil {
+			return err
+		}
+	}
+	report.compare()
+
+	if cfg.JSON {
+		err = report.writeJSON(out)
+	} else {
+		err = report.writeTable(out)
+	}
+	if err == nil && !report.OK {
+		err = ErrFailed
+	}
+	return err
+}
+
+func runEngine(ctx context.Context, cfg Config, work *workspace, engine string, start StartFunc,
+	progress io.Writer,
+) (*EngineResult, error) {
+	dir, err := work.engineDir(engine)
+	if err != nil {
+		return nil, err
+	}
+	var res *EngineResult
+	failure := ""
+	err = start(ctx, Job{Engine: engine, Dir: dir, Config: cfg}, func(m Message) {
+		switch {
+		case m.Progress != nil:
+			fmt.Fprintln(progress, strings.TrimRight(m.Progress.line(), " "))
+		case m.Result != nil:
+			res = m.Result
+		case m.Error != "":
+			failure = m.Error
+		}
+	})
+	switch {
+	case failure != "":
+		return nil, errors.New(failure)
+	case err != nil:
+		return nil, fmt.Errorf("the process that runs %s: %w", engine, err)
+	case res == nil:
+		return nil, fmt.Errorf("the process that runs %s ended without a result", engine)
+	}
+	return res, nil
+}
+
+// worstCaseText is the time until the load of every engine is cut off; opening, closing and checking come on top.
+func worstCaseText(cfg Config) string {
+	one := cfg.schedule().End() + cfg.Backlog
+	return fmt.Sprintf("%v of load and backlog for each of %d engines, then verification",
+		one.Round(time.Millisecond), len(cfg.engines()))
+}

@@ -1,0 +1,75 @@
+// Package engine opens the two databases that a burst compares, with the same Badger options.
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/burst"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
+)
+
+// Open opens the named engine in dir with Badger's default options, without a log. It is a burst.OpenFunc.
+func Open(name, dir string, opt burst.OpenOptions) (burst.Engine, error) {
+	switch name {
+	case burst.Badger:
+		return openBadger(dir, opt)
+	case burst.Badgerspill:
+		return openBadgerspill(dir, opt)
+	default:
+		return nil, fmt.Errorf("unknown engine %q", name)
+	}
+}
+
+type plain struct{ db *badger.DB }
+
+func openBadger(dir string, opt burst.OpenOptions) (burst.Engine, error) {
+	options := badger.DefaultOptions(dir).WithLogger(nil).WithSyncWrites(opt.SyncWrites)
+	if opt.Checking {
+		options = options.WithNumCompactors(0)
+	}
+	db, err := badger.Open(options)
+	if err != nil {
+		return nil, err
+	}
+	return plain{db}, nil
+}
+
+func (p plain) Writer() func(key, value []byte) error {
+	var key, value []byte
+	put := func(txn *badger.Txn) error { return txn.Set(key, value) }
+	return func(k, v []byte) error {
+		key, value = k, v
+		return p.db.Update(put)
+	}
+}
+
+func (p plain) Get(key, dst []byte) ([]byte, error) {
+	err := p.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		return item.Value(func(v []byte) error {
+			dst = append(dst, v...)
+			return nil
+		})
+	})
+	return dst, notFound(err)
+}
+
+func (p plain) Layer() *burst.Layer { return nil }
+
+func (p plain) Drain(context.Context) error { return nil }
+
+func (p plain) Close() error { return p.db.Close() }
+
+func notFound(err error) error {
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return openloop.ErrNotFound
+	}
+	return err
+}

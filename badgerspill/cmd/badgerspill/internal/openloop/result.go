@@ -1,0 +1,105 @@
+package openloop
+
+import (
+	"time"
+
+	"github.com/HdrHistogram/hdrhistogram-go"
+)
+
+// PhaseResult is what became of the writes that were due in one phase, whenever they were sent.
+//
+// Every write that was due is exactly one of acknowledged, failed and unsent. The percentiles are over the
+// acknowledged ones: a write that was never sent has no latency, and calling its age one would be an invention.
+// They must therefore be read together with Unsent and Failed. Max is exact, percentiles are rounded up to a
+// microsecond and then exact to four digits.
+type PhaseResult struct {
+	Phase    string        `json:"phase"`
+	Duration time.Duration `json:"duration_ns"`
+
+	Due    int64 `json:"due"`
+	Acked  int64 `json:"acknowledged"`
+	Failed int64 `json:"failed"`
+	Unsent int64 `json:"unsent"`
+
+	// AchievedRate counts only writes that were due in the phase and acknowledged before it was over. A backlog that is
+	// worked off later does not improve it, and a phase that begins with a backlog of the one before suffers for it.
+	OfferedRate  float64 `json:"offered_per_s"`
+	AchievedRate float64 `json:"achieved_per_s"`
+
+	P50  time.Duration `json:"p50_ns"`
+	P99  time.Duration `json:"p99_ns"`
+	P999 time.Duration `json:"p999_ns"`
+	Max  time.Duration `json:"max_ns"`
+
+	// WokeLate is the generator's own part in the latencies: how late a writer that waited for its slot woke up.
+	WokeLateP50 time.Duration `json:"woke_late_p50_ns"`
+	WokeLateP99 time.Duration `json:"woke_late_p99_ns"`
+}
+
+// Results sums the run up, one result a phase.
+func (r *Run) Results() []PhaseResult {
+	var results []PhaseResult
+	for i := range r.cfg.Schedule.spans {
+		results = append(results, r.result(&r.cfg.Schedule.spans[i]))
+	}
+	return results
+}
+
+func (r *Run) result(sp *span) PhaseResult {
+	res := PhaseResult{Phase: sp.Name, Duration: sp.Duration, Due: sp.last - sp.first}
+	latency, woke := newWindow(), newWindow()
+	inPhase := int64(0)
+	for slot := sp.first; slot < sp.last; slot++ {
+		if ns := r.wokeNs[slot]; ns > 0 {
+			woke.record(time.Duration(ns))
+		}
+		o := r.outcome[slot].Load()
+		switch o {
+		case outcomeUnsent:
+			res.Unsent++
+			continue
+		case outcomeFailed:
+			res.Failed++
+			continue
+		}
+		res.Acked++
+		took := time.Duration(o)
+		latency.record(took)
+		res.Max = max(res.Max, took)
+		if sp.due(slot)+took <= sp.end {
+			inPhase++
+		}
+	}
+	res.OfferedRate = float64(res.Due) / sp.Duration.Seconds()
+	res.AchievedRate = float64(inPhase) / sp.Duration.Seconds()
+	res.P50, res.P99, res.P999 = latency.quantile(50), latency.quantile(99), latency.quantile(99.9)
+	// The histogram answers with the upper end of a bucket, which may lie above every value in it.
+	res.P50, res.P99, res.P999 = min(res.P50, res.Max), min(res.P99, res.Max), min(res.P999, res.Max)
+	res.WokeLateP50, res.WokeLateP99 = woke.quantile(50), woke.quantile(99)
+	return res
+}
+
+// window is a histogram of durations in microseconds.
+type window struct{ h *hdrhistogram.Histogram }
+
+// windowMax is above any latency that a run can see: an hour of each phase and an hour of backlog.
+const windowMax = 24 * time.Hour
+
+func newWindow() *window {
+	return &window{hdrhistogram.New(1, windowMax.Microseconds(), 4)}
+}
+
+func (w *window) reset() { w.h.Reset() }
+
+func (w *window) record(d time.Duration) {
+	us := (d + time.Microsecond - 1) / time.Microsecond
+	// The only error is a value out of range.
+	_ = w.h.RecordValue(min(int64(us), windowMax.Microseconds()))
+}
+
+func (w *window) quantile(percent float64) time.Duration {
+	if w.h.TotalCount() == 0 {
+		return 0
+	}
+	return time.Duration(w.h.ValueAtQuantile(percent)) * time.Microsecond
+}

@@ -1,0 +1,164 @@
+package openloop
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// ErrNoAnswer is returned by Run.Do when writes were still without an answer long after the cut-off.
+var ErrNoAnswer = errors.New("writes without an answer")
+
+// answerGrace is how long after the cut-off Do waits for the writes that were sent before it.
+const answerGrace = 60 * time.Second
+
+// Config says what to write and when.
+type Config struct {
+	Schedule *Schedule
+	Workload *Workload
+	Writers  int // writes in flight at most
+	// Backlog is how long after the end of the schedule writes that are overdue may still be sent.
+	// After that the rest is given up and counted as unsent.
+	Backlog time.Duration
+	// Precise waits for due times on a kernel timer where the platform has one and the rate is low enough for it
+	// to be worth its cost. It does not go with a fake clock.
+	Precise bool
+}
+
+// The outcome of a slot is its latency in nanoseconds, at least 1, or one of these.
+const (
+	outcomeUnsent = 0
+	outcomeFailed = -1
+)
+
+// notWaited marks a slot whose writer came too late to wait for its due time.
+const notWaited = -1
+
+// Run is one pass over a schedule. Do may be called once; Tick by one goroutine while Do runs; Results and
+// Verify after Do has returned without an error.
+type Run struct {
+	cfg   Config
+	start time.Time
+	next  atomic.Int64 // first slot that no writer has taken
+
+	// One element a slot, written only by the writer that took it.
+	outcome []atomic.Int64
+	wokeNs  []int32 // how late the writer woke up for its slot, in nanoseconds, or notWaited
+
+	tick tickState
+
+	mu struct {
+		sync.Mutex
+		firstErr error
+	}
+}
+
+// NewRun prepares a run; it allocates 12 bytes a slot.
+func NewRun(cfg Config) *Run {
+	return &Run{
+		cfg:     cfg,
+		outcome: make([]atomic.Int64, cfg.Schedule.Total()),
+		wokeNs:  make([]int32, cfg.Schedule.Total()),
+	}
+}
+
+// Begin starts the clock of the run. Call it before Do and before the first Tick.
+func (r *Run) Begin() { r.start = time.Now() }
+
+// Elapsed returns the time since Begin.
+func (r *Run) Elapsed() time.Duration { return time.Since(r.start) }
+
+// Do writes the schedule. newWriter is called once for each writer; the function that it returns makes one write,
+// blocks until it is acknowledged, and may not keep key or value after that: they are overwritten for the next
+// write. Do blocks until every slot was sent and answered or the backlog is cut off. It returns the context's error
+// if that ends first, and ErrNoAnswer if writes stay unanswered for a minute after the cut-off; in both cases
+// writers may be left behind in a write, and the caller should end the process.
+func (r *Run) Do(ctx context.Context, newWriter func() func(key, value []byte) error) error {
+	var writers sync.WaitGroup
+	var inFlight atomic.Int64
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for range r.cfg.Writers {
+		write := newWriter()
+		writers.Go(func() { r.writer(ctx, write, &inFlight) })
+	}
+	answered := make(chan struct{})
+	go func() {
+		writers.Wait()
+		close(answered)
+	}()
+
+	patience := time.NewTimer(r.cutoff() + answerGrace - r.Elapsed())
+	defer patience.Stop()
+	select {
+	case <-answered:
+		return ctx.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-patience.C:
+		return fmt.Errorf("%w: %d were sent and not answered within %v of the cut-off",
+			ErrNoAnswer, inFlight.Load(), answerGrace)
+	}
+}
+
+// FirstError returns the error of the first write that failed, nil if none did. Safe for concurrent use.
+func (r *Run) FirstError() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.firstErr
+}
+
+func (r *Run) cutoff() time.Duration { return r.cfg.Schedule.End() + r.cfg.Backlog }
+
+func (r *Run) writer(ctx context.Context, write func(key, value []byte) error, inFlight *atomic.Int64) {
+	sched, load := r.cfg.Schedule, r.cfg.Workload
+	cutoff := r.cutoff()
+	key := make([]byte, 0, KeySize)
+	value := make([]byte, 0, load.valueSize)
+	p := newPacer(r.cfg.Precise)
+	defer p.close()
+
+	for {
+		slot := r.next.Add(1) - 1
+		if slot >= sched.Total() || ctx.Err() != nil {
+			return
+		}
+		// The bytes are made before the due time, so that they are not part of the latency of a store that keeps up.
+		key = load.AppendKey(key[:0], slot)
+		value = load.AppendValue(value[:0], slot)
+
+		sp := &sched.spans[sched.spanOf(slot)]
+		due := sp.due(slot)
+		r.wokeNs[slot] = notWaited
+		switch now := r.Elapsed(); {
+		case now < due:
+			if !p.wait(ctx, r.start, due, sp.Rate) {
+				return
+			}
+			r.wokeNs[slot] = int32(min(r.Elapsed()-due, time.Second))
+		case now >= cutoff:
+			return
+		}
+
+		inFlight.Add(1)
+		err := write(key, value)
+		inFlight.Add(-1)
+		if err != nil {
+			r.outcome[slot].Store(outcomeFailed)
+			r.fail(err)
+			continue
+		}
+		r.outcome[slot].Store(int64(max(r.Elapsed()-due, 1)))
+	}
+}
+
+func (r *Run) fail(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.firstErr == nil {
+		r.mu.firstErr = err
+	}
+}

@@ -1,0 +1,111 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/burst"
+)
+
+// The command starts its own executable again; under test that is the test binary.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == burst.ChildCommand {
+		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = run(t.Context(), args, strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"unknown verb", []string{"bust"}, `unknown command "bust"`},
+		{"unknown flag", []string{"burst", "--rate", "5"}, "unknown flag: --rate"},
+		{"no number", []string{"burst", "--writers", "many"}, `invalid argument "many" for "--writers" flag`},
+		{"no duration", []string{"burst", "--calm", "10"}, `invalid argument "10" for "--calm" flag`},
+		{"out of bounds", []string{"burst", "--writers", "0"}, "--writers 0: must be between 1 and 10000"},
+		{"out of bounds, one dash", []string{"burst", "-writers=0"}, "--writers 0: must be between 1 and 10000"},
+		{"unknown engine", []string{"burst", "-engine", "bolt"}, `--engine "bolt": must be both, badger or badgerspill`},
+		{"argument", []string{"burst", "now"}, `unexpected argument "now"`},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			code, stdout, stderr := command(t, row.args...)
+			require.Equal(t, exitUsage, code)
+			require.Empty(t, stdout)
+			require.Contains(t, stderr, "badgerspill: "+row.want)
+			require.Contains(t, stderr, "--help")
+		})
+	}
+}
+
+func TestHelpNamesTheVerbsAndEveryFlag(t *testing.T) {
+	code, stdout, _ := command(t)
+	require.Zero(t, code)
+	require.Contains(t, stdout, "burst ")
+	require.NotContains(t, stdout, burst.ChildCommand)
+
+	code, stdout, _ = command(t, "burst", "--help")
+	require.Zero(t, code)
+	for _, flag := range strings.Fields("--calm-rate --burst-rate --quiet-rate --calm --burst --quiet --backlog " +
+		"--value-size --writers --engine --sync --seed --dir --keep --json") {
+		require.Contains(t, stdout, flag+" ")
+	}
+}
+
+func TestSmallBurstEndToEnd(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "databases")
+	code, stdout, stderr := command(t, "burst", "-json", "--dir", dir,
+		"--calm-rate", "200", "--burst-rate", "400", "--quiet-rate", "100",
+		"--calm", "300ms", "--burst", "300ms", "--quiet", "300ms", "--backlog", "5s")
+	require.Zero(t, code, stderr)
+
+	var report burst.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	require.True(t, report.OK)
+	require.Len(t, report.Engines, 2)
+	require.Len(t, report.Ratios, 3)
+	for i, name := range []string{burst.Badger, burst.Badgerspill} {
+		e := report.Engines[i]
+		require.Equal(t, name, e.Engine)
+		require.EqualValues(t, 60+120+30, e.Verified.Checked)
+		for _, p := range e.Phases {
+			require.Equal(t, p.Due, p.Acked)
+			require.Positive(t, p.P50)
+			require.LessOrEqual(t, p.P50, p.Max)
+		}
+		require.DirExists(t, filepath.Join(dir, name))
+	}
+	layer := report.Engines[1].Layer
+	require.NotNil(t, layer)
+	require.GreaterOrEqual(t, layer.CommitsDirect+layer.CommitsSpilled, int64(60+120+30))
+	require.Len(t, layer.TiersEntered, 4)
+}
+
+func TestInterruptHasItsOwnExitCode(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	t.Setenv("TMPDIR", t.TempDir())
+	var out, errs bytes.Buffer
+	code := run(ctx, []string{"burst"}, strings.NewReader(""), &out, &errs)
+	require.Equal(t, exitInterrupted, code)
+	require.Contains(t, errs.String(), "interrupted")
+	entries, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}

@@ -1,0 +1,208 @@
+package badgerspill
+
+import (
+	"errors"
+
+	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// The walk of a write: Txn.Commit -> submit: admit (budget, way) -> place (conflicts, timestamp, queue, under the
+// commit lock) -> await (append by this goroutine, or Badger's answer) -> acknowledged in commit order.
+
+// newCommit copies what txn wrote: Badger, or a hedge, may read it after Commit has returned.
+func (db *DB) newCommit(txn *Txn) *commit {
+	c := &commit{ts: txn.commitTs, done: make(chan struct{})}
+	w := &txn.writes
+	n := len(w.entries) + len(w.superseded)
+	size := 0
+	for _, list := range [2][]*Entry{w.entries, w.superseded} {
+		for _, e := range list {
+			size += len(e.Key) + len(e.Value)
+		}
+	}
+	buf := make([]byte, 0, size)
+	own := func(b []byte) []byte {
+		start := len(buf)
+		buf = append(buf, b...)
+		return buf[start:len(buf):len(buf)]
+	}
+	c.entries = make([]spillfile.Entry, 0, n)
+	if db.opt.DetectConflicts {
+		c.keys = make([]uint64, 0, n)
+	}
+	for _, list := range [2][]*Entry{w.entries, w.superseded} {
+		for _, e := range list {
+			c.entries = append(c.entries, spillfile.Entry{Key: own(e.Key), Value: own(e.Value), Version: e.version,
+				ExpiresAt: e.ExpiresAt, Meta: e.meta, UserMeta: e.UserMeta})
+			c.memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
+			if db.opt.DetectConflicts {
+				c.keys = append(c.keys, fingerprint(e.Key))
+			}
+		}
+	}
+	return c
+}
+
+// mixed reports whether entries carry versions of their own.
+func (c *commit) mixed() bool {
+	for i := range c.entries {
+		if c.entries[i].Version != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// encode makes the batch for the spill. It needs no lock.
+func (c *commit) encode() {
+	b := spillfile.NewBatch()
+	for i := range c.entries {
+		b.Add(&c.entries[i])
+	}
+	b.Finish()
+	b.Owner = c
+	c.batch = b
+}
+
+// request is what c needs of memory or of the spill. Before it is encoded its size in the spill is estimated from
+// above.
+func (c *commit) request() wbm.Request {
+	if c.batch != nil {
+		return wbm.Request{Memory: c.memory, Spill: c.batch.Size(), Index: c.batch.IndexSize()}
+	}
+	var raw, keys int64
+	for i := range c.entries {
+		keys += int64(len(c.entries[i].Key))
+		raw += int64(len(c.entries[i].Key) + len(c.entries[i].Value))
+	}
+	return wbm.Request{
+		Memory: c.memory,
+		Spill:  spillfile.EstimateSize(len(c.entries), raw),
+		Index:  spillfile.EstimateIndexSize(len(c.entries), keys),
+	}
+}
+
+// submit gives the transaction its place in the commit order and sends it on its way. It may block for room.
+func (db *DB) submit(txn *Txn) (*commit, error) {
+	c := db.newCommit(txn)
+	for {
+		if db.closing.Load() {
+			return nil, ErrBlockedWrites
+		}
+		if err := db.space.check(); err != nil {
+			return nil, err
+		}
+		way, req, err := db.admit(c)
+		if err != nil {
+			return nil, err
+		}
+		placed, err := db.place(txn, c, way)
+		if !placed {
+			db.spill.Cancel(req, way)
+		}
+		if err != nil {
+			if c.inner != nil {
+				c.inner.Discard()
+			}
+			return nil, err
+		}
+		if placed {
+			db.rate.Add(c.memory)
+			return c, nil
+		}
+	}
+}
+
+// admit reserves room for c and decides its way; then it does what needs no lock: encode, or build Badger's
+// transaction.
+func (db *DB) admit(c *commit) (wbm.Outcome, wbm.Request, error) {
+	req := c.request()
+	way, err := db.spill.Reserve(db.ctx, req, db.opt.BlockTimeout)
+	if err != nil {
+		if db.closing.Load() || errors.Is(err, wbm.ErrClosed) {
+			err = ErrBlockedWrites
+		}
+		return way, req, err
+	}
+	if way == wbm.Spilled {
+		if c.batch == nil {
+			c.encode()
+			exact := c.request()
+			db.spill.ReleaseSpillover(req.Spill-exact.Spill, req.Index-exact.Index, 0)
+			req = exact
+		}
+		return way, req, nil
+	}
+	if c.inner == nil {
+		if err := db.engine.prepare(c); err != nil {
+			db.spill.Cancel(req, way)
+			return way, req, err
+		}
+	}
+	return way, req, nil
+}
+
+// place checks for conflicts, assigns the timestamp and queues c, all under the commit lock. It returns false without
+// an error if the router has changed its state since c was admitted: the caller tries again.
+func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		return false, ErrBlockedWrites
+	}
+	if db.orc.conflicts(txn) {
+		db.mu.Unlock()
+		return false, ErrConflict
+	}
+	if spilling := db.router.state == Spilling; spilling != (way == wbm.Spilled) {
+		if spilling || !db.spill.ShouldSpillOver(c.memory) {
+			db.mu.Unlock()
+			return false, nil
+		}
+		db.startSpilling(CauseMemory, true)
+	} else if !spilling && db.router.open >= maxInFlight {
+		return false, db.relieveQueue() // releases the lock
+	}
+	if !db.opt.managed {
+		db.orc.doneRead(txn)
+		c.ts = db.orc.nextTs
+		db.orc.nextTs++
+	}
+	db.orc.committed(c.ts, c.keys)
+	db.line.push(c)
+	if way == wbm.Spilled {
+		db.log.Enqueue(c.batch, c.ts)
+	} else {
+		db.ask(c)
+	}
+	db.mu.Unlock()
+	return true, nil
+}
+
+// await waits until c is acknowledged. A commit on its way to the spill is appended by this goroutine, together with
+// those that have gathered.
+func (db *DB) await(c *commit) error {
+	if c.batch != nil {
+		start := db.now()
+		_ = db.log.Commit(c.batch) // the outcome is settled by spilled, before this returns
+		db.spill.RecordAppend(db.since(start), 1, c.batch.Size())
+		c.batch.Free()
+	}
+	<-c.done
+	return c.err
+}
+
+// doneRead ends a transaction's hold on old versions.
+func (db *DB) doneRead(txn *Txn) {
+	if txn.readMark == nil {
+		return
+	}
+	db.mu.Lock()
+	db.orc.doneRead(txn)
+	discard := db.orc.discardable()
+	db.mu.Unlock()
+	if discard > db.discarded.Load() {
+		db.watch.wake()
+	}
+}

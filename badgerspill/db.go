@@ -1,0 +1,235 @@
+package badgerspill
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/replay"
+	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// unknownTs stands for a timestamp that cannot be known because the caller owns them.
+const unknownTs = ^uint64(0)
+
+// DB is a Badger database with a spill over it. It stands for badger.DB and is safe for concurrent use.
+type DB struct {
+	opt   Options // with defaults filled in
+	asked Options // as given to Open
+
+	inner  *badger.DB // in managed mode, whatever mode the layer is in
+	engine engine
+
+	manager *wbm.WriteBufferManager
+	account *wbm.Account
+	spill   *wbm.SpilloverManager
+	log     *spillfile.Log // nil without a spill
+
+	rate      *replay.RateDetector
+	replayer  *replay.Replayer // nil without a spill
+	replayLog *replayLog
+	interlock *interlock
+	memtables *memtables
+	spillUse  *spillUse
+	space     *diskSpace
+	watch     *watcher
+	events    *events
+	counters  counters
+	banned    bannedNamespaces
+
+	maxBatchCount, maxBatchSize int64
+
+	begin       time.Time // of the clock of now
+	ctx         context.Context
+	cancel      context.CancelFunc
+	background  sync.WaitGroup // short work that Close waits for
+	closing     atomic.Bool    // no new commits
+	isClosed    atomic.Bool
+	ready       atomic.Bool // Open is done but for starting goroutines
+	closeOnce   sync.Once
+	discarded   atomic.Uint64 // what Badger was last told that it may discard
+	spillBroken atomic.Int64  // until when the spill is not tried again after a failure, in nanoseconds of now
+
+	// mu is the commit lock. It is taken before the locks inside of spillfile and wbm, and never while one of those is
+	// held. No file is read or written under it, except for the last 64 KiB of a hand-over and its manifest.
+	mu         sync.Mutex
+	orc        *oracle
+	line       line
+	router     router
+	closed     bool
+	userSynced uint64 // the log sequence that the user's Sync has made durable
+}
+
+// now is a monotonic clock in nanoseconds.
+func (db *DB) now() int64 { return int64(time.Since(db.begin)) }
+
+func (db *DB) since(t int64) time.Duration { return time.Duration(db.now() - t) }
+
+func (db *DB) acquireView() *spillfile.View {
+	if db.log == nil {
+		return nil
+	}
+	return db.log.Acquire()
+}
+
+func (db *DB) wakeReplay() {
+	if db.replayer != nil {
+		db.replayer.Wake()
+	}
+}
+
+func (db *DB) replayState() string {
+	if db.replayer == nil {
+		return replay.Idle.String()
+	}
+	return db.replayer.State().String()
+}
+
+func (db *DB) discardTs() uint64 {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.orc.discardTs
+}
+
+// SetDiscardTs lets Badger drop all but the newest version at or below ts of each key. It panics if the database is
+// not managed.
+func (db *DB) SetDiscardTs(ts uint64) {
+	if !db.opt.managed {
+		panic("Cannot use SetDiscardTs with managedDB=false.")
+	}
+	db.mu.Lock()
+	db.orc.setDiscardTs(ts)
+	db.mu.Unlock()
+	db.inner.SetDiscardTs(ts)
+}
+
+// Opts returns the options that the database runs with.
+func (db *DB) Opts() Options {
+	opt := db.opt
+	opt.WriteBufferManager = db.asked.WriteBufferManager
+	return opt
+}
+
+// MaxBatchCount returns how many entries a transaction may hold.
+func (db *DB) MaxBatchCount() int64 { return db.maxBatchCount }
+
+// MaxBatchSize returns how many bytes a transaction may hold.
+func (db *DB) MaxBatchSize() int64 { return db.maxBatchSize }
+
+// IsClosed reports whether Close was called.
+func (db *DB) IsClosed() bool { return db.isClosed.Load() }
+
+// MaxVersion returns the highest timestamp of any commit, in the spill or in Badger.
+func (db *DB) MaxVersion() uint64 {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.line.visible
+}
+
+// Size returns the bytes on disk of Badger's LSM tree and value log, as Badger does: brought up to date once a minute.
+// The spill's are in SpillStats.
+func (db *DB) Size() (lsm, vlog int64) { return db.inner.Size() }
+
+// Sync makes all acknowledged commits durable against a power cut. It may block for the disk. On a closed database it
+// returns ErrDBClosed.
+func (db *DB) Sync() error {
+	if db.IsClosed() {
+		return ErrDBClosed
+	}
+	if db.opt.InMemory || db.opt.ReadOnly {
+		return nil
+	}
+	if db.log != nil {
+		seq := db.log.State().LastSeq
+		db.mu.Lock()
+		db.userSynced = max(db.userSynced, seq)
+		db.mu.Unlock()
+		if err := db.log.Sync(); err != nil {
+			return err
+		}
+	}
+	return db.engine.sync()
+}
+
+// Drain replays the whole spill now, whatever the write rate, and returns when commits go to Badger directly again, or
+// with the error of ctx. Everything stays consistent if it is given up. Errors of Badger are retried until ctx ends.
+// With SpillPolicy Always it returns when Badger has what was acknowledged.
+func (db *DB) Drain(ctx context.Context) error {
+	if db.IsClosed() {
+		return ErrDBClosed
+	}
+	return db.drain(ctx)
+}
+
+func (db *DB) drain(ctx context.Context) error {
+	if db.replayer == nil {
+		return nil
+	}
+	return db.replayer.Drain(ctx)
+}
+
+// Close ends the database: it waits for all commits on their way, replays the spill if DrainOnClose is set, and closes
+// Badger. New commits fail with ErrBlockedWrites, new reads with ErrDBClosed. It can be called more than once. If the
+// replay fails, the spill stays for the next Open and the error says so.
+func (db *DB) Close() error {
+	var err error
+	db.closeOnce.Do(func() { err = db.close() })
+	return err
+}
+
+func (db *DB) close() error {
+	db.mu.Lock()
+	db.closed = true
+	db.mu.Unlock()
+	db.closing.Store(true)
+	db.isClosed.Store(true)
+	db.cancel() // parked writers
+	db.settleAll()
+
+	var errs []error
+	if db.replayer != nil {
+		if db.opt.DrainOnClose && !db.log.Empty() {
+			if err := db.drainToClose(); err != nil {
+				errs = append(errs, err)
+			}
+		}
+		db.replayer.Stop()
+	}
+	db.watch.close()
+	db.background.Wait()
+	if db.log != nil {
+		// Before Badger is closed: a crash in between leaves the interlock in place.
+		if !db.opt.ReadOnly {
+			errs = append(errs, db.interlock.drop())
+		}
+		errs = append(errs, db.log.Close())
+	}
+	errs = append(errs, db.inner.Close())
+	db.account.Close()
+	db.events.flush()
+	return errors.Join(errs...)
+}
+
+// settleAll waits until all commits are acknowledged and Badger has answered all that was sent to it.
+func (db *DB) settleAll() {
+	for {
+		db.mu.Lock()
+		pending := db.line.pending()
+		if pending == nil && db.router.open > 0 {
+			if db.router.idle == nil {
+				db.router.idle = make(chan struct{})
+			}
+			pending = db.router.idle
+		}
+		db.mu.Unlock()
+		if pending == nil {
+			return
+		}
+		<-pending
+	}
+}

@@ -1,0 +1,174 @@
+package badgerspill
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+
+	"github.com/badgerspill/badgerspill/spillfile"
+)
+
+// engine is what the write path needs of Badger: a seam, so that tests can hold Badger up or let it fail.
+type engine interface {
+	// prepare builds the transaction that carries c; it needs no lock.
+	prepare(c *commit) error
+	// send queues c in Badger and returns. Calls are in commit order, and Badger keeps it. answer is called from
+	// another goroutine when Badger has written c, or failed to.
+	send(c *commit, answer func(error))
+	// load writes entries that carry their own versions, and waits. It keeps every bit of their metadata.
+	load(entries []spillfile.Entry) error
+	// sync makes all that Badger has answered durable.
+	sync() error
+	// seal makes Badger seal its active memtable, whose flush to an SSTable then starts.
+	seal() error
+}
+
+// badgerEngine is Badger in managed mode.
+type badgerEngine struct {
+	db  *badger.DB
+	opt *Options
+}
+
+func (e *badgerEngine) prepare(c *commit) error {
+	if c.mixed() {
+		return nil
+	}
+	txn := e.db.NewTransactionAt(math.MaxUint64, true)
+	for i := range c.entries {
+		s := &c.entries[i]
+		var err error
+		if s.Meta&metaDelete > 0 {
+			err = txn.Delete(s.Key)
+		} else {
+			be := &badger.Entry{Key: s.Key, Value: s.Value, ExpiresAt: s.ExpiresAt, UserMeta: s.UserMeta}
+			if s.Meta&metaDiscardEarlier > 0 {
+				be.WithDiscard()
+			}
+			err = txn.SetEntry(be)
+		}
+		if err != nil {
+			txn.Discard()
+			return err
+		}
+	}
+	c.inner = txn
+	return nil
+}
+
+func (e *badgerEngine) send(c *commit, answer func(error)) {
+	if c.inner == nil {
+		if c.mixed() {
+			// Entries with versions of their own. Their order among concurrent commits is free, and Badger writes them
+			// without transaction markers, too.
+			entries := slices.Clone(c.entries)
+			for i := range entries {
+				if entries[i].Version == 0 {
+					entries[i].Version = c.ts
+				}
+			}
+			go func() { answer(e.load(entries)) }()
+			return
+		}
+		if err := e.prepare(c); err != nil {
+			go answer(err)
+			return
+		}
+	}
+	txn := c.inner
+	c.inner = nil
+	_ = txn.CommitAt(c.ts, answer) // with a callback every error goes to it
+}
+
+// loadPending is how many batches Badger's loader may have in flight. One chunk of replay rarely fills more than one.
+const loadPending = 4
+
+func (e *badgerEngine) load(entries []spillfile.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	loader := e.db.NewKVLoader(loadPending)
+	var err error
+	for i := range entries {
+		s := &entries[i]
+		kv := &pb.KV{Key: s.Key, Value: s.Value, Version: s.Version, ExpiresAt: s.ExpiresAt,
+			UserMeta: []byte{s.UserMeta}, Meta: []byte{s.Meta}}
+		if err = loader.Set(kv); err != nil {
+			break
+		}
+	}
+	return errors.Join(err, loader.Finish())
+}
+
+// sync syncs the logs of sealed memtables, too: Badger's own Sync covers only the active one, and a sealed one that is
+// not flushed yet would be lost in a power cut although the spill had been dropped by then.
+func (e *badgerEngine) sync() error {
+	if e.opt.InMemory {
+		return nil
+	}
+	if !e.opt.SyncWrites { // with it every log was synced when it was written
+		names, err := memFiles(e.opt.Dir)
+		if err != nil {
+			return err
+		}
+		for _, name := range names {
+			if err := syncFile(filepath.Join(e.opt.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return fmt.Errorf("sync of Badger's memtable log: %w", err)
+			}
+		}
+	}
+	return e.db.Sync()
+}
+
+func syncFile(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// fillerKey is where seal writes. Badger hides its internal keys from everybody, and the value is a tombstone at a
+// version below all others, so compaction drops it.
+var fillerKey = append([]byte("!badger!badgerspill!fill"), make([]byte, 32<<10)...)
+
+// seal fills the active memtable's log. Badger has no call for it: it seals a memtable when its log or its arena is
+// full. Rewriting one long internal key fills the log but neither the arena nor the SSTable.
+func (e *badgerEngine) seal() error {
+	kv := func() *pb.KV {
+		return &pb.KV{Key: fillerKey, Version: 1, Meta: []byte{metaDelete}}
+	}
+	loader := e.db.NewKVLoader(loadPending)
+	var err error
+	for n := int64(0); n <= e.opt.MemTableSize && err == nil; n += int64(len(fillerKey)) {
+		err = loader.Set(kv())
+	}
+	if err = errors.Join(err, loader.Finish()); err != nil {
+		return err
+	}
+	// A memtable is sealed by the first write that finds it full.
+	loader = e.db.NewKVLoader(1)
+	return errors.Join(loader.Set(kv()), loader.Finish())
+}
+
+// memFiles returns the names of the logs of Badger's live memtables in dir, oldest first.
+func memFiles(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range list {
+		if name := f.Name(); strings.HasSuffix(name, memSuffix) && name != interlockName {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}

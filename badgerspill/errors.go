@@ -1,0 +1,77 @@
+package badgerspill
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// Badger's errors, the same values, so that errors.Is holds whichever package named them.
+var (
+	ErrValueLogSize          = badger.ErrValueLogSize
+	ErrKeyNotFound           = badger.ErrKeyNotFound
+	ErrTxnTooBig             = badger.ErrTxnTooBig
+	ErrConflict              = badger.ErrConflict
+	ErrReadOnlyTxn           = badger.ErrReadOnlyTxn
+	ErrDiscardedTxn          = badger.ErrDiscardedTxn
+	ErrEmptyKey              = badger.ErrEmptyKey
+	ErrInvalidKey            = badger.ErrInvalidKey
+	ErrBannedKey             = badger.ErrBannedKey
+	ErrThresholdZero         = badger.ErrThresholdZero
+	ErrNoRewrite             = badger.ErrNoRewrite
+	ErrRejected              = badger.ErrRejected
+	ErrInvalidRequest        = badger.ErrInvalidRequest
+	ErrManagedTxn            = badger.ErrManagedTxn
+	ErrNamespaceMode         = badger.ErrNamespaceMode
+	ErrInvalidDump           = badger.ErrInvalidDump
+	ErrZeroBandwidth         = badger.ErrZeroBandwidth
+	ErrWindowsNotSupported   = badger.ErrWindowsNotSupported
+	ErrPlan9NotSupported     = badger.ErrPlan9NotSupported
+	ErrTruncateNeeded        = badger.ErrTruncateNeeded
+	ErrBlockedWrites         = badger.ErrBlockedWrites
+	ErrNilCallback           = badger.ErrNilCallback
+	ErrEncryptionKeyMismatch = badger.ErrEncryptionKeyMismatch
+	ErrInvalidDataKeyID      = badger.ErrInvalidDataKeyID
+	ErrInvalidEncryptionKey  = badger.ErrInvalidEncryptionKey
+	ErrGCInMemoryMode        = badger.ErrGCInMemoryMode
+	ErrGCInReadOnlyMode      = badger.ErrGCInReadOnlyMode
+	ErrDBClosed              = badger.ErrDBClosed
+)
+
+// Errors of the layer.
+var (
+	// ErrWriteBlocked is returned by a commit that waited BlockTimeout for room in memory or in the spill. Nothing
+	// was written; the commit can be tried again.
+	ErrWriteBlocked = wbm.ErrWriteBlocked
+	// ErrNoSpace is returned by a commit while the free space on a volume is below MinFreeSpace. Nothing was
+	// written; service is normal again when space is back.
+	ErrNoSpace = errors.New("free disk space is below MinFreeSpace")
+	// ErrForeignWrites is returned by Open when Badger holds commits that are newer than the spill and that did
+	// not come through the layer: somebody removed the interlock and wrote with plain Badger.
+	ErrForeignWrites = errors.New("the database was written to past badgerspill while the spill held commits")
+	// ErrCorrupt matches damage in a file of the spill; *spillfile.CorruptError names file and offset.
+	ErrCorrupt = spillfile.ErrCorrupt
+	// ErrForeignSpill is returned by Open for a SpillDir that belongs to another database.
+	ErrForeignSpill = spillfile.ErrForeignSpill
+	// ErrBadOption matches the error of Open for an option out of its range; *OptionError names it.
+	ErrBadOption = errors.New("bad option")
+)
+
+// OptionError names an option that Open refused. It matches ErrBadOption.
+type OptionError struct {
+	Field string // name of the field of Options
+	Value any
+	Bound string // what the value must be
+}
+
+// Error returns the text: field, value, bound.
+func (e *OptionError) Error() string {
+	return fmt.Sprintf("badgerspill: option %s = %v: must be %s", e.Field, e.Value, e.Bound)
+}
+
+// Is reports whether target is ErrBadOption.
+func (e *OptionError) Is(target error) bool { return target == ErrBadOption }

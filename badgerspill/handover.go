@@ -1,0 +1,226 @@
+package badgerspill
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/badgerspill/badgerspill/replay"
+	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+const (
+	// handOverBytes bounds what may be left in the spill for a hand-over: writers wait while Badger takes it.
+	handOverBytes = 64 << 10
+	// handOverWait bounds how long they wait for that. Past it the hand-over is given up and tried again.
+	handOverWait = 5 * time.Millisecond
+)
+
+// replayLog is the spill as the replayer sees it. Except for Pending and MayReplay its methods are called by the
+// replayer's goroutine only.
+type replayLog struct {
+	db     *DB
+	pos    spillfile.Position // next block to replay
+	chunk  spillfile.Chunk
+	seq    uint64 // all batches up to this are in Badger
+	synced uint64 // and up to this, synced there
+	noted  uint64 // and up to this, so noted in the manifest
+}
+
+// Pending implements replay.Log.
+func (r *replayLog) Pending() replay.Pending {
+	db := r.db
+	st := db.log.State()
+	if st.LiveBatches == 0 && st.Queued == 0 {
+		return replay.Pending{}
+	}
+	p := replay.Pending{Bytes: max(st.LiveBytes, 1), Oldest: st.OldestCreated}
+	if c := db.spill.Capacity(); c > 0 {
+		p.Fill = float64(db.spill.Usage()) / float64(c)
+	}
+	p.Full = db.spill.IsSpilloverFull(0, 0) || db.spill.Stats().Parked > 0
+	return p
+}
+
+// MayReplay implements replay.Log.
+func (r *replayLog) MayReplay(full bool) bool {
+	db := r.db
+	if db.space.check() != nil {
+		return false
+	}
+	db.mu.Lock()
+	open := db.router.open
+	db.mu.Unlock()
+	if open > 0 { // Badger has not answered what was sent to it directly, and hedged
+		return false
+	}
+	limit := db.manager.SoftLimit()
+	if full {
+		limit = db.manager.Limit()
+	}
+	if db.manager.Usage() < limit {
+		return true
+	}
+	db.manager.AskRelief()
+	return false
+}
+
+// Replay implements replay.Log: it moves the next blocks to Badger, in log order.
+func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress, error) {
+	r.chunk.Reset()
+	if err := r.db.log.ReadChunkInto(&r.chunk, r.pos, maxBytes); err != nil {
+		return replay.Progress{}, err
+	}
+	n := len(r.chunk.Entries)
+	if err := r.load(r.db.engine.load); err != nil {
+		return replay.Progress{}, err
+	}
+	return replay.Progress{Bytes: r.chunk.RawBytes, Entries: int64(n), Drained: r.chunk.AtEnd}, nil
+}
+
+// load moves the chunk to Badger and accounts for it.
+func (r *replayLog) load(load func([]spillfile.Entry) error) error {
+	db := r.db
+	var memory int64
+	var newest uint64
+	for i := range r.chunk.Entries {
+		e := &r.chunk.Entries[i]
+		memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
+		newest = max(newest, e.Version)
+	}
+	if len(r.chunk.Entries) > 0 {
+		db.account.Force(wbm.InFlight, memory)
+		if err := load(r.chunk.Entries); err != nil {
+			db.account.Release(wbm.InFlight, memory)
+			return err
+		}
+		db.memtables.took(memory, newest)
+		db.watch.wake()
+		db.counters.replayedBytes.Add(r.chunk.RawBytes)
+		db.counters.replayedEntries.Add(int64(len(r.chunk.Entries)))
+	}
+	r.pos = r.chunk.Next
+	r.seq = max(r.seq, r.chunk.LastSeq)
+	return nil
+}
+
+// Checkpoint implements replay.Log. Files go only after Badger has synced what was in them.
+func (r *replayLog) Checkpoint(ctx context.Context) error {
+	if r.seq == r.noted {
+		return nil
+	}
+	if err := r.syncBadger(); err != nil {
+		return err
+	}
+	if err := r.db.log.MarkReplayed(r.seq); err != nil {
+		return err
+	}
+	r.noted = r.seq
+	r.db.spillUse.refresh()
+	return r.db.interlock.drop()
+}
+
+func (r *replayLog) syncBadger() error {
+	if r.synced == r.seq {
+		return nil
+	}
+	if err := r.db.engine.sync(); err != nil {
+		return err
+	}
+	r.synced = r.seq
+	return nil
+}
+
+// HandOver implements replay.Log: it makes the transition from Spilling to Direct.
+//
+// Under the commit lock nothing can be appended. If little is left then, Badger takes it at once, the manifest says that
+// all is replayed, and the state is Direct. So at every moment either the manifest says that the spill is dead, and
+// Badger has all of it, or it is live and no later commit has gone to Badger: a crash needs no guess which it was.
+// The price is that writers wait for one small batch, handOverWait at most, and one manifest write. If Badger is slower
+// than that, the attempt is given up, and the spill goes on.
+func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
+	db := r.db
+	// Outside of the lock: what is replayed so far. The rest may go unsynced, unless the user asked for it.
+	if err := r.syncBadger(); err != nil {
+		return false, err
+	}
+	begin := db.now()
+	db.mu.Lock()
+	done, err := r.tryHandOver()
+	db.mu.Unlock()
+	if done && err == nil {
+		db.counters.handOvers.Add(1)
+		db.spillUse.refresh()
+		err = db.interlock.drop()
+		db.events.handOver(db.since(begin))
+	}
+	return done, err
+}
+
+// tryHandOver needs DB.mu.
+func (r *replayLog) tryHandOver() (bool, error) {
+	db := r.db
+	if db.router.state == Direct {
+		return true, nil
+	}
+	st := db.log.State()
+	if st.Queued > 0 || db.router.open > 0 {
+		return false, nil
+	}
+	if db.opt.SpillPolicy == Always {
+		return st.LiveBatches == 0 || r.seq >= st.LastSeq, nil
+	}
+	if st.LiveBatches > 0 {
+		r.chunk.Reset()
+		if err := db.log.ReadChunkInto(&r.chunk, r.pos, handOverBytes); err != nil {
+			return false, err
+		}
+		if !r.chunk.AtEnd {
+			return false, nil
+		}
+		if err := r.load(r.loadSoon); err != nil {
+			if errors.Is(err, errSlowHandOver) {
+				return false, nil
+			}
+			return false, err
+		}
+		if r.seq > r.synced && !db.opt.SyncWrites && db.userSynced > r.synced {
+			return false, nil // the user's Sync made it durable: it must stay so
+		}
+		ok, err := db.log.MarkReplayedIfLast(r.seq)
+		if !ok || err != nil {
+			return false, err
+		}
+		r.noted = r.seq
+	}
+	db.router.state = Direct
+	db.spill.SetActive(false)
+	return true, nil
+}
+
+var errSlowHandOver = errors.New("Badger did not take the rest of the spill in time")
+
+// loadSoon is engine.load with a bound on the wait. Past it the load goes on and is waited for outside: the same
+// entries are simply replayed again.
+func (r *replayLog) loadSoon(entries []spillfile.Entry) error {
+	answer := make(chan error, 1)
+	r.db.background.Go(func() { answer <- r.db.engine.load(entries) })
+	timer := time.NewTimer(handOverWait)
+	defer timer.Stop()
+	select {
+	case err := <-answer:
+		return err
+	case <-timer.C:
+	}
+	// The chunk's buffers are Badger's until it answers: leave them to it.
+	r.chunk = spillfile.Chunk{}
+	return errSlowHandOver
+}
+
+// startOver makes replay begin at the first live block again: after recovery.
+func (r *replayLog) startOver() {
+	st := r.db.log.State()
+	r.pos = spillfile.Position{}
+	r.seq, r.synced, r.noted = st.ReplayedThrough, st.ReplayedThrough, st.ReplayedThrough
+}

@@ -1,0 +1,71 @@
+package badgerspill
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/badgerspill/badgerspill/spillfile"
+)
+
+// identityName is a file in Dir with the random identity of the database in hexadecimal. The spill carries the same, so
+// that a spill directory of another database is not replayed into this one.
+const identityName = "BADGERSPILL"
+
+// readIdentity returns the identity of the database in dir, and whether it has one.
+func readIdentity(fsys spillfile.FS, dir string) (id [16]byte, ok bool, err error) {
+	path := filepath.Join(dir, identityName)
+	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return id, false, nil
+	}
+	if err != nil {
+		return id, false, fmt.Errorf("badgerspill: identity: %w", err)
+	}
+	defer f.Close()
+	var text [33]byte
+	n, err := f.ReadAt(text[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return id, false, fmt.Errorf("badgerspill: identity %s: %w", path, err)
+	}
+	if n != 33 || text[32] != '\n' {
+		return id, false, badIdentity(path)
+	}
+	if _, err := hex.Decode(id[:], text[:32]); err != nil {
+		return id, false, badIdentity(path)
+	}
+	return id, true, nil
+}
+
+func badIdentity(path string) error {
+	return &spillfile.CorruptError{File: path, Reason: "not 32 hexadecimal digits and a line feed; " +
+		"if the spill directory is empty, remove this file"}
+}
+
+// writeIdentity gives the database in dir a new identity, durably: write beside, sync, rename, sync the directory.
+func writeIdentity(fsys spillfile.FS, dir string) (id [16]byte, err error) {
+	if _, err := rand.Read(id[:]); err != nil {
+		return id, err
+	}
+	path := filepath.Join(dir, identityName)
+	f, err := fsys.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err == nil {
+		_, werr := f.WriteAt([]byte(hex.EncodeToString(id[:])+"\n"), 0)
+		err = errors.Join(werr, f.Sync(), f.Close())
+	}
+	if err == nil {
+		err = fsys.Rename(path+".tmp", path)
+	}
+	if err == nil {
+		err = fsys.SyncDir(dir)
+	}
+	if err != nil {
+		return id, fmt.Errorf("badgerspill: identity %s: %w", path, err)
+	}
+	return id, nil
+}

@@ -1,0 +1,340 @@
+package badgerspill
+
+import (
+	"bytes"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/ristretto/v2/z"
+)
+
+// Iterator goes over the keys of a transaction in order: own writes, spill and Badger merged. It stands for
+// badger.Iterator, is a snapshot as of its creation, and must be closed. It is not safe for concurrent use, but several
+// iterators of one transaction are.
+//
+// With an empty spill and no own writes it is Badger's iterator and nothing else. Otherwise the sources are merged by
+// internal key. Where the layer owns the timestamps a spilled version is never older than Badger's of the same key
+// (invariant I1), so Badger needs to give only its newest visible version and no tombstones; where the caller owns
+// them it gives all.
+type Iterator struct {
+	txn    *Txn
+	opt    IteratorOptions
+	isKey  bool // NewKeyIterator: the prefix is the whole key
+	closed bool
+	item   Item
+
+	direct *badger.Iterator // set if Badger is the only source
+
+	sources  []source
+	innerAll bool   // Badger's iterator gives all versions
+	current  *Item  // nil when invalid
+	last     []byte // the key decided last
+	lastVer  uint64 // its version, when all versions are iterated
+	started  bool   // last is set
+	advance  source // to be moved before the next search: current's item is its head
+
+	// ThreadId can be set to tell iterators of a stream apart.
+	ThreadId int
+	// Alloc is for users of the stream framework.
+	Alloc *z.Allocator
+}
+
+// NewIterator returns an iterator over the transaction. The first read of a transaction blocks until all commits up to
+// its read timestamp are visible. It panics with ErrDiscardedTxn or ErrDBClosed.
+func (txn *Txn) NewIterator(opt IteratorOptions) *Iterator {
+	return txn.newIterator(opt, false)
+}
+
+// NewKeyIterator returns an iterator over all versions of key. It panics if opt has a prefix.
+func (txn *Txn) NewKeyIterator(key []byte, opt IteratorOptions) *Iterator {
+	if len(opt.Prefix) > 0 {
+		panic("opt.Prefix should be nil for NewKeyIterator.")
+	}
+	opt.Prefix = key
+	opt.AllVersions = true
+	return txn.newIterator(opt, true)
+}
+
+func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
+	if txn.discarded {
+		panic(ErrDiscardedTxn)
+	}
+	if txn.db.IsClosed() {
+		panic(ErrDBClosed)
+	}
+	it := &Iterator{txn: txn, opt: opt, isKey: isKey}
+	view := txn.view()
+	if view == nil && (!txn.update || txn.writes.empty()) {
+		it.direct = it.openBadger(opt)
+		txn.numIterators.Add(1)
+		return it
+	}
+	if txn.update && !txn.writes.empty() {
+		it.sources = append(it.sources, &pendingSource{txn: txn, entries: txn.writes.sorted(opt.Reverse), reverse: opt.Reverse})
+	}
+	if view != nil {
+		it.sources = append(it.sources, &spillSource{txn: txn, view: view, it: view.NewIterator(opt.Reverse), reverse: opt.Reverse})
+	}
+	it.innerAll = opt.AllVersions || txn.db.opt.managed
+	it.sources = append(it.sources, &badgerSource{txn: txn, it: it.openBadger(it.mergeOptions(opt.Prefix))})
+	txn.numIterators.Add(1)
+	return it
+}
+
+func (it *Iterator) openBadger(opt IteratorOptions) *badger.Iterator {
+	if it.isKey {
+		key := opt.Prefix
+		opt.Prefix = nil
+		return it.txn.reader().NewKeyIterator(key, opt)
+	}
+	return it.txn.reader().NewIterator(opt)
+}
+
+// mergeOptions are the options of Badger's iterator as one source of several: values are fetched when they are asked
+// for, since those that the spill shadows would be fetched for nothing.
+func (it *Iterator) mergeOptions(prefix []byte) IteratorOptions {
+	opt := it.opt
+	opt.PrefetchValues = false
+	opt.AllVersions = it.innerAll
+	opt.Prefix = prefix
+	return opt
+}
+
+// Item returns the current item, and in a read-write transaction counts its key as read. The item is valid until the
+// iterator moves.
+func (it *Iterator) Item() *Item {
+	if it.direct != nil {
+		it.item.setInner(it.txn, it.direct.Item())
+		it.txn.addRead(it.item.key)
+		return &it.item
+	}
+	it.txn.addRead(it.current.Key())
+	return it.current
+}
+
+// Valid reports whether the iterator is at an item, and that has the prefix of the options.
+func (it *Iterator) Valid() bool {
+	if it.direct != nil {
+		return it.direct.Valid()
+	}
+	if it.current == nil {
+		return false
+	}
+	if it.isKey {
+		return bytes.Equal(it.current.key, it.opt.Prefix)
+	}
+	return bytes.HasPrefix(it.current.key, it.opt.Prefix)
+}
+
+// ValidForPrefix reports whether the iterator is at an item with the given prefix.
+func (it *Iterator) ValidForPrefix(prefix []byte) bool {
+	if it.direct != nil {
+		return it.direct.ValidForPrefix(prefix)
+	}
+	return it.Valid() && bytes.HasPrefix(it.current.key, prefix)
+}
+
+// Close ends the iterator. It may be called more than once.
+func (it *Iterator) Close() {
+	if it.closed {
+		return
+	}
+	it.closed = true
+	if it.direct != nil {
+		it.direct.Close()
+	}
+	for _, s := range it.sources {
+		s.close()
+	}
+	it.txn.numIterators.Add(-1)
+}
+
+// Rewind goes to the first key, or to the prefix of the options; in reverse to the last key.
+func (it *Iterator) Rewind() { it.Seek(nil) }
+
+// Seek goes to key or, if it is absent, to the next key in the direction of the iteration. In a read-write transaction
+// a non-empty key counts as read. An empty key rewinds.
+func (it *Iterator) Seek(key []byte) {
+	if it.direct != nil {
+		if len(key) > 0 {
+			it.txn.addRead(key)
+		}
+		it.direct.Seek(key)
+		return
+	}
+	if len(key) > 0 {
+		it.txn.addRead(key)
+	}
+	it.started, it.advance = false, nil
+	if len(key) == 0 {
+		key = it.opt.Prefix
+	} else if !it.opt.Reverse && bytes.Compare(key, it.opt.Prefix) < 0 {
+		it.widen()
+	}
+	for _, s := range it.sources {
+		if len(key) == 0 {
+			s.rewind()
+		} else {
+			s.seek(key)
+		}
+	}
+	it.find()
+}
+
+// widen lets Badger's iterator see keys before the prefix: after a seek below the prefix the first key decides, and if
+// it lacks the prefix the iteration is over, as in Badger, even if that key is a tombstone.
+func (it *Iterator) widen() {
+	it.innerAll = true
+	for _, s := range it.sources {
+		if b, ok := s.(*badgerSource); ok {
+			b.it.Close()
+			b.it = it.txn.reader().NewIterator(it.mergeOptions(nil))
+		}
+	}
+}
+
+// Next goes to the next item. It panics if the iterator is not valid, as Badger's does.
+func (it *Iterator) Next() {
+	if it.direct != nil {
+		it.direct.Next()
+		return
+	}
+	_ = it.current.key
+	it.find()
+}
+
+// find sets current to the next item, or to nil.
+func (it *Iterator) find() {
+	it.current = nil
+	if it.advance != nil {
+		it.advance.next()
+		it.advance = nil
+	}
+	if it.opt.AllVersions {
+		it.findVersion()
+		return
+	}
+	for {
+		head := it.head()
+		if head == nil || it.pastPrefix(head.key()) {
+			return
+		}
+		it.last, it.started = append(it.last[:0], head.key()...), true
+		if it.decide() {
+			return
+		}
+	}
+}
+
+// head returns the source whose entry comes first. Of equal entries, which a replay under way causes, the first source
+// wins: own writes before the spill before Badger.
+func (it *Iterator) head() source {
+	var head source
+	for _, s := range it.sources {
+		if s.valid() && (head == nil || it.before(s, head)) {
+			head = s
+		}
+	}
+	return head
+}
+
+func (it *Iterator) before(a, b source) bool {
+	cmp := bytes.Compare(a.key(), b.key())
+	if cmp == 0 {
+		switch av, bv := a.version(), b.version(); {
+		case av > bv:
+			cmp = -1
+		case av < bv:
+			cmp = 1
+		}
+	}
+	if it.opt.Reverse {
+		return cmp > 0
+	}
+	return cmp < 0
+}
+
+// pastPrefix: forward, the first key without the prefix ends the iteration; in reverse users append to the prefix.
+func (it *Iterator) pastPrefix(key []byte) bool {
+	return !it.opt.Reverse && len(it.opt.Prefix) > 0 && !bytes.HasPrefix(key, it.opt.Prefix)
+}
+
+func (it *Iterator) visible(key []byte, version uint64) bool {
+	if version > it.txn.readTs || (it.opt.SinceTs > 0 && version <= it.opt.SinceTs) {
+		return false
+	}
+	internal := bytes.HasPrefix(key, internalPrefix)
+	if internal {
+		return it.opt.InternalAccess
+	}
+	return it.txn.db.banned.check(key) == nil
+}
+
+// decide looks at all versions of the key in last, moves every source past them, and sets current to the newest
+// visible one unless that is deleted. It returns whether it set current. The source that current's item belongs to
+// stays where it is and is moved by the next find.
+func (it *Iterator) decide() bool {
+	var (
+		found   bool
+		newest  uint64
+		deleted bool
+	)
+	for _, s := range it.sources {
+		for s.valid() && bytes.Equal(s.key(), it.last) {
+			v := s.version()
+			if it.visible(it.last, v) && (!found || v > newest) {
+				if it.advance != nil {
+					it.advance.next()
+					it.advance = nil
+				}
+				found, newest, deleted = true, v, s.deleted()
+				if !deleted {
+					if b, ok := s.(*badgerSource); ok && !it.innerAll {
+						// Badger gives one version of a key: stay on it.
+						_ = b.fill(&it.item)
+						it.advance = s
+						break
+					}
+					it.keep(s)
+				}
+			}
+			s.next()
+		}
+	}
+	if !found || deleted {
+		if it.advance != nil {
+			it.advance.next()
+			it.advance = nil
+		}
+		return false
+	}
+	it.current = &it.item
+	return true
+}
+
+// keep fills the item from s such that it outlives s.next.
+func (it *Iterator) keep(s source) {
+	if b, ok := s.(*badgerSource); ok {
+		_ = it.item.setCopy(it.txn, b.it.Item()) // Badger logs a value that it cannot read
+		return
+	}
+	_ = s.fill(&it.item)
+}
+
+// findVersion is find when all versions are wanted, tombstones included.
+func (it *Iterator) findVersion() {
+	for {
+		head := it.head()
+		if head == nil || it.pastPrefix(head.key()) {
+			return
+		}
+		key, version := head.key(), head.version()
+		if !it.visible(key, version) || (it.started && version == it.lastVer && bytes.Equal(key, it.last)) {
+			head.next()
+			continue
+		}
+		it.last, it.lastVer, it.started = append(it.last[:0], key...), version, true
+		_ = head.fill(&it.item)
+		it.current, it.advance = &it.item, head
+		return
+	}
+}

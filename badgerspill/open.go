@@ -1,0 +1,356 @@
+package badgerspill
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/replay"
+	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// spillRetry is how long a spill that failed is not tried again.
+const spillRetry = time.Second
+
+// seams are where tests take hold.
+type seams struct {
+	engine func(engine) engine
+	fs     spillfile.FS
+}
+
+func (opt *Options) fs() spillfile.FS {
+	if opt.seams.fs != nil {
+		return opt.seams.fs
+	}
+	return spillfile.OS
+}
+
+// OpenManaged is Open for a database whose timestamps are the caller's: NewTransactionAt, CommitAt.
+func OpenManaged(opt Options) (*DB, error) {
+	opt.managed = true
+	return Open(opt)
+}
+
+// Open opens the database in opt.Dir, or creates it. What an earlier process left in the spill is readable at once and
+// is replayed in the background. Errors: those of badger.Open, an *OptionError for a bad option, ErrCorrupt, ErrForeignSpill,
+// ErrForeignWrites, and others that name the file. With an error nothing was changed that the next Open needs.
+func Open(opt Options) (*DB, error) {
+	asked := opt
+	opt, err := opt.checked()
+	if err != nil {
+		return nil, err
+	}
+	db := &DB{opt: opt, asked: asked, begin: time.Now(), events: newEvents(opt.EventListener)}
+	db.watch = newWatcher(db)
+	db.ctx, db.cancel = context.WithCancel(context.Background())
+	db.maxBatchCount, db.maxBatchSize = opt.maxBatch()
+	if opt.MemTableSize < asked.MemTableSize {
+		db.opt.Infof("badgerspill: MemoryLimit of %d bytes makes memtables %d bytes instead of %d: a transaction may hold %d entries and %d bytes\n",
+			opt.MemoryLimit, opt.MemTableSize, asked.MemTableSize, db.maxBatchCount, db.maxBatchSize)
+	}
+	if err := db.openBudget(); err != nil {
+		return nil, err
+	}
+	if err := db.open(); err != nil {
+		db.cancel()
+		db.account.Close()
+		db.events.flush()
+		return nil, err
+	}
+	return db, nil
+}
+
+func (db *DB) openBudget() (err error) {
+	if db.manager = db.opt.WriteBufferManager; db.manager == nil {
+		db.manager, err = wbm.New(wbm.Options{Limit: db.opt.MemoryLimit, SoftRatio: db.opt.SoftLimitRatio, SpillRatio: db.opt.SpillLimitRatio})
+		if err != nil {
+			return err
+		}
+	}
+	db.account = db.manager.Register(wbm.Holder{
+		Name:   db.opt.Dir,
+		OnTier: db.events.tier,
+		Relieve: func() {
+			if db.ready.Load() {
+				db.memtables.relieve()
+			}
+		},
+	})
+	db.spill = wbm.NewSpilloverManager(wbm.SpilloverOptions{
+		Account:  db.account,
+		Capacity: db.opt.SpillCapacity,
+		Usable:   func() bool { return db.now() >= db.spillBroken.Load() },
+	})
+	return nil
+}
+
+// open opens the spill first: a damaged or foreign one must not let Badger be touched.
+func (db *DB) open() (err error) {
+	if err := db.openSpill(); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			if db.inner != nil {
+				err = errors.Join(err, db.inner.Close())
+			}
+			if db.log != nil {
+				err = errors.Join(err, db.log.Close())
+			}
+		}
+	}()
+	if err := db.openBadger(); err != nil {
+		return err
+	}
+	db.engine = &badgerEngine{db: db.inner, opt: &db.opt}
+	if wrap := db.opt.seams.engine; wrap != nil {
+		db.engine = wrap(db.engine)
+	}
+	last := db.inner.MaxVersion()
+	if db.log != nil {
+		if last, err = db.checkHistory(last); err != nil {
+			return err
+		}
+	}
+	db.orc = newOracle(db.opt.managed, db.opt.DetectConflicts, last)
+	db.line.visible = last
+	db.discarded.Store(last)
+	if !db.opt.managed {
+		db.inner.SetDiscardTs(last)
+	}
+	db.banned.load(db.opt.NamespaceOffset, db.inner)
+	db.space = newDiskSpace(db)
+	if db.memtables, err = newMemtables(db); err != nil {
+		return err
+	}
+	db.start()
+	return nil
+}
+
+// openSpill opens the log of the spill. A read-only database opens one that is there, and makes none.
+func (db *DB) openSpill() error {
+	opt := &db.opt
+	fsys := opt.fs()
+	db.interlock = &interlock{fs: fsys, dir: opt.Dir, free: func() bool { return db.log.Empty() }}
+	if opt.InMemory {
+		return nil
+	}
+	_, err := fsys.Stat(filepath.Join(opt.SpillDir, "MANIFEST"))
+	exists := err == nil
+	if !exists && (opt.SpillCapacity == 0 || opt.ReadOnly) {
+		return nil
+	}
+	id, known, err := readIdentity(fsys, opt.Dir)
+	if err != nil {
+		return err
+	}
+	if !known && !opt.ReadOnly {
+		if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
+			return fmt.Errorf("badgerspill: option Dir: %w", err)
+		}
+		// Written only after the spill was found to be ours or empty: an identity that is not there yet matches no
+		// spill with commits.
+		if id, err = writeIdentity(fsys, opt.Dir); err != nil {
+			return err
+		}
+	}
+	db.spillUse = &spillUse{db: db}
+	db.log, err = spillfile.Open(spillfile.Options{
+		Dir:           opt.SpillDir,
+		FS:            fsys,
+		DatabaseID:    id,
+		SegmentSize:   opt.SegmentSize,
+		SyncWrites:    opt.SyncWrites,
+		EncryptionKey: opt.EncryptionKey,
+		ReadOnly:      opt.ReadOnly,
+		OnFirst:       db.interlock.set,
+		OnCommit:      db.spilled,
+		OnEvent:       db.segmentEvent,
+		Logf:          func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
+	})
+	if err != nil {
+		db.log = nil
+		if !known && !opt.ReadOnly {
+			err = errors.Join(err, fsys.Remove(filepath.Join(opt.Dir, identityName)))
+		}
+		return fmt.Errorf("badgerspill: spill: %w", err)
+	}
+	return nil
+}
+
+func (db *DB) segmentEvent(ev spillfile.Event) {
+	if ev.Kind == spillfile.SegmentDropped && db.ready.Load() {
+		db.spillUse.refresh()
+	}
+	db.events.segment(ev)
+	if ev.Err != nil {
+		db.events.backgroundError(ev.Kind.String(), ev.Err)
+	}
+}
+
+// openBadger opens Badger in managed mode without conflict detection: the layer does both. The interlock has to go while
+// Badger looks at the directory. A crash in between is found by checkHistory.
+func (db *DB) openBadger() (err error) {
+	opt := db.opt.Options.WithDetectConflicts(false)
+	if db.opt.InMemory {
+		db.inner, err = badger.OpenManaged(opt)
+		return err
+	}
+	locked := db.interlock.exists()
+	if locked {
+		if db.opt.ReadOnly {
+			return fmt.Errorf("badgerspill: the spill in %s holds commits that are not replayed: open the database for writing, "+
+				"or Drain it, before it is opened read-only", db.opt.SpillDir)
+		}
+		if err := db.interlock.remove(); err != nil {
+			return err
+		}
+	}
+	defer func() {
+		if db.log != nil && !db.log.Empty() && !db.opt.ReadOnly {
+			err = errors.Join(err, db.interlock.set())
+		}
+	}()
+	if err := db.flushLargerMemtables(opt); err != nil {
+		return err
+	}
+	db.inner, err = badger.OpenManaged(opt)
+	return err
+}
+
+// flushLargerMemtables lets Badger flush the memtable logs of an unclean stop at the size they were written with: it
+// cannot take over one that is larger than its memtables.
+func (db *DB) flushLargerMemtables(opt badger.Options) error {
+	if opt.ReadOnly {
+		return nil
+	}
+	names, err := memFiles(opt.Dir)
+	if err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return nil
+		}
+		return fmt.Errorf("badgerspill: option Dir: %w", err)
+	}
+	var size int64
+	for _, name := range names {
+		info, err := os.Stat(filepath.Join(opt.Dir, name))
+		if err != nil {
+			return fmt.Errorf("badgerspill: %w", err)
+		}
+		size = max(size, info.Size()/2) // Badger makes the log twice as long as the memtable
+	}
+	if size <= opt.MemTableSize {
+		return nil
+	}
+	db.opt.Infof("badgerspill: flushing memtables of %d bytes that an unclean stop left, before opening with %d\n", size, opt.MemTableSize)
+	old, err := badger.OpenManaged(opt.WithMemTableSize(size))
+	if err != nil {
+		return err
+	}
+	return old.Close()
+}
+
+// checkHistory compares what Badger holds with what the spill holds, and returns the newest timestamp of both.
+//
+// By invariant I1 Badger holds nothing newer than the spill. There is one exception of our own making: hedged commits,
+// which are in Badger, and of whose append to the spill a crash has left only the beginning. The segments say through
+// which timestamp that can be; the spill is dead then, since Badger, which takes commits in order, has it all.
+func (db *DB) checkHistory(inBadger uint64) (uint64, error) {
+	st := db.log.State()
+	if st.LiveBatches == 0 {
+		return inBadger, nil
+	}
+	if st.DirectThrough == unknownTs { // written in managed mode: timestamps tell nothing about order
+		return max(inBadger, st.MaxVersion), nil
+	}
+	if inBadger <= st.NewestTs {
+		return st.NewestTs, nil
+	}
+	if inBadger > st.DirectThrough {
+		return 0, fmt.Errorf("badgerspill: %w: Badger in %s holds version %d, the spill in %s ends at %d. To give up what the spill "+
+			"holds, move its directory away; to give up what was written past it, restore the database from a backup",
+			ErrForeignWrites, db.opt.Dir, inBadger, db.opt.SpillDir, st.NewestTs)
+	}
+	if db.opt.ReadOnly {
+		return inBadger, nil
+	}
+	if err := db.log.DiscardAll(); err != nil {
+		return 0, err
+	}
+	return inBadger, db.interlock.drop()
+}
+
+// start starts the goroutines. Before it, no lock is needed.
+func (db *DB) start() {
+	opt := &db.opt
+	db.rate = replay.NewRateDetector(replay.RateOptions{QuietRate: opt.QuietRate, QuietWindow: opt.QuietWindow})
+	if opt.ReadOnly {
+		return
+	}
+	if db.log != nil {
+		db.replayLog = &replayLog{db: db}
+		db.replayLog.startOver()
+		db.replayer = replay.New(replay.Options{
+			Log: db.replayLog, Rate: db.rate,
+			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
+			OnBegin:    func(r replay.Run) { deliver(db.events, db.events.to.ReplayBegin, r) },
+			OnProgress: func(r replay.Run) { deliver(db.events, db.events.to.ReplayProgress, r) },
+			OnEnd:      func(r replay.Run) { deliver(db.events, db.events.to.ReplayEnd, r) },
+			OnError: func(err error, retryIn time.Duration) {
+				db.opt.Errorf("badgerspill: replay of the spill failed, next try in %v: %v\n", retryIn, strings.TrimSpace(err.Error()))
+				db.events.backgroundError("replay", err)
+			},
+		})
+		db.ready.Store(true)
+		db.spillUse.refresh()
+		switch live := db.log.State().LiveBatches > 0; {
+		case live:
+			db.beginSpilling(CauseRecovery)
+		case opt.SpillPolicy == Always:
+			db.beginSpilling(CausePolicy)
+		}
+		db.replayer.Start()
+		db.wakeReplay()
+	}
+	db.ready.Store(true)
+	db.watch.start()
+}
+
+func (db *DB) beginSpilling(cause SpillCause) {
+	db.router.state = Spilling
+	db.spill.SetActive(true)
+	db.counters.spillStarts[cause].Add(1)
+	db.events.spillBegin(cause, 0)
+}
+
+// drainToClose is Close's drain. It gives up at the first error of Badger, since nobody could end it.
+func (db *DB) drainToClose() error {
+	ctx, cancel := context.WithCancelCause(context.Background())
+	defer cancel(nil)
+	done := make(chan error, 1)
+	go func() { done <- db.drain(ctx) }()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	before := db.replayer.Stats().Errors
+	for {
+		select {
+		case err := <-done:
+			if err != nil {
+				st := db.replayer.Stats()
+				return fmt.Errorf("badgerspill: the spill was not drained and stays for the next Open: %w", errors.Join(err, st.LastError))
+			}
+			return nil
+		case <-tick.C:
+			if st := db.replayer.Stats(); st.Errors > before+2 {
+				cancel(st.LastError)
+			}
+		}
+	}
+}

@@ -1,0 +1,223 @@
+package badgerspill
+
+import (
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// SpillPolicy decides when commits take the spill.
+type SpillPolicy int
+
+const (
+	// Auto sends commits to Badger and turns to the spill when memory runs short, when Badger stalls, or when
+	// too many commits are in flight to it.
+	Auto SpillPolicy = iota
+	// Always appends every commit to the spill; Badger is fed from it in the background.
+	Always
+	// Never sends every commit to Badger. The memory budget still accounts, and still blocks at its limit.
+	Never
+)
+
+// String returns the name of the policy.
+func (p SpillPolicy) String() string {
+	switch p {
+	case Auto:
+		return "Auto"
+	case Always:
+		return "Always"
+	case Never:
+		return "Never"
+	}
+	return "invalid"
+}
+
+const (
+	// DefaultSpillCapacity is the default of Options.SpillCapacity in bytes.
+	DefaultSpillCapacity = 8 << 30
+	// DefaultSegmentSize is the default of Options.SegmentSize in bytes.
+	DefaultSegmentSize = 64 << 20
+	// DefaultStallThreshold is the default of Options.StallThreshold without SyncWrites; see docs/design.md for
+	// the measurement behind it.
+	DefaultStallThreshold = 10 * time.Millisecond
+	// DefaultSyncStallThreshold is the default of Options.StallThreshold with SyncWrites.
+	DefaultSyncStallThreshold = 50 * time.Millisecond
+)
+
+// Options holds Badger's options, unchanged, and the layer's own. Start from DefaultOptions or OptionsFrom: they
+// fill in the defaults that are named here. Open refuses an option out of its range with an error that names it.
+type Options struct {
+	badger.Options
+
+	// MemoryLimit is the budget in bytes for commits that are not in an SSTable yet: in flight to Badger, in its
+	// memtables, and the index of the spill. 0 = (NumMemtables+1) * MemTableSize. An explicit smaller limit makes
+	// memtables smaller (MemTableSize <= MemoryLimit/(NumMemtables+1)), and with them what one transaction may
+	// hold (ErrTxnTooBig).
+	MemoryLimit int64
+	// SoftLimitRatio is the share of MemoryLimit from which an asynchronous flush is under way and replay pauses.
+	// In (0, 1]; 0 = 0.80.
+	SoftLimitRatio float64
+	// SpillLimitRatio is the share of MemoryLimit from which commits are spilled. In [SoftLimitRatio, 1]; 0 = 0.90.
+	SpillLimitRatio float64
+
+	// SpillDir is the directory of the spill. Empty = the folder "spill" in Dir. It must not be Dir, ValueDir or
+	// a parent of them.
+	SpillDir string
+	// SpillCapacity bounds the bytes of the spill on disk. 0 = no spill: commits wait when memory is exhausted.
+	SpillCapacity int64
+	// SegmentSize is the size in bytes at which a segment of the spill is sealed. In [4 KiB, 1 GiB]; 0 = 64 MiB.
+	SegmentSize int64
+	// SpillPolicy decides when commits are spilled: Auto, Always or Never.
+	SpillPolicy SpillPolicy
+	// StallThreshold is the age of the oldest commit in flight to Badger at which Badger counts as stalled, and
+	// what is in flight is hedged: appended to the spill and acknowledged from there. 0 = 10 ms (50 ms with
+	// SyncWrites), negative = no stall detection. A too small value costs a
+	// detour over the spill; a large one is added to the latency of every commit that a stall catches.
+	StallThreshold time.Duration
+	// BlockTimeout bounds how long a writer waits when memory and the spill are both exhausted; then the commit
+	// fails with ErrWriteBlocked and nothing is written. 0 = wait, negative = fail at once.
+	BlockTimeout time.Duration
+
+	// QuietRate is the write rate in bytes per second below which the database counts as quiet, and the spill is
+	// replayed. 0 = half of the rate that Badger has been seen to sustain.
+	QuietRate float64
+	// QuietWindow is how long the write rate must stay below QuietRate. 0 = 1 s.
+	QuietWindow time.Duration
+	// MaxSpillAge is the age of the oldest spilled commit at which replay starts whatever the rate. 0 = 30 s.
+	MaxSpillAge time.Duration
+	// ReplayHighWater is the share of SpillCapacity at which replay starts whatever the rate. In (0, 1]; 0 = 0.5.
+	ReplayHighWater float64
+	// DrainOnClose replays the whole spill in Close. Otherwise it stays for the next Open, and plain Badger
+	// refuses to open the directory until then.
+	DrainOnClose bool
+
+	// WriteBufferManager is a budget shared with other databases; MemoryLimit and the ratios are then the
+	// manager's. nil = a manager of its own.
+	WriteBufferManager *wbm.WriteBufferManager
+	// MinFreeSpace is the free space in bytes on the volumes of Dir, ValueDir and SpillDir below which commits
+	// fail with ErrNoSpace: Badger itself dies of SIGBUS on a full disk. 0 = 1 GiB or 1 % of the volume, the
+	// smaller; negative = no check.
+	MinFreeSpace int64
+	// EventListener is told of what the layer does. nil = nobody.
+	EventListener *EventListener
+
+	managed bool
+	seams   seams
+}
+
+// DefaultOptions returns Badger's default options for path and the layer's own defaults.
+func DefaultOptions(path string) Options {
+	return OptionsFrom(badger.DefaultOptions(path))
+}
+
+// LSMOnlyOptions is badger.LSMOnlyOptions with the layer's own defaults.
+func LSMOnlyOptions(path string) Options {
+	return OptionsFrom(badger.LSMOnlyOptions(path))
+}
+
+// OptionsFrom returns o with the layer's own defaults: the way to move a program that already has Badger options.
+func OptionsFrom(o badger.Options) Options {
+	return Options{
+		Options:         o,
+		SoftLimitRatio:  0.80,
+		SpillLimitRatio: 0.90,
+		SpillCapacity:   DefaultSpillCapacity,
+		SegmentSize:     DefaultSegmentSize,
+		QuietWindow:     time.Second,
+		MaxSpillAge:     30 * time.Second,
+		ReplayHighWater: 0.5,
+		DrainOnClose:    true,
+	}
+}
+
+// WithMemoryLimit sets MemoryLimit, in bytes.
+func (opt Options) WithMemoryLimit(bytes int64) Options {
+	opt.MemoryLimit = bytes
+	return opt
+}
+
+// WithLimitRatios sets SoftLimitRatio and SpillLimitRatio, as shares of MemoryLimit.
+func (opt Options) WithLimitRatios(soft, spill float64) Options {
+	opt.SoftLimitRatio, opt.SpillLimitRatio = soft, spill
+	return opt
+}
+
+// WithSpillDir sets SpillDir.
+func (opt Options) WithSpillDir(dir string) Options {
+	opt.SpillDir = dir
+	return opt
+}
+
+// WithSpillCapacity sets SpillCapacity, in bytes.
+func (opt Options) WithSpillCapacity(bytes int64) Options {
+	opt.SpillCapacity = bytes
+	return opt
+}
+
+// WithSegmentSize sets SegmentSize, in bytes.
+func (opt Options) WithSegmentSize(bytes int64) Options {
+	opt.SegmentSize = bytes
+	return opt
+}
+
+// WithSpillPolicy sets SpillPolicy.
+func (opt Options) WithSpillPolicy(p SpillPolicy) Options {
+	opt.SpillPolicy = p
+	return opt
+}
+
+// WithStallThreshold sets StallThreshold.
+func (opt Options) WithStallThreshold(d time.Duration) Options {
+	opt.StallThreshold = d
+	return opt
+}
+
+// WithBlockTimeout sets BlockTimeout.
+func (opt Options) WithBlockTimeout(d time.Duration) Options {
+	opt.BlockTimeout = d
+	return opt
+}
+
+// WithQuiet sets QuietRate, in bytes per second, and QuietWindow.
+func (opt Options) WithQuiet(rate float64, window time.Duration) Options {
+	opt.QuietRate, opt.QuietWindow = rate, window
+	return opt
+}
+
+// WithMaxSpillAge sets MaxSpillAge.
+func (opt Options) WithMaxSpillAge(d time.Duration) Options {
+	opt.MaxSpillAge = d
+	return opt
+}
+
+// WithReplayHighWater sets ReplayHighWater, a share of SpillCapacity.
+func (opt Options) WithReplayHighWater(share float64) Options {
+	opt.ReplayHighWater = share
+	return opt
+}
+
+// WithDrainOnClose sets DrainOnClose.
+func (opt Options) WithDrainOnClose(drain bool) Options {
+	opt.DrainOnClose = drain
+	return opt
+}
+
+// WithWriteBufferManager sets WriteBufferManager.
+func (opt Options) WithWriteBufferManager(m *wbm.WriteBufferManager) Options {
+	opt.WriteBufferManager = m
+	return opt
+}
+
+// WithMinFreeSpace sets MinFreeSpace, in bytes.
+func (opt Options) WithMinFreeSpace(bytes int64) Options {
+	opt.MinFreeSpace = bytes
+	return opt
+}
+
+// WithEventListener sets EventListener.
+func (opt Options) WithEventListener(l *EventListener) Options {
+	opt.EventListener = l
+	return opt
+}

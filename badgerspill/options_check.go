@@ -1,0 +1,165 @@
+package badgerspill
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4/skl"
+)
+
+const (
+	minSegmentSize = 4 << 10
+	maxSegmentSize = 1 << 30
+	// maxValueThreshold is Badger's upper bound of ValueThreshold.
+	maxValueThreshold = 1 << 20
+)
+
+func bad(field string, value any, bound string, args ...any) error {
+	return &OptionError{Field: field, Value: value, Bound: fmt.Sprintf(bound, args...)}
+}
+
+// checked returns opt with every default filled in, or the first option that is out of its range. Options that are
+// Badger's alone are left for Badger to refuse.
+func (opt Options) checked() (Options, error) {
+	slots := int64(opt.NumMemtables) + 1
+	if opt.NumMemtables < 1 {
+		return opt, bad("NumMemtables", opt.NumMemtables, "at least 1")
+	}
+	if opt.MemTableSize <= 0 {
+		return opt, bad("MemTableSize", opt.MemTableSize, "above 0")
+	}
+	if opt.BlockCacheSize == 0 && (opt.Compression != 0 || len(opt.EncryptionKey) > 0) {
+		return opt, bad("BlockCacheSize", opt.BlockCacheSize, "above 0 with Compression or EncryptionKey")
+	}
+	switch len(opt.EncryptionKey) {
+	case 0, 16, 24, 32:
+	default:
+		return opt, fmt.Errorf("badgerspill: option EncryptionKey: %w", ErrInvalidEncryptionKey)
+	}
+	for _, r := range []struct {
+		field string
+		value *float64
+		def   float64
+	}{
+		{"SoftLimitRatio", &opt.SoftLimitRatio, 0.80},
+		{"SpillLimitRatio", &opt.SpillLimitRatio, 0.90},
+		{"ReplayHighWater", &opt.ReplayHighWater, 0.5},
+	} {
+		if *r.value == 0 {
+			*r.value = r.def
+		}
+		if !(*r.value > 0 && *r.value <= 1) {
+			return opt, bad(r.field, *r.value, "in (0, 1]")
+		}
+	}
+	if opt.SpillLimitRatio < opt.SoftLimitRatio {
+		return opt, bad("SpillLimitRatio", opt.SpillLimitRatio, "at least SoftLimitRatio, which is %v", opt.SoftLimitRatio)
+	}
+	if opt.SegmentSize == 0 {
+		opt.SegmentSize = DefaultSegmentSize
+	}
+	if opt.SegmentSize < minSegmentSize || opt.SegmentSize > maxSegmentSize {
+		return opt, bad("SegmentSize", opt.SegmentSize, "from %d to %d bytes", minSegmentSize, maxSegmentSize)
+	}
+	if opt.SpillCapacity < 0 {
+		return opt, bad("SpillCapacity", opt.SpillCapacity, "at least 0")
+	}
+	if opt.SpillPolicy < Auto || opt.SpillPolicy > Never {
+		return opt, bad("SpillPolicy", int(opt.SpillPolicy), "Auto, Always or Never")
+	}
+	if opt.SpillPolicy == Always && (opt.SpillCapacity == 0 || opt.InMemory) {
+		return opt, bad("SpillPolicy", opt.SpillPolicy, "Auto or Never without a spill (SpillCapacity 0 or InMemory)")
+	}
+	if opt.SpillPolicy == Never || opt.InMemory {
+		opt.SpillCapacity = 0
+	}
+	if opt.QuietRate < 0 {
+		return opt, bad("QuietRate", opt.QuietRate, "at least 0 bytes per second")
+	}
+	for _, d := range []struct {
+		field string
+		value *time.Duration
+		def   time.Duration
+	}{
+		{"QuietWindow", &opt.QuietWindow, time.Second},
+		{"MaxSpillAge", &opt.MaxSpillAge, 30 * time.Second},
+	} {
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+		if *d.value < 0 {
+			return opt, bad(d.field, *d.value, "at least 0")
+		}
+	}
+	if opt.StallThreshold == 0 {
+		opt.StallThreshold = DefaultStallThreshold
+		if opt.SyncWrites {
+			opt.StallThreshold = DefaultSyncStallThreshold
+		}
+	}
+	if err := opt.checkMemory(slots); err != nil {
+		return opt, err
+	}
+	return opt, opt.checkDirs()
+}
+
+// checkMemory fills in MemoryLimit and sizes memtables such that the soft limit cannot be reached without a sealed
+// one in Badger's flusher (docs/design.md, memory).
+func (opt *Options) checkMemory(slots int64) error {
+	if opt.WriteBufferManager != nil {
+		if opt.MemoryLimit != 0 && opt.MemoryLimit != opt.WriteBufferManager.Limit() {
+			return bad("MemoryLimit", opt.MemoryLimit, "0 with a WriteBufferManager, whose limit of %d bytes holds",
+				opt.WriteBufferManager.Limit())
+		}
+		opt.MemoryLimit = opt.WriteBufferManager.Limit()
+	}
+	if opt.MemoryLimit == 0 {
+		opt.MemoryLimit = slots * opt.MemTableSize
+	}
+	if opt.MemoryLimit < 0 {
+		return bad("MemoryLimit", opt.MemoryLimit, "above 0")
+	}
+	if opt.MemTableSize > opt.MemoryLimit/slots {
+		size := opt.MemoryLimit / slots
+		if need := opt.ValueThreshold*100/15 + 1; size < need && opt.ValueThreshold <= maxValueThreshold {
+			return bad("MemoryLimit", opt.MemoryLimit, "at least %d bytes: (NumMemtables+1) = %d memtables, each of "+
+				"ValueThreshold/0.15; or ValueThreshold must be at most %d", need*slots, slots, size*15/100)
+		}
+		opt.MemTableSize = size
+	}
+	return nil
+}
+
+func (opt *Options) checkDirs() error {
+	if opt.InMemory {
+		return nil
+	}
+	if opt.Dir == "" {
+		return bad("Dir", `""`, "a directory, or InMemory set")
+	}
+	if opt.SpillDir == "" {
+		opt.SpillDir = filepath.Join(opt.Dir, "spill")
+	}
+	spill, err := filepath.Abs(opt.SpillDir)
+	if err != nil {
+		return fmt.Errorf("badgerspill: option SpillDir: %w", err)
+	}
+	for _, d := range []struct{ field, dir string }{{"Dir", opt.Dir}, {"ValueDir", opt.ValueDir}} {
+		abs, err := filepath.Abs(d.dir)
+		if err != nil {
+			return fmt.Errorf("badgerspill: option %s: %w", d.field, err)
+		}
+		if spill == abs || strings.HasPrefix(abs, spill+string(filepath.Separator)) {
+			return bad("SpillDir", opt.SpillDir, "a directory of its own, not %s (%s) nor a parent of it", d.field, d.dir)
+		}
+	}
+	return nil
+}
+
+// maxBatch returns how many entries and bytes a transaction may hold, as Badger derives them from MemTableSize.
+func (opt *Options) maxBatch() (count, size int64) {
+	size = 15 * opt.MemTableSize / 100
+	return size / int64(skl.MaxNodeSize), size
+}

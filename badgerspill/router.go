@@ -1,0 +1,280 @@
+package badgerspill
+
+import (
+	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// RouterState is where commits go.
+type RouterState int32
+
+// The router is in one of two states, and invariant I1 is the reason that there are only two: while the spill holds
+// anything, every commit goes there.
+//
+//	          memory tier Spill | stall | queue full: hedge what is in flight
+//	Direct ──────────────────────────────────────────────────────────────────► Spilling
+//	  ▲                                                                            │
+//	  └────────────────────────────────────────────────────────────────────────────┘
+//	     hand-over: all of the spill is in Badger and nothing was appended since
+//	     | the first append failed: those commits go to Badger after all
+const (
+	// Direct: the spill is empty, commits go to Badger.
+	Direct RouterState = iota
+	// Spilling: the spill holds commits, or is about to; commits are appended to it.
+	Spilling
+)
+
+// String returns the name of the state.
+func (s RouterState) String() string {
+	if s == Direct {
+		return "direct"
+	}
+	return "spilling"
+}
+
+// maxInFlight bounds the commits in flight to Badger. It is well below the 1,000 of Badger's write channel, so that a
+// send, which happens under the commit lock, never blocks.
+const maxInFlight = 256
+
+// router routes commits. Guarded by DB.mu.
+type router struct {
+	state RouterState
+	asked []*commit     // sent to Badger, in commit order; the first has no answer yet
+	open  int           // commits in asked without an answer
+	stall *stall        // the stall that has begun and not ended
+	idle  chan struct{} // closed when open falls, made by who waits for that
+}
+
+type stall struct {
+	begin   int64
+	commits int
+}
+
+// ask sends c to Badger. Needs DB.mu: the order of sends is the commit order.
+func (db *DB) ask(c *commit) {
+	r := &db.router
+	c.inBadger, c.start = true, db.now()
+	r.asked = append(r.asked, c)
+	r.open++
+	if r.open == 1 {
+		db.watch.wake()
+	}
+	db.engine.send(c, func(err error) { db.answered(c, err) })
+}
+
+// answered is Badger's answer to c.
+func (db *DB) answered(c *commit, err error) {
+	db.mu.Lock()
+	r := &db.router
+	c.inBadger = false
+	r.open--
+	n := 0
+	for n < len(r.asked) && !r.asked[n].inBadger {
+		r.asked[n] = nil
+		n++
+	}
+	if n == len(r.asked) {
+		r.asked = r.asked[:0]
+	} else {
+		r.asked = r.asked[n:]
+	}
+	if r.idle != nil {
+		close(r.idle)
+		r.idle = nil
+	}
+	ended := r.stall
+	if r.open > 0 {
+		ended = nil
+	} else {
+		r.stall = nil
+	}
+	var acked []*commit
+	switch {
+	case err == nil:
+		if !c.settled {
+			db.counters.direct.Add(1)
+		}
+		acked = db.line.settle(c, nil)
+	case c.hedge != nil:
+		c.refused = err // the spill decides, or has
+	default:
+		acked = db.line.settle(c, err)
+	}
+	db.mu.Unlock()
+	// Before the acknowledgement: who is acknowledged finds his bytes accounted for.
+	if err == nil {
+		db.memtables.took(c.memory, c.ts)
+	} else {
+		db.account.Release(wbm.InFlight, c.memory)
+	}
+	acknowledge(acked)
+	if ended != nil {
+		db.events.stallEnd(ended, db.now())
+	}
+}
+
+// startSpilling makes the transition to Spilling. Needs DB.mu.
+//
+// All that is in flight to Badger is hedged: appended in order, with its timestamps, before any new commit, so that it
+// is acknowledged from there however long Badger takes, and so that the spill's order is the commit order. followed
+// says that the caller enqueues a batch of its own next, which carries the hedges along. Otherwise the last hedge is
+// returned, if there is one, and the caller must pass it to log.Commit after releasing the lock.
+func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Batch) {
+	r := &db.router
+	r.state = Spilling
+	db.spill.SetActive(true)
+	directThrough := db.orc.nextTs - 1
+	if db.opt.managed {
+		directThrough = unknownTs
+	}
+	db.log.Rotate(directThrough)
+	var hedges []*commit
+	for _, c := range r.asked {
+		if c.inBadger && !c.settled {
+			hedges = append(hedges, c)
+		}
+	}
+	for i, c := range hedges {
+		own := commit{entries: c.entries}
+		own.encode()
+		c.hedge = own.batch
+		c.hedge.Owner = c
+		req := own.request()
+		db.spill.Force(req.Spill, req.Index)
+		if last = c.hedge; followed || i < len(hedges)-1 {
+			db.log.EnqueueDetached(c.hedge, c.ts)
+		} else {
+			db.log.Enqueue(c.hedge, c.ts)
+		}
+	}
+	db.counters.spillStarts[cause].Add(1)
+	db.events.spillBegin(cause, len(hedges))
+	db.wakeReplay()
+	if followed {
+		return nil
+	}
+	return last
+}
+
+// relieveQueue handles a full queue to Badger: it turns to the spill, or without one waits until Badger has answered.
+// It releases DB.mu; the caller starts again.
+func (db *DB) relieveQueue() error {
+	if db.canSpill() {
+		last := db.startSpilling(CauseQueue, false)
+		db.mu.Unlock()
+		if last != nil {
+			_ = db.log.Commit(last)
+		}
+		return nil
+	}
+	if db.router.idle == nil {
+		db.router.idle = make(chan struct{})
+	}
+	idle := db.router.idle
+	db.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-db.ctx.Done():
+		return ErrBlockedWrites
+	}
+}
+
+// canSpill reports whether the spill takes commits at all.
+func (db *DB) canSpill() bool {
+	return db.log != nil && !db.spill.IsSpilloverFull(0, 0)
+}
+
+// checkStall turns to the spill if the oldest commit in flight is older than StallThreshold. It returns how long until
+// that may be the case.
+func (db *DB) checkStall() int64 {
+	threshold := int64(db.opt.StallThreshold)
+	db.mu.Lock()
+	r := &db.router
+	if threshold < 0 || r.open == 0 || r.state == Spilling {
+		db.mu.Unlock()
+		return max(threshold, minWatch)
+	}
+	if age := db.now() - r.asked[0].start; age < threshold {
+		db.mu.Unlock()
+		return max(threshold-age, minWatch)
+	}
+	if !db.canSpill() {
+		db.mu.Unlock()
+		return threshold
+	}
+	if r.stall == nil {
+		r.stall = &stall{begin: r.asked[0].start, commits: r.open}
+		db.counters.stalls.Add(1)
+		db.events.stallBegin(r.stall, db.now())
+	}
+	last := db.startSpilling(CauseStall, false)
+	db.mu.Unlock()
+	if last != nil {
+		_ = db.log.Commit(last)
+	}
+	return threshold
+}
+
+// spilled is called by the log's leader for each group of batches, in order, before their goroutines are woken.
+func (db *DB) spilled(batches []*spillfile.Batch, err error) {
+	var acked []*commit
+	var commits, hedged int64
+	db.mu.Lock()
+	for _, b := range batches {
+		c := b.Owner.(*commit)
+		if err != nil {
+			continue
+		}
+		if c.hedge == b {
+			if !c.settled {
+				hedged++
+			}
+		} else {
+			commits++
+		}
+		acked = append(acked, db.line.settle(c, nil)...)
+	}
+	if err != nil {
+		acked = db.spillFailed(batches, err)
+	}
+	db.mu.Unlock()
+	db.spillUse.written(batches)
+	db.counters.spilled.Add(commits)
+	db.counters.hedged.Add(hedged)
+	acknowledge(acked)
+	if err != nil {
+		db.events.backgroundError("append to the spill", err)
+	}
+}
+
+// spillFailed handles batches that the spill could not take. Needs DB.mu.
+//
+// If the spill holds nothing else, they go to Badger after all: all earlier commits are there or in its queue, and all
+// later ones are behind them in the log's queue, so I1 holds. Otherwise they fail.
+func (db *DB) spillFailed(batches []*spillfile.Batch, err error) (acked []*commit) {
+	st := db.log.State()
+	fresh := st.LiveBatches == 0
+	db.spillBroken.Store(db.now() + int64(spillRetry))
+	for _, b := range batches {
+		c := b.Owner.(*commit)
+		switch {
+		case c.hedge == b:
+			c.hedge = nil
+			if c.refused != nil {
+				acked = append(acked, db.line.settle(c, c.refused)...)
+			}
+		case fresh && db.router.open < maxInFlight && db.opt.SpillPolicy != Always:
+			db.account.Force(wbm.InFlight, c.memory)
+			db.ask(c)
+		default:
+			acked = append(acked, db.line.settle(c, err)...)
+			fresh = false // later ones must not overtake in time what the caller may retry
+		}
+	}
+	if st.LiveBatches == 0 && st.Queued <= int64(len(batches)) && db.opt.SpillPolicy != Always {
+		db.router.state = Direct
+		db.spill.SetActive(false)
+	}
+	return acked
+}

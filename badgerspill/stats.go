@@ -1,0 +1,107 @@
+package badgerspill
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// counters of a database.
+type counters struct {
+	direct, hedged, spilled        atomic.Int64
+	replayedBytes, replayedEntries atomic.Int64
+	stalls, handOvers              atomic.Int64
+	spillStarts                    [causes]atomic.Int64
+}
+
+// SpillStats is what DB.SpillStats returns. Counters start at 0 with Open. Sizes are in bytes.
+type SpillStats struct {
+	State string   // "direct" or "spilling": where commits go now
+	Tier  wbm.Tier // of the budget, which several databases may share
+
+	TierEntered [4]int64 // how often each tier was entered, by wbm.Tier
+
+	MemoryUsage, MemoryLimit int64 // of the whole budget
+	MemoryInFlight           int64 // this database's commits on their way to Badger
+	MemoryMemtables          int64 // in Badger's memtables, not in an SSTable yet
+	MemorySpillIndex         int64
+	MemoryPinned             int64 // in memtables that are flushed and held by open iterators; not counted in the usage
+
+	CommitsDirect  int64 // acknowledged by Badger
+	CommitsHedged  int64 // sent to Badger, acknowledged by the spill
+	CommitsSpilled int64 // appended to the spill
+	CommitsBlocked int64 // waited for room
+
+	BlockedTime   time.Duration // that commits waited for room, summed
+	BlocksAvoided int64         // commits that the spill took when memory was short
+	BlockTimeouts int64         // commits that failed with ErrWriteBlocked
+
+	Stalls      int64
+	HandOvers   int64
+	SpillStarts map[string]int64 // turns to the spill by cause
+
+	BytesSpilled    int64 // as written to the spill
+	BytesReplayed   int64 // before compression
+	EntriesReplayed int64
+
+	SpillBytes    int64 // on disk now, files held by readers included
+	SpillCapacity int64
+	SpillPending  int64 // commits in the spill that are not replayed; 0 = empty
+	Segments      int
+	OldestSpilled time.Duration // age of the oldest segment with such commits
+
+	Append      wbm.Latency // from the end of encoding to the acknowledgement by the spill
+	ReplayState string
+	WriteRate   float64 // bytes per second
+	QuietRate   float64
+	Quiet       bool
+}
+
+// SpillStats returns what the layer does and has done. It does not block and is safe for concurrent use.
+func (db *DB) SpillStats() SpillStats {
+	sp := db.spill.Stats()
+	s := SpillStats{
+		State:            db.routerState().String(),
+		Tier:             db.manager.Tier(),
+		TierEntered:      db.manager.TierEntered(),
+		MemoryUsage:      db.manager.Usage(),
+		MemoryLimit:      db.manager.Limit(),
+		MemoryInFlight:   db.account.UsageByKind(wbm.InFlight),
+		MemoryMemtables:  db.account.UsageByKind(wbm.Memtable),
+		MemorySpillIndex: db.account.UsageByKind(wbm.SpillIndex),
+		MemoryPinned:     db.account.Pinned(),
+		CommitsDirect:    db.counters.direct.Load(),
+		CommitsHedged:    db.counters.hedged.Load(),
+		CommitsSpilled:   db.counters.spilled.Load(),
+		CommitsBlocked:   sp.WritersBlocked,
+		BlockedTime:      sp.BlockedTime,
+		BlocksAvoided:    sp.BlocksAvoided,
+		BlockTimeouts:    sp.BlockTimeouts,
+		Stalls:           db.counters.stalls.Load(),
+		HandOvers:        db.counters.handOvers.Load(),
+		SpillStarts:      map[string]int64{},
+		BytesSpilled:     sp.BytesSpilled,
+		BytesReplayed:    db.counters.replayedBytes.Load(),
+		EntriesReplayed:  db.counters.replayedEntries.Load(),
+		SpillCapacity:    db.spill.Capacity(),
+		Append:           sp.AppendLatency,
+		ReplayState:      db.replayState(),
+		WriteRate:        db.rate.Rate(),
+		QuietRate:        db.rate.QuietRate(),
+		Quiet:            db.rate.Quiet(),
+	}
+	for c := range causes {
+		if n := db.counters.spillStarts[c].Load(); n > 0 {
+			s.SpillStarts[c.String()] = n
+		}
+	}
+	if db.log != nil {
+		st := db.log.State()
+		s.SpillBytes, s.SpillPending, s.Segments = st.DiskBytes, st.LiveBatches, st.LiveSegments
+		if !st.OldestCreated.IsZero() {
+			s.OldestSpilled = time.Since(st.OldestCreated)
+		}
+	}
+	return s
+}

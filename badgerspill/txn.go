@@ -1,0 +1,398 @@
+package badgerspill
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/spillfile"
+)
+
+const (
+	maxKeySize = 65000 // Badger's: a table header holds key and timestamp lengths in 16 bits
+	// txnOverhead is what Badger sets aside for the entry that ends a transaction in its log.
+	txnOverhead = int64(len("!badger!txn") + 10)
+)
+
+var (
+	internalPrefix = []byte("!badger!")
+
+	errCommitDiscarded = errors.New("Trying to commit a discarded txn")
+	errZeroCommitTs    = errors.New("CommitTs cannot be zero. Please use commitAt instead")
+)
+
+// Txn is a transaction with serializable snapshot isolation, over the spill and Badger both. It stands for
+// badger.Txn and behaves as that does. A Txn is not safe for concurrent use, except that several of its iterators may
+// run at the same time.
+//
+// Reads are served by the transaction's own writes, then by the spill, then by Badger. The view of the spill is taken
+// before Badger is read: what leaves the spill in between is in Badger by then.
+type Txn struct {
+	db       *DB
+	readTs   uint64
+	commitTs uint64
+	size     int64
+	count    int64
+
+	readsMu sync.Mutex // guards reads: iterators of one transaction may run concurrently
+	reads   []uint64   // fingerprints of the keys read
+
+	writes       pendingWrites
+	numIterators atomic.Int32
+	discarded    bool
+	update       bool
+
+	readMark, updateMark *readMark       // guarded by DB.mu; nil once done
+	wait                 <-chan struct{} // closed once all commits up to readTs are visible; nil if they were at creation
+
+	inner *badger.Txn // reads Badger at readTs; made at the first such read
+	views []*spillfile.View
+	fixed bool // views[0], or none if the spill was empty, holds for the whole transaction
+}
+
+// NewTransaction creates a transaction. Set update to false for a read-only one, which tracks no reads. Discard must
+// be called in the end. It never blocks: the read timestamp is fixed here, and the first read waits until all commits
+// up to it are visible. It panics in managed mode, as Badger's does.
+func (db *DB) NewTransaction(update bool) *Txn {
+	if db.opt.managed {
+		panic("ReadTs should not be retrieved for managed DB")
+	}
+	txn := db.newTxn(update)
+	db.mu.Lock()
+	db.orc.begin(txn)
+	txn.wait = db.line.pending()
+	db.mu.Unlock()
+	return txn
+}
+
+// NewTransactionAt creates a transaction that reads at readTs. It panics if the database is not managed.
+func (db *DB) NewTransactionAt(readTs uint64, update bool) *Txn {
+	if !db.opt.managed {
+		panic("Cannot use NewTransactionAt with managedDB=false. Use NewTransaction instead.")
+	}
+	txn := db.newTxn(update)
+	txn.readTs = readTs
+	return txn
+}
+
+func (db *DB) newTxn(update bool) *Txn {
+	return &Txn{db: db, update: update && !db.opt.ReadOnly, count: 1, size: txnOverhead}
+}
+
+// View runs fn in a read-only transaction. In managed mode it reads at the highest timestamp.
+func (db *DB) View(fn func(txn *Txn) error) error {
+	if db.IsClosed() {
+		return ErrDBClosed
+	}
+	var txn *Txn
+	if db.opt.managed {
+		txn = db.NewTransactionAt(math.MaxUint64, false)
+	} else {
+		txn = db.NewTransaction(false)
+	}
+	defer txn.Discard()
+	return fn(txn)
+}
+
+// Update runs fn in a read-write transaction and commits it. It returns the error of fn, or of Commit. It panics in
+// managed mode.
+func (db *DB) Update(fn func(txn *Txn) error) error {
+	if db.IsClosed() {
+		return ErrDBClosed
+	}
+	if db.opt.managed {
+		panic("Update can only be used with managedDB=false.")
+	}
+	txn := db.NewTransaction(true)
+	defer txn.Discard()
+	if err := fn(txn); err != nil {
+		return err
+	}
+	return txn.Commit()
+}
+
+// ReadTs returns the read timestamp of the transaction.
+func (txn *Txn) ReadTs() uint64 { return txn.readTs }
+
+// Set adds a key-value pair. key and val must not be modified until the transaction ends. Errors: ErrReadOnlyTxn,
+// ErrDiscardedTxn, ErrEmptyKey, ErrInvalidKey, ErrBannedKey, ErrTxnTooBig, and unnamed ones for a key above 65,000
+// bytes and a value above ValueLogFileSize.
+func (txn *Txn) Set(key, val []byte) error {
+	return txn.SetEntry(NewEntry(key, val))
+}
+
+// SetEntry adds e, with its metadata. e must not be modified until the transaction ends. Errors are those of Set.
+func (txn *Txn) SetEntry(e *Entry) error {
+	return txn.modify(e)
+}
+
+// Delete deletes a key, whether it exists or not. Errors are those of Set.
+func (txn *Txn) Delete(key []byte) error {
+	return txn.modify(&Entry{Key: key, meta: metaDelete})
+}
+
+func (txn *Txn) modify(e *Entry) error {
+	opt := &txn.db.opt
+	switch {
+	case !txn.update:
+		return ErrReadOnlyTxn
+	case txn.discarded:
+		return ErrDiscardedTxn
+	case len(e.Key) == 0:
+		return ErrEmptyKey
+	case bytes.HasPrefix(e.Key, internalPrefix):
+		return ErrInvalidKey
+	case len(e.Key) > maxKeySize:
+		return tooLong("Key", maxKeySize, e.Key)
+	case int64(len(e.Value)) > opt.ValueLogFileSize:
+		return tooLong("Value", opt.ValueLogFileSize, e.Value)
+	case opt.InMemory && int64(len(e.Value)) >= opt.ValueThreshold:
+		// Badger lets a value of exactly the threshold pass and then crashes in its writer.
+		return tooLong("Value", opt.ValueThreshold, e.Value)
+	}
+	if err := txn.db.banned.check(e.Key); err != nil {
+		return err
+	}
+	count, size := txn.count+1, txn.size+e.estimateSize(opt.ValueThreshold)+10
+	if count >= txn.db.maxBatchCount || size >= txn.db.maxBatchSize {
+		return ErrTxnTooBig
+	}
+	txn.count, txn.size = count, size
+	txn.writes.put(e)
+	return nil
+}
+
+func tooLong(what string, limit int64, b []byte) error {
+	return fmt.Errorf("%s with size %d exceeded %d limit. %s:\n%s", what, len(b), limit, what,
+		hex.Dump(b[:min(len(b), 1<<10)]))
+}
+
+// Get returns the newest version of key at or below the read timestamp. Errors: ErrKeyNotFound, ErrEmptyKey,
+// ErrDiscardedTxn, ErrBannedKey, ErrDBClosed, and what a damaged file causes. The first read of a transaction blocks
+// until all commits up to its read timestamp are visible.
+func (txn *Txn) Get(key []byte) (*Item, error) {
+	if len(key) == 0 {
+		return nil, ErrEmptyKey
+	}
+	if txn.discarded {
+		return nil, ErrDiscardedTxn
+	}
+	if err := txn.db.banned.check(key); err != nil {
+		return nil, err
+	}
+	if txn.update {
+		if e := txn.writes.get(key); e != nil {
+			if deletedOrExpired(e.meta, e.ExpiresAt) {
+				return nil, ErrKeyNotFound
+			}
+			return pendingItem(txn, e, key), nil
+		}
+		txn.addRead(key)
+	}
+	if txn.db.IsClosed() {
+		return nil, ErrDBClosed
+	}
+	view := txn.view()
+	if view == nil {
+		return txn.getInner(key)
+	}
+	ref, ok := view.Get(key, txn.readTs, txn.db.opt.managed)
+	if !ok {
+		return txn.getInner(key)
+	}
+	if txn.db.opt.managed {
+		// Timestamps are the caller's: Badger may hold a newer version, a tombstone included.
+		newer, err := txn.innerNewer(key, ref.Version)
+		if newer != nil || err != nil {
+			return newer, err
+		}
+	}
+	if deletedOrExpired(ref.Meta, ref.ExpiresAt) {
+		return nil, ErrKeyNotFound
+	}
+	return spilledItem(txn, view, key, ref), nil
+}
+
+func (txn *Txn) getInner(key []byte) (*Item, error) {
+	item, err := txn.reader().Get(key)
+	if err != nil {
+		if errors.Is(err, badger.ErrKeyNotFound) {
+			return nil, ErrKeyNotFound
+		}
+		if txn.db.IsClosed() {
+			return nil, ErrDBClosed
+		}
+		return nil, err
+	}
+	return &Item{inner: item, txn: txn, key: key}, nil
+}
+
+// innerNewer returns Badger's newest visible version of key if it is above version; ErrKeyNotFound if that is a
+// tombstone or expired; neither if Badger has none above.
+func (txn *Txn) innerNewer(key []byte, version uint64) (*Item, error) {
+	opt := badger.DefaultIteratorOptions
+	opt.PrefetchValues = false
+	it := txn.reader().NewKeyIterator(key, opt)
+	defer it.Close()
+	it.Rewind()
+	if !it.Valid() || it.Item().Version() <= version {
+		return nil, nil
+	}
+	if it.Item().IsDeletedOrExpired() {
+		return nil, ErrKeyNotFound
+	}
+	return copyItem(txn, it.Item())
+}
+
+// reader returns the transaction that reads Badger at readTs.
+func (txn *Txn) reader() *badger.Txn {
+	if txn.inner == nil {
+		txn.inner = txn.db.inner.NewTransactionAt(txn.readTs, false)
+	}
+	return txn.inner
+}
+
+// view returns the view of the spill to read before Badger, nil if the spill is empty. It waits until all commits up
+// to the read timestamp are visible. Where the layer owns the timestamps one view serves the whole transaction: all
+// that it may see is in the view or in Badger already. Where the caller owns them a later commit may have an older
+// timestamp, so each read takes the view of its moment.
+func (txn *Txn) view() *spillfile.View {
+	if txn.fixed {
+		if len(txn.views) == 0 {
+			return nil
+		}
+		return txn.views[0]
+	}
+	if txn.wait != nil {
+		<-txn.wait
+		txn.wait = nil
+	}
+	view := txn.db.acquireView()
+	txn.fixed = !txn.db.opt.managed
+	if view == nil {
+		return nil
+	}
+	if n := len(txn.views); n > 0 && txn.views[n-1] == view {
+		view.Release()
+	} else {
+		txn.views = append(txn.views, view) // items refer to it until Discard
+	}
+	return view
+}
+
+func (txn *Txn) addRead(key []byte) {
+	if !txn.update || !txn.db.opt.DetectConflicts {
+		return
+	}
+	fp := fingerprint(key)
+	txn.readsMu.Lock()
+	txn.reads = append(txn.reads, fp)
+	txn.readsMu.Unlock()
+}
+
+// Discard ends the transaction; its pending writes are gone. It may be called more than once, also after Commit. It
+// panics if an iterator is still open.
+func (txn *Txn) Discard() {
+	if txn.discarded {
+		return
+	}
+	if txn.numIterators.Load() > 0 {
+		panic("Unclosed iterator at time of Txn.Discard.")
+	}
+	txn.discarded = true
+	if txn.inner != nil {
+		txn.inner.Discard()
+	}
+	for _, v := range txn.views {
+		v.Release()
+	}
+	txn.views = nil
+	if !txn.db.opt.managed {
+		txn.db.doneRead(txn)
+	}
+}
+
+// precheck finds what makes a commit fail before it has a timestamp.
+func (txn *Txn) precheck() error {
+	if txn.discarded {
+		return errCommitDiscarded
+	}
+	if !txn.db.opt.managed {
+		return nil
+	}
+	if txn.commitTs != 0 {
+		if discard := txn.db.discardTs(); txn.commitTs < discard && txn.db.opt.DetectConflicts {
+			return fmt.Errorf("commit timestamp %d is below the discard timestamp %d", txn.commitTs, discard)
+		}
+		return nil
+	}
+	for _, e := range txn.writes.entries {
+		if e.version != 0 {
+			return nil
+		}
+	}
+	return errZeroCommitTs
+}
+
+// Commit commits the transaction and waits until the commit is acknowledged: Badger or the spill has it (and has
+// synced it, under SyncWrites), and so have all commits before it. Without writes it is a Discard. Errors: ErrConflict
+// (a key that was read has been written since; try again), ErrBlockedWrites on a closed database, ErrWriteBlocked,
+// ErrNoSpace, and what the file system returns; with any of them nothing was written.
+func (txn *Txn) Commit() error {
+	if txn.writes.empty() {
+		txn.Discard()
+		return nil
+	}
+	if err := txn.precheck(); err != nil {
+		return err
+	}
+	defer txn.Discard()
+	c, err := txn.db.submit(txn)
+	if err != nil {
+		return err
+	}
+	return txn.db.await(c)
+}
+
+// CommitWith is Commit with a callback: it returns once the transaction has its place in the commit order, and cb runs
+// in a goroutine with the outcome. It may block for room in memory or in the spill. It panics if cb is nil.
+func (txn *Txn) CommitWith(cb func(error)) {
+	if cb == nil {
+		panic("Nil callback provided to CommitWith")
+	}
+	if txn.writes.empty() {
+		go cb(nil) // the callback may need locks that the caller holds
+		txn.Discard()
+		return
+	}
+	if err := txn.precheck(); err != nil {
+		cb(err)
+		return
+	}
+	defer txn.Discard()
+	c, err := txn.db.submit(txn)
+	if err != nil {
+		go cb(err)
+		return
+	}
+	go func() { cb(txn.db.await(c)) }()
+}
+
+// CommitAt is Commit, or CommitWith if callback is not nil, at commitTs. It panics if the database is not managed.
+func (txn *Txn) CommitAt(commitTs uint64, callback func(error)) error {
+	if !txn.db.opt.managed {
+		panic("Cannot use CommitAt with managedDB=false. Use Commit instead.")
+	}
+	txn.commitTs = commitTs
+	if callback == nil {
+		return txn.Commit()
+	}
+	txn.CommitWith(callback)
+	return nil
+}

@@ -1,0 +1,131 @@
+package badgerspill
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// minWatch keeps the watcher from spinning under a tiny StallThreshold, in nanoseconds.
+	minWatch = int64(500 * time.Microsecond)
+	// memtableInterval is how often Badger's memtable files are looked at while there is something to see.
+	memtableInterval = int64(25 * time.Millisecond)
+	// pinnedInterval is the same while only memtables are left that open iterators hold.
+	pinnedInterval = int64(time.Second)
+	// watchIdle is how long the watcher goes on without commits before it sleeps until the next one.
+	watchIdle = int64(time.Second)
+)
+
+// watcher is the one goroutine that looks at the clock: for stalls, for memtables that are gone, for what Badger may
+// discard. It sleeps while nothing happens.
+type watcher struct {
+	db      *DB
+	asleep  atomic.Bool
+	wakeup  chan struct{}
+	stop    chan struct{}
+	stopped sync.WaitGroup
+}
+
+func newWatcher(db *DB) *watcher {
+	return &watcher{db: db, wakeup: make(chan struct{}, 1), stop: make(chan struct{})}
+}
+
+func (w *watcher) start() { w.stopped.Go(w.run) }
+
+// wake makes a sleeping watcher look. It costs an atomic load if the watcher is awake.
+func (w *watcher) wake() {
+	if w.asleep.Load() {
+		w.hurry()
+	}
+}
+
+// hurry makes the watcher look now. It never blocks.
+func (w *watcher) hurry() {
+	select {
+	case w.wakeup <- struct{}{}:
+	default:
+	}
+}
+
+func (w *watcher) close() {
+	close(w.stop)
+	w.stopped.Wait()
+}
+
+func (w *watcher) run() {
+	db := w.db
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var lastMemtables, lastActive int64
+	var lastCommits, lastDiscard uint64
+	for {
+		wait := db.checkStall()
+		now := db.now()
+
+		commits, discard := db.progress()
+		if commits != lastCommits {
+			lastCommits, lastActive = commits, now
+		}
+		if discard != lastDiscard && !db.opt.managed {
+			lastDiscard = discard
+			db.discarded.Store(discard)
+			db.inner.SetDiscardTs(discard)
+		}
+		interval := memtableInterval
+		if !db.memtables.flushing() {
+			interval = pinnedInterval
+		}
+		if db.memtables.relief.Load() || now-lastMemtables >= interval {
+			lastMemtables = now
+			db.memtables.look()
+		}
+		idle := now-lastActive >= watchIdle && !db.memtables.flushing() && !db.inFlight()
+		if idle && db.memtables.pinned() {
+			idle, wait = false, pinnedInterval
+		}
+		if idle {
+			w.asleep.Store(true)
+			// Look once more: what happened before asleep was seen will not wake us.
+			if commits, discard := db.progress(); commits == lastCommits && discard == lastDiscard && !db.inFlight() {
+				select {
+				case <-w.wakeup:
+				case <-w.stop:
+					return
+				}
+			}
+			w.asleep.Store(false)
+			lastActive = db.now()
+			continue
+		}
+		if db.opt.StallThreshold < 0 || db.routerState() == Spilling {
+			wait = memtableInterval
+		}
+		timer.Reset(time.Duration(wait))
+		select {
+		case <-timer.C:
+		case <-w.wakeup:
+		case <-w.stop:
+			return
+		}
+	}
+}
+
+// progress returns the last timestamp assigned and what Badger may discard.
+func (db *DB) progress() (commits, discard uint64) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.orc.nextTs, db.orc.discardable()
+}
+
+func (db *DB) inFlight() bool {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.router.open > 0
+}
+
+func (db *DB) routerState() RouterState {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	return db.router.state
+}

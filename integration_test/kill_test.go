@@ -1,0 +1,211 @@
+package integration_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill"
+)
+
+// The kill test: a child process commits with several writers and prints each acknowledged commit; the parent kills it
+// at a random moment, reopens the database, and finds all that was acknowledged, nothing torn, nothing resurrected.
+
+var killRounds = flag.Int("killrounds", 2, "rounds of the kill test in each state")
+
+const (
+	killEnv     = "BADGERSPILL_KILL_CHILD"
+	killWriters = 4
+	killKeep    = 10 // each commit deletes the pair of so many commits ago
+)
+
+var killModes = []struct {
+	name   string
+	change func(o badgerspill.Options) badgerspill.Options
+	drain  bool // the child drains all the time: many hand-overs
+}{
+	{"direct", func(o badgerspill.Options) badgerspill.Options { return o.WithStallThreshold(-1) }, false},
+	{"spilling", func(o badgerspill.Options) badgerspill.Options {
+		return o.WithStallThreshold(time.Nanosecond).WithQuiet(1, time.Hour)
+	}, false},
+	{"always", func(o badgerspill.Options) badgerspill.Options {
+		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(64<<10).WithQuiet(1, time.Hour)
+	}, false},
+	{"replaying", func(o badgerspill.Options) badgerspill.Options {
+		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(16<<10).WithQuiet(1e12, time.Millisecond)
+	}, false},
+	{"hand-over", func(o badgerspill.Options) badgerspill.Options {
+		return o.WithStallThreshold(time.Nanosecond).WithSegmentSize(16<<10).WithQuiet(1e12, time.Millisecond)
+	}, true},
+	{"synced", func(o badgerspill.Options) badgerspill.Options {
+		return o.WithSyncWrites(true).WithStallThreshold(time.Millisecond).WithSegmentSize(64<<10).WithQuiet(1e12, time.Millisecond)
+	}, false},
+	{"memory short", func(o badgerspill.Options) badgerspill.Options {
+		return o.WithStallThreshold(-1).WithLimitRatios(0.0005, 0.001).WithQuiet(1e12, time.Millisecond)
+	}, false},
+}
+
+func killOptions(dir string, mode int) badgerspill.Options {
+	return killModes[mode].change(badgerspill.OptionsFrom(small(dir)))
+}
+
+func TestMain(m *testing.M) {
+	if arg := os.Getenv(killEnv); arg != "" {
+		killChild(arg)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func pairKey(side byte, w int, n uint64) []byte {
+	return fmt.Appendf(nil, "%c/%d/%d", side, w, n)
+}
+
+// killChild never ends by itself but for an error.
+func killChild(arg string) {
+	var mode int
+	dir, rest, _ := strings.Cut(arg, "|")
+	if _, err := fmt.Sscan(rest, &mode); err != nil {
+		panic(err)
+	}
+	db, err := badgerspill.Open(killOptions(dir, mode))
+	if err != nil {
+		fmt.Println("error", err)
+		os.Exit(3)
+	}
+	if killModes[mode].drain {
+		go func() {
+			for {
+				_ = db.Drain(context.Background())
+			}
+		}()
+	}
+	var wg sync.WaitGroup
+	for w := range killWriters {
+		wg.Go(func() {
+			n, err := killLast(db, w)
+			for err == nil {
+				n++
+				if err = db.Update(func(txn *badgerspill.Txn) error { return killCommit(txn, w, n) }); err == nil {
+					_, err = fmt.Fprintf(os.Stdout, "ack %d %d\n", w, n) // one write call: one line
+				}
+			}
+			fmt.Println("error", err)
+			os.Exit(3)
+		})
+	}
+	wg.Wait()
+}
+
+func killCommit(txn *badgerspill.Txn, w int, n uint64) error {
+	val := make([]byte, 8+n%300)
+	binary.BigEndian.PutUint64(val, n)
+	return errors.Join(
+		txn.Set(pairKey('a', w, n), val),
+		txn.Set(fmt.Appendf(nil, "last/%d", w), val[:8]),
+		txn.Delete(pairKey('a', w, n-killKeep)),
+		txn.Delete(pairKey('b', w, n-killKeep)),
+		txn.Set(pairKey('b', w, n), val))
+}
+
+func killLast(db *badgerspill.DB, w int) (n uint64, err error) {
+	err = db.View(func(txn *badgerspill.Txn) error {
+		it, err := txn.Get(fmt.Appendf(nil, "last/%d", w))
+		if errors.Is(err, badgerspill.ErrKeyNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		return it.Value(func(v []byte) error { n = binary.BigEndian.Uint64(v); return nil })
+	})
+	return n, err
+}
+
+func TestKillAndRecover(t *testing.T) {
+	for mode, m := range killModes {
+		t.Run(m.name, func(t *testing.T) {
+			rng := random(t)
+			dir := t.TempDir()
+			var acked [killWriters]uint64
+			for range *killRounds {
+				killOnce(t, rng, dir, mode, &acked)
+				killCheck(t, dir, mode, &acked)
+			}
+		})
+	}
+}
+
+// killOnce lets a child run until it has acknowledged a random number of commits, and kills it.
+func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWriters]uint64) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d", killEnv, dir, mode))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	defer func() { _ = cmd.Wait() }()
+	limit := 1 + rng.IntN(3000)
+	lines := bufio.NewScanner(out)
+	for n := 0; lines.Scan(); n++ {
+		var w int
+		var i uint64
+		_, err := fmt.Sscanf(lines.Text(), "ack %d %d", &w, &i)
+		require.NoError(t, err, "child: %s", lines.Text())
+		require.Less(t, acked[w], i)
+		acked[w] = i
+		if n == limit {
+			require.NoError(t, cmd.Process.Kill())
+		}
+	}
+}
+
+func killCheck(t *testing.T, dir string, mode int, acked *[killWriters]uint64) {
+	db, err := badgerspill.Open(killOptions(dir, mode))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, db.Close()) }()
+	check := func() {
+		require.NoError(t, db.View(func(txn *badgerspill.Txn) error {
+			for w := range killWriters {
+				last, err := killLast(db, w)
+				require.NoError(t, err)
+				require.GreaterOrEqual(t, last, acked[w], "writer %d: acknowledged commits are missing", w)
+				require.LessOrEqual(t, last, acked[w]+1, "writer %d: commits that were never sent", w)
+				for n := max(last, 3*killKeep) - 3*killKeep; n <= last+2; n++ {
+					want := n > 0 && n <= last && n+killKeep > last
+					for _, side := range []byte{'a', 'b'} {
+						it, err := txn.Get(pairKey(side, w, n))
+						if !want {
+							require.ErrorIs(t, err, badgerspill.ErrKeyNotFound, "%s of writer %d at %d", pairKey(side, w, n), w, last)
+							continue
+						}
+						require.NoError(t, err, "%s of writer %d at %d", pairKey(side, w, n), w, last)
+						v, err := it.ValueCopy(nil)
+						require.NoError(t, err)
+						require.Len(t, v, int(8+n%300))
+						require.Equal(t, n, binary.BigEndian.Uint64(v))
+					}
+				}
+				acked[w] = last
+			}
+			return nil
+		}))
+	}
+	check()
+	require.NoError(t, db.Drain(context.Background()))
+	check()
+}

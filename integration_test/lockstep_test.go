@@ -1,0 +1,548 @@
+package integration_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill"
+)
+
+// The lockstep test runs the same random operations on plain Badger and on badgerspill, while the router is pushed to
+// and fro, and compares every answer.
+
+type item struct {
+	Key, Value    string
+	Version       uint64
+	UserMeta      byte
+	ExpiresAt     uint64
+	Deleted, Last bool // tombstone or expired; discards earlier versions
+	ValueSize     int64
+	KeySize       int64
+}
+
+type write struct {
+	key, value []byte
+	userMeta   byte
+	expiresAt  uint64
+	discard    bool
+	del        bool
+}
+
+type txn interface {
+	ReadTs() uint64
+	Write(w write) error
+	Get(key []byte) (item, error)
+	Iterate(opt badger.IteratorOptions, isKey bool, seek []byte, limit int) []item
+	Commit() error
+	CommitAt(ts uint64) error
+	Discard()
+}
+
+type db interface {
+	Begin(update bool) txn
+	BeginAt(ts uint64, update bool) txn
+	Batch(ws []write) error
+	MaxVersion() uint64
+	Close() error
+}
+
+type plainTxn struct{ *badger.Txn }
+
+func (t plainTxn) Write(w write) error {
+	if w.del {
+		return t.Delete(w.key)
+	}
+	return t.SetEntry(plainEntry(w))
+}
+
+func plainEntry(w write) *badger.Entry {
+	e := badger.NewEntry(w.key, w.value).WithMeta(w.userMeta)
+	if w.discard {
+		e.WithDiscard()
+	}
+	e.ExpiresAt = w.expiresAt
+	return e
+}
+
+func (t plainTxn) Get(key []byte) (item, error) {
+	it, err := t.Txn.Get(key)
+	if err != nil {
+		return item{}, err
+	}
+	return itemOf(it)
+}
+
+func (t plainTxn) Iterate(opt badger.IteratorOptions, isKey bool, seek []byte, limit int) (out []item) {
+	var it *badger.Iterator
+	if isKey {
+		key := opt.Prefix
+		opt.Prefix = nil
+		it = t.NewKeyIterator(key, opt)
+	} else {
+		it = t.NewIterator(opt)
+	}
+	defer it.Close()
+	for it.Seek(seek); it.Valid() && len(out) < limit; it.Next() {
+		i, err := itemOf(it.Item())
+		if err != nil {
+			i.Value = err.Error()
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+func (t plainTxn) CommitAt(ts uint64) error { return t.Txn.CommitAt(ts, nil) }
+
+type readable interface {
+	Key() []byte
+	ValueCopy([]byte) ([]byte, error)
+	Version() uint64
+	UserMeta() byte
+	ExpiresAt() uint64
+	IsDeletedOrExpired() bool
+	DiscardEarlierVersions() bool
+	ValueSize() int64
+	KeySize() int64
+}
+
+func itemOf(it readable) (item, error) {
+	v, err := it.ValueCopy(nil)
+	return item{string(it.Key()), string(v), it.Version(), it.UserMeta(), it.ExpiresAt(), it.IsDeletedOrExpired(),
+		it.DiscardEarlierVersions(), it.ValueSize(), it.KeySize()}, err
+}
+
+type plainDB struct{ *badger.DB }
+
+func (d plainDB) Begin(update bool) txn              { return plainTxn{d.NewTransaction(update)} }
+func (d plainDB) BeginAt(ts uint64, update bool) txn { return plainTxn{d.NewTransactionAt(ts, update)} }
+func (d plainDB) Batch(ws []write) error {
+	wb := d.NewWriteBatch()
+	defer wb.Cancel()
+	for _, w := range ws {
+		var err error
+		if w.del {
+			err = wb.Delete(w.key)
+		} else {
+			err = wb.SetEntry(plainEntry(w))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return wb.Flush()
+}
+
+type spillTxn struct{ *badgerspill.Txn }
+
+func (t spillTxn) Write(w write) error {
+	if w.del {
+		return t.Delete(w.key)
+	}
+	return t.SetEntry(spillEntry(w))
+}
+
+func spillEntry(w write) *badgerspill.Entry {
+	e := badgerspill.NewEntry(w.key, w.value).WithMeta(w.userMeta)
+	if w.discard {
+		e.WithDiscard()
+	}
+	e.ExpiresAt = w.expiresAt
+	return e
+}
+
+func (t spillTxn) Get(key []byte) (item, error) {
+	it, err := t.Txn.Get(key)
+	if err != nil {
+		return item{}, err
+	}
+	return itemOf(it)
+}
+
+func (t spillTxn) Iterate(opt badger.IteratorOptions, isKey bool, seek []byte, limit int) (out []item) {
+	var it *badgerspill.Iterator
+	if isKey {
+		key := opt.Prefix
+		opt.Prefix = nil
+		it = t.NewKeyIterator(key, opt)
+	} else {
+		it = t.NewIterator(opt)
+	}
+	defer it.Close()
+	for it.Seek(seek); it.Valid() && len(out) < limit; it.Next() {
+		i, err := itemOf(it.Item())
+		if err != nil {
+			i.Value = err.Error()
+		}
+		out = append(out, i)
+	}
+	return out
+}
+
+func (t spillTxn) CommitAt(ts uint64) error { return t.Txn.CommitAt(ts, nil) }
+
+type spillDB struct{ *badgerspill.DB }
+
+func (d spillDB) Begin(update bool) txn              { return spillTxn{d.NewTransaction(update)} }
+func (d spillDB) BeginAt(ts uint64, update bool) txn { return spillTxn{d.NewTransactionAt(ts, update)} }
+func (d spillDB) Batch(ws []write) error {
+	wb := d.NewWriteBatch()
+	defer wb.Cancel()
+	for _, w := range ws {
+		var err error
+		if w.del {
+			err = wb.Delete(w.key)
+		} else {
+			err = wb.SetEntry(spillEntry(w))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return wb.Flush()
+}
+
+// small makes both databases cheap to open; NumVersionsToKeep keeps compaction from deciding what all versions are.
+func small(dir string) badger.Options {
+	return badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).
+		WithMemTableSize(8 << 20).WithValueLogFileSize(16 << 20).WithBlockCacheSize(8 << 20).WithNumCompactors(2).
+		WithNumVersionsToKeep(math.MaxInt32).WithValueThreshold(256)
+}
+
+type mode struct {
+	name    string
+	managed bool
+	change  func(o badgerspill.Options) badgerspill.Options
+}
+
+var modes = []mode{
+	{"direct", false, func(o badgerspill.Options) badgerspill.Options { return o.WithStallThreshold(-1) }},
+	{"auto", false, pushed},
+	{"always", false, func(o badgerspill.Options) badgerspill.Options {
+		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(8 << 10)
+	}},
+	{"always replaying", false, func(o badgerspill.Options) badgerspill.Options {
+		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(4<<10).WithQuiet(1e12, time.Millisecond)
+	}},
+	{"tiny segments", false, func(o badgerspill.Options) badgerspill.Options { return pushed(o).WithSegmentSize(4 << 10) }},
+	{"managed auto", true, func(o badgerspill.Options) badgerspill.Options { return pushed(o).WithSegmentSize(4 << 10) }},
+	{"managed always", true, func(o badgerspill.Options) badgerspill.Options {
+		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(4 << 10)
+	}},
+}
+
+// pushed makes every commit to Badger look stalled, and every moment quiet: the router goes to and fro.
+func pushed(o badgerspill.Options) badgerspill.Options {
+	return o.WithStallThreshold(time.Nanosecond).WithQuiet(1e12, 2*time.Millisecond)
+}
+
+type lockstep struct {
+	t       *testing.T
+	rng     *rand.Rand
+	mode    mode
+	dir     string
+	plain   db
+	spill   db
+	layer   *badgerspill.DB
+	open    []pair
+	version uint64 // managed mode's clock
+	log     []string
+}
+
+type pair struct {
+	plain, spill txn
+	update       bool
+}
+
+func TestLockstep(t *testing.T) {
+	steps := 1500
+	if testing.Short() {
+		steps = 400
+	}
+	for _, m := range modes {
+		t.Run(m.name, func(t *testing.T) {
+			l := &lockstep{t: t, rng: random(t), mode: m, dir: t.TempDir()}
+			l.openBoth()
+			for i := range steps {
+				l.step()
+				if i%500 == 499 && l.rng.IntN(2) == 0 {
+					l.reopen()
+				}
+			}
+			l.finish()
+		})
+	}
+}
+
+func (l *lockstep) openBoth() {
+	t := l.t
+	po := small(filepath.Join(l.dir, "plain"))
+	so := l.mode.change(badgerspill.OptionsFrom(small(filepath.Join(l.dir, "spill"))))
+	so.DrainOnClose = l.rng.IntN(2) == 0
+	if l.mode.managed {
+		p, err := badger.OpenManaged(po)
+		require.NoError(t, err)
+		s, err := badgerspill.OpenManaged(so)
+		require.NoError(t, err)
+		l.plain, l.spill, l.layer = plainDB{p}, spillDB{s}, s
+		return
+	}
+	p, err := badger.Open(po)
+	require.NoError(t, err)
+	s, err := badgerspill.Open(so)
+	require.NoError(t, err)
+	l.plain, l.spill, l.layer = plainDB{p}, spillDB{s}, s
+}
+
+func (l *lockstep) note(format string, args ...any) {
+	l.log = append(l.log, fmt.Sprintf(format, args...))
+	if len(l.log) > 30 {
+		l.log = l.log[1:]
+	}
+}
+
+// same fails the test unless both answers are equal; errors are compared by identity where they have one.
+func (l *lockstep) same(want, got any, wantErr, gotErr error) {
+	l.t.Helper()
+	sameErr := (wantErr == nil) == (gotErr == nil) &&
+		(wantErr == nil || errors.Is(gotErr, wantErr) || wantErr.Error() == gotErr.Error())
+	if !sameErr || fmt.Sprint(want) != fmt.Sprint(got) {
+		for _, s := range l.log {
+			l.t.Log(s)
+		}
+		l.t.Fatalf("plain Badger: %v, %v\nbadgerspill:  %v, %v\n%+v", want, wantErr, got, gotErr, l.layer.SpillStats())
+	}
+}
+
+func (l *lockstep) key() []byte {
+	k := fmt.Sprintf("%c%02d", 'a'+l.rng.IntN(3), l.rng.IntN(40))
+	if l.rng.IntN(20) == 0 {
+		k = k[:1+l.rng.IntN(2)]
+	}
+	return []byte(k)
+}
+
+func (l *lockstep) write() write {
+	w := write{key: l.key(), userMeta: byte(l.rng.IntN(3))}
+	switch l.rng.IntN(12) {
+	case 0, 1:
+		w.del = true
+	case 2:
+		w.expiresAt = uint64(time.Now().Add(-time.Hour).Unix())
+	case 3:
+		w.expiresAt = uint64(time.Now().Add(time.Hour).Unix())
+	case 4:
+		w.discard = true
+	}
+	n := l.rng.IntN(40)
+	switch l.rng.IntN(15) {
+	case 0:
+		n = 250 + l.rng.IntN(12) // about the value threshold
+	case 1:
+		n = 3000
+	}
+	w.value = bytes.Repeat([]byte{byte('A' + l.rng.IntN(26))}, n)
+	return w
+}
+
+func (l *lockstep) step() {
+	r := l.rng
+	if len(l.open) == 0 || (len(l.open) < 6 && r.IntN(6) == 0) {
+		l.begin()
+		return
+	}
+	i := r.IntN(len(l.open))
+	p := l.open[i]
+	switch r.IntN(16) {
+	case 0, 1, 2, 3:
+		w := l.write()
+		l.note("txn %d write %q del=%v", i, w.key, w.del)
+		l.same(nil, nil, p.plain.Write(w), p.spill.Write(w))
+	case 4, 5, 6:
+		k := l.key()
+		want, werr := p.plain.Get(k)
+		got, gerr := p.spill.Get(k)
+		l.note("txn %d at %d get %q", i, p.plain.ReadTs(), k)
+		// Badger's Get gives a pending write no size; the layer's does.
+		want.ValueSize, got.ValueSize = 0, 0
+		l.same(l.sizes(want), l.sizes(got), werr, gerr)
+	case 7, 8:
+		l.iterate(i, p)
+	case 9, 10, 11:
+		l.commit(i, p)
+	case 12:
+		l.note("txn %d discard", i)
+		p.plain.Discard()
+		p.spill.Discard()
+		l.remove(i)
+	case 13:
+		if l.mode.managed {
+			return
+		}
+		ws := make([]write, 1+r.IntN(20))
+		for i := range ws {
+			ws[i] = l.write()
+		}
+		l.note("batch of %d", len(ws))
+		l.same(nil, nil, l.plain.Batch(ws), l.spill.Batch(ws))
+	case 14:
+		if r.IntN(4) == 0 {
+			l.note("drain")
+			require.NoError(l.t, l.layer.Drain(context.Background()))
+		}
+	case 15:
+		if r.IntN(4) == 0 {
+			l.note("sync")
+			require.NoError(l.t, l.layer.Sync())
+		}
+		if !l.mode.managed {
+			l.same(l.plain.MaxVersion(), l.spill.MaxVersion(), nil, nil)
+		}
+	}
+}
+
+// sizes leaves the approximate sizes of values in Badger's value log out of the comparison.
+func (l *lockstep) sizes(i item) item {
+	if len(i.Value) >= 256 {
+		i.ValueSize = 0
+	}
+	return i
+}
+
+func (l *lockstep) begin() {
+	update := l.rng.IntN(3) > 0
+	var p pair
+	if l.mode.managed {
+		ts := uint64(math.MaxUint64)
+		if l.rng.IntN(3) > 0 {
+			ts = uint64(l.rng.IntN(int(l.version)*4 + 8))
+		}
+		p = pair{l.plain.BeginAt(ts, update), l.spill.BeginAt(ts, update), update}
+	} else {
+		p = pair{l.plain.Begin(update), l.spill.Begin(update), update}
+		l.same(p.plain.ReadTs(), p.spill.ReadTs(), nil, nil)
+	}
+	l.note("begin txn %d at %d", len(l.open), p.plain.ReadTs())
+	l.open = append(l.open, p)
+}
+
+func (l *lockstep) commit(i int, p pair) {
+	l.note("txn %d commit", i)
+	if l.mode.managed {
+		// Timestamps in any order, but never one twice: which of two equal versions wins is nobody's promise.
+		l.version += 1 + uint64(l.rng.IntN(3))
+		ts := l.version*4 + uint64(l.rng.IntN(4))
+		if l.rng.IntN(4) == 0 {
+			ts = 0
+		}
+		l.same(nil, nil, p.plain.CommitAt(ts), p.spill.CommitAt(ts))
+	} else {
+		l.same(nil, nil, p.plain.Commit(), p.spill.Commit())
+	}
+	p.plain.Discard()
+	p.spill.Discard()
+	l.remove(i)
+}
+
+func (l *lockstep) remove(i int) { l.open = append(l.open[:i], l.open[i+1:]...) }
+
+func (l *lockstep) iterate(i int, p pair) {
+	r := l.rng
+	opt := badger.DefaultIteratorOptions
+	opt.Reverse = r.IntN(3) == 0
+	opt.AllVersions = r.IntN(4) == 0
+	opt.PrefetchValues = r.IntN(2) == 0
+	opt.PrefetchSize = 1 + r.IntN(10)
+	if r.IntN(5) == 0 {
+		opt.SinceTs = uint64(r.IntN(int(min(p.plain.ReadTs(), 1<<20)) + 1))
+	}
+	var seek []byte
+	isKey := r.IntN(8) == 0
+	switch {
+	case isKey:
+		opt.Prefix = l.key()
+	case r.IntN(3) == 0:
+		opt.Prefix = l.key()[:1]
+		if opt.Reverse {
+			seek = append(bytes.Clone(opt.Prefix), 0xFF)
+		}
+	}
+	if r.IntN(3) == 0 && !isKey {
+		seek = l.key()
+	}
+	limit := 1 + r.IntN(200)
+	l.note("txn %d at %d iterate %+v key=%v seek %q", i, p.plain.ReadTs(), opt, isKey, seek)
+	want := p.plain.Iterate(opt, isKey, seek, limit)
+	got := p.spill.Iterate(opt, isKey, seek, limit)
+	l.same(len(want), len(got), nil, nil)
+	for j := range want {
+		l.same(l.sizes(want[j]), l.sizes(got[j]), nil, nil)
+	}
+}
+
+func (l *lockstep) reopen() {
+	for _, p := range l.open {
+		p.plain.Discard()
+		p.spill.Discard()
+	}
+	l.open = nil
+	require.NoError(l.t, l.plain.Close())
+	require.NoError(l.t, l.spill.Close())
+	l.note("reopen")
+	l.openBoth()
+}
+
+// finish compares the whole state after a reopen, and again with plain Badger on the drained directory.
+func (l *lockstep) finish() {
+	t := l.t
+	l.reopen()
+	opt := badger.DefaultIteratorOptions
+	opt.AllVersions = true
+	all := func(d db) []item {
+		tx := d.BeginAt(math.MaxUint64, false)
+		defer tx.Discard()
+		return tx.Iterate(opt, false, nil, math.MaxInt)
+	}
+	if !l.mode.managed {
+		all = func(d db) []item {
+			tx := d.Begin(false)
+			defer tx.Discard()
+			return tx.Iterate(opt, false, nil, math.MaxInt)
+		}
+	}
+	strip := func(items []item) []item {
+		for i := range items {
+			items[i] = l.sizes(items[i])
+		}
+		return items
+	}
+	want := strip(all(l.plain))
+	require.NotEmpty(t, want)
+	require.Equal(t, want, strip(all(l.spill)))
+	require.NoError(t, l.layer.Drain(context.Background()))
+	require.NoError(t, l.plain.Close())
+	require.NoError(t, l.spill.Close())
+	so := small(filepath.Join(l.dir, "spill"))
+	var (
+		p   *badger.DB
+		err error
+	)
+	if l.mode.managed {
+		p, err = badger.OpenManaged(so)
+	} else {
+		p, err = badger.Open(so)
+	}
+	require.NoError(t, err)
+	require.Equal(t, want, strip(all(plainDB{p})))
+	require.NoError(t, p.Close())
+}

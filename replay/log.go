@@ -1,0 +1,47 @@
+package replay
+
+import (
+	"context"
+	"time"
+)
+
+// Pending is what waits to be replayed.
+type Pending struct {
+	// Bytes not replayed yet; 0 means that the spill is empty.
+	Bytes int64
+	// Fill is the used share of the capacity, 0 to 1, above 1 if it was passed.
+	Fill float64
+	// Full tells that the spill takes no more, for whatever reason.
+	Full bool
+	// Oldest is when the oldest unreplayed data was written. Zero: unknown, no age.
+	Oldest time.Time
+}
+
+// Progress is what one batch has moved to Badger.
+type Progress struct {
+	Bytes, Entries int64
+	// Drained tells that nothing is left beyond this batch.
+	Drained bool
+}
+
+// Log is what the replayer needs of the spill. Its methods are called by one goroutine, one
+// at a time. The context is not cancelled by Stop: a call under way is waited for.
+type Log interface {
+	// Pending must be cheap and must not block.
+	Pending() Pending
+	// Replay applies the next batch of at most maxBytes to Badger and waits for its answer.
+	// One entry larger than maxBytes is a batch. On an error nothing counts as replayed,
+	// and the next call begins where this one did. On an empty log it returns Drained.
+	Replay(ctx context.Context, maxBytes int64) (Progress, error)
+	// Checkpoint syncs Badger, advances "replayed through" durably and drops what lies
+	// below. Without anything new it is a no-op.
+	Checkpoint(ctx context.Context) error
+	// HandOver tries to make commits go to Badger directly again. False means that more was
+	// appended meanwhile and replay has to go on. It returns true too if commits go direct
+	// already, or if there is never a hand-over and nothing is left.
+	HandOver(ctx context.Context) (bool, error)
+	// MayReplay tells whether memory allows another batch: below the soft limit, and with
+	// full, which means that the spill is full or being drained, up to the whole limit. It is
+	// asked again on a timer while it says no; the log sees to it that memory is freed.
+	MayReplay(full bool) bool
+}

@@ -1,0 +1,93 @@
+package replay
+
+import "time"
+
+// Defaults of Options.
+const (
+	// DefaultMaxSpillAge is the age at which data is replayed whatever the rate.
+	DefaultMaxSpillAge = 30 * time.Second
+	// DefaultHighWater is the share of the capacity from which on it is.
+	DefaultHighWater = 0.5
+	// DefaultBatchBytes is small enough that stopping takes one batch, milliseconds, and
+	// large enough that a batch is not mostly overhead.
+	DefaultBatchBytes = 1 << 20
+	// DefaultCheckpointBytes bounds what is replayed twice after a crash, and how long
+	// replayed files stay. A checkpoint syncs Badger, so it should not come often.
+	DefaultCheckpointBytes = 64 << 20
+	// DefaultBackoffMin and DefaultBackoffMax bound the delay after errors.
+	DefaultBackoffMin = 100 * time.Millisecond
+	DefaultBackoffMax = 10 * time.Second
+
+	minTick = 10 * time.Millisecond
+	maxTick = 100 * time.Millisecond
+)
+
+// Options configures a Replayer. A zero field, or one out of range, means its default.
+type Options struct {
+	// Log is the spill. Required.
+	Log Log
+	// Rate is fed with the writes of the database. Nil makes one of its own, on which
+	// it is always quiet.
+	Rate *RateDetector
+	// MaxSpillAge is the age of the oldest data at which a run starts whatever the rate.
+	MaxSpillAge time.Duration
+	// HighWater is the share of the spill's capacity, above 0 and at most 1, at which a run
+	// starts whatever the rate.
+	HighWater float64
+	// BatchBytes is the size of one batch, CheckpointBytes how much is replayed between
+	// two checkpoints of a run.
+	BatchBytes, CheckpointBytes int64
+	// BackoffMin is the delay after a first error; it doubles up to BackoffMax.
+	BackoffMin, BackoffMax time.Duration
+	// Tick is how often the triggers are looked at while data waits. The default is a tenth
+	// of the rate's quiet window, within 10 to 100 ms.
+	Tick time.Duration
+
+	// OnBegin, OnProgress (after each batch) and OnEnd tell of a run; each begin has an
+	// end. OnError tells of an operation that failed and when it is tried again. They are
+	// called by the replaying goroutine and should not block; they may call Wake, State
+	// and Stats, but neither Drain nor Stop. Nil ones are skipped.
+	OnBegin, OnProgress, OnEnd func(Run)
+	OnError                    func(err error, retryIn time.Duration)
+}
+
+func (o Options) withDefaults() Options {
+	if o.Rate == nil {
+		o.Rate = NewRateDetector(RateOptions{})
+	}
+	if o.MaxSpillAge <= 0 {
+		o.MaxSpillAge = DefaultMaxSpillAge
+	}
+	if !(o.HighWater > 0 && o.HighWater <= 1) {
+		o.HighWater = DefaultHighWater
+	}
+	if o.BatchBytes <= 0 {
+		o.BatchBytes = DefaultBatchBytes
+	}
+	if o.CheckpointBytes <= 0 {
+		o.CheckpointBytes = DefaultCheckpointBytes
+	}
+	if o.BackoffMin <= 0 {
+		o.BackoffMin = DefaultBackoffMin
+	}
+	if o.BackoffMax <= 0 {
+		o.BackoffMax = DefaultBackoffMax
+	}
+	o.BackoffMax = max(o.BackoffMin, o.BackoffMax)
+	if o.Tick <= 0 {
+		o.Tick = min(maxTick, max(minTick, o.Rate.window/10))
+	}
+	if o.OnBegin == nil {
+		o.OnBegin = func(Run) {}
+	}
+	if o.OnProgress == nil {
+		o.OnProgress = func(Run) {}
+	}
+	if o.OnEnd == nil {
+		o.OnEnd = func(Run) {}
+	}
+	if o.OnError == nil {
+		o.OnError = func(error, time.Duration) {}
+	}
+	return o
+}

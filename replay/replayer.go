@@ -1,0 +1,198 @@
+package replay
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// Replayer feeds a log to Badger. All methods are safe for concurrent use.
+//
+// One goroutine, started by Start, walks through the states; see State for the diagram.
+// What the fields below "loop" hold is that goroutine's alone.
+type Replayer struct {
+	o Options
+
+	// wake and kick have room for one signal, so none is lost while nobody listens. kick is
+	// for a new caller of Drain, who does not wait for the end of a backoff.
+	wake, kick chan struct{}
+	quit, done chan struct{}
+
+	mu struct {
+		sync.Mutex
+		started, stopping bool
+		// drains are the callers of Drain that are not served yet.
+		drains map[*drain]struct{}
+		stats  Stats
+	}
+
+	loop struct {
+		// reason is why the next run begins.
+		reason Reason
+		// handOverDue: the log was drained and commits do not go direct yet. unsynced: the
+		// log or its state moved since the last checkpoint, by that many bytes.
+		handOverDue   bool
+		dirty         bool
+		unsyncedBytes int64
+		// failures counts consecutive ones; failed is the operation whose success ends them.
+		failures int
+		failed   operation
+		delay    time.Duration
+	}
+}
+
+type drain struct{ served chan struct{} }
+
+// New returns a replayer that does nothing before Start.
+func New(o Options) *Replayer {
+	r := &Replayer{
+		o:    o.withDefaults(),
+		wake: make(chan struct{}, 1),
+		kick: make(chan struct{}, 1),
+		quit: make(chan struct{}),
+		done: make(chan struct{}),
+	}
+	r.mu.drains = map[*drain]struct{}{}
+	return r
+}
+
+// Start begins to watch the log. Starting twice, or after Stop, does nothing.
+func (r *Replayer) Start() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.mu.started || r.mu.stopping {
+		return
+	}
+	r.mu.started = true
+	go r.walk()
+}
+
+// Stop ends the replayer and waits for it: for the operation of the log that is under way,
+// and for a checkpoint if a run is. Callers of Drain get ErrStopped. It must not be
+// called from a callback.
+func (r *Replayer) Stop() {
+	r.mu.Lock()
+	if !r.mu.stopping {
+		r.mu.stopping = true
+		close(r.quit)
+		if !r.mu.started {
+			r.mu.stats.State = Stopped
+			close(r.done)
+		}
+	}
+	r.mu.Unlock()
+	<-r.done
+}
+
+// Wake makes the replayer look at the log: it is not empty any more, or it has passed the
+// high-water mark. It never blocks, and is cheap enough to be called too often.
+func (r *Replayer) Wake() { signal(r.wake) }
+
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// Drain replays everything now, whatever the rate, and below the whole memory limit. It
+// returns nil once a hand-over that began after this call succeeded and its checkpoint
+// too; ctx.Err() when the context ends first, while the run goes on only if there is
+// another reason; ErrStopped when the replayer is stopped. Errors of the log are retried
+// with backoff, not returned; OnError and Stats tell of them. Under a burst that is faster
+// than Badger it may not end before the context. Several callers share one run. Before Start
+// it waits.
+func (r *Replayer) Drain(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	d := &drain{served: make(chan struct{})}
+	r.mu.Lock()
+	if r.mu.stopping {
+		r.mu.Unlock()
+		return ErrStopped
+	}
+	r.mu.drains[d] = struct{}{}
+	r.mu.Unlock()
+	signal(r.kick)
+	signal(r.wake)
+
+	var err error
+	select {
+	case <-d.served:
+		return nil
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-r.done:
+		err = ErrStopped
+	}
+	r.mu.Lock()
+	delete(r.mu.drains, d)
+	r.mu.Unlock()
+	select {
+	case <-d.served:
+		return nil
+	default:
+		return err
+	}
+}
+
+// State returns what the replayer is doing. It does not block.
+func (r *Replayer) State() State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.stats.State
+}
+
+// Stats returns the counters. It does not block.
+func (r *Replayer) Stats() Stats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.stats
+}
+
+func (r *Replayer) update(f func(*Stats)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f(&r.mu.stats)
+}
+
+func (r *Replayer) enter(s State) { r.update(func(st *Stats) { st.State = s }) }
+
+func (r *Replayer) stopping() bool {
+	select {
+	case <-r.quit:
+		return true
+	default:
+		return false
+	}
+}
+
+// draining returns the callers of Drain there are now.
+func (r *Replayer) draining() []*drain {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.mu.drains) == 0 {
+		return nil
+	}
+	all := make([]*drain, 0, len(r.mu.drains))
+	for d := range r.mu.drains {
+		all = append(all, d)
+	}
+	return all
+}
+
+func (r *Replayer) anyDrain() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.mu.drains) > 0
+}
+
+func (r *Replayer) serve(drains []*drain) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, d := range drains {
+		delete(r.mu.drains, d)
+		close(d.served)
+	}
+}

@@ -1,0 +1,137 @@
+package replay
+
+import (
+	"fmt"
+	"time"
+)
+
+// State is what the replayer is doing.
+type State int32
+
+//	         Wake, data             trigger
+//	Idle ─────────────► Waiting ──────────────► Replaying ◄──────► Paused
+//	 ▲                   ▲ ▲  ▲                   │  │   MayReplay    │
+//	 │ nothing pending   │ │  └───────────────────┘  │                │
+//	 └───────────────────┘ │   end of run: drained,  │ error          │ reason gone,
+//	                       │   or reason gone        ▼                │ drained elsewhere
+//	                       └───────────────────── Backoff             │
+//	                       ▲      delay over                          │
+//	                       └──────────────────────────────────────────┘
+//
+// A run is the stay in Replaying and Paused between two stays elsewhere. It ends with a
+// checkpoint, however it ends. Stop leads out of every state.
+const (
+	// Idle is an empty spill: nothing runs, not even a timer, until Wake or Drain.
+	Idle State = iota
+	// Waiting is a spill with data, and the time to replay it has not come.
+	Waiting
+	// Replaying is a run under way.
+	Replaying
+	// Paused is a run that waits for memory.
+	Paused
+	// Backoff is the delay after an error.
+	Backoff
+	// Stopped is after Stop.
+	Stopped
+)
+
+// String returns the state's name in lower case.
+func (s State) String() string {
+	switch s {
+	case Idle:
+		return "idle"
+	case Waiting:
+		return "waiting"
+	case Replaying:
+		return "replaying"
+	case Paused:
+		return "paused"
+	case Backoff:
+		return "backoff"
+	case Stopped:
+		return "stopped"
+	default:
+		return fmt.Sprintf("state(%d)", int32(s))
+	}
+}
+
+// Reason is why a run goes on.
+type Reason int
+
+// The reasons, the weakest first.
+const (
+	// ReasonNone is no reason to replay.
+	ReasonNone Reason = iota
+	// ReasonQuiet is a write rate that stayed low. A burst ends the run.
+	ReasonQuiet
+	// ReasonAge is data older than MaxSpillAge.
+	ReasonAge
+	// ReasonHighWater is a spill filled beyond HighWater.
+	ReasonHighWater
+	// ReasonFull is a spill that takes no more.
+	ReasonFull
+	// ReasonUnfinished is an empty spill whose hand-over or checkpoint failed before.
+	ReasonUnfinished
+	// ReasonDrain is a caller of Drain.
+	ReasonDrain
+)
+
+// String returns the reason's name in lower case.
+func (r Reason) String() string {
+	switch r {
+	case ReasonNone:
+		return "none"
+	case ReasonQuiet:
+		return "quiet"
+	case ReasonAge:
+		return "age"
+	case ReasonHighWater:
+		return "high-water"
+	case ReasonFull:
+		return "full"
+	case ReasonUnfinished:
+		return "unfinished"
+	case ReasonDrain:
+		return "drain"
+	default:
+		return fmt.Sprintf("reason(%d)", int(r))
+	}
+}
+
+// Run describes one run, so far or as a whole.
+type Run struct {
+	// Reason is the one for which the run goes on, at its begin the one that started it.
+	Reason         Reason
+	Bytes, Entries int64
+	// Duration includes pauses.
+	Duration time.Duration
+	// Drained tells that the run ended because the spill is empty and handed over.
+	Drained bool
+	// Err is the error that ended the run, nil if none did.
+	Err error
+}
+
+// Rate returns the run's mean throughput in bytes per second, 0 before the first batch.
+func (r Run) Rate() float64 {
+	if r.Duration <= 0 {
+		return 0
+	}
+	return float64(r.Bytes) / r.Duration.Seconds()
+}
+
+// Stats is a snapshot of what the replayer has done since it was made.
+type Stats struct {
+	State State
+	// Bytes and Entries went to Badger.
+	Bytes, Entries int64
+	// Runs were begun, Pauses are how often one waited for memory.
+	Runs, Pauses int64
+	// Checkpoints and HandOvers that succeeded.
+	Checkpoints, HandOvers int64
+	// Errors is how often an operation failed, LastError the latest of them, which stays
+	// after the operation has succeeded again.
+	Errors    int64
+	LastError error
+	// Run is the run under way, or the last one.
+	Run Run
+}

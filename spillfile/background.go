@@ -1,0 +1,221 @@
+package spillfile
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// background is the one goroutine of a Log: it syncs sealed segments, prepares the next one and removes dead files,
+// so that none of it is in the way of a commit.
+type background struct {
+	wake chan struct{} // one token
+	stop chan struct{}
+	done chan struct{}
+}
+
+func (l *Log) startBackground() {
+	l.bg = background{make(chan struct{}, 1), make(chan struct{}), make(chan struct{})}
+	go func() {
+		defer close(l.bg.done)
+		for {
+			select {
+			case <-l.bg.stop:
+				return
+			case <-l.bg.wake:
+			}
+			l.backgroundWork()
+		}
+	}()
+}
+
+func (l *Log) wakeBackground() {
+	select {
+	case l.bg.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (l *Log) backgroundWork() {
+	l.w.mu.Lock()
+	prepare := l.w.asked && !l.w.closed
+	l.w.mu.Unlock()
+	if prepare {
+		l.background(l.prepare())
+	}
+	// Its errors are told by syncSegment.
+	_ = l.syncAll(false)
+	l.background(l.removeDead())
+}
+
+func (l *Log) background(err error) {
+	if err != nil {
+		l.o.OnEvent(Event{Kind: BackgroundError, Err: err})
+	}
+}
+
+// Sync makes everything that Commit has returned for durable. It blocks for that. A sync that failed is not tried again
+// on the same file, for it may falsely succeed: until the commits in it are replayed, Sync fails with ErrPoisoned.
+func (l *Log) Sync() error {
+	if l.o.ReadOnly {
+		return ErrReadOnly
+	}
+	return l.syncAll(true)
+}
+
+// syncAll syncs sealed segments, and the active one if asked for.
+func (l *Log) syncAll(active bool) error {
+	type target struct {
+		s   *segment
+		end int64
+	}
+	var targets []target
+	l.w.mu.Lock()
+	for _, s := range l.w.unsynced {
+		targets = append(targets, target{s, s.end.Load()})
+	}
+	if s := l.w.active; active && s != nil && s.synced < s.end.Load() {
+		targets = append(targets, target{s, s.end.Load()})
+	}
+	for _, t := range targets {
+		t.s.refs.Add(1) // they are live, so the count is not 0
+	}
+	l.w.mu.Unlock()
+	var errs []error
+	for _, t := range targets {
+		errs = append(errs, l.syncSegment(t.s, t.end))
+		l.unref(t.s)
+	}
+	return errors.Join(errs...)
+}
+
+func (l *Log) syncSegment(s *segment, end int64) error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	if s.syncErr != nil {
+		return fmt.Errorf("%w: spill segment %s: %w", ErrPoisoned, s.path, s.syncErr)
+	}
+	l.w.mu.Lock()
+	done := s.synced >= end
+	l.w.mu.Unlock()
+	if done {
+		return nil
+	}
+	err := s.file.Sync()
+	l.w.mu.Lock()
+	defer l.unlockWriter()
+	if err != nil {
+		err = fmt.Errorf("spill segment %s: sync: %w", s.path, err)
+		s.syncErr, s.poisoned = err, err
+		l.noteLocked(SegmentPoisoned, s, s.end.Load(), err)
+		if s == l.w.active {
+			l.sealLocked(s)
+		}
+		return err
+	}
+	s.synced = max(s.synced, end)
+	l.w.unsynced = slices.DeleteFunc(l.w.unsynced, func(s *segment) bool { return s.synced >= s.end.Load() })
+	l.advanceLocked()
+	return nil
+}
+
+// preparer makes segment files ahead of their use.
+type preparer struct {
+	mu    sync.Mutex // held while a file is made: who needs the next segment then waits for this one
+	next  uint64     // number of the next file
+	ready *segment   // an empty file, and an index
+}
+
+// prepare makes the next segment unless there is one.
+func (l *Log) prepare() error {
+	l.prep.mu.Lock()
+	defer l.prep.mu.Unlock()
+	if l.prep.ready != nil {
+		return nil
+	}
+	s, err := l.createLocked()
+	if err != nil {
+		return err
+	}
+	s.index = newMemIndex(arenaSize(l.o.SegmentSize), 0)
+	l.prep.ready = s
+	return nil
+}
+
+// takePrepared returns the next segment: an empty file, durable in its directory, and an index if it was prepared.
+func (l *Log) takePrepared() (*segment, error) {
+	l.prep.mu.Lock()
+	defer l.prep.mu.Unlock()
+	if s := l.prep.ready; s != nil {
+		l.prep.ready = nil
+		return s, nil
+	}
+	return l.createLocked()
+}
+
+// createLocked makes a new file. prep.mu must be held. A number is used once, failed or not.
+func (l *Log) createLocked() (*segment, error) {
+	s := &segment{}
+	s.header.id = l.prep.next
+	l.prep.next++
+	s.path = filepath.Join(l.o.Dir, segmentName(s.header.id))
+	f, err := l.fs.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("spill segment %s: create: %w", s.path, err)
+	}
+	s.file = f
+	s.refs.Store(1)
+	if err = f.Chmod(0o600); err == nil {
+		// The name must be durable before anything in the file is acknowledged.
+		err = l.fs.SyncDir(l.o.Dir)
+	}
+	if err != nil {
+		l.abandon(s)
+		return nil, fmt.Errorf("spill segment %s: create: %w", s.path, err)
+	}
+	return s, nil
+}
+
+// graveyard holds segments whose files are still to be removed.
+type graveyard struct {
+	mu   sync.Mutex
+	segs []*segment
+}
+
+// bury has the file removed by the next removeDead, and gives up the log's reference.
+func (l *Log) bury(s *segment) {
+	l.dead.mu.Lock()
+	l.dead.segs = append(l.dead.segs, s)
+	l.dead.mu.Unlock()
+	l.unref(s)
+}
+
+// abandon is bury for a segment in which nothing was acknowledged.
+func (l *Log) abandon(s *segment) {
+	l.bury(s)
+	l.wakeBackground()
+}
+
+// removeDead removes the files of dropped segments. What fails is tried again by the next call.
+func (l *Log) removeDead() error {
+	l.dead.mu.Lock()
+	segs := l.dead.segs
+	l.dead.segs = nil
+	l.dead.mu.Unlock()
+	var errs []error
+	for _, s := range segs {
+		if err := l.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("spill segment %s: remove: %w", s.path, err))
+			l.dead.mu.Lock()
+			l.dead.segs = append(l.dead.segs, s)
+			l.dead.mu.Unlock()
+			continue
+		}
+		l.departed(s)
+	}
+	return errors.Join(errs...)
+}

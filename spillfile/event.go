@@ -1,0 +1,44 @@
+package spillfile
+
+import "fmt"
+
+// EventKind says what an Event reports.
+type EventKind int
+
+// The kinds of Event.
+const (
+	SegmentCreated  EventKind = iota + 1 // a segment took its first batch
+	SegmentSealed                        // a segment takes no more batches
+	SegmentDropped                       // a segment left the log: all of it was replayed
+	SegmentPoisoned                      // a write or sync of a segment failed; Err says how
+	TailTruncated                        // Open dropped Bytes that were never known to be synced
+	BackgroundError                      // work that nobody waits for failed; it is tried again where that is safe
+)
+
+// String returns the kind in words.
+func (k EventKind) String() string {
+	switch k {
+	case SegmentCreated:
+		return "segment created"
+	case SegmentSealed:
+		return "segment sealed"
+	case SegmentDropped:
+		return "segment dropped"
+	case SegmentPoisoned:
+		return "segment poisoned"
+	case TailTruncated:
+		return "tail truncated"
+	case BackgroundError:
+		return "background error"
+	}
+	return fmt.Sprintf("EventKind(%d)", int(k))
+}
+
+// Event reports a change of the set of segments.
+type Event struct {
+	Kind    EventKind
+	Segment uint64 // 0 where no segment is meant
+	File    string // path of the segment's file
+	Bytes   int64  // size of the segment, or the bytes dropped for TailTruncated
+	Err     error  // SegmentPoisoned, BackgroundError
+}

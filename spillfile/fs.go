@@ -1,0 +1,43 @@
+package spillfile
+
+import (
+	"io"
+	"io/fs"
+)
+
+// FS is every way in which this package touches a file system, so that a test can fail any of them.
+// Implementations are safe for concurrent use.
+type FS interface {
+	// OpenFile is os.OpenFile. With os.O_EXCL it must not follow a symbolic link.
+	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	Remove(name string) error
+	// Rename replaces newname atomically.
+	Rename(oldname, newname string) error
+	ReadDir(dir string) ([]fs.DirEntry, error)
+	// MkdirAll creates dir and its parents, and gives dir exactly the mode perm if it created it.
+	MkdirAll(dir string, perm fs.FileMode) error
+	Stat(name string) (fs.FileInfo, error)
+	// SyncDir makes the creations, renames and removals in dir durable before it returns.
+	SyncDir(dir string) error
+	// Lock takes the lock file name, without waiting, until the Closer is closed. A lock held by
+	// somebody else is an error that matches ErrLocked. A shared lock creates nothing; its error is
+	// fs.ErrNotExist if the file is missing.
+	Lock(name string, shared bool) (io.Closer, error)
+	// Free returns the bytes available to this user and the size of the volume that holds dir.
+	Free(dir string) (free, total int64, err error)
+}
+
+// File is an open file of an FS. ReadAt, WriteAt and Sync may be called concurrently.
+type File interface {
+	io.ReaderAt
+	io.WriterAt
+	io.Closer
+	// Sync makes everything written before the call durable: fdatasync where the system has it.
+	Sync() error
+	Truncate(size int64) error
+	Size() (int64, error)
+	Chmod(mode fs.FileMode) error
+}
+
+// OS is the FS of the operating system.
+var OS FS = osFS{}

@@ -1,0 +1,98 @@
+package spillfile
+
+import (
+	"encoding/binary"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4/skl"
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// index maps key@version to the place of an entry, for one segment. put is called by one goroutine at a time, the
+// rest by any number beside it.
+type index interface {
+	// put stores the place of key (internal: the timestamp is appended). The caller has checked room.
+	put(key []byte, vs y.ValueStruct)
+	// get returns the newest version of the user key at or below ts.
+	get(key []byte, ts uint64) (y.ValueStruct, bool)
+	iterator(reverse bool) y.Iterator
+	size() int64 // bytes in use
+	room() int64 // bytes that put may still take, in terms of EstimateIndexSize
+}
+
+const (
+	// location, at its longest: see appendLocation.
+	maxLocation = 2*binary.MaxVarintLen64 + 4*binary.MaxVarintLen32
+	// A skiplist entry at its worst: node of full height, alignment, timestamp, meta, user meta, expiry, location.
+	indexEntryOverhead = int64(skl.MaxNodeSize) + 7 + 8 + 2 + binary.MaxVarintLen64 + maxLocation
+
+	// The skiplist hands out nodes truncated to their height, through pointers to the full type. Under
+	// -race (checkptr) the full type must lie within the arena, so its end stays unused.
+	arenaSlack = 1 << 10
+
+	minArena = 1 << 20
+	maxArena = 64 << 20
+	// Arena offsets are 32-bit, and the skiplist exits the process when they overflow.
+	arenaLimit = 3 << 30
+)
+
+// memIndex is a skiplist in an arena of fixed size. An arena that overflows ends the process (an assertion in
+// Badger), therefore room must be asked before put.
+type memIndex struct {
+	list *skl.Skiplist
+	cap  int64
+}
+
+func arenaSize(segmentSize int64) int64 { return min(max(segmentSize/4, minArena), maxArena) }
+
+// newMemIndex makes an index with room for at least need bytes, and for usual bytes in all.
+func newMemIndex(usual, need int64) *memIndex {
+	n := max(usual, need+2*arenaSlack)
+	return &memIndex{list: skl.NewSkiplist(n), cap: n}
+}
+
+func (x *memIndex) put(key []byte, vs y.ValueStruct) { x.list.Put(key, vs) }
+
+func (x *memIndex) get(key []byte, ts uint64) (y.ValueStruct, bool) {
+	var stack [128]byte
+	internal := append(stack[:0], key...)
+	internal = binary.BigEndian.AppendUint64(internal, ^ts)
+	vs := x.list.Get(internal)
+	return vs, vs.Value != nil
+}
+
+func (x *memIndex) iterator(reverse bool) y.Iterator { return x.list.NewUniIterator(reverse) }
+func (x *memIndex) size() int64                      { return x.list.MemSize() }
+func (x *memIndex) room() int64                      { return x.cap - arenaSlack - x.list.MemSize() }
+
+// location is what the index stores as the value of an entry.
+type location struct {
+	segment  uint64
+	block    int64  // offset of the block in the segment
+	stored   uint32 // payload bytes of the block
+	offset   uint32 // of the entry in the raw block
+	keyLen   uint32
+	valueLen uint32
+}
+
+func appendLocation(dst []byte, l location) []byte {
+	dst = binary.AppendUvarint(dst, l.segment)
+	dst = binary.AppendUvarint(dst, uint64(l.block))
+	dst = binary.AppendUvarint(dst, uint64(l.stored))
+	dst = binary.AppendUvarint(dst, uint64(l.offset))
+	dst = binary.AppendUvarint(dst, uint64(l.keyLen))
+	return binary.AppendUvarint(dst, uint64(l.valueLen))
+}
+
+func parseLocation(b []byte) (location, error) {
+	var f [6]uint64
+	for i := range f {
+		v, n := binary.Uvarint(b)
+		if n <= 0 {
+			return location{}, fmt.Errorf("%w: index entry is cut off", ErrCorrupt)
+		}
+		f[i], b = v, b[n:]
+	}
+	return location{segment: f[0], block: int64(f[1]), stored: uint32(f[2]), offset: uint32(f[3]),
+		keyLen: uint32(f[4]), valueLen: uint32(f[5])}, nil
+}

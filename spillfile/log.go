@@ -1,0 +1,98 @@
+package spillfile
+
+import (
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Log is a spill: an ordered set of segments. All methods are safe for concurrent use.
+//
+// Locks, in the order in which they are taken: manifest.mu, segment.syncing, writer.mu, then queue.mu, prep.mu or
+// dead.mu. No callback runs under any of them.
+type Log struct {
+	o    Options
+	fs   FS
+	lock io.Closer // nil if read-only without a lock file
+
+	current  atomic.Pointer[View] // nil: nothing live
+	pending  atomic.Int64         // batches enqueued and not answered; published views are older than its zero
+	lastSeq  atomic.Uint64        // last acknowledged
+	replayed atomic.Uint64
+	disk     atomic.Int64
+
+	queue    queue
+	w        writer
+	manifest struct{ mu sync.Mutex } // serializes changes of the file and of replayed
+	prep     preparer
+	dead     graveyard
+	bg       background
+
+	truncated  int64 // set by Open
+	cleanClose bool
+}
+
+// State describes the log. It does no I/O and takes only short locks.
+func (l *Log) State() State {
+	st := State{
+		Queued:          l.pending.Load(),
+		LastSeq:         l.lastSeq.Load(),
+		ReplayedThrough: l.replayed.Load(),
+		DiskBytes:       l.disk.Load(),
+		TruncatedBytes:  l.truncated,
+		CleanClose:      l.cleanClose,
+	}
+	l.w.mu.Lock()
+	st.Synced = l.w.mark
+	l.w.mu.Unlock()
+	v := l.Acquire()
+	if v == nil {
+		return st
+	}
+	defer v.Release()
+	st.LiveSegments = len(v.segs)
+	st.OldestCreated = v.segs[0].header.created
+	for _, s := range v.segs {
+		st.LiveBytes += s.end.Load() - segmentHeaderSize
+		st.IndexBytes += s.index.size()
+		st.DirectThrough = max(st.DirectThrough, s.header.directThrough)
+		last, first := s.lastSeq.Load(), s.firstLive(st.ReplayedThrough)
+		if last < first {
+			continue
+		}
+		st.LiveBatches += int64(last - first + 1)
+		if lowest := s.minTs.Load(); st.OldestTs == 0 || lowest < st.OldestTs {
+			st.OldestTs = lowest
+		}
+		st.NewestTs = max(st.NewestTs, s.maxTs.Load())
+		st.MaxVersion = max(st.MaxVersion, s.maxVersion.Load())
+	}
+	return st
+}
+
+// Empty says that nothing is live and nothing is enqueued. Once it is true it stays so until the next Enqueue.
+func (l *Log) Empty() bool {
+	// This order: whoever answers the last batch publishes its segment first.
+	return l.pending.Load() == 0 && l.current.Load() == nil
+}
+
+// unref gives up a reference to a segment, and with the last one closes its file.
+func (l *Log) unref(s *segment) {
+	if s.refs.Add(-1) != 0 {
+		return
+	}
+	if err := s.file.Close(); err != nil {
+		l.o.Logf("spill segment %s: close: %v", s.path, err)
+	}
+	l.departed(s)
+}
+
+// departed is called once when the file is closed and once when its name is gone.
+func (l *Log) departed(s *segment) {
+	if s.gone.Add(1) == 2 {
+		l.disk.Add(-s.size.Load())
+	}
+}
+
+func now() time.Time { return time.Now() }

@@ -1,0 +1,144 @@
+package spillfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+)
+
+// Open opens or creates a spill and recovers what it holds. It changes nothing on disk unless it succeeds in deciding
+// everything first. It blocks while it reads all live segments. Errors: ErrOptions, ErrLocked, ErrForeignSpill,
+// ErrWrongKey, ErrKeyMissing, ErrNoManifest, *VersionError, *CorruptError, or those of the file system.
+func Open(o Options) (*Log, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	o.EncryptionKey = bytes.Clone(o.EncryptionKey)
+	l := &Log{o: o, fs: o.FS}
+	l.w.groupBytes = min(maxGroup, o.SegmentSize-segmentHeaderSize)
+	l.w.groupIndex = arenaSize(o.SegmentSize) - 2*arenaSlack
+	if !o.ReadOnly {
+		if err := l.fs.MkdirAll(o.Dir, 0o700); err != nil {
+			return nil, fmt.Errorf("spill %s: %w", o.Dir, err)
+		}
+	}
+	// Before the lock too: not even a lock file goes into a directory that is not a spill.
+	if _, err := l.inspect(); err != nil {
+		return nil, err
+	}
+	lock, err := l.fs.Lock(filepath.Join(o.Dir, lockName), o.ReadOnly)
+	switch {
+	case o.ReadOnly && errors.Is(err, fs.ErrNotExist): // nobody ever wrote here, or it is a copy
+	case err != nil:
+		return nil, fmt.Errorf("spill %s: %w; close the other process, or give this one another directory", o.Dir, err)
+	default:
+		l.lock = lock
+	}
+	if err := l.open(); err != nil {
+		if l.lock != nil {
+			err = errors.Join(err, l.lock.Close())
+		}
+		return nil, err
+	}
+	return l, nil
+}
+
+// contents is what the directory holds.
+type contents struct {
+	ids      []uint64  // segments, ascending
+	manifest *manifest // nil: none
+	temp     bool      // a manifest that was being written when the process ended
+}
+
+func (l *Log) inspect() (*contents, error) {
+	c := new(contents)
+	entries, err := l.fs.ReadDir(l.o.Dir)
+	if err != nil && !(l.o.ReadOnly && errors.Is(err, fs.ErrNotExist)) {
+		return nil, fmt.Errorf("spill %s: %w", l.o.Dir, err)
+	}
+	for _, e := range entries {
+		if id, ok := parseSegmentName(e.Name()); ok {
+			c.ids = append(c.ids, id)
+		}
+		c.temp = c.temp || e.Name() == manifestTemp
+	}
+	slices.Sort(c.ids)
+	m, err := readManifest(l.fs, l.o.Dir)
+	switch {
+	case err == nil:
+		c.manifest = m
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case len(c.ids) > 0:
+		return nil, fmt.Errorf("%w: %s, first segment %s; restore the MANIFEST, or move the segments away to give up their commits",
+			ErrNoManifest, l.o.Dir, segmentName(c.ids[0]))
+	}
+	return c, nil
+}
+
+func (l *Log) open() error {
+	c, err := l.inspect()
+	if err != nil {
+		return err
+	}
+	fresh := c.manifest == nil
+	if fresh {
+		c.manifest = &manifest{databaseID: l.o.DatabaseID, next: 1, firstLive: 1, clean: true}
+	}
+	r := &recovery{l: l, contents: c}
+	var kept []*segment
+	defer func() { r.closeUnused(kept) }()
+	if err := r.decide(); err != nil {
+		return err
+	}
+	m := c.manifest
+	adopt := m.databaseID != l.o.DatabaseID
+	if adopt && len(r.live) > 0 {
+		return r.foreign()
+	}
+	m.databaseID = l.o.DatabaseID
+
+	l.replayed.Store(m.replayed)
+	last := max(m.replayed, r.lastSeq)
+	l.lastSeq.Store(last)
+	l.queue.mu.lastSeq = last
+	l.prep.next = max(m.next, 1)
+	if n := len(c.ids); n > 0 {
+		l.prep.next = max(l.prep.next, c.ids[n-1]+1)
+	}
+	l.truncated = r.droppedBytes
+	l.cleanClose = m.clean && r.cleanEnd()
+
+	if !l.o.ReadOnly {
+		if err := r.apply(); err != nil {
+			return err
+		}
+		if fresh || adopt {
+			if err := m.write(l.fs, l.o.Dir); err != nil {
+				return err
+			}
+		}
+		if len(r.live) > 0 {
+			tail := r.live[len(r.live)-1]
+			l.w.mark = Position{tail.id(), tail.end.Load()}
+		}
+		l.startBackground()
+	}
+	for _, s := range r.live {
+		l.w.direct = max(l.w.direct, s.header.directThrough)
+		l.disk.Add(s.size.Load())
+	}
+	l.w.mu.Lock()
+	l.w.live = slices.Clone(r.live)
+	l.publishLocked()
+	l.w.mu.Unlock()
+	kept = r.live
+	for _, e := range r.events {
+		l.o.Logf("spill %s: dropped %d bytes that were never known to be durable: %v", e.File, e.Bytes, e.Err)
+		l.o.OnEvent(e)
+	}
+	return nil
+}

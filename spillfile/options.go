@@ -1,0 +1,81 @@
+package spillfile
+
+import (
+	"fmt"
+)
+
+// Bounds and default of Options.SegmentSize, in bytes.
+const (
+	MinSegmentSize     int64 = 4 << 10
+	MaxSegmentSize     int64 = 1 << 30
+	DefaultSegmentSize int64 = 64 << 20
+)
+
+// Options configures Open.
+type Options struct {
+	// Dir holds the segments. Created with mode 0700 if missing; one Log at a time may write to it.
+	Dir string
+	// FS is the file system; nil is OS.
+	FS FS
+	// DatabaseID is the identity of the database that the commits belong to. A spill that holds commits of
+	// another one is refused; an empty spill is adopted.
+	DatabaseID [16]byte
+	// SegmentSize in bytes is where a segment is sealed; 0 is DefaultSegmentSize. A group of commits that is
+	// larger has a segment of its own.
+	SegmentSize int64
+	// SyncWrites makes every commit durable against a power cut before it is acknowledged, not only against a
+	// killed process.
+	SyncWrites bool
+	// EncryptionKey of 16, 24 or 32 bytes (AES-128, -192, -256) encrypts new segments; empty writes plaintext.
+	EncryptionKey []byte
+	// ReadOnly writes nothing at all, not even a recovery. Several readers may have one directory open, but not
+	// beside a writer.
+	ReadOnly bool
+
+	// OnFirst is called before a batch is written to an empty log, and again if that write failed. What it sets
+	// up must be durable when it returns; its error fails the batches at hand. Empty() is false from before
+	// this call until the batch failed or was replayed. Called without locks of the Log held.
+	OnFirst func() error
+	// OnCommit is called once for every group of batches, in log order, after it was written, synced (under
+	// SyncWrites) and indexed, and before any Commit of the group returns; with an error if the group failed.
+	// Called without locks of the Log held, by a committing goroutine: it should be quick. The slice is
+	// valid only during the call, detached batches too.
+	OnCommit func(batches []*Batch, err error)
+	// OnEvent is called without locks of the Log held; it should be quick and must not call Close.
+	OnEvent func(Event)
+	// Logf takes a line about what an operator should know; nil drops it.
+	Logf func(format string, args ...any)
+}
+
+func (o *Options) check() error {
+	if o.Dir == "" {
+		return fmt.Errorf("%w: Dir is empty; name a directory", ErrOptions)
+	}
+	if o.SegmentSize == 0 {
+		o.SegmentSize = DefaultSegmentSize
+	}
+	if o.SegmentSize < MinSegmentSize || o.SegmentSize > MaxSegmentSize {
+		return fmt.Errorf("%w: SegmentSize is %d, want %d to %d", ErrOptions, o.SegmentSize, MinSegmentSize, MaxSegmentSize)
+	}
+	switch len(o.EncryptionKey) {
+	case 0, 16, 24, 32:
+	default:
+		return fmt.Errorf("%w: EncryptionKey has %d bytes, want 0, 16, 24 or 32", ErrOptions, len(o.EncryptionKey))
+	}
+	if o.FS == nil {
+		o.FS = OS
+	}
+	if o.Logf == nil {
+		o.Logf = func(string, ...any) {}
+	}
+	if o.OnEvent == nil {
+		o.OnEvent = func(Event) {}
+	}
+	if o.OnCommit == nil {
+		o.OnCommit = func([]*Batch, error) {}
+	}
+	if o.OnFirst == nil {
+		o.OnFirst = func() error { return nil }
+	}
+	return nil
+}

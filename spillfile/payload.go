@@ -1,0 +1,74 @@
+package spillfile
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/golang/snappy"
+)
+
+const (
+	minEntrySize = 6                                                     // meta, user meta, four one-byte lengths
+	maxEntryHead = 2 + 2*binary.MaxVarintLen64 + 2*binary.MaxVarintLen32 // everything but key and value
+)
+
+// appendEntry encodes e and returns where in dst its key begins.
+func appendEntry(dst []byte, e *Entry) ([]byte, int) {
+	dst = append(dst, e.Meta, e.UserMeta)
+	dst = binary.AppendUvarint(dst, e.ExpiresAt)
+	dst = binary.AppendUvarint(dst, e.Version)
+	dst = binary.AppendUvarint(dst, uint64(len(e.Key)))
+	dst = binary.AppendUvarint(dst, uint64(len(e.Value)))
+	key := len(dst)
+	dst = append(dst, e.Key...)
+	return append(dst, e.Value...), key
+}
+
+var errEntry = errors.New("entry does not fit its block")
+
+// parseEntry decodes the entry at the start of b. Key and Value point into b; Version stays 0 where the entry
+// has none of its own. It returns the bytes taken.
+func parseEntry(b []byte, e *Entry) (int, error) {
+	if len(b) < minEntrySize {
+		return 0, errEntry
+	}
+	e.Meta, e.UserMeta = b[0], b[1]
+	at := 2
+	var klen, vlen uint64
+	for _, field := range [...]*uint64{&e.ExpiresAt, &e.Version, &klen, &vlen} {
+		v, n := binary.Uvarint(b[at:])
+		if n <= 0 {
+			return 0, errEntry
+		}
+		*field = v
+		at += n
+	}
+	left := uint64(len(b) - at)
+	if klen > MaxKeySize || klen > left || vlen > left-klen {
+		return 0, errEntry
+	}
+	k, v := at+int(klen), at+int(klen)+int(vlen)
+	e.Key, e.Value = b[at:k:k], b[k:v:v]
+	return v, nil
+}
+
+// decompress decodes a snappy payload of exactly raw bytes into buf, growing it. The caller has checked the CRC
+// and that raw is plausible for len(payload).
+func decompress(buf, payload []byte, raw uint32) ([]byte, error) {
+	n, err := snappy.DecodedLen(payload)
+	if err != nil {
+		return buf, err
+	}
+	if n != int(raw) {
+		return buf, fmt.Errorf("snappy holds %d bytes, the header says %d", n, raw)
+	}
+	if cap(buf) < n {
+		buf = make([]byte, n)
+	}
+	out, err := snappy.Decode(buf[:n], payload)
+	if err != nil {
+		return buf, err
+	}
+	return out, nil
+}

@@ -1,0 +1,314 @@
+package spillfile
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+)
+
+// recovery decides what is live, torn or corrupt (decide: reads only), and then makes it so on disk (apply).
+//
+// The segments form a chain: each header names its predecessor and where the acknowledged part of that one ends. A
+// segment that no later one names held nothing acknowledged. The first place that does not hold what it should is
+// the cut. If any synced mark, in the manifest or in any intact block before or after the cut, lies beyond it, then
+// durable bytes are damaged: corruption. If none does, a power cut took bytes that nobody had synced, and everything
+// from the cut on is dropped, as a suffix.
+type recovery struct {
+	l *Log
+	*contents
+	found []*foundSegment // ascending; those at or above the manifest's firstLive
+	chain []*foundSegment // ascending; live candidates
+
+	live    []*segment
+	lastSeq uint64
+	tail    Position // the end of the last segment of the chain that is not dropped, dead or live
+	mark    Position // the highest synced mark seen
+	markIn  string   // the file that says so
+	cut     *cut
+
+	remove       []uint64 // dead, unused or dropped: removed highest first
+	truncate     *foundSegment
+	droppedBytes int64
+	events       []Event
+}
+
+// foundSegment is a file found at Open.
+type foundSegment struct {
+	id     uint64
+	path   string
+	file   File
+	size   int64
+	bad    error // the header is not intact
+	limit  int64 // nothing at or beyond counts: the smaller of want and size
+	known  bool  // want is known, from the successor or from a clean close
+	want   int64 // where the acknowledged part ends
+	seg    *segment
+}
+
+// cut is the first place that does not hold what it should.
+type cut struct {
+	file   string
+	offset int64
+	reason error
+}
+
+// closeUnused closes the files that are not those of live segments.
+func (r *recovery) closeUnused(live []*segment) {
+	for _, f := range r.found {
+		if f.seg == nil || !slices.Contains(live, f.seg) {
+			f.file.Close()
+		}
+	}
+}
+
+func (r *recovery) decide() error {
+	if err := r.openAll(); err != nil {
+		return err
+	}
+	if err := r.link(); err != nil {
+		return err
+	}
+	m := r.contents.manifest
+	if m.markSeq > m.replayed {
+		r.seeMark(m.mark, filepath.Join(r.l.o.Dir, manifestName))
+		if !slices.ContainsFunc(r.chain, func(f *foundSegment) bool { return f.id == m.mark.Segment }) {
+			return corrupt(r.pathOf(m.mark.Segment), 0, "segment %d is missing, the MANIFEST has it with %d bytes", m.mark.Segment, m.mark.Offset)
+		}
+	}
+	if err := r.scanChain(); err != nil {
+		return err
+	}
+	if !r.mark.after(r.tail) {
+		return nil
+	}
+	c := r.cut
+	if c == nil {
+		c = &cut{file: r.pathOf(r.tail.Segment), offset: r.tail.Offset, reason: errors.New("the log ends here")}
+	}
+	var what any = c.reason
+	if found := new(CorruptError); errors.As(c.reason, &found) {
+		c.file, c.offset, what = found.File, found.Offset, found.Reason
+	}
+	return corrupt(c.file, c.offset, "%v; everything before offset %d of segment %d was durable according to %s",
+		what, r.mark.Offset, r.mark.Segment, r.markIn)
+}
+
+func (r *recovery) pathOf(id uint64) string { return filepath.Join(r.l.o.Dir, segmentName(id)) }
+
+func (r *recovery) seeMark(p Position, file string) {
+	if p.after(r.mark) {
+		r.mark, r.markIn = p, file
+	}
+}
+
+// openAll opens the files that may be live and reads their headers. Versions and keys are judged here: a file that
+// is intact but not for us stops Open, whatever the rest looks like.
+func (r *recovery) openAll() error {
+	flag := os.O_RDWR
+	if r.l.o.ReadOnly {
+		flag = os.O_RDONLY
+	}
+	for _, id := range r.ids {
+		if id < r.contents.manifest.firstLive {
+			r.remove = append(r.remove, id)
+			continue
+		}
+		f := &foundSegment{id: id, path: r.pathOf(id)}
+		file, err := r.l.fs.OpenFile(f.path, flag, 0)
+		if err != nil {
+			return fmt.Errorf("spill segment %s: %w", f.path, err)
+		}
+		f.file = file
+		r.found = append(r.found, f)
+		if f.size, err = file.Size(); err != nil {
+			return fmt.Errorf("spill segment %s: %w", f.path, err)
+		}
+		f.limit = f.size
+		s := &segment{file: file, path: f.path}
+		buf := make([]byte, segmentHeaderSize)
+		n, err := file.ReadAt(buf, 0)
+		if err != nil && err != io.EOF {
+			return fmt.Errorf("spill segment %s: read of the header: %w", f.path, err)
+		}
+		f.bad = s.header.unmarshal(f.path, buf[:n])
+		if f.bad == nil && s.id() != id {
+			f.bad = corrupt(f.path, 32, "the header is that of segment %d", s.id())
+		}
+		if f.bad != nil {
+			if errors.Is(f.bad, ErrFormatVersion) {
+				return f.bad
+			}
+			continue
+		}
+		f.seg = s
+	}
+	return nil
+}
+
+// link builds the chain from its end to its beginning.
+func (r *recovery) link() error {
+	replayed := r.contents.manifest.replayed
+	var chain []*foundSegment
+	i := len(r.found) - 1
+	// Files after the last intact header: their first write was torn, or never happened.
+	for ; i >= 0 && r.found[i].bad != nil; i-- {
+		chain = append(chain, r.found[i])
+	}
+	for i >= 0 {
+		f := r.found[i]
+		chain = append(chain, f)
+		if f.bad != nil {
+			i-- // what it followed is unknown; the cut comes before it in any case
+			for ; i >= 0 && r.found[i].bad != nil; i-- {
+				chain = append(chain, r.found[i])
+			}
+			continue
+		}
+		h := &f.seg.header
+		if h.prevLastSeq <= replayed {
+			break
+		}
+		j := i - 1
+		for ; j >= 0 && r.found[j].id > h.prev; j-- {
+		}
+		if h.prev == 0 || j < 0 || r.found[j].id != h.prev {
+			return corrupt(r.pathOf(h.prev), 0, "segment %d is missing: %s follows its sequence %d, and only %d is replayed",
+				h.prev, segmentName(f.id), h.prevLastSeq, replayed)
+		}
+		p := r.found[j]
+		p.known, p.want = true, h.prevEnd
+		p.limit = min(p.size, p.want)
+		i = j
+	}
+	slices.Reverse(chain)
+	r.chain = chain
+	for _, f := range r.found {
+		if !slices.Contains(chain, f) {
+			r.remove = append(r.remove, f.id)
+		}
+	}
+	return nil
+}
+
+// scanChain reads the chain in order, up to the cut and beyond it for marks.
+func (r *recovery) scanChain() error {
+	m := r.contents.manifest
+	r.lastSeq = m.replayed
+	if len(r.chain) > 0 {
+		r.tail = Position{r.chain[0].id, 0} // all below is dead
+	}
+	for i, f := range r.chain {
+		if r.cut == nil && f.bad != nil {
+			r.cut = &cut{file: f.path, reason: f.bad}
+		}
+		if r.cut != nil {
+			if err := r.dropFrom(f, 0); err != nil {
+				return err
+			}
+			continue
+		}
+		s := f.seg
+		if s.header.databaseID != m.databaseID {
+			return fmt.Errorf("%w: %s is of database %x, the MANIFEST beside it of %x; put the files back where they belong",
+				ErrForeignSpill, f.path, s.header.databaseID, m.databaseID)
+		}
+		var err error
+		if s.aead, err = s.header.openDataKey(f.path, r.l.o.EncryptionKey); err != nil {
+			if m.databaseID != r.l.o.DatabaseID {
+				return r.foreign()
+			}
+			return err
+		}
+		if i == len(r.chain)-1 && m.clean && m.mark.Segment == f.id {
+			f.known, f.want = true, m.mark.Offset
+			f.limit = min(f.size, f.want)
+		}
+		if i > 0 && s.header.prevLastSeq != r.lastSeq {
+			return corrupt(f.path, 56, "it follows sequence %d, %s ends with %d", s.header.prevLastSeq, r.chain[i-1].path, r.lastSeq)
+		}
+		if err := r.scan(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *recovery) foreign() error {
+	return fmt.Errorf("%w: %s holds commits of database %x, this one is %x; open it with the database that it belongs to, or move it away to give up the commits in it",
+		ErrForeignSpill, r.l.o.Dir, r.contents.manifest.databaseID, r.l.o.DatabaseID)
+}
+
+// dropFrom drops the chain's f from offset on, unless a mark in it forbids.
+func (r *recovery) dropFrom(f *foundSegment, from int64) error {
+	if err := r.findMarks(f, from); err != nil {
+		return err
+	}
+	if from == 0 {
+		r.remove = append(r.remove, f.id)
+	} else {
+		r.truncate = f
+		f.limit = from
+	}
+	if dropped := f.size - from; dropped > 0 {
+		r.droppedBytes += dropped
+		r.events = append(r.events, Event{Kind: TailTruncated, Segment: f.id, File: f.path, Bytes: dropped, Err: r.cut.reason})
+	}
+	return nil
+}
+
+// cleanEnd says whether the log ends exactly where a Close left it.
+func (r *recovery) cleanEnd() bool {
+	m := r.contents.manifest
+	if r.cut != nil {
+		return false
+	}
+	if m.markSeq <= m.replayed {
+		return r.lastSeq <= m.replayed
+	}
+	return m.mark == r.tail
+}
+
+// apply makes the disk agree with what was decided. Each intermediate state leads to the same decision: the files are
+// removed from the end, and only then is the tail cut.
+func (r *recovery) apply() error {
+	l := r.l
+	slices.Sort(r.remove)
+	for _, id := range slices.Backward(slices.Compact(r.remove)) {
+		if err := l.fs.Remove(r.pathOf(id)); err != nil {
+			return fmt.Errorf("spill segment %s: remove: %w", r.pathOf(id), err)
+		}
+	}
+	if r.temp {
+		if err := l.fs.Remove(filepath.Join(l.o.Dir, manifestTemp)); err != nil {
+			return fmt.Errorf("spill manifest %s: remove: %w", filepath.Join(l.o.Dir, manifestTemp), err)
+		}
+	}
+	if len(r.remove) > 0 || r.temp {
+		if err := l.fs.SyncDir(l.o.Dir); err != nil {
+			return fmt.Errorf("spill %s: %w", l.o.Dir, err)
+		}
+	}
+	if f := r.truncate; f != nil {
+		if err := f.file.Truncate(f.limit); err != nil {
+			return fmt.Errorf("spill segment %s: truncate to %d: %w", f.path, f.limit, err)
+		}
+		if f.seg != nil {
+			f.seg.size.Store(f.limit)
+		}
+	}
+	// What a killed process left in the page cache counts from now on: it must not be lost from under the
+	// commits to come.
+	for _, s := range r.live {
+		end := Position{s.id(), s.end.Load()}
+		if end.after(r.mark) || r.truncate != nil && r.truncate.seg == s {
+			if err := s.file.Sync(); err != nil {
+				return fmt.Errorf("spill segment %s: sync: %w", s.path, err)
+			}
+		}
+		s.synced = end.Offset
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package spillfile
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// scanned is an entry found in a segment, until its batch is known to be whole.
+type scanned struct {
+	key              []byte // internal
+	expiresAt        uint64
+	meta, userMeta   byte
+	at               location
+	batchTs, version uint64
+}
+
+// scan reads a segment of the chain, indexes its live batches, and sets the cut if it does not end as it should.
+func (r *recovery) scan(f *foundSegment) error {
+	s := f.seg
+	sc := scanner{s: s, replayed: r.contents.manifest.replayed, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
+	rd := new(blockReader)
+	rd.reset(f.file, f.path, f.id, s.aead, f.limit)
+	var bad error
+	for at := int64(segmentHeaderSize); ; {
+		b, err := rd.next(at)
+		if err == io.EOF {
+			break
+		}
+		if errors.Is(err, ErrCorrupt) {
+			bad = err
+			break
+		}
+		if err != nil {
+			return readError(f.path, err)
+		}
+		r.seeMark(b.mark, f.path)
+		if err := sc.take(rd, &b); err != nil {
+			return err
+		}
+		at = b.next
+	}
+	if bad == nil && (sc.end != f.limit || f.known && sc.end != f.want) {
+		bad = corrupt(f.path, sc.end, "the file ends within a batch, or before %d where the next segment says that it ends", f.want)
+	}
+	r.tail = Position{f.id, sc.end}
+	if bad != nil {
+		r.cut = &cut{file: f.path, offset: sc.end, reason: bad}
+	}
+	if sc.end > segmentHeaderSize && sc.seq > r.contents.manifest.replayed {
+		if err := sc.build(); err != nil {
+			return err
+		}
+		s.end.Store(sc.end)
+		s.lastSeq.Store(sc.seq)
+		s.size.Store(f.size)
+		s.refs.Store(1)
+		s.sealed = true
+		r.live = append(r.live, s)
+		r.lastSeq = sc.seq
+		if bad != nil {
+			return r.dropFrom(f, sc.end)
+		}
+		return nil
+	}
+	// Dead, or without a whole batch: the file goes.
+	if bad != nil && sc.end == segmentHeaderSize {
+		return r.dropFrom(f, 0)
+	}
+	r.remove = append(r.remove, f.id)
+	return nil
+}
+
+// scanner checks the sequence of blocks and gathers entries.
+type scanner struct {
+	s        *segment
+	replayed uint64
+
+	end    int64  // of the last whole batch
+	seq    uint64 // of the last whole batch
+	open   bool   // a batch is open: header is that of its last block
+	header blockHeader
+
+	kept    int       // entries of whole batches
+	entries []scanned // and those of the open one
+	slab    []byte
+	indexed int64
+}
+
+// take adds an intact block. What contradicts the block before it was not written by this package, or not in this
+// order: that is corruption wherever it lies.
+func (sc *scanner) take(rd *blockReader, b *rawBlock) error {
+	switch {
+	case !sc.open && (b.seq != sc.seq+1 || b.number != 0):
+		return corrupt(rd.path, b.at.Offset, "block %d of batch %d follows batch %d", b.number, b.seq, sc.seq)
+	case sc.open && (b.seq != sc.header.seq || b.number != sc.header.number+1 || b.ts != sc.header.ts):
+		return corrupt(rd.path, b.at.Offset, "block %d of batch %d@%d follows block %d of batch %d@%d",
+			b.number, b.seq, b.ts, sc.header.number, sc.header.seq, sc.header.ts)
+	}
+	sc.open, sc.header = b.flags&flagLast == 0, b.blockHeader
+	if b.seq > sc.replayed {
+		if err := sc.decode(rd, b); err != nil {
+			return err
+		}
+	}
+	if !sc.open {
+		sc.end, sc.seq, sc.kept = b.next, b.seq, len(sc.entries)
+		if b.seq > sc.replayed {
+			sc.s.note(b.ts, 0, 0)
+		}
+	}
+	return nil
+}
+
+func (sc *scanner) decode(rd *blockReader, b *rawBlock) error {
+	raw, err := rd.decode(b)
+	if err != nil {
+		return err
+	}
+	rest := raw
+	for range b.count {
+		var e Entry
+		n, err := parseEntry(rest, &e)
+		if err != nil {
+			return corrupt(rd.path, b.at.Offset, "block of %d entries: %v", b.count, err)
+		}
+		if e.Version == 0 {
+			e.Version = b.ts
+		}
+		sc.entries = append(sc.entries, scanned{
+			key: sc.internal(e.Key, e.Version), expiresAt: e.ExpiresAt, meta: e.Meta, userMeta: e.UserMeta, version: e.Version,
+			at: location{segment: b.at.Segment, block: b.at.Offset, stored: b.stored, offset: uint32(len(raw) - len(rest)),
+				keyLen: uint32(len(e.Key)), valueLen: uint32(len(e.Value))},
+		})
+		rest = rest[n:]
+	}
+	if len(rest) != 0 {
+		return corrupt(rd.path, b.at.Offset, "block of %d entries has %d bytes more", b.count, len(rest))
+	}
+	return nil
+}
+
+func (sc *scanner) internal(key []byte, version uint64) []byte {
+	if cap(sc.slab)-len(sc.slab) < len(key)+8 {
+		sc.slab = make([]byte, 0, max(slabSize, len(key)+8))
+	}
+	start := len(sc.slab)
+	sc.slab = append(sc.slab, key...)
+	sc.slab = binary.BigEndian.AppendUint64(sc.slab, ^version)
+	return sc.slab[start:len(sc.slab):len(sc.slab)]
+}
+
+// build indexes the entries of whole batches.
+func (sc *scanner) build() error {
+	need := int64(0)
+	for _, e := range sc.entries[:sc.kept] {
+		need += EstimateIndexSize(1, int64(len(e.key)-8))
+	}
+	if need > arenaLimit {
+		return corrupt(sc.s.path, segmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(arenaLimit))
+	}
+	x := newMemIndex(0, need)
+	var loc []byte
+	for _, e := range sc.entries[:sc.kept] {
+		loc = appendLocation(loc[:0], e.at)
+		x.put(e.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: loc})
+		sc.s.maxVersion.Store(max(sc.s.maxVersion.Load(), e.version))
+	}
+	sc.s.index = x
+	return nil
+}
+
+// findMarks looks for intact blocks anywhere in f from an offset on, for the synced marks in them. The checksum covers
+// the block's place, so what lies in a value and merely looks like a block does not count.
+func (r *recovery) findMarks(f *foundSegment, from int64) error {
+	from = max(from, segmentHeaderSize)
+	rd := new(blockReader)
+	rd.reset(f.file, f.path, f.id, nil, f.size)
+	// A candidate's payload is read whole: content that is made of plausible headers must not make this
+	// quadratic.
+	budget := 16*(f.size-from) + 64<<20
+	for at := from; at+blockHeaderSize <= f.size && budget > 0; at++ {
+		header, err := rd.bytes(at, blockHeaderSize)
+		if err != nil {
+			return readError(f.path, err)
+		}
+		var h blockHeader
+		h.unmarshal(header)
+		place := Position{f.id, at}
+		if h.plausible(header, place, f.size-at-blockHeaderSize, false) != nil {
+			continue
+		}
+		size := blockHeaderSize + int64(h.stored)
+		budget -= size
+		b, err := rd.bytes(at, int(size))
+		if err != nil {
+			return readError(f.path, err)
+		}
+		if rd.dec.intact(h.crc, b[:blockHeaderSize], b[blockHeaderSize:], place) {
+			r.seeMark(h.mark, f.path)
+			at += size - 1
+		}
+	}
+	return nil
+}

@@ -1,0 +1,34 @@
+package spillfile
+
+import "time"
+
+// Position is a place in the log: a segment and a byte offset in it. The zero Position is the first live block.
+type Position struct {
+	Segment uint64
+	Offset  int64
+}
+
+func (p Position) after(q Position) bool {
+	return p.Segment > q.Segment || p.Segment == q.Segment && p.Offset > q.Offset
+}
+
+// State is a picture of a Log. Its fields are read one after the other while commits go on. Where one segment is
+// partly replayed, LiveBytes, the timestamps and IndexBytes still count all of it.
+type State struct {
+	LiveBatches     int64     // acknowledged and not yet replayed
+	LiveBytes       int64     // bytes of blocks in live segments
+	LiveSegments    int       //
+	Queued          int64     // batches enqueued and not answered yet
+	OldestTs        uint64    // lowest commit timestamp of the live batches, 0 if none
+	NewestTs        uint64    // highest commit timestamp of the live batches, 0 if none
+	MaxVersion      uint64    // highest version of any live entry (entries may carry their own), 0 if none
+	LastSeq         uint64    // sequence of the last acknowledged batch, 0 if there never was one
+	ReplayedThrough uint64    // everything up to this sequence is in Badger
+	DirectThrough   uint64    // highest value in the headers of live segments, see Log.Rotate
+	IndexBytes      int64     // memory of the indexes of live segments
+	DiskBytes       int64     // all segment files, those too that are dropped and still held by a View
+	OldestCreated   time.Time // creation of the oldest live segment, zero if none
+	Synced          Position  // everything before is known to be durable
+	TruncatedBytes  int64     // dropped by Open as a torn tail
+	CleanClose      bool      // the spill was closed properly before this Open (true for a new one)
+}

@@ -1,0 +1,137 @@
+package spillfile
+
+import (
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4/table"
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// View is a counted reference to a set of segments: what they hold stays readable until Release, dropped or not. A
+// batch acknowledged after Acquire may or may not be visible: callers read at a timestamp. All methods are
+// safe for concurrent use.
+type View struct {
+	log  *Log
+	segs []*segment // oldest first; immutable
+	refs atomic.Int64
+}
+
+// Ref is the place of one entry, found in a View and valid as long as the View is held.
+type Ref struct {
+	Version, ExpiresAt uint64
+	Meta, UserMeta     byte
+	ValueLen           int64
+	at                 location
+}
+
+// Acquire returns a View of everything live, or nil if there is nothing: that costs one atomic load. It never
+// blocks. The caller must Release the View.
+func (l *Log) Acquire() *View {
+	for {
+		v := l.current.Load()
+		if v == nil || v.tryRef() {
+			return v
+		}
+	}
+}
+
+// tryRef fails if the last reference is already gone; then the log has published another view.
+func (v *View) tryRef() bool {
+	for {
+		n := v.refs.Load()
+		if n == 0 {
+			return false
+		}
+		if v.refs.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
+}
+
+// Release gives the View back. Files that nobody else holds are closed here.
+func (v *View) Release() {
+	if v.refs.Add(-1) == 0 {
+		for _, s := range v.segs {
+			v.log.unref(s)
+		}
+	}
+}
+
+// publishLocked makes the live segments what Acquire returns. writer.mu must be held.
+func (l *Log) publishLocked() {
+	var v *View
+	if len(l.w.live) > 0 {
+		v = &View{log: l, segs: slices.Clone(l.w.live)}
+		v.refs.Store(1)
+		for _, s := range v.segs {
+			s.refs.Add(1)
+		}
+	}
+	if old := l.current.Swap(v); old != nil {
+		old.Release()
+	}
+}
+
+// Get finds the newest version of key at or below ts. With highest false the newest segment that has one
+// decides, which is right where commits arrive in timestamp order; with highest true the maximum over all
+// segments does. It does no I/O and does not block.
+func (v *View) Get(key []byte, ts uint64, highest bool) (Ref, bool) {
+	var best Ref
+	found := false
+	for i := len(v.segs) - 1; i >= 0; i-- {
+		vs, ok := v.segs[i].index.get(key, ts)
+		if !ok || found && vs.Version <= best.Version {
+			continue
+		}
+		best, found = v.Ref(vs, vs.Version), true
+		if !highest {
+			break
+		}
+	}
+	return best, found
+}
+
+// NewIterator iterates over all entries, all versions, in the order of internal keys (key with the inverted
+// timestamp appended, as Badger's y.KeyWithTs makes it), or backwards; of identical internal keys only the one in the
+// newest segment shows. Value() gives Meta, UserMeta and ExpiresAt, and a Value that only Ref understands. The
+// iterator starts unpositioned: call Rewind or Seek. Close it before Release. One goroutine at a time may use it.
+func (v *View) NewIterator(reverse bool) y.Iterator {
+	iters := make([]y.Iterator, 0, len(v.segs))
+	for i := len(v.segs) - 1; i >= 0; i-- {
+		iters = append(iters, v.segs[i].index.iterator(reverse))
+	}
+	return table.NewMergeIterator(iters, reverse)
+}
+
+// Ref turns what an iterator's Value() returned into a Ref. version is the timestamp of the iterator's Key().
+func (v *View) Ref(vs y.ValueStruct, version uint64) Ref {
+	at, err := parseLocation(vs.Value)
+	if err != nil { // no segment 0 exists: Value will say so
+		at = location{}
+	}
+	return Ref{Version: version, ExpiresAt: vs.ExpiresAt, Meta: vs.Meta, UserMeta: vs.UserMeta,
+		ValueLen: int64(at.valueLen), at: at}
+}
+
+// Value appends the value of r to dst. It reads and checks the block: a *CorruptError means that the file was
+// damaged since. Blocks for one read of the file.
+func (v *View) Value(r Ref, dst []byte) ([]byte, error) {
+	i, ok := slices.BinarySearchFunc(v.segs, r.at.segment, func(s *segment, id uint64) int {
+		switch {
+		case s.id() < id:
+			return -1
+		case s.id() > id:
+			return 1
+		}
+		return 0
+	})
+	if !ok {
+		return dst, fmt.Errorf("spill segment %d is not in this view: the Ref was found in another one", r.at.segment)
+	}
+	if r.ValueLen == 0 {
+		return dst, nil
+	}
+	return v.segs[i].value(&r, dst)
+}

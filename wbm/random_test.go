@@ -1,0 +1,142 @@
+package wbm
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+var seedFlag = flag.Uint64("seed", 0, "seed of the random tests, 0 = choose one")
+
+func seed(t *testing.T) uint64 {
+	s := *seedFlag
+	if s == 0 {
+		s = rand.Uint64() | 1
+	}
+	t.Logf("-seed=%d", s)
+	return s
+}
+
+// Many goroutines reserve in two databases, give back, are cancelled and time out. At the
+// end nothing may be held, and no wake-up may have been lost: the re-check interval is so
+// long that one lost wake-up fails the test.
+func TestRandomReserveAndRelease(t *testing.T) {
+	s := seed(t)
+	m, err := New(Options{Limit: 10_000, RecheckInterval: time.Hour})
+	require.NoError(t, err)
+	var h [2]holder
+	accounts := [2]*Account{h[0].register(m, "0"), h[1].register(m, "1")}
+	spills := [2]*SpilloverManager{
+		NewSpilloverManager(SpilloverOptions{Account: accounts[0], Capacity: 4_000}),
+		NewSpilloverManager(SpilloverOptions{Account: accounts[1]}),
+	}
+	var wg sync.WaitGroup
+	var failed atomic.Pointer[error]
+	for g := range uint64(16) {
+		wg.Go(func() {
+			r := rand.New(rand.NewPCG(s, g))
+			for range 1_500 {
+				db := r.IntN(2)
+				n := 1 + r.Int64N(1_500)
+				if r.IntN(200) == 0 {
+					n = 12_000
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+				if r.IntN(4) == 0 {
+					cancel()
+				}
+				var err error
+				switch r.IntN(4) {
+				case 0:
+					ceiling := Spill + Tier(r.IntN(2))
+					if err = accounts[db].Reserve(ctx, InFlight, n, ceiling); err == nil {
+						accounts[db].Transfer(InFlight, Memtable, n)
+						accounts[db].Release(Memtable, n)
+					}
+				case 1:
+					accounts[db].Force(SpillIndex, n)
+					accounts[db].Release(SpillIndex, n)
+				case 2:
+					spills[db].SetActive(db == 0 && r.IntN(2) == 0)
+				default:
+					request := Request{Memory: n, Spill: n * 2 / 3, Index: n / 10}
+					var o Outcome
+					timeout := [...]time.Duration{-1, 0, time.Millisecond}[r.IntN(3)]
+					if o, err = spills[db].Reserve(ctx, request, timeout); err == nil {
+						spills[db].Cancel(request, o)
+					}
+				}
+				cancel()
+				if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, ErrWriteBlocked) {
+					failed.Store(&err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if e := failed.Load(); e != nil {
+		require.NoError(t, *e)
+	}
+	require.Zero(t, m.Leaks())
+	require.Zero(t, m.Usage())
+	require.Zero(t, m.waiters.Load())
+	for k := range Kind(numKinds) {
+		require.Zero(t, m.UsageByKind(k))
+	}
+	require.Zero(t, spills[0].Usage())
+	require.Positive(t, spills[0].Stats().WritersBlocked+spills[1].Stats().WritersBlocked, "the load was too small")
+	t.Logf("parked %d and %d", spills[0].Stats().WritersBlocked, spills[1].Stats().WritersBlocked)
+	require.Equal(t, Normal, m.Tier())
+	for i := range h {
+		changes := h[i].takeChanges()
+		require.NotEmpty(t, changes)
+		for j, c := range changes {
+			require.NotEqual(t, c.old, c.new)
+			if j > 0 {
+				require.Equal(t, changes[j-1].new, c.old, "change %d follows the one before", j)
+			}
+		}
+		require.Equal(t, Normal, changes[len(changes)-1].new, "what was told last is what is")
+	}
+}
+
+// Accounts close while others reserve in them: nothing may stay counted.
+func TestRandomClose(t *testing.T) {
+	s := seed(t)
+	m, err := New(Options{Limit: 1_000})
+	require.NoError(t, err)
+	for round := range uint64(200) {
+		a := m.Register(Holder{OnTier: func(_, _ Tier) {}, Relieve: func() {}})
+		var wg sync.WaitGroup
+		for g := range uint64(4) {
+			wg.Go(func() {
+				r := rand.New(rand.NewPCG(s, round<<8|g))
+				for {
+					n := 1 + r.Int64N(700)
+					if err := a.Reserve(context.Background(), InFlight, n, Block); err != nil {
+						return
+					}
+					a.Transfer(InFlight, Memtable, n)
+					a.Force(SpillIndex, 3)
+					if r.IntN(8) > 0 { // else left to Close
+						a.Release(Memtable, n)
+					}
+					a.Release(SpillIndex, 3)
+				}
+			})
+		}
+		a.Close()
+		wg.Wait()
+		require.Zero(t, m.Usage(), "round %d", round)
+	}
+	require.Zero(t, m.Leaks())
+	require.Zero(t, m.UsageByKind(InFlight)+m.UsageByKind(Memtable)+m.UsageByKind(SpillIndex))
+	require.Empty(t, m.Accounts())
+}

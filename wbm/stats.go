@@ -1,0 +1,134 @@
+package wbm
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// SpilloverStats is a snapshot of what a SpilloverManager has seen since it was made.
+// The counters are read one by one, not at one instant.
+type SpilloverStats struct {
+	// Spillovers counts commits appended to the spill, BytesSpilled their bytes.
+	Spillovers, BytesSpilled int64
+	// BytesRecovered counts bytes that went from the spill to Badger.
+	BytesRecovered int64
+	// AppendLatency is how long appends to the spill took, one sample an append.
+	AppendLatency Latency
+	// BlocksAvoided counts commits that the spill took although memory had no room for them
+	// below the spill limit.
+	BlocksAvoided int64
+	// WritersBlocked counts reservations that had to park, BlockedTime is the sum of their
+	// waits that are over, BlockTimeouts counts those that ended with ErrWriteBlocked.
+	WritersBlocked, BlockTimeouts int64
+	BlockedTime                   time.Duration
+	// Parked is how many are waiting now.
+	Parked int64
+}
+
+type spilloverCounters struct {
+	spillovers, bytesSpilled, bytesRecovered atomic.Int64
+	blocksAvoided                            atomic.Int64
+	writersBlocked, blockedTime              atomic.Int64
+	blockTimeouts, parked                    atomic.Int64
+	appends                                  histogram
+}
+
+// RecordAppend counts one append to the spill that took d and held that many commits and
+// bytes. Safe for concurrent use; does not block.
+func (s *SpilloverManager) RecordAppend(d time.Duration, commits int, bytes int64) {
+	s.stats.spillovers.Add(int64(commits))
+	s.stats.bytesSpilled.Add(bytes)
+	s.stats.appends.record(d)
+}
+
+// Stats returns the counters. Safe for concurrent use; does not block.
+func (s *SpilloverManager) Stats() SpilloverStats {
+	return SpilloverStats{
+		Spillovers:     s.stats.spillovers.Load(),
+		BytesSpilled:   s.stats.bytesSpilled.Load(),
+		BytesRecovered: s.stats.bytesRecovered.Load(),
+		AppendLatency:  s.stats.appends.snapshot(),
+		BlocksAvoided:  s.stats.blocksAvoided.Load(),
+		WritersBlocked: s.stats.writersBlocked.Load(),
+		BlockedTime:    time.Duration(s.stats.blockedTime.Load()),
+		BlockTimeouts:  s.stats.blockTimeouts.Load(),
+		Parked:         s.stats.parked.Load(),
+	}
+}
+
+// Latency is a distribution of durations.
+type Latency struct {
+	Count     int64
+	Mean, Max time.Duration
+	// P50 and P99 are upper bounds of the bucket in which the quantile lies: at most a
+	// quarter too high.
+	P50, P99 time.Duration
+}
+
+// subBuckets splits each power of two, so that a bucket is at most a quarter wide.
+const (
+	subBits    = 2
+	subBuckets = 1 << subBits
+)
+
+// histogram has one bucket per quarter of a power of two of nanoseconds.
+type histogram struct {
+	count, sum, max atomic.Int64
+	buckets         [64 * subBuckets]atomic.Int64
+}
+
+func (h *histogram) record(d time.Duration) {
+	ns := max(0, int64(d))
+	h.count.Add(1)
+	h.sum.Add(ns)
+	for {
+		top := h.max.Load()
+		if ns <= top || h.max.CompareAndSwap(top, ns) {
+			break
+		}
+	}
+	h.buckets[bucketOf(ns)].Add(1)
+}
+
+func bucketOf(ns int64) int {
+	if ns < subBuckets {
+		return int(ns)
+	}
+	exp := bits.Len64(uint64(ns)) - 1
+	return (exp-subBits+1)*subBuckets + int(ns>>(exp-subBits))&(subBuckets-1)
+}
+
+// bucketTop is the largest value that belongs to the bucket.
+func bucketTop(i int) int64 {
+	if i < subBuckets {
+		return int64(i)
+	}
+	exp := i/subBuckets - 1 + subBits
+	return int64(uint64(subBuckets+i%subBuckets+1)<<(exp-subBits)) - 1
+}
+
+func (h *histogram) snapshot() Latency {
+	var counts [len(h.buckets)]int64
+	var total int64
+	for i := range counts {
+		counts[i] = h.buckets[i].Load()
+		total += counts[i]
+	}
+	l := Latency{Count: total, Max: time.Duration(h.max.Load())}
+	if total == 0 {
+		return l
+	}
+	l.Mean = time.Duration(h.sum.Load() / max(1, h.count.Load()))
+	quantile := func(percent int64) time.Duration {
+		rank, seen := (total*percent+99)/100, int64(0)
+		for i, n := range counts {
+			if seen += n; seen >= rank {
+				return min(l.Max, time.Duration(bucketTop(i)))
+			}
+		}
+		return l.Max
+	}
+	l.P50, l.P99 = quantile(50), quantile(99)
+	return l
+}
