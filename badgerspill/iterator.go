@@ -2,6 +2,7 @@ package badgerspill
 
 import (
 	"bytes"
+	"math"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/ristretto/v2/z"
@@ -164,10 +165,12 @@ func (it *Iterator) Seek(key []byte) {
 	if len(key) > 0 {
 		it.txn.addRead(key)
 	}
-	it.started, it.advance = false, nil
+	it.started, it.advance, it.current = false, nil, nil
 	if len(key) == 0 {
 		key = it.opt.Prefix
-	} else if !it.opt.Reverse && bytes.Compare(key, it.opt.Prefix) < 0 {
+	} else if below := bytes.Compare(key, it.opt.Prefix) < 0; !it.opt.Reverse && below && it.blocked(key) {
+		return
+	} else if it.opt.Reverse && !below && !bytes.HasPrefix(key, it.opt.Prefix) {
 		it.widen()
 	}
 	for _, s := range it.sources {
@@ -180,16 +183,37 @@ func (it *Iterator) Seek(key []byte) {
 	it.find()
 }
 
-// widen lets Badger's iterator see keys before the prefix: after a seek below the prefix the first key decides, and if
-// it lacks the prefix the iteration is over, as in Badger, even if that key is a tombstone.
-func (it *Iterator) widen() {
-	it.innerAll = true
-	for _, s := range it.sources {
-		if b, ok := s.(*badgerSource); ok {
-			b.it.Close()
-			b.it = it.txn.reader().NewIterator(it.mergeOptions(nil))
+// blocked reports whether a key lies between a seek below the prefix and the prefix. It ends the iteration before it
+// begins, as in Badger, which looks at every version there, visible or not, from key at the read timestamp on.
+func (it *Iterator) blocked(key []byte) bool {
+	past := func(s source) bool {
+		s.seek(key)
+		for s.valid() && s.version() > it.txn.readTs && bytes.Equal(s.key(), key) {
+			s.next()
+		}
+		return s.valid() && it.pastPrefix(s.key())
+	}
+	last := len(it.sources) - 1
+	for _, s := range it.sources[:last] {
+		if past(s) {
+			return true
 		}
 	}
+	all := it.txn.db.inner.NewTransactionAt(math.MaxUint64, false)
+	defer all.Discard()
+	opt := badger.DefaultIteratorOptions
+	opt.AllVersions, opt.PrefetchValues, opt.InternalAccess = true, false, true
+	inner := &badgerSource{txn: it.txn, it: all.NewIterator(opt)}
+	defer inner.close()
+	return past(inner)
+}
+
+// widen lets Badger's iterator see keys without the prefix: in reverse, a seek above the prefix that meets one first is
+// at an item that is not valid.
+func (it *Iterator) widen() {
+	last := it.sources[len(it.sources)-1].(*badgerSource)
+	last.it.Close()
+	last.it = it.txn.reader().NewIterator(it.mergeOptions(nil))
 }
 
 // Next goes to the next item. It panics if the iterator is not valid, as Badger's does.

@@ -83,6 +83,8 @@ func (r *Replayer) trigger(p Pending) Reason { return r.reason(ReasonNone, p) }
 // may be none. The run's own reason holds on a little longer than it takes to begin: a mark by
 // the hysteresis, quiet until the rate is a burst.
 func (r *Replayer) reason(current Reason, p Pending) Reason {
+	// Also where no case below asks for the rate: a gap would make the quiet window begin anew.
+	r.o.Rate.Sample()
 	quiet := func() bool {
 		if current == ReasonQuiet {
 			return !r.o.Rate.Burst()

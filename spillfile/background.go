@@ -45,14 +45,14 @@ func (l *Log) backgroundWork() {
 	prepare := l.w.asked && !l.w.closed
 	l.w.mu.Unlock()
 	if prepare {
-		l.background(l.prepare())
+		l.report(l.prepare())
 	}
 	// Its errors are told by syncSegment.
 	_ = l.syncAll(false)
-	l.background(l.removeDead())
+	l.report(l.removeDead())
 }
 
-func (l *Log) background(err error) {
+func (l *Log) report(err error) {
 	if err != nil {
 		l.o.OnEvent(Event{Kind: BackgroundError, Err: err})
 	}

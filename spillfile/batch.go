@@ -73,6 +73,7 @@ func (b *Batch) Free() {
 }
 
 func (b *Batch) free() {
+	b.Owner = nil
 	if cap(b.raw) > maxPooled || cap(b.out) > maxPooled || cap(b.ents) > maxPooled/32 {
 		return
 	}

@@ -43,7 +43,10 @@ type memIndex struct {
 	cap  int64
 }
 
-func arenaSize(segmentSize int64) int64 { return min(max(segmentSize/4, minArena), maxArena) }
+// arenaSize is what the index of a segment usually needs. The tiny segments of tests get tiny arenas.
+func arenaSize(segmentSize int64) int64 {
+	return min(max(segmentSize/4, min(minArena, 16*segmentSize)), maxArena)
+}
 
 // newMemIndex makes an index with room for at least need bytes, and for usual bytes in all.
 func newMemIndex(usual, need int64) *memIndex {

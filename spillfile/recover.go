@@ -37,15 +37,15 @@ type recovery struct {
 
 // foundSegment is a file found at Open.
 type foundSegment struct {
-	id     uint64
-	path   string
-	file   File
-	size   int64
-	bad    error // the header is not intact
-	limit  int64 // nothing at or beyond counts: the smaller of want and size
-	known  bool  // want is known, from the successor or from a clean close
-	want   int64 // where the acknowledged part ends
-	seg    *segment
+	id    uint64
+	path  string
+	file  File
+	size  int64
+	bad   error // the header is not intact
+	limit int64 // nothing at or beyond counts: the smaller of want and size
+	known bool  // want is known, from the successor or from a clean close
+	want  int64 // where the acknowledged part ends
+	seg   *segment
 }
 
 // cut is the first place that does not hold what it should.

@@ -66,7 +66,7 @@ func (r *recovery) scan(f *foundSegment) error {
 		return nil
 	}
 	// Dead, or without a whole batch: the file goes.
-	if bad != nil && sc.end == segmentHeaderSize {
+	if bad != nil {
 		return r.dropFrom(f, 0)
 	}
 	r.remove = append(r.remove, f.id)

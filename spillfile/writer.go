@@ -351,4 +351,3 @@ func (l *Log) Seal() error {
 	}
 	return nil
 }
-

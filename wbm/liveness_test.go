@@ -2,6 +2,7 @@ package wbm
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,12 +238,16 @@ func TestOversizeBatchPassesAlone(t *testing.T) {
 // batch as soon as it gives the last one back.
 func TestBigBatchIsNotStarved(t *testing.T) {
 	for _, row := range []struct {
-		name string
-		n    int64
+		name    string
+		n       int64
+		held    time.Duration // by each small batch
+		atLeast time.Duration
+		atMost  time.Duration
 	}{
-		{"half of the budget", 500},
-		{"the whole budget", 1000},
-		{"more than the budget", 3000},
+		{"half of the budget", 500, 8 * time.Millisecond, 100 * time.Millisecond, time.Second},
+		{"the whole budget", 1000, 8 * time.Millisecond, 100 * time.Millisecond, time.Second},
+		{"more than the budget", 3000, 8 * time.Millisecond, 100 * time.Millisecond, time.Second},
+		{"draining takes longer than the first claims last", 1000, 2 * time.Second, 2 * time.Second, 20 * time.Second},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -250,33 +255,29 @@ func TestBigBatchIsNotStarved(t *testing.T) {
 				a, b := m.Register(Holder{}), m.Register(Holder{})
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
-				var small int
-				turns := make(chan struct{}, 1)
-				turns <- struct{}{}
+				var small atomic.Int64
 				for i := range 8 {
 					go func() {
-						time.Sleep(time.Duration(i) * time.Millisecond)
+						time.Sleep(time.Duration(i) * row.held / 8)
 						for ctx.Err() == nil && b.Reserve(ctx, InFlight, 120, Block) == nil {
-							<-turns
-							small++
-							turns <- struct{}{}
-							time.Sleep(8 * time.Millisecond)
+							small.Add(1)
+							time.Sleep(row.held)
 							b.Release(InFlight, 120)
 						}
 					}()
 				}
-				time.Sleep(100 * time.Millisecond)
+				time.Sleep(10 * row.held)
 				p := startReserve(a, row.n, Block)
 				<-p.done
 				require.NoError(t, p.err)
-				require.Less(t, p.took, time.Second)
-				require.Greater(t, p.took, 100*time.Millisecond, "it had to wait: the load is what it should be")
-				before := small
+				require.Less(t, p.took, row.atMost)
+				require.Greater(t, p.took, row.atLeast, "it had to wait: the load is what it should be")
+				before := small.Load()
 				a.Release(InFlight, row.n)
-				time.Sleep(100 * time.Millisecond)
-				require.Greater(t, small, before+50, "the small ones go on")
+				time.Sleep(10 * row.held)
+				require.Greater(t, small.Load(), before+50, "the small ones go on")
 				cancel()
-				time.Sleep(time.Second)
+				time.Sleep(2 * row.held)
 				require.Zero(t, m.Usage())
 			})
 		})

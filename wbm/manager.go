@@ -16,17 +16,22 @@ import (
 // taken from the account before the manager, so that the manager never shows less than
 // the sum of its accounts.
 type WriteBufferManager struct {
+	// Read by every commit, written rarely.
 	limits  atomic.Pointer[limits]
 	recheck time.Duration
-
-	usage    atomic.Int64
-	kinds    [numKinds]atomic.Int64
-	leaks    atomic.Int64
-	entered  [Block + 1]atomic.Int64
-	waiters  atomic.Int64
-	accounts atomic.Pointer[[]*Account]
+	waiters atomic.Int64
 	// gate holds the claim of a waiter that was starved of memory.
-	gate gate
+	gate     gate
+	accounts atomic.Pointer[[]*Account]
+
+	_ [cacheLine]byte
+	// Written by every commit.
+	usage atomic.Int64
+	kinds [numKinds]atomic.Int64
+	_     [cacheLine]byte
+
+	leaks   atomic.Int64
+	entered [Block + 1]atomic.Int64
 
 	mu struct {
 		sync.Mutex
@@ -40,6 +45,9 @@ type WriteBufferManager struct {
 		first, last *waiter
 	}
 }
+
+// cacheLine keeps what is written by every commit apart from what is only read.
+const cacheLine = 64
 
 type tierChange struct{ old, new Tier }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,6 +38,11 @@ func TestRandomReserveAndRelease(t *testing.T) {
 		NewSpilloverManager(SpilloverOptions{Account: accounts[0], Capacity: 4_000}),
 		NewSpilloverManager(SpilloverOptions{Account: accounts[1]}),
 	}
+	hold := func(r *rand.Rand) {
+		for range r.IntN(6) {
+			runtime.Gosched()
+		}
+	}
 	var wg sync.WaitGroup
 	var failed atomic.Pointer[error]
 	for g := range uint64(16) {
@@ -58,6 +64,7 @@ func TestRandomReserveAndRelease(t *testing.T) {
 					ceiling := Spill + Tier(r.IntN(2))
 					if err = accounts[db].Reserve(ctx, InFlight, n, ceiling); err == nil {
 						accounts[db].Transfer(InFlight, Memtable, n)
+						hold(r)
 						accounts[db].Release(Memtable, n)
 					}
 				case 1:
@@ -70,6 +77,7 @@ func TestRandomReserveAndRelease(t *testing.T) {
 					var o Outcome
 					timeout := [...]time.Duration{-1, 0, time.Millisecond}[r.IntN(3)]
 					if o, err = spills[db].Reserve(ctx, request, timeout); err == nil {
+						hold(r)
 						spills[db].Cancel(request, o)
 					}
 				}
@@ -92,7 +100,6 @@ func TestRandomReserveAndRelease(t *testing.T) {
 	}
 	require.Zero(t, spills[0].Usage())
 	require.Positive(t, spills[0].Stats().WritersBlocked+spills[1].Stats().WritersBlocked, "the load was too small")
-	t.Logf("parked %d and %d", spills[0].Stats().WritersBlocked, spills[1].Stats().WritersBlocked)
 	require.Equal(t, Normal, m.Tier())
 	for i := range h {
 		changes := h[i].takeChanges()

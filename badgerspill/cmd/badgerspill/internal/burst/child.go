@@ -137,7 +137,7 @@ func (c *child) verify(ctx context.Context, open OpenFunc) error {
 		return fmt.Errorf("reopen %s: %w", c.job.Engine, err)
 	}
 	err = c.whileWorking(stageVerify, nil, func() (err error) {
-		c.res.Verified, err = c.loop.Verify(ctx, db.Get)
+		c.res.Verified, err = c.loop.Verify(ctx, db)
 		return err
 	})
 	if err != nil {
@@ -170,7 +170,7 @@ func (c *child) whileWorking(stage string, db Engine, work func() error) error {
 }
 
 func (c *child) progress(p Progress) {
-	p.Engine = c.job.Engine
+	p.Engine, p.At = c.job.Engine, c.loop.Elapsed()
 	c.res.PeakDisk = max(c.res.PeakDisk, diskUsage(c.job.Dir))
 	c.emit(Message{Progress: &p})
 }

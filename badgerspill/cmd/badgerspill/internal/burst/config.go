@@ -58,12 +58,12 @@ type Config struct {
 	JSON   bool   `json:"-"`      // result as JSON instead of a table
 }
 
-// DefaultConfig takes less than three minutes and less than 3 GB of disk.
+// DefaultConfig takes less than three minutes on two cores, and less than 3 GB of disk.
 func DefaultConfig() Config {
 	return Config{
 		CalmRate: 2_000, BurstRate: 60_000, QuietRate: 500,
-		Calm: 10 * time.Second, Burst: 20 * time.Second, Quiet: 15 * time.Second,
-		Backlog:   30 * time.Second,
+		Calm: 10 * time.Second, Burst: 20 * time.Second, Quiet: 10 * time.Second,
+		Backlog:   20 * time.Second,
 		ValueSize: 1 << 10, Writers: 64, Seed: 1, Engine: Both,
 	}
 }

@@ -1,14 +1,17 @@
 package burst
 
-import "context"
+import (
+	"context"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
+)
 
 // Engine is an open database under test. All methods are safe for concurrent use, except Close.
 type Engine interface {
+	openloop.Reader
 	// Writer returns a function for one goroutine that puts one key in a transaction of its own and returns when it is
 	// acknowledged. It does not keep its arguments after that.
 	Writer() func(key, value []byte) error
-	// Get appends the value of the key to dst; openloop.ErrNotFound if there is none.
-	Get(key, dst []byte) ([]byte, error)
 	// Layer returns what the layer above Badger did so far, nil if there is none.
 	Layer() *Layer
 	// Drain blocks until nothing is left in the spill. A no-op without a layer.

@@ -3,6 +3,8 @@ package burst
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -61,6 +63,15 @@ func (e *fakeEngine) Get(key, dst []byte) ([]byte, error) {
 		return dst, openloop.ErrNotFound
 	}
 	return append(dst, value...), nil
+}
+
+func (e *fakeEngine) Scan(visit func(key, value []byte) bool) error {
+	for _, key := range slices.Sorted(maps.Keys(e.disk.data)) {
+		if !visit([]byte(key), e.disk.data[key]) {
+			break
+		}
+	}
+	return nil
 }
 
 func (e *fakeEngine) Layer() *Layer {

@@ -24,6 +24,7 @@ type Message struct {
 type Progress struct {
 	Engine string         `json:"engine"`
 	Stage  string         `json:"stage"`
+	At     time.Duration  `json:"at_ns"`          // since the load began
 	Tick   *openloop.Tick `json:"tick,omitempty"` // while there is load
 	Layer  *Layer         `json:"layer,omitempty"`
 }

@@ -57,16 +57,16 @@ func TestTable(t *testing.T) {
 
 func TestProgressLines(t *testing.T) {
 	tick := openloop.Tick{
-		Elapsed: 12003 * time.Millisecond, Phase: PhaseBurst,
+		Phase:   PhaseBurst,
 		Offered: 60_000.4, Achieved: 21_345.6, P99: 1234 * time.Millisecond, Behind: 123_456,
 	}
 	require.Equal(t,
 		"badger      burst    12.0 s  offered  60,000/s  achieved  21,346/s  p99   1.23 s  behind   123,456",
-		Progress{Engine: Badger, Stage: stageLoad, Tick: &tick}.line())
+		Progress{Engine: Badger, Stage: stageLoad, At: 12003 * time.Millisecond, Tick: &tick}.line())
 	require.Equal(t,
 		"badgerspill burst    12.0 s  offered  60,000/s  achieved  21,346/s  p99   1.23 s  behind   123,456"+
 			"  spill, spilling, spill 512.0 MiB (600,000 commits)",
-		Progress{Engine: Badgerspill, Stage: stageLoad, Tick: &tick, Layer: &Layer{
+		Progress{Engine: Badgerspill, Stage: stageLoad, At: 12003 * time.Millisecond, Tick: &tick, Layer: &Layer{
 			Tier: "spill", State: "spilling", SpillBytes: 512 << 20, SpillPending: 600_000,
 		}}.line())
 }

@@ -69,16 +69,20 @@ func secondsText(d time.Duration) string {
 // line shows the progress of one second.
 func (p Progress) line() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%-12s", p.Engine)
+	name := p.Stage
+	if p.Tick != nil {
+		name = p.Tick.Phase
+	}
+	fmt.Fprintf(&b, "%-12s%-8s%7s  ", p.Engine, name, secondsText(p.At))
 	switch {
 	case p.Tick != nil:
 		t := p.Tick
-		fmt.Fprintf(&b, "%-8s%7s  offered %9s  achieved %9s  p99 %8s  behind %9s",
-			t.Phase, secondsText(t.Elapsed), rateText(t.Offered), rateText(t.Achieved), durationText(t.P99), countText(t.Behind))
+		fmt.Fprintf(&b, "offered %9s  achieved %9s  p99 %8s  behind %9s",
+			rateText(t.Offered), rateText(t.Achieved), durationText(t.P99), countText(t.Behind))
 	case p.Stage == stageReplay:
-		b.WriteString("waiting for the spill to be replayed")
+		b.WriteString("waiting for the spill to be empty")
 	case p.Stage == stageClose:
-		b.WriteString("closing")
+		b.WriteString("closing the database")
 	case p.Stage == stageVerify:
 		b.WriteString("reopened, checking every acknowledged key")
 	}

@@ -47,6 +47,27 @@ func (p plain) Writer() func(key, value []byte) error {
 	}
 }
 
+func (p plain) Scan(visit func(key, value []byte) bool) error {
+	return p.db.View(func(txn *badger.Txn) error {
+		opt := badger.DefaultIteratorOptions
+		opt.PrefetchValues = false // they lie beside the keys
+		it := txn.NewIterator(opt)
+		defer it.Close()
+		more := true
+		for it.Rewind(); more && it.Valid(); it.Next() {
+			item := it.Item()
+			err := item.Value(func(value []byte) error {
+				more = visit(item.Key(), value)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (p plain) Get(key, dst []byte) ([]byte, error) {
 	err := p.db.View(func(txn *badger.Txn) error {
 		item, err := txn.Get(key)

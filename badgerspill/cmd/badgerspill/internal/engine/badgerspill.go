@@ -31,6 +31,27 @@ func (l layered) Writer() func(key, value []byte) error {
 	}
 }
 
+func (l layered) Scan(visit func(key, value []byte) bool) error {
+	return l.db.View(func(txn *badgerspill.Txn) error {
+		opt := badgerspill.DefaultIteratorOptions
+		opt.PrefetchValues = false // they lie beside the keys
+		it := txn.NewIterator(opt)
+		defer it.Close()
+		more := true
+		for it.Rewind(); more && it.Valid(); it.Next() {
+			item := it.Item()
+			err := item.Value(func(value []byte) error {
+				more = visit(item.Key(), value)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (l layered) Get(key, dst []byte) ([]byte, error) {
 	err := l.db.View(func(txn *badgerspill.Txn) error {
 		item, err := txn.Get(key)

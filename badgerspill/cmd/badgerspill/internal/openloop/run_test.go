@@ -3,6 +3,8 @@ package openloop
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,6 +20,8 @@ type fakeStore struct {
 	service          time.Duration
 	downFrom, downTo time.Duration
 	fail             func(at time.Duration) error
+	scanStop         string // the scan fails there
+	getErr           error
 
 	mu    sync.Mutex
 	data  map[string][]byte
@@ -48,9 +52,24 @@ func (s *fakeStore) writer() func(key, value []byte) error {
 	}
 }
 
-func (s *fakeStore) get(key, dst []byte) ([]byte, error) {
+func (s *fakeStore) Scan(visit func(key, value []byte) bool) error {
+	for _, key := range slices.Sorted(maps.Keys(s.data)) {
+		if s.scanStop != "" && key >= s.scanStop {
+			return errors.New("checksum mismatch")
+		}
+		if !visit([]byte(key), s.data[key]) {
+			break
+		}
+	}
+	return nil
+}
+
+func (s *fakeStore) Get(key, dst []byte) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.getErr != nil {
+		return dst, s.getErr
+	}
 	value, ok := s.data[string(key)]
 	if !ok {
 		return dst, ErrNotFound

@@ -4,7 +4,6 @@ import "time"
 
 // Tick is what happened since the last one.
 type Tick struct {
-	Elapsed  time.Duration `json:"elapsed_ns"`
 	Phase    string        `json:"phase"`    // the phase, or "backlog" after the last one
 	Offered  float64       `json:"offered"`  // writes a second that fell due
 	Achieved float64       `json:"achieved"` // writes a second that were acknowledged, whenever they were due
@@ -60,9 +59,8 @@ func (r *Run) Tick() Tick {
 
 	due := sched.dueBy(now)
 	tick := Tick{
-		Elapsed: now,
-		P99:     t.window.quantile(99),
-		Behind:  max(due-done, 0),
+		P99:    t.window.quantile(99),
+		Behind: max(due-done, 0),
 	}
 	// Named for the middle of the interval: a tick on the boundary tells of what was before it.
 	if middle := t.at + (now-t.at)/2; middle < sched.End() {

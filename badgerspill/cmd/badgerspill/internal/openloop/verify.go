@@ -2,108 +2,155 @@ package openloop
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"runtime"
 	"slices"
-	"sync"
 )
 
-// ErrNotFound is what the reader given to Verify returns for a key that does not exist.
+// ErrNotFound is what Reader.Get returns for a key that does not exist.
 var ErrNotFound = errors.New("key not found")
+
+// Reader is a store that Verify reads.
+type Reader interface {
+	// Scan calls visit with every key and its value in the order of the keys until that returns false. Key and value are
+	// valid during the call only.
+	Scan(visit func(key, value []byte) bool) error
+	// Get appends the value of the key to dst; ErrNotFound if there is none.
+	Get(key, dst []byte) ([]byte, error)
+}
+
+// getEvery is one in how many acknowledged keys is also read by itself. A scan of everything takes a tenth of the
+// time of as many point reads, but both ways to read should be tried.
+const getEvery = 100
 
 // maxExamples bounds how many bad keys a Verification names.
 const maxExamples = 5
 
 // Verification compares what a store holds with what it acknowledged.
 type Verification struct {
-	Checked    int64    `json:"checked"`    // acknowledged keys; all of them are read
-	Missing    int64    `json:"missing"`    // not there
-	Wrong      int64    `json:"wrong"`      // there with another value
-	Unreadable int64    `json:"unreadable"` // reading failed
+	Checked    int64    `json:"checked"`     // acknowledged keys; all of them are looked for in a scan
+	PointReads int64    `json:"point_reads"` // those that were also read one by one
+	Missing    int64    `json:"missing"`     // not there
+	Wrong      int64    `json:"wrong"`       // there with another value
+	Unreadable int64    `json:"unreadable"`  // reading failed, or the scan before it came to the key
 	Examples   []string `json:"examples,omitempty"`
 }
 
 // OK tells whether every acknowledged key was there with its value.
 func (v Verification) OK() bool { return v.Missing+v.Wrong+v.Unreadable == 0 }
 
-// Verify reads every acknowledged key back. get appends the value of a key to dst or returns ErrNotFound; it is called
-// from several goroutines. Verify blocks until all keys were read; the only error is that of the context.
-func (r *Run) Verify(ctx context.Context, get func(key, dst []byte) ([]byte, error)) (Verification, error) {
-	load := r.cfg.Workload
-	type acked struct {
-		id   uint64
-		slot int64
-	}
-	var keys []acked
+// Verify looks for every acknowledged key. Keys of writes that were not acknowledged may be there or not. Verify
+// blocks until all was read; the only error is that of the context.
+func (r *Run) Verify(ctx context.Context, store Reader) (Verification, error) {
+	c := &check{load: r.cfg.Workload}
 	for slot := range r.cfg.Schedule.Total() {
 		if r.outcome[slot].Load() > 0 {
-			keys = append(keys, acked{load.id(slot), slot})
+			c.expected = append(c.expected, expectedKey{c.load.id(slot), slot})
 		}
 	}
-	// In key order neighbours share a block of the store, which makes this several times faster.
-	slices.SortFunc(keys, func(a, b acked) int {
-		if a.id < b.id {
-			return -1
-		}
-		return 1
+	// As numbers and as keys they have the same order.
+	slices.SortFunc(c.expected, func(a, b expectedKey) int { return cmp.Compare(a.id, b.id) })
+	c.v.Checked = int64(len(c.expected))
+
+	err := store.Scan(func(key, value []byte) bool {
+		c.scanned(key, value)
+		return ctx.Err() == nil
 	})
-
-	readers := runtime.GOMAXPROCS(0)
-	found := make([]Verification, readers)
-	var wg sync.WaitGroup
-	for n := range readers {
-		part := keys[len(keys)*n/readers : len(keys)*(n+1)/readers]
-		wg.Go(func() {
-			v := &found[n]
-			var key, got, want []byte
-			for _, k := range part {
-				if ctx.Err() != nil {
-					return
-				}
-				key = load.AppendKey(key[:0], k.slot)
-				want = load.AppendValue(want[:0], k.slot)
-				value, err := get(key, got[:0])
-				v.judge(key, value, want, err)
-				if err == nil {
-					got = value
-				}
-			}
-		})
+	if ctx.Err() != nil {
+		return c.v, ctx.Err()
 	}
-	wg.Wait()
-
-	var sum Verification
-	for _, v := range found {
-		sum.Checked += v.Checked
-		sum.Missing += v.Missing
-		sum.Wrong += v.Wrong
-		sum.Unreadable += v.Unreadable
-		sum.Examples = append(sum.Examples, v.Examples...)
+	if err != nil {
+		c.v.Unreadable += int64(len(c.expected) - c.at)
+		c.example("the scan stopped before key %s: %v", c.key(c.at), err)
+	} else {
+		c.missingUntil(len(c.expected))
 	}
-	sum.Examples = sum.Examples[:min(len(sum.Examples), maxExamples)]
-	return sum, ctx.Err()
+	for i := 0; i < len(c.expected) && ctx.Err() == nil; i += getEvery {
+		c.get(i, store)
+	}
+	return c.v, ctx.Err()
 }
 
-func (v *Verification) judge(key, value, want []byte, err error) {
-	v.Checked++
-	example := ""
-	switch {
-	case errors.Is(err, ErrNotFound):
-		v.Missing++
-		example = fmt.Sprintf("key %s is missing", key)
-	case err != nil:
-		v.Unreadable++
-		example = fmt.Sprintf("key %s cannot be read: %v", key, err)
-	case !bytes.Equal(value, want):
-		v.Wrong++
-		example = fmt.Sprintf("key %s has a wrong value: %s", key, difference(value, want))
-	default:
+type expectedKey struct {
+	id   uint64
+	slot int64
+}
+
+// check walks the scan and the acknowledged keys side by side.
+type check struct {
+	load     *Workload
+	expected []expectedKey
+	at       int // expected keys before it are done
+	want     []byte
+	got      []byte
+	v        Verification
+}
+
+func (c *check) scanned(key, value []byte) {
+	var raw [8]byte
+	if len(key) != KeySize {
 		return
 	}
-	if len(v.Examples) < maxExamples {
-		v.Examples = append(v.Examples, example)
+	if _, err := hex.Decode(raw[:], key); err != nil {
+		return
+	}
+	id := binary.BigEndian.Uint64(raw[:])
+	until := c.at
+	for until < len(c.expected) && c.expected[until].id < id {
+		until++
+	}
+	c.missingUntil(until)
+	if c.at < len(c.expected) && c.expected[c.at].id == id {
+		c.compare(c.at, value)
+		c.at++
+	}
+}
+
+func (c *check) missingUntil(until int) {
+	for ; c.at < until; c.at++ {
+		c.v.Missing++
+		c.example("key %s is missing", c.key(c.at))
+	}
+}
+
+func (c *check) get(i int, store Reader) {
+	c.v.PointReads++
+	value, err := store.Get(c.key(i), c.got[:0])
+	switch {
+	case errors.Is(err, ErrNotFound):
+		c.v.Missing++
+		c.example("key %s is missing when read by itself", c.key(i))
+	case err != nil:
+		c.v.Unreadable++
+		c.example("key %s cannot be read: %v", c.key(i), err)
+	default:
+		c.got = value
+		c.compare(i, value)
+	}
+}
+
+func (c *check) compare(i int, value []byte) {
+	c.want = c.load.AppendValue(c.want[:0], c.expected[i].slot)
+	if !bytes.Equal(value, c.want) {
+		c.v.Wrong++
+		c.example("key %s has a wrong value: %s", c.key(i), difference(value, c.want))
+	}
+}
+
+func (c *check) key(i int) []byte {
+	if i >= len(c.expected) {
+		return []byte("(none)")
+	}
+	return c.load.AppendKey(nil, c.expected[i].slot)
+}
+
+func (c *check) example(format string, args ...any) {
+	if len(c.v.Examples) < maxExamples {
+		c.v.Examples = append(c.v.Examples, fmt.Sprintf(format, args...))
 	}
 }
 

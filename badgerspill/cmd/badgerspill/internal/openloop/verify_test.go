@@ -2,6 +2,8 @@ package openloop
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -51,7 +53,7 @@ func TestVerify(t *testing.T) {
 		{
 			name:    "everything gone",
 			damage:  func(_ *Run, s *fakeStore) { clear(s.data) },
-			want:    Verification{Missing: 100},
+			want:    Verification{Missing: 100 + 1}, // once in the scan, once by itself
 			example: "is missing",
 		},
 	} {
@@ -59,7 +61,7 @@ func TestVerify(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				run, store := verifiable(t)
 				row.damage(run, store)
-				got, err := run.Verify(t.Context(), store.get)
+				got, err := run.Verify(t.Context(), store)
 				require.NoError(t, err)
 				require.Equal(t, row.example == "", got.OK())
 				if row.example != "" {
@@ -68,22 +70,57 @@ func TestVerify(t *testing.T) {
 					require.Contains(t, got.Examples[0], row.example)
 				}
 				got.Examples = nil
-				row.want.Checked = 100
+				row.want.Checked, row.want.PointReads = 100, 1
 				require.Equal(t, row.want, got)
 			})
 		})
 	}
 }
 
-func TestVerifyCountsReadErrors(t *testing.T) {
+func TestVerifyCountsWhatTheScanDidNotReach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		run, _ := verifiable(t)
-		got, err := run.Verify(t.Context(), func(_, dst []byte) ([]byte, error) {
-			return dst, errors.New("checksum mismatch")
-		})
+		run, store := verifiable(t)
+		store.scanStop = slices.Sorted(maps.Keys(store.data))[60]
+		got, err := run.Verify(t.Context(), store)
 		require.NoError(t, err)
-		require.EqualValues(t, 100, got.Unreadable)
-		require.Contains(t, got.Examples[0], "cannot be read: checksum mismatch")
+		require.EqualValues(t, 40, got.Unreadable)
+		require.Zero(t, got.Missing)
+		require.Equal(t, "the scan stopped before key "+store.scanStop+": checksum mismatch", got.Examples[0])
+	})
+}
+
+func TestVerifyAlsoReadsKeysByThemselves(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		err  error
+		want Verification
+	}{
+		{"point reads find nothing", ErrNotFound, Verification{Checked: 100, PointReads: 1, Missing: 1}},
+		{"point reads fail", errors.New("checksum mismatch"), Verification{Checked: 100, PointReads: 1, Unreadable: 1}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				run, store := verifiable(t)
+				store.getErr = row.err
+				got, err := run.Verify(t.Context(), store)
+				require.NoError(t, err)
+				require.Len(t, got.Examples, 1)
+				got.Examples = nil
+				require.Equal(t, row.want, got)
+			})
+		})
+	}
+}
+
+func TestVerifyIgnoresKeysThatWereNotAcknowledged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		run, store := verifiable(t)
+		store.data["0000000000000000"] = []byte("sent, not acknowledged")
+		store.data["ffffffffffffffff"] = []byte("sent, not acknowledged")
+		store.data["!badger!something"] = nil
+		got, err := run.Verify(t.Context(), store)
+		require.NoError(t, err)
+		require.Equal(t, Verification{Checked: 100, PointReads: 1}, got)
 	})
 }
 
@@ -100,7 +137,7 @@ func TestVerifyAsksOnlyForAcknowledgedKeys(t *testing.T) {
 		run := newTestRun(1, 0, Phase{"burst", 100, time.Second})
 		run.Begin()
 		require.NoError(t, run.Do(t.Context(), store.writer))
-		got, err := run.Verify(t.Context(), store.get)
+		got, err := run.Verify(t.Context(), store)
 		require.NoError(t, err)
 		require.EqualValues(t, 50, got.Checked)
 		require.True(t, got.OK())

@@ -1,0 +1,440 @@
+package spillfile
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+type fate int
+
+const (
+	failed fate = iota + 1
+	acked
+)
+
+// history is what a workload was told.
+type history struct {
+	value   map[string]string // by "key@version"
+	seq     map[string]uint64
+	fate    map[string]fate
+	tried   uint64 // highest sequence that MarkReplayed was called with
+	marked  uint64 // highest that it returned nil for
+	dropped bool
+}
+
+func newHistory() *history {
+	return &history{value: map[string]string{}, seq: map[string]uint64{}, fate: map[string]fate{}}
+}
+
+// commit enqueues a few batches and commits them as one group, the last of them detached before.
+func (h *history) commit(l *Log, ts uint64, n, size int) {
+	var batches []*Batch
+	var names [][]string
+	for i := range n {
+		b := NewBatch()
+		var mine []string
+		for j := range 3 {
+			e := Entry{Key: fmt.Appendf(nil, "key-%d", (int(ts)+i+j)%17), Value: []byte(strings.Repeat(fmt.Sprintf("%d.%d.", ts, j), size))}
+			b.Add(&e)
+			name := fmt.Sprintf("%s@%d", e.Key, ts+uint64(i))
+			h.value[name] = string(e.Value)
+			mine = append(mine, name)
+		}
+		l.Enqueue(b, ts+uint64(i))
+		for _, name := range mine {
+			h.seq[name] = b.Seq()
+		}
+		batches, names = append(batches, b), append(names, mine)
+	}
+	for i, b := range batches {
+		err := l.Commit(b)
+		for _, name := range names[i] {
+			if err == nil {
+				h.fate[name] = acked
+			} else {
+				h.fate[name] = failed
+			}
+		}
+		b.Free()
+	}
+}
+
+func (h *history) mark(l *Log, seq uint64) {
+	seq = min(seq, l.State().LastSeq)
+	h.tried = max(h.tried, seq)
+	if l.MarkReplayed(seq) == nil {
+		h.marked = max(h.marked, seq)
+	}
+}
+
+// work drives a log through everything that it does to files.
+func (h *history) work(l *Log) {
+	size := 30
+	h.commit(l, 10, 2, size)
+	h.commit(l, 20, 1, size)
+	_ = l.Seal()
+	h.commit(l, 30, 3, size)
+	l.Rotate(33)
+	h.commit(l, 40, 1, 300)
+	h.mark(l, 2)
+	_ = l.Sync()
+	h.commit(l, 50, 2, size)
+	h.mark(l, 5)
+	for i := range 4 {
+		h.commit(l, 60+10*uint64(i), 1, 200)
+	}
+	h.mark(l, 9)
+}
+
+// check compares a log with the history. sure: a batch that failed must not be there.
+func (h *history) check(t *testing.T, l *Log, sure bool) {
+	t.Helper()
+	got := dump(t, l)
+	for name, value := range got {
+		want, ok := h.value[name]
+		require.True(t, ok, "%s was never written", name)
+		require.True(t, want == value, "%s has another value", name)
+		if sure {
+			require.NotEqual(t, failed, h.fate[name], "%s failed and came back", name)
+		}
+	}
+	for name, f := range h.fate {
+		if f == acked && h.seq[name] > h.tried {
+			_, ok := got[name]
+			require.True(t, ok, "%s was acknowledged and is gone", name)
+		}
+	}
+	last := uint64(0)
+	for _, e := range readAll(t, l, 1<<20) {
+		seq := h.seq[fmt.Sprintf("%s@%d", e.Key, e.Version)]
+		require.GreaterOrEqual(t, seq, last)
+		require.Greater(t, seq, h.marked, "%s came back after replay", e.Key)
+		last = seq
+	}
+}
+
+var errInjected = errors.New("injected")
+
+var faultModes = []struct {
+	name string
+	sync bool
+	key  []byte
+}{
+	{"no sync", false, nil},
+	{"sync", true, nil},
+	{"sync, encrypted", true, make([]byte, 32)},
+}
+
+func faultOptions(m *memFS, sync bool, key []byte) Options {
+	return Options{Dir: "/spill", FS: m, DatabaseID: testID, SegmentSize: MinSegmentSize, SyncWrites: sync, EncryptionKey: key}
+}
+
+// Whatever one operation fails, wherever: what was acknowledged is there at once and at the next open,
+// what failed is not.
+func TestEveryOperationFailsOnce(t *testing.T) {
+	for _, mode := range faultModes {
+		for _, op := range []string{"any", "short write", "two in a row"} {
+			t.Run(mode.name+"/"+op, func(t *testing.T) {
+				for k := 1; ; k++ {
+					m := newMemFS()
+					n, hit := 0, false
+					if op == "short write" {
+						m.shortWrite = 70
+					}
+					// A second failure may be that of the truncation after the first.
+					sure, last := true, k
+					if op == "two in a row" {
+						sure, last = false, k+1
+					}
+					m.fault = func(got, _ string, _ int) error {
+						if op == "short write" && got != "write" {
+							return nil
+						}
+						if n++; n >= k && n <= last {
+							hit = true
+							return errInjected
+						}
+						return nil
+					}
+					h := newHistory()
+					for range 2 { // the second round works on recovered segments
+						l, err := Open(faultOptions(m, mode.sync, mode.key))
+						if err != nil {
+							require.True(t, errors.Is(err, errInjected), "%v", err)
+							m.fault = nil
+							l = mustOpen(t, faultOptions(m, mode.sync, mode.key))
+						}
+						if h.marked == 0 {
+							h.work(l)
+						} else {
+							h.commit(l, 1000, 2, 40)
+						}
+						m.mu.Lock()
+						fault := m.fault
+						m.fault = nil
+						m.mu.Unlock()
+						h.check(t, l, sure)
+						m.mu.Lock()
+						m.fault = fault
+						m.mu.Unlock()
+						if err := l.Close(); err != nil {
+							require.True(t, errors.Is(err, errInjected) || errors.Is(err, ErrPoisoned), "%v", err)
+						}
+					}
+					m.fault = nil
+					l := mustOpen(t, faultOptions(m, mode.sync, mode.key))
+					h.check(t, l, sure)
+					h.commit(l, 2000, 1, 1)
+					h.check(t, l, sure)
+					require.NoError(t, l.Close())
+					if !hit {
+						return
+					}
+				}
+			})
+		}
+	}
+}
+
+// The process is killed, or the power cut, at every operation.
+func TestCrashAtEveryOperation(t *testing.T) {
+	r := newRand(t)
+	for _, mode := range faultModes {
+		t.Run(mode.name, func(t *testing.T) {
+			for k := 1; ; k++ {
+				m := newMemFS()
+				var left, cut *memFS
+				m.fault = func(_, _ string, n int) error {
+					if n >= k {
+						return errInjected
+					}
+					return nil
+				}
+				h := newHistory()
+				l, err := Open(faultOptions(m, mode.sync, mode.key))
+				if err == nil {
+					h.work(l)
+				}
+				left, cut = m.killed(), m.powerCut(r)
+				reached := m.ops >= k
+				if err == nil {
+					_ = l.Close()
+				}
+
+				l, err = Open(faultOptions(cut, mode.sync, mode.key))
+				require.NoError(t, err, "power cut at %d", k)
+				checkAfterPowerCut(t, h, l, mode.sync)
+				require.NoError(t, l.Close())
+
+				l, err = Open(faultOptions(left, mode.sync, mode.key))
+				require.NoError(t, err, "killed at %d", k)
+				h.check(t, l, false)
+				h.commit(l, 3000, 1, 1)
+				require.NoError(t, l.Close())
+				l = mustOpen(t, faultOptions(left, mode.sync, mode.key))
+				require.True(t, l.State().CleanClose)
+				h.check(t, l, false)
+				require.NoError(t, l.Close())
+				if !reached {
+					return
+				}
+			}
+		})
+	}
+}
+
+// Random work, random moment, power cut, several times over one history.
+func TestPowerCutsInARow(t *testing.T) {
+	r := newRand(t)
+	for _, mode := range faultModes {
+		t.Run(mode.name, func(t *testing.T) {
+			for range 60 {
+				m := newMemFS()
+				h := newHistory()
+				for round := range 3 {
+					l, err := Open(faultOptions(m, mode.sync, mode.key))
+					require.NoError(t, err, "round %d", round)
+					for i := range r.IntN(12) {
+						h.commit(l, uint64(10_000*(round+1)+100*i), 1+r.IntN(3), 1+r.IntN(100))
+						switch r.IntN(8) {
+						case 0:
+							_ = l.Seal()
+						case 1:
+							_ = l.Sync()
+						case 2:
+							h.mark(l, h.marked+uint64(r.IntN(4)))
+						}
+					}
+					m = m.powerCut(r)
+					_ = l.Close()
+					l, err = Open(faultOptions(m, mode.sync, mode.key))
+					require.NoError(t, err, "round %d", round)
+					checkAfterPowerCut(t, h, l, mode.sync)
+					got := dump(t, l)
+					for name := range h.fate {
+						if _, ok := got[name]; !ok {
+							delete(h.fate, name)
+						}
+					}
+					m = m.killed()
+					_ = l.Close()
+				}
+			}
+		})
+	}
+}
+
+// checkAfterPowerCut: under sync nothing acknowledged is lost; without it, what is lost is a suffix.
+func checkAfterPowerCut(t *testing.T, h *history, l *Log, sync bool) {
+	t.Helper()
+	if sync {
+		h.check(t, l, false)
+		return
+	}
+	got := dump(t, l)
+	highest := uint64(0)
+	for name := range got {
+		require.True(t, h.value[name] == got[name], "%s", name)
+		require.Greater(t, h.seq[name], h.marked, "%s came back after replay", name)
+		highest = max(highest, h.seq[name])
+	}
+	for name, f := range h.fate {
+		if f == acked && h.seq[name] > h.tried && h.seq[name] < highest {
+			_, ok := got[name]
+			require.True(t, ok, "%s was lost from the middle", name)
+		}
+	}
+}
+
+func TestDiskFullIsAnErrorThatGoesAway(t *testing.T) {
+	m := newMemFS()
+	l := mustOpen(t, faultOptions(m, false, nil))
+	mustPut(t, l, 1, "before", "1")
+	m.shortWrite = 10
+	full := func(op, _ string, _ int) error {
+		if op == "write" || op == "create" {
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	m.mu.Lock()
+	m.fault = full
+	m.mu.Unlock()
+	for i := range 5 {
+		err := put(l, uint64(2+i), "during", "2")
+		require.ErrorIs(t, err, syscall.ENOSPC)
+		require.Contains(t, err.Error(), "/spill/")
+	}
+	got, ok := get(t, l, "before")
+	require.True(t, ok)
+	require.Equal(t, "1", got)
+	m.mu.Lock()
+	m.fault = nil
+	m.mu.Unlock()
+	mustPut(t, l, 10, "after", "3")
+	require.NoError(t, l.Close())
+	l = mustOpen(t, faultOptions(m, false, nil))
+	require.Equal(t, map[string]string{"before@1": "1", "after@10": "3"}, dump(t, l))
+	require.NoError(t, l.Close())
+}
+
+// The batch that failed lies intact behind the end of its segment, and can not be cut off.
+func TestFailedBatchDoesNotComeBack(t *testing.T) {
+	for name, after := range map[string]func(*Log){
+		"followed by another segment": func(l *Log) { mustPut(t, l, 3, "next", "3") },
+		"followed by a close":         func(l *Log) { require.NoError(t, l.Close()) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMemFS()
+			l := mustOpen(t, faultOptions(m, true, nil))
+			mustPut(t, l, 1, "good", "1")
+			m.fault = func(op, name string, _ int) error {
+				if (op == "sync" || op == "truncate") && strings.HasSuffix(name, "1.seg") {
+					return errInjected
+				}
+				return nil
+			}
+			require.ErrorIs(t, put(l, 2, "bad", "2"), errInjected)
+			after(l)
+			m.fault = nil
+			got := dump(t, mustOpen(t, faultOptions(m.killed(), true, nil)))
+			require.Contains(t, got, "good@1")
+			require.NotContains(t, got, "bad@2")
+		})
+	}
+}
+
+func TestAFailedSyncIsNeverRepeated(t *testing.T) {
+	m := newMemFS()
+	o := faultOptions(m, false, nil)
+	var poisoned []string
+	o.OnEvent = func(e Event) {
+		if e.Kind == SegmentPoisoned {
+			poisoned = append(poisoned, e.File)
+		}
+	}
+	l := mustOpen(t, o)
+	mustPut(t, l, 1, "a", "1")
+	syncs := 0
+	m.fault = func(op, name string, _ int) error {
+		if op == "sync" && strings.HasSuffix(name, "1.seg") {
+			if syncs++; syncs == 1 {
+				return syscall.EIO
+			}
+		}
+		return nil
+	}
+	require.ErrorIs(t, l.Sync(), syscall.EIO)
+	err := l.Sync()
+	require.ErrorIs(t, err, ErrPoisoned)
+	require.ErrorIs(t, err, syscall.EIO)
+	require.Equal(t, 1, syncs)
+	require.Len(t, poisoned, 1)
+	mustPut(t, l, 2, "b", "2")
+	require.ErrorIs(t, l.Sync(), ErrPoisoned)
+	require.Equal(t, 2, l.State().LiveSegments)
+	require.Len(t, dump(t, l), 2)
+	require.NoError(t, l.MarkReplayed(1))
+	require.NoError(t, l.Sync())
+	require.Equal(t, 1, syncs)
+	require.NoError(t, l.Close())
+}
+
+func TestSealedSegmentIsSyncedInTheBackground(t *testing.T) {
+	m := newMemFS()
+	l := mustOpen(t, faultOptions(m, false, nil))
+	defer l.Close()
+	mustPut(t, l, 1, "a", "1")
+	require.Zero(t, l.State().Synced)
+	require.NoError(t, l.Seal())
+	require.True(t, waitFor(func() bool { return l.State().Synced.Segment == 1 }))
+	mustPut(t, l, 2, "b", "2")
+	mustPut(t, l, 3, "c", "3")
+	require.Equal(t, uint64(1), l.State().Synced.Segment)
+	require.NoError(t, l.Sync())
+	require.Equal(t, uint64(2), l.State().Synced.Segment)
+}
+
+func TestRemovalThatFailedIsRepeated(t *testing.T) {
+	m := newMemFS()
+	l := mustOpen(t, faultOptions(m, false, nil))
+	mustPut(t, l, 1, "a", "1")
+	m.fault = func(op, _ string, _ int) error {
+		if op == "remove" {
+			return errInjected
+		}
+		return nil
+	}
+	require.ErrorIs(t, l.MarkReplayed(1), errInjected)
+	require.True(t, l.Empty())
+	require.Positive(t, l.State().DiskBytes)
+	m.fault = nil
+	require.NoError(t, l.MarkReplayed(1))
+	require.Zero(t, l.State().DiskBytes)
+	require.NoError(t, l.Close())
+}
