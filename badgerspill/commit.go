@@ -10,59 +10,51 @@ import (
 // The walk of a write: Txn.Commit -> submit: admit (budget, way) -> place (conflicts, timestamp, queue, under the
 // commit lock) -> await (append by this goroutine, or Badger's answer) -> acknowledged in commit order.
 
-// newCommit copies what txn wrote: Badger, or a hedge, may read it after Commit has returned.
 func (db *DB) newCommit(txn *Txn) *commit {
-	c := &commit{ts: txn.commitTs, done: make(chan struct{})}
-	w := &txn.writes
-	n := len(w.entries) + len(w.superseded)
-	size := 0
-	for _, list := range [2][]*Entry{w.entries, w.superseded} {
-		for _, e := range list {
-			size += len(e.Key) + len(e.Value)
-		}
-	}
-	buf := make([]byte, 0, size)
-	own := func(b []byte) []byte {
-		start := len(buf)
-		buf = append(buf, b...)
-		return buf[start:len(buf):len(buf)]
-	}
-	c.entries = make([]spillfile.Entry, 0, n)
+	c := &commit{ts: txn.commitTs, writes: txn.writes, done: make(chan struct{})}
 	if db.opt.DetectConflicts {
-		c.keys = make([]uint64, 0, n)
+		c.keys = make([]uint64, 0, c.writes.len())
 	}
-	for _, list := range [2][]*Entry{w.entries, w.superseded} {
-		for _, e := range list {
-			c.entries = append(c.entries, spillfile.Entry{Key: own(e.Key), Value: own(e.Value), Version: e.version,
-				ExpiresAt: e.ExpiresAt, Meta: e.meta, UserMeta: e.UserMeta})
-			c.memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
-			if db.opt.DetectConflicts {
-				c.keys = append(c.keys, fingerprint(e.Key))
-			}
+	for e := range c.writes.all() {
+		c.memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
+		c.keyBytes += int64(len(e.Key))
+		c.raw += int64(len(e.Key) + len(e.Value))
+		c.mixed = c.mixed || e.version != 0
+		if db.opt.DetectConflicts {
+			c.keys = append(c.keys, fingerprint(e.Key))
 		}
 	}
 	return c
 }
 
-// mixed reports whether entries carry versions of their own.
-func (c *commit) mixed() bool {
-	for i := range c.entries {
-		if c.entries[i].Version != 0 {
-			return true
-		}
+// own copies what the transaction wrote: Badger, or a hedge, may read it after Commit has returned and the caller has
+// reused his buffers. Until then they are the caller's own word to leave alone.
+func (c *commit) own() {
+	if c.entries != nil {
+		return
 	}
-	return false
+	buf := make([]byte, 0, c.raw)
+	copied := func(b []byte) []byte {
+		start := len(buf)
+		buf = append(buf, b...)
+		return buf[start:len(buf):len(buf)]
+	}
+	c.entries = make([]spillfile.Entry, 0, c.writes.len())
+	for e := range c.writes.all() {
+		c.entries = append(c.entries, spillfile.Entry{Key: copied(e.Key), Value: copied(e.Value), Version: e.version,
+			ExpiresAt: e.ExpiresAt, Meta: e.meta, UserMeta: e.UserMeta})
+	}
 }
 
 // encode makes the batch for the spill. It needs no lock.
 func (c *commit) encode() {
-	b := spillfile.NewBatch()
-	for i := range c.entries {
-		b.Add(&c.entries[i])
+	c.batch = spillfile.NewBatch()
+	for e := range c.writes.all() {
+		c.batch.Add(&spillfile.Entry{Key: e.Key, Value: e.Value, Version: e.version, ExpiresAt: e.ExpiresAt,
+			Meta: e.meta, UserMeta: e.UserMeta})
 	}
-	b.Finish()
-	b.Owner = c
-	c.batch = b
+	c.batch.Finish()
+	c.batch.Owner = c
 }
 
 // request is what c needs of memory or of the spill. Before it is encoded its size in the spill is estimated from
@@ -71,15 +63,10 @@ func (c *commit) request() wbm.Request {
 	if c.batch != nil {
 		return wbm.Request{Memory: c.memory, Spill: c.batch.Size(), Index: c.batch.IndexSize()}
 	}
-	var raw, keys int64
-	for i := range c.entries {
-		keys += int64(len(c.entries[i].Key))
-		raw += int64(len(c.entries[i].Key) + len(c.entries[i].Value))
-	}
 	return wbm.Request{
 		Memory: c.memory,
-		Spill:  spillfile.EstimateSize(len(c.entries), raw),
-		Index:  spillfile.EstimateIndexSize(len(c.entries), keys),
+		Spill:  spillfile.EstimateSize(c.writes.len(), c.raw),
+		Index:  spillfile.EstimateIndexSize(c.writes.len(), c.keyBytes),
 	}
 }
 
@@ -135,6 +122,7 @@ func (db *DB) admit(c *commit) (wbm.Outcome, wbm.Request, error) {
 		return way, req, nil
 	}
 	if c.inner == nil {
+		c.own()
 		if err := db.engine.prepare(c); err != nil {
 			db.spill.Cancel(req, way)
 			return way, req, err

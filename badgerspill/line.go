@@ -8,15 +8,19 @@ import (
 
 // commit is one commit between its timestamp and its acknowledgement.
 //
-// It is done once Badger or the spill has it. While Badger holds it, it owns its key and value bytes: Badger may still
-// read them after the caller's Commit has returned from the spill.
+// It is done once Badger or the spill has it. What goes to Badger is a copy: Badger may still read it after the
+// caller's Commit has returned from the spill.
 type commit struct {
-	ts      uint64 // 0 if every entry has its own timestamp (managed mode)
-	entries []spillfile.Entry
-	keys    []uint64         // fingerprints, for conflict detection
-	memory  int64            // bytes of budget on the way to Badger
-	batch   *spillfile.Batch // set by admit if the commit goes to the spill
-	inner   *badger.Txn      // the transaction that carries it to Badger, until it is sent
+	ts       uint64 // 0 if every entry has its own timestamp (managed mode)
+	writes   pendingWrites
+	raw      int64 // bytes of keys and values
+	keyBytes int64
+	mixed    bool              // entries carry versions of their own
+	entries  []spillfile.Entry // copies of writes, for Badger; see own
+	keys     []uint64          // fingerprints, for conflict detection
+	memory   int64             // bytes of budget on the way to Badger
+	batch    *spillfile.Batch  // set by admit if the commit goes to the spill
+	inner    *badger.Txn       // the transaction that carries it to Badger, until it is sent
 
 	// Guarded by DB.mu.
 	start    int64 // when it was sent to Badger, in nanoseconds of DB.now

@@ -2,6 +2,7 @@ package badgerspill
 
 import (
 	"bytes"
+	"iter"
 	"sort"
 )
 
@@ -56,6 +57,24 @@ func (p *pendingWrites) put(e *Entry) {
 		}
 	}
 }
+
+// all yields what is committed.
+func (p *pendingWrites) all() iter.Seq[*Entry] {
+	return func(yield func(*Entry) bool) {
+		for _, e := range p.entries {
+			if !yield(e) {
+				return
+			}
+		}
+		for _, e := range p.superseded {
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+func (p *pendingWrites) len() int { return len(p.entries) + len(p.superseded) }
 
 func (p *pendingWrites) empty() bool { return len(p.entries) == 0 }
 

@@ -135,12 +135,13 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 		}
 	}
 	for i, c := range hedges {
-		own := commit{entries: c.entries}
-		own.encode()
-		c.hedge = own.batch
+		c.hedge = spillfile.NewBatch()
+		for i := range c.entries {
+			c.hedge.Add(&c.entries[i])
+		}
+		c.hedge.Finish()
 		c.hedge.Owner = c
-		req := own.request()
-		db.spill.Force(req.Spill, req.Index)
+		db.spill.Force(c.hedge.Size(), c.hedge.IndexSize())
 		if last = c.hedge; followed || i < len(hedges)-1 {
 			db.log.EnqueueDetached(c.hedge, c.ts)
 		} else {
@@ -265,6 +266,7 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error) (acked []*commi
 				acked = append(acked, db.line.settle(c, c.refused)...)
 			}
 		case fresh && db.router.open < maxInFlight && db.opt.SpillPolicy != Always:
+			c.own()
 			db.account.Force(wbm.InFlight, c.memory)
 			db.ask(c)
 		default:

@@ -57,10 +57,10 @@ func TestDrainUnderBurst(t *testing.T) {
 				<-d.done
 				require.NoError(t, d.err)
 				require.InDelta(t, float64(row.took), float64(d.took), float64(tick))
-				require.True(t, l.direct)
-				require.Zero(t, l.unsynced, "its checkpoint is done too")
+				require.True(t, l.isDirect())
+				require.Zero(t, l.notSynced(), "its checkpoint is done too")
 				require.Equal(t, []Reason{ReasonDrain}, rec.reasons())
-				require.Equal(t, 100, rec.steps)
+				require.Equal(t, 100, rec.progressed())
 			})
 		})
 	}
@@ -110,7 +110,7 @@ func TestDrainWithContextCancelled(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 		require.Equal(t, Waiting, r.State(), "nobody wants it any more")
 		require.False(t, rec.last().Drained)
-		require.Zero(t, l.unsynced)
+		require.Zero(t, l.notSynced())
 		left := l.pending()
 		require.Positive(t, left)
 		require.ErrorIs(t, r.Drain(ctx), context.DeadlineExceeded)
@@ -148,13 +148,13 @@ func TestDrainIsNotServedByAnEarlierHandOver(t *testing.T) {
 		}
 		r, _ := newTest(t, l, Options{})
 		time.Sleep(1500 * time.Millisecond)
-		require.True(t, l.direct)
+		require.True(t, l.isDirect())
 		require.Zero(t, l.count("checkpoint")-1, "in the last checkpoint of the run")
 		l.set(func() { l.bytes, l.direct = mib, false })
 		d := startDrain(context.Background(), r)
 		<-d.done
 		require.NoError(t, d.err)
-		require.True(t, l.direct)
+		require.True(t, l.isDirect())
 		require.Zero(t, l.pending())
 		require.Equal(t, 2, l.count("handover"))
 	})
@@ -179,13 +179,13 @@ func TestDrainRetriesWithBackoff(t *testing.T) {
 					require.Fail(t, "drained though it fails", "%v", d.err)
 				default:
 				}
-				require.Less(t, len(rec.delays), 400)
+				require.Less(t, len(rec.allDelays()), 400)
 				l.set(func() { l.fail = nil })
 				<-d.done
 				require.NoError(t, d.err)
 				require.LessOrEqual(t, d.took, time.Hour+DefaultBackoffMax+tick)
-				require.True(t, l.direct)
-				require.Zero(t, l.unsynced)
+				require.True(t, l.isDirect())
+				require.Zero(t, l.notSynced())
 			})
 		})
 	}

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -64,6 +65,18 @@ func (l *fakeLog) pending() int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.bytes
+}
+
+func (l *fakeLog) isDirect() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.direct
+}
+
+func (l *fakeLog) notSynced() int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.unsynced
 }
 
 func (l *fakeLog) Pending() Pending {
@@ -178,6 +191,18 @@ func (rec *recorder) last() Run {
 	rec.mu.Lock()
 	defer rec.mu.Unlock()
 	return rec.ended[len(rec.ended)-1]
+}
+
+func (rec *recorder) progressed() int {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return rec.steps
+}
+
+func (rec *recorder) allDelays() []time.Duration {
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	return slices.Clone(rec.delays)
 }
 
 // newTest starts a replayer over the log, inside a synctest bubble.

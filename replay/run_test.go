@@ -89,7 +89,7 @@ func TestBurstEndsPausedRun(t *testing.T) {
 // What was replayed and not dropped yet may be the memory that the pause waits for.
 func TestLongPauseTakesCheckpoint(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newFakeLog(100 * mib)
+		l := newFakeLog(1000 * mib)
 		r, _ := newTest(t, l, Options{})
 		time.Sleep(1110 * time.Millisecond)
 		l.set(func() { l.memory = 85 })
@@ -98,7 +98,7 @@ func TestLongPauseTakesCheckpoint(t *testing.T) {
 		require.Zero(t, l.count("checkpoint"))
 		time.Sleep(time.Hour)
 		require.Equal(t, 1, l.count("checkpoint"))
-		require.Zero(t, l.unsynced)
+		require.Zero(t, l.notSynced())
 
 		l.set(func() { l.memory = 0 })
 		time.Sleep(tick + 10*time.Millisecond)
@@ -108,7 +108,7 @@ func TestLongPauseTakesCheckpoint(t *testing.T) {
 		l.set(func() { l.memory = 0; l.fail = nil })
 		time.Sleep(time.Minute)
 		require.Equal(t, Idle, r.State())
-		require.Zero(t, l.unsynced)
+		require.Zero(t, l.notSynced())
 	})
 }
 
@@ -140,10 +140,10 @@ func TestBackoff(t *testing.T) {
 				time.Sleep(10 * time.Minute)
 				require.Equal(t, Backoff, r.State())
 				require.ErrorIs(t, r.Stats().LastError, errDisk)
-				require.Greater(t, len(rec.delays), 20)
-				require.Less(t, len(rec.delays), 80, "no busy loop")
+				require.Greater(t, len(rec.allDelays()), 20)
+				require.Less(t, len(rec.allDelays()), 80, "no busy loop")
 				want := 100 * time.Millisecond
-				for _, d := range rec.delays {
+				for _, d := range rec.allDelays() {
 					require.Equal(t, want, d)
 					want = min(2*want, 10*time.Second)
 				}
@@ -152,17 +152,17 @@ func TestBackoff(t *testing.T) {
 				l.set(func() { l.fail = nil })
 				time.Sleep(time.Minute)
 				require.Equal(t, Idle, r.State())
-				require.True(t, l.direct)
-				require.Zero(t, l.unsynced)
+				require.True(t, l.isDirect())
+				require.Zero(t, l.notSynced())
 				require.EqualValues(t, 1000*mib, r.Stats().Bytes, "nothing lost, nothing twice")
 
 				// The next failure begins with the short delay again.
 				l.set(func() { l.bytes, l.direct = mib, false; l.fail = failing(row.op) })
-				n := len(rec.delays)
+				n := len(rec.allDelays())
 				r.Wake()
 				time.Sleep(1500 * time.Millisecond)
-				require.Greater(t, len(rec.delays), n)
-				require.Equal(t, 100*time.Millisecond, rec.delays[n])
+				require.Greater(t, len(rec.allDelays()), n)
+				require.Equal(t, 100*time.Millisecond, rec.allDelays()[n])
 				l.set(func() { l.fail = nil })
 			})
 		})
@@ -186,7 +186,7 @@ func TestErrorOfLastCheckpointIsCountedBesideTheRunsOwn(t *testing.T) {
 		time.Sleep(1150 * time.Millisecond)
 		require.ErrorIs(t, rec.last().Err, errDisk)
 		require.EqualValues(t, 2, r.Stats().Errors)
-		require.EqualValues(t, 3*mib, l.unsynced)
+		require.EqualValues(t, 3*mib, l.notSynced())
 	})
 }
 
@@ -241,10 +241,10 @@ func TestUnfinishedHandOverIsFinished(t *testing.T) {
 		stop := burst(rate)
 		time.Sleep(time.Minute)
 		require.Zero(t, l.pending())
-		require.False(t, l.direct)
+		require.False(t, l.isDirect())
 		l.set(func() { l.fail = nil })
 		time.Sleep(time.Minute)
-		require.True(t, l.direct)
+		require.True(t, l.isDirect())
 		require.Equal(t, Idle, r.State())
 		require.Equal(t, ReasonUnfinished, rec.last().Reason)
 		stop()
@@ -300,7 +300,7 @@ func TestStop(t *testing.T) {
 				require.Equal(t, row.took, time.Since(begun))
 				require.Equal(t, replays, l.count("replay"), "the batch under way is the last")
 				require.Equal(t, Stopped, r.State())
-				require.Zero(t, l.unsynced, "what is in Badger is not replayed again")
+				require.Zero(t, l.notSynced(), "what is in Badger is not replayed again")
 				require.Len(t, rec.ended, len(rec.begun))
 				r.Stop()
 				r.Start()

@@ -43,9 +43,17 @@ func (l *Log) wakeBackground() {
 func (l *Log) backgroundWork() {
 	l.w.mu.Lock()
 	prepare := l.w.asked && !l.w.closed
+	idle := len(l.w.live) == 0
 	l.w.mu.Unlock()
-	if prepare {
+	switch {
+	case prepare:
 		l.report(l.prepare())
+	case idle:
+		l.prep.mu.Lock()
+		if s := l.prep.ready; s != nil {
+			s.index = nil // an empty log keeps no memory
+		}
+		l.prep.mu.Unlock()
 	}
 	// Its errors are told by syncSegment.
 	_ = l.syncAll(false)
@@ -94,6 +102,7 @@ func (l *Log) syncAll(active bool) error {
 }
 
 func (l *Log) syncSegment(s *segment, end int64) error {
+	defer l.sendEvents()
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
 	if s.syncErr != nil {
@@ -107,10 +116,10 @@ func (l *Log) syncSegment(s *segment, end int64) error {
 	}
 	err := s.file.Sync()
 	l.w.mu.Lock()
-	defer l.unlockWriter()
+	defer l.w.mu.Unlock()
 	if err != nil {
 		err = fmt.Errorf("spill segment %s: sync: %w", s.path, err)
-		s.syncErr, s.poisoned = err, err
+		s.syncErr = err
 		l.noteLocked(SegmentPoisoned, s, s.end.Load(), err)
 		if s == l.w.active {
 			l.sealLocked(s)

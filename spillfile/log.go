@@ -4,7 +4,6 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
-	"time"
 )
 
 // Log is a spill: an ordered set of segments. All methods are safe for concurrent use.
@@ -86,6 +85,7 @@ func (l *Log) unref(s *segment) {
 		l.o.Logf("spill segment %s: close: %v", s.path, err)
 	}
 	l.departed(s)
+	l.wakeBackground() // some systems remove a file only once it is closed
 }
 
 // departed is called once when the file is closed and once when its name is gone.
@@ -94,5 +94,3 @@ func (l *Log) departed(s *segment) {
 		l.disk.Add(-s.size.Load())
 	}
 }
-
-func now() time.Time { return time.Now() }

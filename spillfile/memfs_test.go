@@ -24,7 +24,6 @@ type memFS struct {
 	// fault is asked before each operation; its error is returned. For "write" shortWrite bytes are written first.
 	fault      func(op, name string, n int) error
 	shortWrite int
-	// syncFault lets a sync fail as systems do: what was written stays visible, and the next sync succeeds.
 }
 
 type memNode struct {
@@ -35,6 +34,27 @@ type memNode struct {
 
 func newMemFS() *memFS {
 	return &memFS{names: map[string]*memNode{}, durable: map[string]*memNode{}, locked: map[string]int{}}
+}
+
+// memDisk is a disk that holds these files, durably.
+func memDisk(dir string, files map[string]string) *memFS {
+	m := newMemFS()
+	for name, b := range files {
+		n := &memNode{data: []byte(b), durable: []byte(b), mode: 0o600}
+		m.names[filepath.Join(dir, name)] = n
+		m.durable[filepath.Join(dir, name)] = n
+	}
+	return m
+}
+
+func (m *memFS) files() map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	out := map[string]string{}
+	for name, n := range m.names {
+		out[filepath.Base(name)] = string(n.data)
+	}
+	return out
 }
 
 // begin counts an operation and asks fault. Called with mu held.

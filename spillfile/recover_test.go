@@ -12,21 +12,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// damaged opens the files given in a fresh directory, and requires that a failing Open changes none of them.
-func damaged(t *testing.T, o Options, files map[string]string) (*Log, error) {
+// damaged opens the files given on a disk of their own, and requires that a failing Open changes none of them.
+func damaged(t *testing.T, o Options, files map[string]string) (*Log, *memFS, error) {
 	t.Helper()
-	restore(t, o.Dir, files)
+	m := memDisk(o.Dir, files)
+	o.FS = m
 	l, err := Open(o)
 	if err != nil {
-		after := snapshot(t, o.Dir)
-		delete(after, lockName)
-		delete(files, lockName)
+		after := m.files()
 		require.Equal(t, len(files), len(after))
 		for name, b := range files {
 			require.True(t, b == after[name], "%s was changed", name)
 		}
 	}
-	return l, err
+	return l, m, err
+}
+
+func flip(s string, at int, mask byte) string {
+	b := []byte(s)
+	b[at] ^= mask
+	return string(b)
 }
 
 func clone(files map[string]string) map[string]string {
@@ -44,7 +49,8 @@ func TestTornTailAtEveryByte(t *testing.T) {
 		"sync, encrypted": {SyncWrites: true, EncryptionKey: make([]byte, 16)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o.Dir, o.DatabaseID = t.TempDir(), testID
+			m := newMemFS()
+			o.FS, o.Dir, o.DatabaseID, o.SegmentSize = m, "/spill", testID, 64<<10
 			l := mustOpen(t, o)
 			mustPut(t, l, 1, "a", "one")
 			mustPut(t, l, 2, "b", "two")
@@ -53,13 +59,13 @@ func TestTornTailAtEveryByte(t *testing.T) {
 			require.Len(t, b.blocks, 2)
 			l.Enqueue(b, 3)
 			require.NoError(t, l.Commit(b))
-			files := snapshot(t, o.Dir)
+			files := m.files()
 			require.NoError(t, l.Close())
 			seg := segmentName(1)
 			whole := files[seg]
 			for cut := int(intact); cut <= len(whole); cut++ {
 				files[seg] = whole[:cut]
-				l, err := damaged(t, o, files)
+				l, m, err := damaged(t, o, files)
 				require.NoError(t, err, "cut at %d", cut)
 				want := 2
 				if cut == len(whole) {
@@ -69,20 +75,20 @@ func TestTornTailAtEveryByte(t *testing.T) {
 				if want == 2 {
 					require.Equal(t, int64(cut)-intact, l.State().TruncatedBytes)
 					require.Equal(t, uint64(2), l.State().LastSeq)
-					fi, err := os.Stat(filepath.Join(o.Dir, seg))
-					require.NoError(t, err)
-					require.Equal(t, intact, fi.Size())
+					require.Len(t, m.files()[seg], int(intact))
 				}
 				require.NoError(t, l.Close())
 			}
 			// A tail of the right length with any byte wrong is torn as well.
 			for at := int(intact); at < len(whole); at += 3 {
-				files[seg] = whole[:at] + string(whole[at]^0x40) + whole[at+1:]
-				l, err := damaged(t, o, files)
+				files[seg] = flip(whole, at, 0x40)
+				l, m, err := damaged(t, o, files)
 				require.NoError(t, err, "byte %d", at)
 				require.Len(t, dump(t, l), 2)
 				mustPut(t, l, 3, "again", "x")
 				require.NoError(t, l.Close())
+				o := o
+				o.FS = m
 				l = mustOpen(t, o)
 				require.Len(t, dump(t, l), 3)
 				require.NoError(t, l.Close())
@@ -90,8 +96,8 @@ func TestTornTailAtEveryByte(t *testing.T) {
 			// What lies below the synced mark of the last block is corruption.
 			if o.SyncWrites {
 				for at := segmentHeaderSize; at < int(intact); at++ {
-					files[seg] = whole[:at] + string(whole[at]^1) + whole[at+1:]
-					_, err := damaged(t, o, files)
+					files[seg] = flip(whole, at, 1)
+					_, _, err := damaged(t, o, files)
 					var c *CorruptError
 					require.ErrorAs(t, err, &c, "byte %d", at)
 					require.Equal(t, filepath.Join(o.Dir, seg), c.File)
@@ -106,8 +112,8 @@ func TestTornTailAtEveryByte(t *testing.T) {
 func TestEveryFlippedByteIsNoticed(t *testing.T) {
 	for name, key := range map[string][]byte{"plain": nil, "encrypted": make([]byte, 32)} {
 		t.Run(name, func(t *testing.T) {
-			o := testOptions(t.TempDir())
-			o.EncryptionKey = key
+			m := newMemFS()
+			o := faultOptions(m, false, key)
 			l := mustOpen(t, o)
 			mustPut(t, l, 1, "a", "one")
 			mustPut(t, l, 2, "b", strings.Repeat("two", 20))
@@ -115,13 +121,13 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 			mustPut(t, l, 3, "c", "three")
 			want := dump(t, l)
 			require.NoError(t, l.Close())
-			files := snapshot(t, o.Dir)
+			files := m.files()
 			for _, name := range []string{manifestName, segmentName(1), segmentName(2)} {
 				for at := range len(files[name]) {
 					for _, bit := range []byte{1, 0x80} {
 						bad := clone(files)
-						bad[name] = files[name][:at] + string([]byte{files[name][at] ^ bit}) + files[name][at+1:]
-						l, err := damaged(t, o, bad)
+						bad[name] = flip(files[name], at, bit)
+						l, _, err := damaged(t, o, bad)
 						if err == nil {
 							requireSame(t, want, dump(t, l))
 							require.NoError(t, l.Close())
@@ -134,7 +140,7 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 				for at := range len(files[name]) {
 					bad := clone(files)
 					bad[name] = files[name][:at]
-					_, err := damaged(t, o, bad)
+					_, _, err := damaged(t, o, bad)
 					require.Error(t, err, "%s cut at %d", name, at)
 				}
 			}
@@ -172,7 +178,8 @@ func TestDamageWhileOpenIsFoundByReads(t *testing.T) {
 // disk is a spill of three segments with two batches each, as a killed process leaves it, under sync.
 func disk(t *testing.T, o Options) map[string]string {
 	t.Helper()
-	o.Dir = filepath.Join(t.TempDir(), "disk")
+	m := newMemFS()
+	o.FS = m
 	l := mustOpen(t, o)
 	for i := range 6 {
 		if i > 0 && i%2 == 0 {
@@ -180,14 +187,13 @@ func disk(t *testing.T, o Options) map[string]string {
 		}
 		mustPut(t, l, uint64(i+1), fmt.Sprint(i), strings.Repeat("v", 50))
 	}
-	files := snapshot(t, o.Dir)
+	files := m.files()
 	require.NoError(t, l.Close())
 	return files
 }
 
 func TestDamagedDisks(t *testing.T) {
-	o := testOptions("")
-	o.SyncWrites = true
+	o := faultOptions(nil, true, nil)
 	first, second, third := segmentName(1), segmentName(2), segmentName(3)
 	for name, row := range map[string]struct {
 		damage func(files map[string]string)
@@ -221,11 +227,9 @@ func TestDamagedDisks(t *testing.T) {
 		"files that are none of ours":   {damage: func(f map[string]string) { f["README"], f["1.seg"] = "hello", "x" }, live: 6},
 	} {
 		t.Run(name, func(t *testing.T) {
-			o := o
-			o.Dir = t.TempDir()
 			files := disk(t, o)
 			row.damage(files)
-			l, err := damaged(t, o, files)
+			l, m, err := damaged(t, o, files)
 			if row.want != nil {
 				require.ErrorIs(t, err, row.want)
 				require.Contains(t, err.Error(), row.text)
@@ -235,11 +239,13 @@ func TestDamagedDisks(t *testing.T) {
 			require.Len(t, dump(t, l), row.live)
 			mustPut(t, l, 10, "next", "n")
 			require.NoError(t, l.Close())
+			o := o
+			o.FS = m
 			l = mustOpen(t, o)
 			require.Len(t, dump(t, l), row.live+1)
 			require.NoError(t, l.Close())
 			if _, ok := files["README"]; ok {
-				require.Equal(t, "hello", snapshot(t, o.Dir)["README"])
+				require.Equal(t, "hello", m.files()["README"])
 			}
 		})
 	}
@@ -301,7 +307,7 @@ func TestSegmentDeadByManifestStaysDead(t *testing.T) {
 	for name, manifest := range map[string]string{"b@2": partly[manifestName], "": all[manifestName]} {
 		files := clone(before)
 		files[manifestName] = manifest
-		l, err := damaged(t, o, files)
+		l, _, err := damaged(t, o, files)
 		require.NoError(t, err)
 		got := dump(t, l)
 		if name == "" {

@@ -1,9 +1,6 @@
 package spillfile
 
-import (
-	"fmt"
-	"slices"
-)
+import "slices"
 
 // MarkReplayed records that every batch up to seq is in Badger and synced there. It makes that durable first and then
 // drops the segments that hold nothing else: from the view, then from the disk. A crash anywhere in between
@@ -13,6 +10,7 @@ func (l *Log) MarkReplayed(seq uint64) error {
 	if l.o.ReadOnly {
 		return ErrReadOnly
 	}
+	defer l.sendEvents()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	seq = min(seq, l.lastSeq.Load())
@@ -31,7 +29,7 @@ func (l *Log) MarkReplayed(seq uint64) error {
 	}
 	l.w.mu.Lock()
 	l.dropLocked()
-	l.unlockWriter()
+	l.w.mu.Unlock()
 	return l.removeDead()
 }
 
@@ -42,10 +40,11 @@ func (l *Log) MarkReplayedIfLast(seq uint64) (bool, error) {
 	if l.o.ReadOnly {
 		return false, ErrReadOnly
 	}
+	defer l.sendEvents()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	l.w.mu.Lock()
-	defer l.unlockWriter()
+	defer l.w.mu.Unlock()
 	if l.w.closed {
 		return false, ErrClosed
 	}
@@ -60,6 +59,7 @@ func (l *Log) DiscardAll() error {
 	if l.o.ReadOnly {
 		return ErrReadOnly
 	}
+	defer l.sendEvents()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	l.w.mu.Lock()
@@ -68,7 +68,7 @@ func (l *Log) DiscardAll() error {
 		return ErrClosed
 	}
 	err := l.dropAllLocked()
-	l.unlockWriter()
+	l.w.mu.Unlock()
 	if err != nil {
 		return err
 	}
@@ -152,81 +152,4 @@ func (l *Log) markLocked() (Position, uint64) {
 		at, seq = Position{s.id(), s.synced}, s.lastSeq.Load()
 	}
 	return at, seq
-}
-
-// Close makes everything durable, records the exact end of the log so that any later damage is noticed, and
-// closes the files that no View holds. Batches that are queued fail with ErrClosed. It removes nothing live, and blocks
-// for a group that is being written. Every other call afterwards fails with ErrClosed or finds nothing; a second
-// Close returns nil.
-func (l *Log) Close() error {
-	l.w.mu.Lock()
-	if l.w.closed {
-		l.w.mu.Unlock()
-		return nil
-	}
-	l.w.closed = true
-	if s := l.w.active; s != nil {
-		l.sealLocked(s)
-	}
-	l.unlockWriter()
-	l.failQueue()
-	if l.o.ReadOnly {
-		return l.release()
-	}
-	close(l.bg.stop)
-	<-l.bg.done
-	serr := l.syncAll(false)
-
-	l.manifest.mu.Lock()
-	defer l.manifest.mu.Unlock()
-	l.prep.mu.Lock()
-	if s := l.prep.ready; s != nil {
-		l.prep.ready = nil
-		l.bury(s)
-	}
-	l.prep.mu.Unlock()
-	derr := l.removeDead()
-	l.w.mu.Lock()
-	m := l.manifestLocked(l.replayed.Load())
-	l.w.mu.Unlock()
-	m.clean = serr == nil
-	if m.clean && m.markSeq == 0 {
-		m.mark = Position{}
-	}
-	merr := m.write(l.fs, l.o.Dir)
-	rerr := l.release()
-	for _, err := range []error{serr, merr, derr, rerr} {
-		if err != nil {
-			return fmt.Errorf("close of spill %s: %w", l.o.Dir, err)
-		}
-	}
-	return nil
-}
-
-// failQueue answers what is queued; writer.closed makes each of them fail. If somebody leads, he does that.
-func (l *Log) failQueue() {
-	q := &l.queue.mu
-	q.Lock()
-	idle := !q.leader && len(q.batches) > 0
-	q.leader = q.leader || idle
-	q.Unlock()
-	if idle {
-		l.lead(nil)
-	}
-}
-
-// release gives up the view, the files and the lock.
-func (l *Log) release() error {
-	l.w.mu.Lock()
-	live := l.w.live
-	l.w.live, l.w.unsynced = nil, nil
-	l.publishLocked()
-	l.unlockWriter()
-	for _, s := range live {
-		l.unref(s)
-	}
-	if l.lock == nil {
-		return nil
-	}
-	return l.lock.Close()
 }

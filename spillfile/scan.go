@@ -10,11 +10,11 @@ import (
 
 // scanned is an entry found in a segment, until its batch is known to be whole.
 type scanned struct {
-	key              []byte // internal
-	expiresAt        uint64
-	meta, userMeta   byte
-	at               location
-	batchTs, version uint64
+	key            []byte // internal
+	version        uint64
+	expiresAt      uint64
+	meta, userMeta byte
+	at             location
 }
 
 // scan reads a segment of the chain, indexes its live batches, and sets the cut if it does not end as it should.
@@ -108,7 +108,7 @@ func (sc *scanner) take(rd *blockReader, b *rawBlock) error {
 	if !sc.open {
 		sc.end, sc.seq, sc.kept = b.next, b.seq, len(sc.entries)
 		if b.seq > sc.replayed {
-			sc.s.note(b.ts, 0, 0)
+			sc.s.note(b.ts, 0)
 		}
 	}
 	return nil

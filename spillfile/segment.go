@@ -39,9 +39,8 @@ type segment struct {
 	syncErr error      // guarded by syncing; once set, the file is never synced again
 
 	// Guarded by writer.mu.
-	synced   int64 // everything before is durable
-	sealed   bool
-	poisoned error
+	synced int64 // everything before is durable
+	sealed bool
 }
 
 const segmentSuffix = ".seg"
@@ -63,7 +62,7 @@ func (s *segment) id() uint64 { return s.header.id }
 func (s *segment) firstLive(replayed uint64) uint64 { return max(s.header.firstSeq, replayed+1) }
 
 // note extends the ranges of timestamps by a batch. Called by one goroutine at a time.
-func (s *segment) note(ts, minVersion, maxVersion uint64) {
+func (s *segment) note(ts, maxVersion uint64) {
 	if s.minTs.Load() == 0 || ts < s.minTs.Load() {
 		s.minTs.Store(ts)
 	}

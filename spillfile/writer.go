@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/badger/v4/y"
 )
@@ -35,7 +36,7 @@ type writer struct {
 	seal     sealer
 }
 
-// unlockWriter releases writer.mu and sends the events that were gathered under it.
+// unlockWriter releases writer.mu and sends the events that were gathered under it. No other lock may be held.
 func (l *Log) unlockWriter() {
 	events := l.w.events
 	l.w.events = nil
@@ -43,6 +44,12 @@ func (l *Log) unlockWriter() {
 	for _, e := range events {
 		l.o.OnEvent(e)
 	}
+}
+
+// sendEvents is for those who held another lock besides writer.mu: they defer it before they take the first.
+func (l *Log) sendEvents() {
+	l.w.mu.Lock()
+	l.unlockWriter()
 }
 
 func (l *Log) noteLocked(kind EventKind, s *segment, bytes int64, err error) {
@@ -209,7 +216,7 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 	w := &l.w
 	loc := location{segment: s.id()}
 	for _, b := range group {
-		low, high := ^uint64(0), uint64(0)
+		high := uint64(0)
 		for i := range b.blocks {
 			blk := &b.blocks[i]
 			loc.block, loc.stored = blk.offset, blk.storedLen
@@ -219,7 +226,7 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 				if version == 0 {
 					version = b.ts
 				}
-				low, high = min(low, version), max(high, version)
+				high = max(high, version)
 				loc.offset, loc.keyLen, loc.valueLen = e.offset, uint32(e.keyLen), e.valueLen
 				w.loc = appendLocation(w.loc[:0], loc)
 				w.key = append(w.key[:0], b.raw[e.key:e.key+int(e.keyLen)]...)
@@ -227,7 +234,7 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 				s.index.put(w.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: w.loc})
 			}
 		}
-		s.note(b.ts, low, high)
+		s.note(b.ts, high)
 	}
 }
 
@@ -275,7 +282,7 @@ func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
 		s.index = newMemIndex(arenaSize(l.o.SegmentSize), indexed)
 	}
 	h := &s.header
-	h.databaseID, h.created = l.o.DatabaseID, now()
+	h.databaseID, h.created = l.o.DatabaseID, time.Now()
 	h.prevLastSeq, h.firstSeq, h.directThrough = l.lastSeq.Load(), firstSeq, w.direct
 	if n := len(w.live); n > 0 {
 		h.prev, h.prevEnd = w.live[n-1].id(), w.live[n-1].end.Load()
@@ -321,7 +328,6 @@ func (l *Log) sealLocked(s *segment) {
 // in the file is cut off here if possible, and in any case by the PrevEnd of the next segment.
 func (l *Log) poisonLocked(s *segment, err error) {
 	l.noteLocked(SegmentPoisoned, s, s.end.Load(), err)
-	s.poisoned = err
 	if s.lastSeq.Load() == 0 {
 		l.w.active = nil
 		if terr := s.file.Truncate(0); terr != nil {

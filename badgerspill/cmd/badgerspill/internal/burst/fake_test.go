@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
@@ -18,7 +19,7 @@ type fakeEngine struct {
 	opened             time.Time
 	layered            bool
 	spillFrom, spillTo time.Duration
-	drained            bool
+	drained            atomic.Bool
 	writeErr           error
 }
 
@@ -79,7 +80,7 @@ func (e *fakeEngine) Layer() *Layer {
 		return nil
 	}
 	l := &Layer{State: "direct", Tier: "normal", TiersEntered: []TierEntered{{"normal", 0}, {"spill", 1}}}
-	if at := time.Since(e.opened); at >= e.spillFrom && at < e.spillTo && !e.drained {
+	if at := time.Since(e.opened); at >= e.spillFrom && at < e.spillTo && !e.drained.Load() {
 		l.State, l.SpillPending, l.SpillBytes = "spilling", 7, 700
 	}
 	return l
@@ -87,7 +88,7 @@ func (e *fakeEngine) Layer() *Layer {
 
 func (e *fakeEngine) Drain(context.Context) error {
 	time.Sleep(2 * time.Second)
-	e.drained = true
+	e.drained.Store(true)
 	return nil
 }
 

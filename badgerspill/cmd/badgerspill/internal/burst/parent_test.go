@@ -49,7 +49,7 @@ func TestBothEnginesRunAndNothingIsLeftBehind(t *testing.T) {
 	require.NoError(t, Run(t.Context(), smallConfig(), fakeStart(t, nil), &out, &progress))
 	requireEmpty(t, root)
 	require.Contains(t, out.String(), "reopened and checked")
-	require.Contains(t, progress.String(), "badger      close      0.0 s  closing the database\nbadgerspill close      0.0 s  closing the database\n")
+	require.Contains(t, progress.String(), "badger      close     0.0 s  closing the database\nbadgerspill close     0.0 s  closing the database\n")
 }
 
 func TestTemporaryDirectoryIsKeptOnRequest(t *testing.T) {

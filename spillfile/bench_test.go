@@ -1,0 +1,140 @@
+package spillfile
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// half random, half zero: snappy has something to do.
+func benchValue() []byte {
+	v := make([]byte, 1024)
+	copy(v, randomValue(rand.New(rand.NewPCG(1, 2)), 512))
+	return v
+}
+
+func benchmarkAppend(b *testing.B, writers int, key []byte) {
+	o := Options{Dir: b.TempDir(), DatabaseID: testID, EncryptionKey: key}
+	l := mustOpen(b, o)
+	defer l.Close()
+	value := benchValue()
+	var mu sync.Mutex
+	var ts uint64
+	var left atomic.Int64
+	b.SetBytes(int64(len(value)))
+	b.ReportAllocs()
+	commit := func(k []byte) error {
+		batch := NewBatch()
+		e := Entry{Key: k, Value: value}
+		batch.Add(&e)
+		batch.Finish()
+		mu.Lock()
+		ts++
+		now := ts
+		l.Enqueue(batch, now)
+		mu.Unlock()
+		err := l.Commit(batch)
+		batch.Free()
+		// The disk of a test machine is finite.
+		if now%200_000 == 0 {
+			return l.MarkReplayed(now - 1000)
+		}
+		return err
+	}
+	if writers == 1 {
+		k := make([]byte, 16)
+		r := rand.New(rand.NewPCG(3, 4))
+		for b.Loop() {
+			le.PutUint64(k, r.Uint64())
+			if err := commit(k); err != nil {
+				b.Fatal(err)
+			}
+		}
+		return
+	}
+	left.Store(int64(b.N))
+	b.ResetTimer()
+	var wg sync.WaitGroup
+	for w := range writers {
+		wg.Go(func() {
+			k := make([]byte, 16)
+			r := rand.New(rand.NewPCG(5, uint64(w)))
+			for left.Add(-1) >= 0 {
+				le.PutUint64(k, r.Uint64())
+				if err := commit(k); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func BenchmarkAppend1Writer(b *testing.B)            { benchmarkAppend(b, 1, nil) }
+func BenchmarkAppend64Writers(b *testing.B)          { benchmarkAppend(b, 64, nil) }
+func BenchmarkAppend64WritersEncrypted(b *testing.B) { benchmarkAppend(b, 64, make([]byte, 32)) }
+
+func BenchmarkEncode(b *testing.B) {
+	value := benchValue()
+	key := []byte("0123456789abcdef")
+	b.ReportAllocs()
+	for b.Loop() {
+		batch := NewBatch()
+		batch.Add(&Entry{Key: key, Value: value})
+		batch.Finish()
+		batch.Free()
+	}
+}
+
+func BenchmarkViewGet(b *testing.B) {
+	l := mustOpen(b, Options{Dir: b.TempDir(), DatabaseID: testID})
+	defer l.Close()
+	const keys = 100_000
+	value := benchValue()
+	for i := range keys / 100 {
+		batch := NewBatch()
+		for j := range 100 {
+			batch.Add(&Entry{Key: fmt.Appendf(nil, "key-%08d", i*100+j), Value: value})
+		}
+		l.Enqueue(batch, uint64(i+1))
+		require.NoError(b, l.Commit(batch))
+		batch.Free()
+	}
+	for name, read := range map[string]bool{"index": false, "value": true} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			r := rand.New(rand.NewPCG(1, 2))
+			var key, dst []byte
+			for b.Loop() {
+				key = fmt.Appendf(key[:0], "key-%08d", r.IntN(keys))
+				v := l.Acquire()
+				ref, ok := v.Get(key, 1<<60, false)
+				if !ok {
+					b.Fatal("missing")
+				}
+				if read {
+					var err error
+					if dst, err = v.Value(ref, dst[:0]); err != nil {
+						b.Fatal(err)
+					}
+				}
+				v.Release()
+			}
+		})
+	}
+}
+
+func BenchmarkAcquireEmpty(b *testing.B) {
+	l := mustOpen(b, Options{Dir: b.TempDir(), DatabaseID: testID})
+	defer l.Close()
+	for b.Loop() {
+		if l.Acquire() != nil {
+			b.Fatal("not empty")
+		}
+	}
+}
