@@ -188,6 +188,7 @@ func (db *DB) close() error {
 	db.mu.Unlock()
 	db.closing.Store(true)
 	db.isClosed.Store(true)
+	db.withdrawMetrics()
 	db.cancel() // parked writers
 	db.settleAll()
 

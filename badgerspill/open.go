@@ -131,6 +131,7 @@ func (db *DB) open() (err error) {
 		return err
 	}
 	db.start()
+	db.publishMetrics()
 	return nil
 }
 

@@ -73,23 +73,21 @@ func TestEntriesReadBack(t *testing.T) {
 				for _, maxBytes := range []int64{1, 5000, 1 << 30} {
 					got := readAll(t, l, maxBytes)
 					require.Equal(t, len(order), len(got))
-					for i := range got {
-						require.Equal(t, string(order[i].Key), string(got[i].Key))
-						require.True(t, bytes.Equal(order[i].Value, got[i].Value))
-						require.Equal(t, order[i].Version, got[i].Version)
-						require.Equal(t, order[i].ExpiresAt, got[i].ExpiresAt)
-						require.Equal(t, order[i].Meta, got[i].Meta)
-						require.Equal(t, order[i].UserMeta, got[i].UserMeta)
+					for i, g := range got {
+						w := order[i]
+						if !bytes.Equal(w.Key, g.Key) || !bytes.Equal(w.Value, g.Value) || w.Version != g.Version ||
+							w.ExpiresAt != g.ExpiresAt || w.Meta != g.Meta || w.UserMeta != g.UserMeta {
+							t.Fatalf("entry %d is %q@%d, want %q@%d", i, g.Key, g.Version, w.Key, w.Version)
+						}
 					}
 				}
 				v := l.Acquire()
 				defer v.Release()
 				for _, e := range order {
 					ref, ok := v.Get(e.Key, e.Version, true)
-					require.True(t, ok)
-					require.Equal(t, e.Version, ref.Version)
-					require.Equal(t, e.UserMeta, ref.UserMeta)
-					require.Equal(t, e.ExpiresAt, ref.ExpiresAt)
+					if !ok || ref.Version != e.Version || ref.UserMeta != e.UserMeta || ref.ExpiresAt != e.ExpiresAt {
+						t.Fatalf("%q@%d: found %v, %+v", e.Key, e.Version, ok, ref)
+					}
 				}
 			}
 			check(l)
@@ -258,6 +256,95 @@ func TestFollowersShareOneWrite(t *testing.T) {
 	require.Equal(t, []int{10}, sizes)
 }
 
+func TestDetachedBatchesBehindTheLeaderAreWritten(t *testing.T) {
+	l := mustOpen(t, testOptions(t.TempDir()))
+	defer l.Close()
+	l.w.groupBytes = 100 // every batch is a group
+	own := newBatch(Entry{Key: []byte("own")})
+	l.Enqueue(own, 1)
+	for i := range 5 {
+		l.EnqueueDetached(newBatch(Entry{Key: fmt.Appendf(nil, "detached-%d", i)}), uint64(2+i))
+	}
+	require.NoError(t, l.Commit(own))
+	require.Len(t, dump(t, l), 6)
+	require.Zero(t, l.State().Queued)
+}
+
+// A batch whose owner has not called Commit yet must not stop those that wait behind it.
+func TestSleepingOwnerDoesNotHoldUpTheOthers(t *testing.T) {
+	o := testOptions(t.TempDir())
+	entered, release := make(chan struct{}), make(chan struct{})
+	first := true
+	o.OnCommit = func([]*Batch, error) {
+		if first {
+			first = false
+			close(entered)
+			<-release
+		}
+	}
+	l := mustOpen(t, o)
+	defer l.Close()
+	leader, asleep, waiter := newBatch(Entry{Key: []byte("1")}), newBatch(Entry{Key: []byte("2")}), newBatch(Entry{Key: []byte("3")})
+	var wg sync.WaitGroup
+	commit := func(b *Batch) {
+		wg.Go(func() {
+			if err := l.Commit(b); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	l.Enqueue(leader, 1)
+	commit(leader)
+	<-entered
+	l.Enqueue(asleep, 2)
+	l.Enqueue(waiter, 3)
+	commit(waiter)
+	require.True(t, waitFor(func() bool {
+		l.queue.mu.Lock()
+		defer l.queue.mu.Unlock()
+		return waiter.waiting
+	}))
+	close(release)
+	wg.Wait()
+	require.NoError(t, l.Commit(asleep))
+	require.Len(t, dump(t, l), 3)
+}
+
+// Callbacks may use the log.
+func TestCallbacksRunWithoutLocks(t *testing.T) {
+	o := testOptions(t.TempDir())
+	var l *Log
+	kinds := map[EventKind]int{}
+	use := func() {
+		if l != nil {
+			_ = l.State()
+			_ = l.Empty()
+			_ = l.Seal()
+			_ = l.Sync()
+			_ = l.MarkReplayed(0)
+		}
+	}
+	o.OnEvent = func(e Event) {
+		kinds[e.Kind]++
+		if e.Kind != SegmentSealed { // Seal would answer with another one
+			use()
+		}
+	}
+	o.OnFirst = func() error { use(); return nil }
+	o.OnCommit = func([]*Batch, error) { use() }
+	l = mustOpen(t, o)
+	mustPut(t, l, 1, "a", "1")
+	mustPut(t, l, 2, "b", "2")
+	require.NoError(t, l.MarkReplayed(1))
+	ok, err := l.MarkReplayedIfLast(2)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.NoError(t, l.Close())
+	require.Equal(t, 2, kinds[SegmentCreated])
+	require.Equal(t, 2, kinds[SegmentSealed])
+	require.Equal(t, 2, kinds[SegmentDropped])
+}
+
 func TestLoneBatchIsItsOwnGroup(t *testing.T) {
 	o := testOptions(t.TempDir())
 	calls := 0
@@ -299,7 +386,7 @@ func TestSealAtSegmentSize(t *testing.T) {
 
 func TestSealWhenIndexIsFull(t *testing.T) {
 	o := testOptions(t.TempDir())
-	o.SegmentSize = DefaultSegmentSize
+	o.SegmentSize = 1 << 20
 	l := mustOpen(t, o)
 	defer l.Close()
 	// A small arena stands for a segment of many tiny entries.
@@ -315,15 +402,15 @@ func TestSealWhenIndexIsFull(t *testing.T) {
 	require.Equal(t, 2, l.State().LiveSegments)
 	// A batch that fits no usual arena gets one that it fits.
 	var es []Entry
-	for i := range 200_000 {
-		es = append(es, Entry{Key: fmt.Appendf(nil, "batch-%064d", i)})
+	for i := range 5_000 {
+		es = append(es, Entry{Key: fmt.Appendf(nil, "batch-%0240d", i)})
 	}
 	b := newBatch(es...)
 	require.Greater(t, b.IndexSize(), arenaSize(o.SegmentSize))
 	l.Enqueue(b, 500)
 	require.NoError(t, l.Commit(b))
 	require.Equal(t, 3, l.State().LiveSegments)
-	_, ok := get(t, l, string(es[199_999].Key))
+	_, ok := get(t, l, string(es[4_999].Key))
 	require.True(t, ok)
 }
 

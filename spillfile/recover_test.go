@@ -50,7 +50,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := newMemFS()
-			o.FS, o.Dir, o.DatabaseID, o.SegmentSize = m, "/spill", testID, 64<<10
+			o.FS, o.Dir, o.DatabaseID, o.SegmentSize = m, "/spill", testID, MinSegmentSize
 			l := mustOpen(t, o)
 			mustPut(t, l, 1, "a", "one")
 			mustPut(t, l, 2, "b", "two")

@@ -3,11 +3,9 @@ package spillfile
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"io"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/dgraph-io/badger/v4/y"
 )
@@ -131,65 +129,6 @@ func (l *Log) usableLocked() error {
 	return nil
 }
 
-// stampLocked completes the blocks for their place at offset at of s and returns their bytes: the batch's own
-// buffer if that is possible, or else the group buffer.
-func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
-	w := &l.w
-	if len(group) == 1 && s.aead == nil {
-		l.stampBatchLocked(s, at, group[0])
-		return group[0].out
-	}
-	if cap(w.buf) > 2*maxGroup {
-		w.buf = nil
-	}
-	buf := w.buf[:0]
-	for _, b := range group {
-		l.stampBatchLocked(s, at+int64(len(buf)), b)
-		if s.aead == nil {
-			buf = append(buf, b.out...)
-			continue
-		}
-		for i := range b.blocks {
-			blk := &b.blocks[i]
-			header := b.out[blk.out:][:blockHeaderSize]
-			plain := b.out[blk.out+blockHeaderSize:][:blk.stored]
-			nonce, aad := w.seal.prepare(header, Position{s.id(), blk.offset})
-			start := len(buf)
-			buf = append(buf, header...)
-			buf = s.aead.Seal(buf, nonce, plain, aad)
-			payload := buf[start+blockHeaderSize:]
-			crc := crcTail(crc32.Checksum(payload, castagnoli), header, w.crc[:], Position{s.id(), blk.offset})
-			le.PutUint32(buf[start:], crc)
-		}
-	}
-	w.buf = buf
-	return buf
-}
-
-// stampBatchLocked fills in the headers of b. Under encryption the CRC is left out: it covers what is stored.
-func (l *Log) stampBatchLocked(s *segment, at int64, b *Batch) {
-	w := &l.w
-	h := blockHeader{ts: b.ts, seq: b.seq, mark: w.mark}
-	for i := range b.blocks {
-		blk := &b.blocks[i]
-		blk.offset, blk.storedLen = at, blk.stored
-		if s.aead != nil {
-			blk.storedLen += tagSize
-		}
-		h.stored, h.raw, h.count, h.number, h.flags = blk.storedLen, blk.raw, blk.count, uint32(i), 0
-		if blk.last {
-			h.flags = flagLast
-		}
-		header := b.out[blk.out:][:blockHeaderSize]
-		h.crc = 0
-		h.marshal(header)
-		if s.aead == nil {
-			le.PutUint32(header, crcTail(blk.crc, header, w.crc[:], Position{s.id(), at}))
-		}
-		at += blockHeaderSize + int64(blk.storedLen)
-	}
-}
-
 func (l *Log) appendLocked(s *segment, out []byte, at int64) error {
 	n, err := s.file.WriteAt(out, at)
 	if err == nil && n < len(out) {
@@ -269,91 +208,4 @@ func (l *Log) advanceLocked() {
 			return
 		}
 	}
-}
-
-// activateLocked opens the next segment for a group that needs so much of the index.
-func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
-	w := &l.w
-	s, err := l.takePrepared()
-	if err != nil {
-		return err
-	}
-	if s.index == nil || s.index.room() < indexed {
-		s.index = newMemIndex(arenaSize(l.o.SegmentSize), indexed)
-	}
-	h := &s.header
-	h.databaseID, h.created = l.o.DatabaseID, time.Now()
-	h.prevLastSeq, h.firstSeq, h.directThrough = l.lastSeq.Load(), firstSeq, w.direct
-	if n := len(w.live); n > 0 {
-		h.prev, h.prevEnd = w.live[n-1].id(), w.live[n-1].end.Load()
-	}
-	if len(l.o.EncryptionKey) > 0 {
-		if s.aead, err = h.wrapDataKey(l.o.EncryptionKey); err != nil {
-			l.abandon(s)
-			return err
-		}
-	}
-	var b [segmentHeaderSize]byte
-	h.marshal(b[:])
-	n, err := s.file.WriteAt(b[:], 0)
-	if err == nil && n < len(b) {
-		err = io.ErrShortWrite
-	}
-	if err != nil {
-		l.abandon(s)
-		err = fmt.Errorf("spill segment %s: write of the header: %w", s.path, err)
-		l.noteLocked(SegmentPoisoned, s, 0, err)
-		return err
-	}
-	s.size.Add(segmentHeaderSize)
-	l.disk.Add(segmentHeaderSize)
-	s.end.Store(segmentHeaderSize)
-	w.active, w.rotate, w.asked = s, false, false
-	return nil
-}
-
-// sealLocked ends an active segment. The sync that makes it durable happens in the background.
-func (l *Log) sealLocked(s *segment) {
-	w := &l.w
-	s.sealed = true
-	w.active = nil
-	if s.synced < s.end.Load() {
-		w.unsynced = append(w.unsynced, s)
-		l.wakeBackground()
-	}
-	l.noteLocked(SegmentSealed, s, s.end.Load(), nil)
-}
-
-// poisonLocked gives up a segment after a failed write or sync. What was acknowledged before stays; what follows it
-// in the file is cut off here if possible, and in any case by the PrevEnd of the next segment.
-func (l *Log) poisonLocked(s *segment, err error) {
-	l.noteLocked(SegmentPoisoned, s, s.end.Load(), err)
-	if s.lastSeq.Load() == 0 {
-		l.w.active = nil
-		if terr := s.file.Truncate(0); terr != nil {
-			l.o.Logf("spill segment %s: truncate after a failure: %v", s.path, terr)
-		}
-		l.abandon(s)
-		return
-	}
-	if terr := s.file.Truncate(s.end.Load()); terr != nil {
-		l.o.Logf("spill segment %s: truncate after a failure: %v", s.path, terr)
-	}
-	if s == l.w.active {
-		l.sealLocked(s)
-	}
-}
-
-// Seal ends the active segment, if there is one, so that it can be replayed and dropped as a whole. It waits for a
-// group that is being written, and returns ErrClosed or ErrReadOnly where nothing can be sealed.
-func (l *Log) Seal() error {
-	l.w.mu.Lock()
-	defer l.unlockWriter()
-	if err := l.usableLocked(); err != nil {
-		return err
-	}
-	if s := l.w.active; s != nil {
-		l.sealLocked(s)
-	}
-	return nil
 }

@@ -1,0 +1,94 @@
+package spillfile
+
+import (
+	"fmt"
+	"io"
+	"time"
+)
+
+// activateLocked opens the next segment for a group that needs so much of the index.
+func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
+	w := &l.w
+	s, err := l.takePrepared()
+	if err != nil {
+		return err
+	}
+	if s.index == nil || s.index.room() < indexed {
+		s.index = newMemIndex(arenaSize(l.o.SegmentSize), indexed)
+	}
+	h := &s.header
+	h.databaseID, h.created = l.o.DatabaseID, time.Now()
+	h.prevLastSeq, h.firstSeq, h.directThrough = l.lastSeq.Load(), firstSeq, w.direct
+	if n := len(w.live); n > 0 {
+		h.prev, h.prevEnd = w.live[n-1].id(), w.live[n-1].end.Load()
+	}
+	if len(l.o.EncryptionKey) > 0 {
+		if s.aead, err = h.wrapDataKey(l.o.EncryptionKey); err != nil {
+			l.abandon(s)
+			return err
+		}
+	}
+	var b [segmentHeaderSize]byte
+	h.marshal(b[:])
+	n, err := s.file.WriteAt(b[:], 0)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	if err != nil {
+		l.abandon(s)
+		err = fmt.Errorf("spill segment %s: write of the header: %w", s.path, err)
+		l.noteLocked(SegmentPoisoned, s, 0, err)
+		return err
+	}
+	s.size.Add(segmentHeaderSize)
+	l.disk.Add(segmentHeaderSize)
+	s.end.Store(segmentHeaderSize)
+	w.active, w.rotate, w.asked = s, false, false
+	return nil
+}
+
+// sealLocked ends an active segment. The sync that makes it durable happens in the background.
+func (l *Log) sealLocked(s *segment) {
+	w := &l.w
+	s.sealed = true
+	w.active = nil
+	if s.synced < s.end.Load() {
+		w.unsynced = append(w.unsynced, s)
+		l.wakeBackground()
+	}
+	l.noteLocked(SegmentSealed, s, s.end.Load(), nil)
+}
+
+// poisonLocked gives up a segment after a failed write or sync. What was acknowledged before stays; what follows it
+// in the file is cut off here if possible, and in any case by the PrevEnd of the next segment.
+func (l *Log) poisonLocked(s *segment, err error) {
+	l.noteLocked(SegmentPoisoned, s, s.end.Load(), err)
+	if s.lastSeq.Load() == 0 {
+		l.w.active = nil
+		if terr := s.file.Truncate(0); terr != nil {
+			l.o.Logf("spill segment %s: truncate after a failure: %v", s.path, terr)
+		}
+		l.abandon(s)
+		return
+	}
+	if terr := s.file.Truncate(s.end.Load()); terr != nil {
+		l.o.Logf("spill segment %s: truncate after a failure: %v", s.path, terr)
+	}
+	if s == l.w.active {
+		l.sealLocked(s)
+	}
+}
+
+// Seal ends the active segment, if there is one, so that it can be replayed and dropped as a whole. It waits for a
+// group that is being written, and returns ErrClosed or ErrReadOnly where nothing can be sealed.
+func (l *Log) Seal() error {
+	l.w.mu.Lock()
+	defer l.unlockWriter()
+	if err := l.usableLocked(); err != nil {
+		return err
+	}
+	if s := l.w.active; s != nil {
+		l.sealLocked(s)
+	}
+	return nil
+}
