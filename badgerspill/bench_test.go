@@ -4,9 +4,11 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -95,4 +97,41 @@ func BenchmarkUpdate(b *testing.B) {
 			})
 		}
 	}
+}
+
+// BenchmarkSingleWriter reports the median latency of an Update without pressure: pairs of runs, plain Badger and the
+// layer in turn, of 10,000 commits each, and the median of the ratios. One iteration is one pair.
+func BenchmarkSingleWriter(b *testing.B) {
+	const commits = 10_000
+	value := benchValue()
+	run := func(engine string) time.Duration {
+		db := openBench(b, engine)
+		defer db.Close()
+		took := make([]time.Duration, commits)
+		buf := make([]byte, 16)
+		for i := range took {
+			begin := time.Now()
+			if err := db.update(benchKey(buf, uint64(i)), value); err != nil {
+				b.Fatal(err)
+			}
+			took[i] = time.Since(begin)
+		}
+		slices.Sort(took)
+		return took[commits/2]
+	}
+	var plain, layer []time.Duration
+	var ratios []float64
+	for b.Loop() {
+		p, l := run("badger"), run("badgerspill")
+		plain, layer = append(plain, p), append(layer, l)
+		ratios = append(ratios, float64(l)/float64(p))
+	}
+	slices.Sort(plain)
+	slices.Sort(layer)
+	slices.Sort(ratios)
+	n := len(ratios)
+	b.ReportMetric(float64(plain[n/2]), "badger-p50-ns")
+	b.ReportMetric(float64(layer[n/2]), "badgerspill-p50-ns")
+	b.ReportMetric(ratios[n/2], "ratio")
+	b.ReportMetric(0, "ns/op")
 }
