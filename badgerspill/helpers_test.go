@@ -2,11 +2,13 @@ package badgerspill
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"math"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -577,3 +579,15 @@ func copySparse(from, to string) error {
 }
 
 func key(i int) string { return fmt.Sprintf("key/%04d", i) }
+
+type entry = spillfile.Entry
+
+// incompressible returns n bytes that snappy cannot shorten, the same for the same seed.
+func incompressible(n, seed int) string {
+	r := rand.New(rand.NewPCG(uint64(seed), 1))
+	b := make([]byte, 0, n+8)
+	for len(b) < n {
+		b = binary.LittleEndian.AppendUint64(b, r.Uint64())
+	}
+	return string(b[:n])
+}

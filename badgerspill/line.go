@@ -29,6 +29,7 @@ type commit struct {
 	hedge    *spillfile.Batch
 	settled  bool // Badger or the spill has it, or it failed
 	err      error
+	next     *commit // in the line, or in an ackList
 
 	done chan struct{} // closed when it is settled and all commits before it are
 }
@@ -36,46 +37,61 @@ type commit struct {
 // line is the queue of commits in commit order. The head is acknowledged when it is settled; so commits are
 // acknowledged, and become visible, in order. All methods need DB.mu.
 type line struct {
-	queue   []*commit
-	visible uint64 // all commits up to this timestamp are settled
+	head, tail *commit
+	visible    uint64 // all commits up to this timestamp are settled
 }
 
-func (l *line) push(c *commit) { l.queue = append(l.queue, c) }
+func (l *line) push(c *commit) {
+	if l.tail == nil {
+		l.head, l.tail = c, c
+		return
+	}
+	l.tail.next, l.tail = c, c
+}
 
 // pending returns a channel that is closed once all commits so far are acknowledged, nil if they are.
 func (l *line) pending() <-chan struct{} {
-	if len(l.queue) == 0 {
+	if l.tail == nil {
 		return nil
 	}
-	return l.queue[len(l.queue)-1].done
+	return l.tail.done
 }
 
-// settle records the outcome of c and returns the commits that this acknowledges; the caller closes their done
-// channels after it has released DB.mu.
-func (l *line) settle(c *commit, err error) []*commit {
+// settle records the outcome of c and moves the commits that this acknowledges to acked. The caller acknowledges them
+// after it has released DB.mu.
+func (l *line) settle(c *commit, err error, acked *ackList) {
 	if c.settled {
-		return nil
+		return
 	}
 	c.settled, c.err = true, err
-	n := 0
-	for n < len(l.queue) && l.queue[n].settled {
-		l.visible = max(l.visible, l.queue[n].ts)
-		n++
+	for l.head != nil && l.head.settled {
+		c := l.head
+		l.visible = max(l.visible, c.ts)
+		if l.head = c.next; l.head == nil {
+			l.tail = nil
+		}
+		c.next = nil
+		acked.add(c)
 	}
-	if n == 0 {
-		return nil
-	}
-	acked := l.queue[:n:n]
-	if n == len(l.queue) {
-		l.queue = nil
-	} else {
-		l.queue = l.queue[n:]
-	}
-	return acked
 }
 
-func acknowledge(acked []*commit) {
-	for _, c := range acked {
+// ackList is a list of commits to acknowledge, in commit order.
+type ackList struct{ head, tail *commit }
+
+func (a *ackList) add(c *commit) {
+	if a.tail == nil {
+		a.head, a.tail = c, c
+		return
+	}
+	a.tail.next, a.tail = c, c
+}
+
+// acknowledge wakes who waits for the commits. It must be called without locks.
+func (a *ackList) acknowledge() {
+	for c := a.head; c != nil; {
+		next := c.next
+		c.next = nil // an acknowledged commit must not keep later ones alive
 		close(c.done)
+		c = next
 	}
 }

@@ -171,7 +171,7 @@ func (db *DB) openSpill() error {
 		SyncWrites:    opt.SyncWrites,
 		EncryptionKey: opt.EncryptionKey,
 		ReadOnly:      opt.ReadOnly,
-		OnFirst:       db.interlock.set,
+		OnFirst:       db.firstSpilled,
 		OnCommit:      db.spilled,
 		OnEvent:       db.segmentEvent,
 		Logf:          func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
@@ -184,6 +184,13 @@ func (db *DB) openSpill() error {
 		return fmt.Errorf("badgerspill: spill: %w", err)
 	}
 	return nil
+}
+
+// firstSpilled is called before the first batch is written to an empty spill.
+func (db *DB) firstSpilled() error {
+	err := db.interlock.set()
+	db.wakeReplay()
+	return err
 }
 
 func (db *DB) segmentEvent(ev spillfile.Event) {

@@ -88,17 +88,17 @@ func (db *DB) answered(c *commit, err error) {
 	} else {
 		r.stall = nil
 	}
-	var acked []*commit
+	var acked ackList
 	switch {
 	case err == nil:
 		if !c.settled {
 			db.counters.direct.Add(1)
 		}
-		acked = db.line.settle(c, nil)
+		db.line.settle(c, nil, &acked)
 	case c.hedge != nil:
 		c.refused = err // the spill decides, or has
 	default:
-		acked = db.line.settle(c, err)
+		db.line.settle(c, err, &acked)
 	}
 	db.mu.Unlock()
 	// Before the acknowledgement: who is acknowledged finds his bytes accounted for.
@@ -107,7 +107,7 @@ func (db *DB) answered(c *commit, err error) {
 	} else {
 		db.account.Release(wbm.InFlight, c.memory)
 	}
-	acknowledge(acked)
+	acked.acknowledge()
 	if ended != nil {
 		db.events.stallEnd(ended, db.now())
 	}
@@ -150,7 +150,6 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 	}
 	db.counters.spillStarts[cause].Add(1)
 	db.events.spillBegin(cause, len(hedges))
-	db.wakeReplay()
 	if followed {
 		return nil
 	}
@@ -219,7 +218,7 @@ func (db *DB) checkStall() int64 {
 
 // spilled is called by the log's leader for each group of batches, in order, before their goroutines are woken.
 func (db *DB) spilled(batches []*spillfile.Batch, err error) {
-	var acked []*commit
+	var acked ackList
 	var commits, hedged int64
 	db.mu.Lock()
 	for _, b := range batches {
@@ -234,16 +233,16 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 		} else {
 			commits++
 		}
-		acked = append(acked, db.line.settle(c, nil)...)
+		db.line.settle(c, nil, &acked)
 	}
 	if err != nil {
-		acked = db.spillFailed(batches, err)
+		db.spillFailed(batches, err, &acked)
 	}
 	db.mu.Unlock()
 	db.spillUse.written(batches)
 	db.counters.spilled.Add(commits)
 	db.counters.hedged.Add(hedged)
-	acknowledge(acked)
+	acked.acknowledge()
 	if err != nil {
 		db.events.backgroundError("append to the spill", err)
 	}
@@ -253,7 +252,7 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 //
 // If the spill holds nothing else, they go to Badger after all: all earlier commits are there or in its queue, and all
 // later ones are behind them in the log's queue, so I1 holds. Otherwise they fail.
-func (db *DB) spillFailed(batches []*spillfile.Batch, err error) (acked []*commit) {
+func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList) {
 	st := db.log.State()
 	fresh := st.LiveBatches == 0
 	db.spillBroken.Store(db.now() + int64(spillRetry))
@@ -263,14 +262,14 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error) (acked []*commi
 		case c.hedge == b:
 			c.hedge = nil
 			if c.refused != nil {
-				acked = append(acked, db.line.settle(c, c.refused)...)
+				db.line.settle(c, c.refused, acked)
 			}
 		case fresh && db.router.open < maxInFlight && db.opt.SpillPolicy != Always:
 			c.own()
 			db.account.Force(wbm.InFlight, c.memory)
 			db.ask(c)
 		default:
-			acked = append(acked, db.line.settle(c, err)...)
+			db.line.settle(c, err, acked)
 			fresh = false // later ones must not overtake in time what the caller may retry
 		}
 	}
@@ -278,5 +277,4 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error) (acked []*commi
 		db.router.state = Direct
 		db.spill.SetActive(false)
 	}
-	return acked
 }

@@ -242,3 +242,39 @@ func TestDrainAndStop(t *testing.T) {
 		r.Stop()
 	})
 }
+
+// Called while a hand-over is under way: too late to know that it covers what was committed.
+func TestDrainIsNotServedByAHandOverUnderWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLog(mib)
+		l.fail = func(op operation) error {
+			if op == opHandOver {
+				time.Sleep(time.Second)
+			}
+			return nil
+		}
+		r, _ := newTest(t, l, Options{})
+		time.Sleep(1500 * time.Millisecond)
+		require.Equal(t, 1, l.count("handover"))
+		require.False(t, l.isDirect())
+		d := startDrain(context.Background(), r)
+		<-d.done
+		require.NoError(t, d.err)
+		require.Equal(t, 2, l.count("handover"))
+	})
+}
+
+func TestHandOverOfAbandonedDrainIsFinished(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLog(0)
+		l.fail = failing(opHandOver)
+		r, _ := newTest(t, l, Options{})
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		require.ErrorIs(t, r.Drain(ctx), context.DeadlineExceeded)
+		l.set(func() { l.fail = nil })
+		time.Sleep(time.Minute)
+		require.True(t, l.isDirect())
+		require.Equal(t, Idle, r.State())
+	})
+}

@@ -14,9 +14,13 @@ const (
 	// DefaultHalfLife is the age at which a write weighs half. A quarter of the quiet
 	// window: a burst shows within a tick or two, a single large commit is forgotten in time.
 	DefaultHalfLife = 250 * time.Millisecond
-	// MinAutoQuietRate is the lowest automatic quiet rate in bytes per second. It is also the
-	// rate in use before anything is known of Badger.
+	// MinAutoQuietRate is the lowest automatic quiet rate in bytes per second.
 	MinAutoQuietRate = 2 << 20
+	// AssumedSustained is the rate in bytes per second that Badger is thought to sustain
+	// before anything is known of it: modest for a machine with a solid-state disk. A lower
+	// one would leave a service of a few MB/s on the spill for MaxSpillAge after its first
+	// stall.
+	AssumedSustained = 16 << 20
 
 	// sustainedHalfLife is the time of observation in which half of the distance between a
 	// former maximum and the present rate is forgotten: long against one compaction, short
@@ -34,7 +38,8 @@ const (
 // RateOptions configures a RateDetector. A zero field, or one out of range, means its default.
 type RateOptions struct {
 	// QuietRate is the write rate in bytes per second below which it may be quiet. 0 means
-	// half of the rate that Badger was seen to sustain, and at least 2 MiB/s.
+	// half of the rate that Badger was seen to sustain, and at least 2 MiB/s;
+	// 8 MiB/s before it was seen.
 	QuietRate float64
 	// QuietWindow is how long the rate has to stay below.
 	QuietWindow time.Duration
@@ -158,6 +163,9 @@ func (d *RateDetector) QuietRate() float64 {
 func (d *RateDetector) quietRateLocked() float64 {
 	if d.fixedQuiet > 0 {
 		return d.fixedQuiet
+	}
+	if d.mu.sustained == 0 {
+		return AssumedSustained / 2
 	}
 	return max(MinAutoQuietRate, d.mu.sustained/2)
 }

@@ -128,7 +128,7 @@ func TestQuietStartsAnewAfterAGap(t *testing.T) {
 
 func TestAutomaticQuietRate(t *testing.T) {
 	d, c := newTestRate(RateOptions{})
-	require.EqualValues(t, MinAutoQuietRate, d.QuietRate())
+	require.EqualValues(t, AssumedSustained/2, d.QuietRate(), "nothing seen yet")
 	d.ObserveSustained(1e6)
 	require.EqualValues(t, MinAutoQuietRate, d.QuietRate(), "floor")
 	d.ObserveSustained(math.Inf(1))
