@@ -135,3 +135,48 @@ func BenchmarkSingleWriter(b *testing.B) {
 	b.ReportMetric(ratios[n/2], "ratio")
 	b.ReportMetric(0, "ns/op")
 }
+
+// BenchmarkBurst offers 60,000 commits of 1 KiB a second from 64 writers for 10 s to the layer, and reports the latency
+// from when each was due. One iteration is one burst. For both engines side by side: badgerspill burst.
+func BenchmarkBurst(b *testing.B) {
+	const (
+		rate    = 60_000
+		seconds = 10
+		writers = 64
+	)
+	value := benchValue()
+	for b.Loop() {
+		db := openBench(b, "badgerspill")
+		took := make([]time.Duration, rate*seconds)
+		var next atomic.Int64
+		var wg sync.WaitGroup
+		begin := time.Now()
+		for range writers {
+			wg.Go(func() {
+				buf := make([]byte, 16)
+				for {
+					n := next.Add(1) - 1
+					if n >= int64(len(took)) {
+						return
+					}
+					due := begin.Add(time.Duration(n) * time.Second / rate)
+					if wait := time.Until(due); wait > 0 {
+						time.Sleep(wait)
+					}
+					if err := db.update(benchKey(buf, uint64(n)), value); err != nil {
+						b.Error(err)
+						return
+					}
+					took[n] = time.Since(due)
+				}
+			})
+		}
+		wg.Wait()
+		b.ReportMetric(float64(len(took))/time.Since(begin).Seconds(), "commits/s")
+		slices.Sort(took)
+		b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")
+		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
+		b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs")
+		_ = db.Close()
+	}
+}

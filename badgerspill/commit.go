@@ -12,9 +12,13 @@ import (
 // commit lock) -> await (append by this goroutine, or Badger's answer) -> acknowledged in commit order.
 
 func (db *DB) newCommit(txn *Txn) *commit {
-	c := &commit{ts: txn.commitTs, writes: txn.writes, done: make(chan struct{})}
+	c := &commit{ts: txn.commitTs, writes: txn.writes}
+	c.done.Add(1)
 	if db.opt.DetectConflicts {
-		c.keys = make([]uint64, 0, c.writes.len())
+		c.keys = c.oneKey[:0]
+		if n := c.writes.len(); n > len(c.oneKey) {
+			c.keys = make([]uint64, 0, n)
+		}
 	}
 	for e := range c.writes.all() {
 		c.memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
@@ -173,7 +177,7 @@ func (db *DB) await(c *commit) error {
 		db.spill.RecordAppend(db.since(start), 1, c.batch.Size())
 		c.batch.Free()
 	}
-	<-c.done
+	c.done.Wait()
 	return c.err
 }
 

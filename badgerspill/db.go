@@ -220,17 +220,19 @@ func (db *DB) close() error {
 func (db *DB) settleAll() {
 	for {
 		db.mu.Lock()
-		pending := db.line.pending()
-		if pending == nil && db.router.open > 0 {
-			if db.router.idle == nil {
-				db.router.idle = make(chan struct{})
-			}
-			pending = db.router.idle
+		last, open := db.line.last(), db.router.open
+		var answer <-chan struct{}
+		if last == nil && open > 0 {
+			answer = db.router.nextAnswer()
 		}
 		db.mu.Unlock()
-		if pending == nil {
+		switch {
+		case last != nil:
+			last.done.Wait()
+		case open > 0:
+			<-answer
+		default:
 			return
 		}
-		<-pending
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
@@ -114,12 +115,12 @@ func (e *badgerEngine) sync() error {
 		return nil
 	}
 	if !e.opt.SyncWrites { // with it every log was synced when it was written
-		names, err := memFiles(e.opt.Dir)
+		numbers, err := memNumbers(e.opt.Dir)
 		if err != nil {
 			return err
 		}
-		for _, name := range names {
-			if err := syncFile(filepath.Join(e.opt.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		for _, n := range numbers {
+			if err := syncFile(memPath(e.opt.Dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("sync of Badger's memtable log: %w", err)
 			}
 		}
@@ -158,17 +159,24 @@ func (e *badgerEngine) seal() error {
 	return errors.Join(loader.Set(kv()), loader.Finish())
 }
 
-// memFiles returns the names of the logs of Badger's live memtables in dir, oldest first.
-func memFiles(dir string) ([]string, error) {
+// memNumbers returns the numbers of the logs of Badger's live memtables in dir, oldest first.
+func memNumbers(dir string) ([]int, error) {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	var names []string
+	var numbers []int
 	for _, f := range list {
-		if name := f.Name(); strings.HasSuffix(name, memSuffix) && name != interlockName {
-			names = append(names, name)
+		digits, ok := strings.CutSuffix(f.Name(), memSuffix)
+		if n, err := strconv.Atoi(digits); ok && err == nil {
+			numbers = append(numbers, n)
 		}
 	}
-	return names, nil
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// memPath returns the path of a memtable's log.
+func memPath(dir string, number int) string {
+	return filepath.Join(dir, fmt.Sprintf("%05d%s", number, memSuffix))
 }

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,7 +28,7 @@ import (
 
 const (
 	testLimit = 20 * time.Second // one test
-	waitLimit = 8 * time.Second  // one wait in a test
+	waitLimit = 5 * time.Second  // one wait in a test
 	absent    = "<absent>"
 )
 
@@ -37,7 +38,10 @@ var errTest = errors.New("injected failure")
 func bounded(t *testing.T) {
 	t.Helper()
 	name := t.Name()
-	guard := time.AfterFunc(testLimit, func() { panic(name + " hangs") })
+	guard := time.AfterFunc(testLimit, func() {
+		debug.SetTraceback("all")
+		panic(name + " hangs")
+	})
 	t.Cleanup(func() { guard.Stop() })
 }
 
@@ -232,10 +236,14 @@ func (s *stubEngine) seal() error {
 	return s.engine.seal()
 }
 
-func (s *stubEngine) loads() int   { return s.count(&s.mu.loads) }
-func (s *stubEngine) sends() int   { return s.count(&s.mu.sends) }
-func (s *stubEngine) seals() int   { return s.count(&s.mu.seals) }
-func (s *stubEngine) waiting() int { s.mu.Lock(); defer s.mu.Unlock(); return len(s.mu.held) + len(s.mu.answers) }
+func (s *stubEngine) loads() int { return s.count(&s.mu.loads) }
+func (s *stubEngine) sends() int { return s.count(&s.mu.sends) }
+func (s *stubEngine) seals() int { return s.count(&s.mu.seals) }
+func (s *stubEngine) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.mu.held) + len(s.mu.answers)
+}
 
 // hookFS asks before every operation that changes something; the hook may block or return an error.
 type hookFS struct {

@@ -1,6 +1,8 @@
 package badgerspill
 
 import (
+	"sync"
+
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/badgerspill/badgerspill/spillfile"
@@ -31,7 +33,8 @@ type commit struct {
 	err      error
 	next     *commit // in the line, or in an ackList
 
-	done chan struct{} // closed when it is settled and all commits before it are
+	done   sync.WaitGroup // done when it is settled and all commits before it are: the acknowledgement
+	oneKey [1]uint64      // keys of a commit of one entry
 }
 
 // line is the queue of commits in commit order. The head is acknowledged when it is settled; so commits are
@@ -49,13 +52,8 @@ func (l *line) push(c *commit) {
 	l.tail.next, l.tail = c, c
 }
 
-// pending returns a channel that is closed once all commits so far are acknowledged, nil if they are.
-func (l *line) pending() <-chan struct{} {
-	if l.tail == nil {
-		return nil
-	}
-	return l.tail.done
-}
+// last returns the newest commit that is not acknowledged yet, nil if all are. When it is, so are all before it.
+func (l *line) last() *commit { return l.tail }
 
 // settle records the outcome of c and moves the commits that this acknowledges to acked. The caller acknowledges them
 // after it has released DB.mu.
@@ -90,8 +88,9 @@ func (a *ackList) add(c *commit) {
 func (a *ackList) acknowledge() {
 	for c := a.head; c != nil; {
 		next := c.next
-		c.next = nil // an acknowledged commit must not keep later ones alive
-		close(c.done)
+		// An acknowledged commit, which a transaction may still refer to, keeps nothing alive.
+		c.next, c.entries, c.writes = nil, nil, pendingWrites{}
+		c.done.Done()
 		c = next
 	}
 }

@@ -1,11 +1,7 @@
 package badgerspill
 
 import (
-	"fmt"
 	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -52,15 +48,11 @@ func newMemtables(db *DB) (*memtables, error) {
 		return m, nil
 	}
 	m.dir = db.opt.Dir
-	names, err := memFiles(m.dir)
+	numbers, err := memNumbers(m.dir)
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		n, err := strconv.Atoi(strings.TrimSuffix(name, memSuffix))
-		if err != nil {
-			continue
-		}
+	for _, n := range numbers {
 		if m.mu.active != 0 {
 			bytes := db.opt.MemTableSize
 			m.mu.sealed = append(m.mu.sealed, sealedMemtable{number: m.mu.active, bytes: bytes})
@@ -84,12 +76,8 @@ func (m *memtables) took(bytes int64, ts uint64) {
 	m.db.account.Transfer(wbm.InFlight, wbm.Memtable, bytes)
 }
 
-func (m *memtables) path(number int) string {
-	return filepath.Join(m.dir, fmt.Sprintf("%05d%s", number, memSuffix))
-}
-
 func (m *memtables) exists(number int) bool {
-	_, err := os.Stat(m.path(number))
+	_, err := os.Stat(memPath(m.dir, number))
 	return err == nil || !os.IsNotExist(err)
 }
 
@@ -161,15 +149,11 @@ func (m *memtables) sealActive(next int) {
 }
 
 func (m *memtables) newest() int {
-	names, err := memFiles(m.dir)
-	if err != nil || len(names) == 0 {
+	numbers, err := memNumbers(m.dir)
+	if err != nil || len(numbers) == 0 {
 		return 0
 	}
-	n, err := strconv.Atoi(strings.TrimSuffix(names[len(names)-1], memSuffix))
-	if err != nil {
-		return 0
-	}
-	return n
+	return numbers[len(numbers)-1]
 }
 
 // relieve is the budget manager's request for memory. It never blocks.

@@ -239,7 +239,7 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	if opt.ReadOnly {
 		return nil
 	}
-	names, err := memFiles(opt.Dir)
+	numbers, err := memNumbers(opt.Dir)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil
@@ -247,8 +247,8 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 		return fmt.Errorf("badgerspill: option Dir: %w", err)
 	}
 	var size int64
-	for _, name := range names {
-		info, err := os.Stat(filepath.Join(opt.Dir, name))
+	for _, n := range numbers {
+		info, err := os.Stat(memPath(opt.Dir, n))
 		if err != nil {
 			return fmt.Errorf("badgerspill: %w", err)
 		}

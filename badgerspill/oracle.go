@@ -1,6 +1,8 @@
 package badgerspill
 
 import (
+	"slices"
+
 	"github.com/dgraph-io/ristretto/v2/z"
 )
 
@@ -87,6 +89,7 @@ func (o *oracle) committed(ts uint64, keys []uint64) {
 	if o.updaters.empty() {
 		return
 	}
+	keys = slices.Clone(keys) // they may lie in the commit, which is not to be kept
 	o.recent = append(o.recent, committed{ts, keys})
 	for _, fp := range keys {
 		o.lastCommit[fp] = ts

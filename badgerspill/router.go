@@ -39,10 +39,19 @@ const maxInFlight = 256
 // router routes commits. Guarded by DB.mu.
 type router struct {
 	state RouterState
-	asked []*commit     // sent to Badger, in commit order; the first has no answer yet
-	open  int           // commits in asked without an answer
-	stall *stall        // the stall that has begun and not ended
-	idle  chan struct{} // closed when open falls, made by who waits for that
+	asked []*commit // sent to Badger, in commit order; the first has no answer yet
+	open  int       // commits in asked without an answer
+	stall *stall    // the stall that has begun and not ended
+
+	answer chan struct{} // closed at the next answer, made by who waits for that
+}
+
+// nextAnswer returns a channel that is closed when Badger answers next. Needs DB.mu.
+func (r *router) nextAnswer() <-chan struct{} {
+	if r.answer == nil {
+		r.answer = make(chan struct{})
+	}
+	return r.answer
 }
 
 type stall struct {
@@ -78,9 +87,9 @@ func (db *DB) answered(c *commit, err error) {
 	} else {
 		r.asked = r.asked[n:]
 	}
-	if r.idle != nil {
-		close(r.idle)
-		r.idle = nil
+	if r.answer != nil {
+		close(r.answer)
+		r.answer = nil
 	}
 	ended := r.stall
 	if r.open > 0 {
@@ -167,13 +176,10 @@ func (db *DB) relieveQueue() error {
 		}
 		return nil
 	}
-	if db.router.idle == nil {
-		db.router.idle = make(chan struct{})
-	}
-	idle := db.router.idle
+	answer := db.router.nextAnswer()
 	db.mu.Unlock()
 	select {
-	case <-idle:
+	case <-answer:
 		return nil
 	case <-db.ctx.Done():
 		return ErrBlockedWrites

@@ -44,12 +44,13 @@ type Txn struct {
 	reads   []uint64   // fingerprints of the keys read
 
 	writes       pendingWrites
+	firstWrites  [2]*Entry
 	numIterators atomic.Int32
 	discarded    bool
 	update       bool
 
-	readMark, updateMark *readMark       // guarded by DB.mu; nil once done
-	wait                 <-chan struct{} // closed once all commits up to readTs are visible; nil if they were at creation
+	readMark, updateMark *readMark // guarded by DB.mu; nil once done
+	wait                 *commit   // the newest commit at creation, nil if it was acknowledged: the first read waits for it
 
 	inner *badger.Txn // reads Badger at readTs; made at the first such read
 	views []*spillfile.View
@@ -66,7 +67,7 @@ func (db *DB) NewTransaction(update bool) *Txn {
 	txn := db.newTxn(update)
 	db.mu.Lock()
 	db.orc.begin(txn)
-	txn.wait = db.line.pending()
+	txn.wait = db.line.last()
 	db.mu.Unlock()
 	return txn
 }
@@ -82,7 +83,9 @@ func (db *DB) NewTransactionAt(readTs uint64, update bool) *Txn {
 }
 
 func (db *DB) newTxn(update bool) *Txn {
-	return &Txn{db: db, update: update && !db.opt.ReadOnly, count: 1, size: txnOverhead}
+	txn := &Txn{db: db, update: update && !db.opt.ReadOnly, count: 1, size: txnOverhead}
+	txn.writes.entries = txn.firstWrites[:0]
+	return txn
 }
 
 // View runs fn in a read-only transaction. In managed mode it reads at the highest timestamp.
@@ -270,7 +273,7 @@ func (txn *Txn) view() *spillfile.View {
 		return txn.views[0]
 	}
 	if txn.wait != nil {
-		<-txn.wait
+		txn.wait.done.Wait()
 		txn.wait = nil
 	}
 	view := txn.db.acquireView()

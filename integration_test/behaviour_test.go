@@ -430,13 +430,6 @@ var transactions = []situation{
 			txn.Discard()
 		}
 	}},
-	{name: "banned namespace", opt: func(o badger.Options) badger.Options { return o.WithNamespaceOffset(1) }, play: func(tr *transcript, db side) {
-		ns := func(n byte, rest string) string { return string([]byte{'n', 0, 0, 0, 0, 0, 0, 0, n}) + rest }
-		put(tr, db, ns(7, "a"), "1", ns(8, "a"), "2", ns(7, ""), "short", "n", "shorter")
-		txn := db.Begin(true)
-		defer txn.Discard()
-		tr.state(txn)
-	}},
 	{name: "calls of managed mode without it", play: func(tr *transcript, db side) {
 		tr.try("transaction at", func() any { return db.BeginAt(1, true) != nil })
 		tr.try("batch at", func() any { return db.NewBatchAt(1) != nil })

@@ -191,8 +191,9 @@ func (l *Log) createLocked() (*segment, error) {
 
 // graveyard holds segments whose files are still to be removed.
 type graveyard struct {
-	mu   sync.Mutex
-	segs []*segment
+	removing sync.Mutex // one removeDead at a time; before mu
+	mu       sync.Mutex
+	segs     []*segment
 }
 
 // bury has the file removed by the next removeDead, and gives up the log's reference.
@@ -209,8 +210,11 @@ func (l *Log) abandon(s *segment) {
 	l.wakeBackground()
 }
 
-// removeDead removes the files of dropped segments. What fails is tried again by the next call.
+// removeDead removes the files of dropped segments, or waits until somebody else has. What fails is tried again by the
+// next call.
 func (l *Log) removeDead() error {
+	l.dead.removing.Lock()
+	defer l.dead.removing.Unlock()
 	l.dead.mu.Lock()
 	segs := l.dead.segs
 	l.dead.segs = nil

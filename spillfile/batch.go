@@ -30,9 +30,9 @@ type Batch struct {
 	detached bool
 
 	// Guarded by Log.queue.mu from Enqueue until the wake-up is received.
-	queued, waiting, lead, done bool
-	result                      error
-	wake                        chan struct{} // one token: done or lead
+	queued, waiting, lead bool
+	result                error
+	wake                  chan struct{} // one token: done or lead
 }
 
 type batchEntry struct {

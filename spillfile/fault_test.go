@@ -19,12 +19,11 @@ const (
 
 // history is what a workload was told.
 type history struct {
-	value   map[string]string // by "key@version"
-	seq     map[string]uint64
-	fate    map[string]fate
-	tried   uint64 // highest sequence that MarkReplayed was called with
-	marked  uint64 // highest that it returned nil for
-	dropped bool
+	value  map[string]string // by "key@version"
+	seq    map[string]uint64
+	fate   map[string]fate
+	tried  uint64 // highest sequence that MarkReplayed was called with
+	marked uint64 // highest that it returned nil for
 }
 
 func newHistory() *history {
@@ -151,7 +150,7 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 					if op == "two in a row" {
 						sure, last = false, k+1
 					}
-					m.fault = func(got, _ string, _ int) error {
+					m.setFault(func(got, _ string, _ int) error {
 						if op == "short write" && got != "write" {
 							return nil
 						}
@@ -160,13 +159,13 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 							return errInjected
 						}
 						return nil
-					}
+					})
 					h := newHistory()
 					for range 2 { // the second round works on recovered segments
 						l, err := Open(faultOptions(m, mode.sync, mode.key))
 						if err != nil {
 							require.True(t, errors.Is(err, errInjected), "%v", err)
-							m.fault = nil
+							m.setFault(nil)
 							l = mustOpen(t, faultOptions(m, mode.sync, mode.key))
 						}
 						if h.marked == 0 {
@@ -179,14 +178,12 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 						m.fault = nil
 						m.mu.Unlock()
 						h.check(t, l, sure)
-						m.mu.Lock()
-						m.fault = fault
-						m.mu.Unlock()
+						m.setFault(fault)
 						if err := l.Close(); err != nil {
 							require.True(t, errors.Is(err, errInjected) || errors.Is(err, ErrPoisoned), "%v", err)
 						}
 					}
-					m.fault = nil
+					m.setFault(nil)
 					l := mustOpen(t, faultOptions(m, mode.sync, mode.key))
 					h.check(t, l, sure)
 					h.commit(l, 2000, 1, 1)
@@ -209,19 +206,19 @@ func TestCrashAtEveryOperation(t *testing.T) {
 			for k := 1; ; k++ {
 				m := newMemFS()
 				var left, cut *memFS
-				m.fault = func(_, _ string, n int) error {
+				m.setFault(func(_, _ string, n int) error {
 					if n >= k {
 						return errInjected
 					}
 					return nil
-				}
+				})
 				h := newHistory()
 				l, err := Open(faultOptions(m, mode.sync, mode.key))
 				if err == nil {
 					h.work(l)
 				}
 				left, cut = m.killed(), m.powerCut(r)
-				reached := m.ops >= k
+				reached := left.ops >= k
 				if err == nil {
 					_ = l.Close()
 				}
@@ -253,7 +250,7 @@ func TestPowerCutsInARow(t *testing.T) {
 	r := newRand(t)
 	for _, mode := range faultModes {
 		t.Run(mode.name, func(t *testing.T) {
-			for range 60 {
+			for range 30 {
 				m := newMemFS()
 				h := newHistory()
 				for round := range 3 {
@@ -322,9 +319,7 @@ func TestDiskFullIsAnErrorThatGoesAway(t *testing.T) {
 		}
 		return nil
 	}
-	m.mu.Lock()
-	m.fault = full
-	m.mu.Unlock()
+	m.setFault(full)
 	for i := range 5 {
 		err := put(l, uint64(2+i), "during", "2")
 		require.ErrorIs(t, err, syscall.ENOSPC)
@@ -333,9 +328,7 @@ func TestDiskFullIsAnErrorThatGoesAway(t *testing.T) {
 	got, ok := get(t, l, "before")
 	require.True(t, ok)
 	require.Equal(t, "1", got)
-	m.mu.Lock()
-	m.fault = nil
-	m.mu.Unlock()
+	m.setFault(nil)
 	mustPut(t, l, 10, "after", "3")
 	require.NoError(t, l.Close())
 	l = mustOpen(t, faultOptions(m, false, nil))
@@ -353,15 +346,15 @@ func TestFailedBatchDoesNotComeBack(t *testing.T) {
 			m := newMemFS()
 			l := mustOpen(t, faultOptions(m, true, nil))
 			mustPut(t, l, 1, "good", "1")
-			m.fault = func(op, name string, _ int) error {
+			m.setFault(func(op, name string, _ int) error {
 				if (op == "sync" || op == "truncate") && strings.HasSuffix(name, "1.seg") {
 					return errInjected
 				}
 				return nil
-			}
+			})
 			require.ErrorIs(t, put(l, 2, "bad", "2"), errInjected)
 			after(l)
-			m.fault = nil
+			m.setFault(nil)
 			got := dump(t, mustOpen(t, faultOptions(m.killed(), true, nil)))
 			require.Contains(t, got, "good@1")
 			require.NotContains(t, got, "bad@2")
@@ -381,14 +374,14 @@ func TestAFailedSyncIsNeverRepeated(t *testing.T) {
 	l := mustOpen(t, o)
 	mustPut(t, l, 1, "a", "1")
 	syncs := 0
-	m.fault = func(op, name string, _ int) error {
+	m.setFault(func(op, name string, _ int) error {
 		if op == "sync" && strings.HasSuffix(name, "1.seg") {
 			if syncs++; syncs == 1 {
 				return syscall.EIO
 			}
 		}
 		return nil
-	}
+	})
 	require.ErrorIs(t, l.Sync(), syscall.EIO)
 	err := l.Sync()
 	require.ErrorIs(t, err, ErrPoisoned)
@@ -424,16 +417,16 @@ func TestRemovalThatFailedIsRepeated(t *testing.T) {
 	m := newMemFS()
 	l := mustOpen(t, faultOptions(m, false, nil))
 	mustPut(t, l, 1, "a", "1")
-	m.fault = func(op, _ string, _ int) error {
+	m.setFault(func(op, _ string, _ int) error {
 		if op == "remove" {
 			return errInjected
 		}
 		return nil
-	}
+	})
 	require.ErrorIs(t, l.MarkReplayed(1), errInjected)
 	require.True(t, l.Empty())
 	require.Positive(t, l.State().DiskBytes)
-	m.fault = nil
+	m.setFault(nil)
 	require.NoError(t, l.MarkReplayed(1))
 	require.Zero(t, l.State().DiskBytes)
 	require.NoError(t, l.Close())

@@ -57,6 +57,12 @@ func (m *memFS) files() map[string]string {
 	return out
 }
 
+func (m *memFS) setFault(fault func(op, name string, n int) error) {
+	m.mu.Lock()
+	m.fault = fault
+	m.mu.Unlock()
+}
+
 // begin counts an operation and asks fault. Called with mu held.
 func (m *memFS) begin(op, name string) error {
 	m.ops++
@@ -253,6 +259,7 @@ func (m *memFS) killed() *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := newMemFS()
+	out.ops = m.ops
 	for name, n := range m.names {
 		out.names[name] = &memNode{data: slices.Clone(n.data), durable: slices.Clone(n.durable), mode: n.mode}
 	}

@@ -86,7 +86,6 @@ type scanner struct {
 	kept    int       // entries of whole batches
 	entries []scanned // and those of the open one
 	slab    []byte
-	indexed int64
 }
 
 // take adds an intact block. What contradicts the block before it was not written by this package, or not in this
