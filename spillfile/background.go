@@ -58,6 +58,11 @@ func (l *Log) backgroundWork() {
 	// Its errors are told by syncSegment.
 	_ = l.syncAll(false)
 	l.report(l.removeDead())
+	l.dead.mu.Lock()
+	events := l.dead.events
+	l.dead.events = nil
+	l.dead.mu.Unlock()
+	l.send(events)
 }
 
 func (l *Log) report(err error) {
@@ -102,7 +107,8 @@ func (l *Log) syncAll(active bool) error {
 }
 
 func (l *Log) syncSegment(s *segment, end int64) error {
-	defer l.sendEvents()
+	var events []Event
+	defer func() { l.send(events) }()
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
 	if s.syncErr != nil {
@@ -124,6 +130,7 @@ func (l *Log) syncSegment(s *segment, end int64) error {
 		if s == l.w.active {
 			l.sealLocked(s)
 		}
+		events = l.takeEventsLocked()
 		return err
 	}
 	s.synced = max(s.synced, end)
@@ -194,6 +201,7 @@ type graveyard struct {
 	removing sync.Mutex // one removeDead at a time; before mu
 	mu       sync.Mutex
 	segs     []*segment
+	events   []Event // about files that are gone, for the background to send
 }
 
 // bury has the file removed by the next removeDead, and gives up the log's reference.

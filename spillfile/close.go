@@ -25,7 +25,6 @@ func (l *Log) Close() error {
 	<-l.bg.done
 	serr := l.syncAll(false)
 
-	defer l.sendEvents()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	l.prep.mu.Lock()

@@ -10,6 +10,7 @@ const (
 	SegmentCreated  EventKind = iota + 1 // a segment took its first batch
 	SegmentSealed                        // a segment takes no more batches
 	SegmentDropped                       // a segment left the log: all of it was replayed
+	SegmentRemoved                       // its file is gone, and its bytes on disk
 	SegmentPoisoned                      // a write or sync of a segment failed; Err says how
 	TailTruncated                        // Open dropped Bytes that were never known to be synced
 	BackgroundError                      // work that nobody waits for failed; it is tried again where that is safe
@@ -24,6 +25,8 @@ func (k EventKind) String() string {
 		return "segment sealed"
 	case SegmentDropped:
 		return "segment dropped"
+	case SegmentRemoved:
+		return "segment removed"
 	case SegmentPoisoned:
 		return "segment poisoned"
 	case TailTruncated:

@@ -3,6 +3,7 @@ package spillfile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"syscall"
 	"testing"
@@ -336,9 +337,10 @@ func TestDiskFullIsAnErrorThatGoesAway(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// The batch that failed lies intact behind the end of its segment, and can not be cut off.
+// The batch that failed lies intact behind the end of its segment, and is cut off, or can not be.
 func TestFailedBatchDoesNotComeBack(t *testing.T) {
 	for name, after := range map[string]func(*Log){
+		"cut off at once":             nil,
 		"followed by another segment": func(l *Log) { mustPut(t, l, 3, "next", "3") },
 		"followed by a close":         func(l *Log) { require.NoError(t, l.Close()) },
 	} {
@@ -347,13 +349,15 @@ func TestFailedBatchDoesNotComeBack(t *testing.T) {
 			l := mustOpen(t, faultOptions(m, true, nil))
 			mustPut(t, l, 1, "good", "1")
 			m.setFault(func(op, name string, _ int) error {
-				if (op == "sync" || op == "truncate") && strings.HasSuffix(name, "1.seg") {
+				if (op == "sync" || op == "truncate" && after != nil) && strings.HasSuffix(name, "1.seg") {
 					return errInjected
 				}
 				return nil
 			})
 			require.ErrorIs(t, put(l, 2, "bad", "2"), errInjected)
-			after(l)
+			if after != nil {
+				after(l)
+			}
 			m.setFault(nil)
 			got := dump(t, mustOpen(t, faultOptions(m.killed(), true, nil)))
 			require.Contains(t, got, "good@1")
@@ -392,9 +396,77 @@ func TestAFailedSyncIsNeverRepeated(t *testing.T) {
 	require.ErrorIs(t, l.Sync(), ErrPoisoned)
 	require.Equal(t, 2, l.State().LiveSegments)
 	require.Len(t, dump(t, l), 2)
+	require.Zero(t, l.State().Synced, "the second segment is synced, the first is not")
 	require.NoError(t, l.MarkReplayed(1))
+	require.Equal(t, uint64(2), l.State().Synced.Segment)
 	require.NoError(t, l.Sync())
 	require.Equal(t, 1, syncs)
+	require.NoError(t, l.Close())
+}
+
+// syncHook runs a function before each sync of a segment.
+type syncHook struct {
+	*memFS
+	before func()
+}
+
+func (h *syncHook) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := h.memFS.OpenFile(name, flag, perm)
+	if err != nil || !strings.HasSuffix(name, segmentSuffix) {
+		return f, err
+	}
+	return &hookedFile{f, h}, nil
+}
+
+type hookedFile struct {
+	File
+	h *syncHook
+}
+
+func (f *hookedFile) Sync() error {
+	f.h.before()
+	return f.File.Sync()
+}
+
+// What is written while a sync runs is not known to be durable.
+func TestSyncedMarkExcludesWhatCameDuringTheSync(t *testing.T) {
+	h := &syncHook{memFS: newMemFS()}
+	o := faultOptions(nil, false, nil)
+	o.FS = h
+	l := mustOpen(t, o)
+	mustPut(t, l, 1, "a", "1")
+	end := l.w.active.end.Load()
+	h.before = func() {
+		h.before = func() {}
+		mustPut(t, l, 2, "b", "2")
+	}
+	require.NoError(t, l.Sync())
+	require.Equal(t, Position{1, end}, l.State().Synced)
+	require.Greater(t, l.w.active.end.Load(), end)
+	require.NoError(t, l.Sync())
+	require.Equal(t, Position{1, l.w.active.end.Load()}, l.State().Synced)
+	require.NoError(t, l.Close())
+}
+
+// A batch that was written, never synced, and recovered after a kill must not vanish under later synced ones.
+func TestRecoveredTailIsSyncedBeforeNewBatches(t *testing.T) {
+	h := &syncHook{memFS: newMemFS(), before: func() {}}
+	o := faultOptions(nil, true, nil)
+	o.FS = h
+	l := mustOpen(t, o)
+	mustPut(t, l, 1, "a", "1")
+	var image *memFS
+	h.before = func() { image = h.memFS.killed() }
+	mustPut(t, l, 2, "b", "2")
+	require.NoError(t, l.Close())
+
+	l = mustOpen(t, faultOptions(image, true, nil))
+	require.Len(t, dump(t, l), 2)
+	mustPut(t, l, 3, "c", "3")
+	after := image.onlySynced()
+	require.NoError(t, l.Close())
+	l = mustOpen(t, faultOptions(after, true, nil))
+	require.Len(t, dump(t, l), 3)
 	require.NoError(t, l.Close())
 }
 

@@ -9,7 +9,7 @@ import (
 // Log is a spill: an ordered set of segments. All methods are safe for concurrent use.
 //
 // Locks, in the order in which they are taken: manifest.mu, segment.syncing, writer.mu, then queue.mu, prep.mu or
-// dead.mu. No callback runs under any of them.
+// dead.mu. No callback but Logf runs under any of them.
 type Log struct {
 	o    Options
 	fs   FS
@@ -20,6 +20,7 @@ type Log struct {
 	lastSeq  atomic.Uint64        // last acknowledged
 	replayed atomic.Uint64
 	disk     atomic.Int64
+	synced   atomic.Pointer[Position] // copy of w.mark
 
 	queue    queue
 	w        writer
@@ -32,7 +33,7 @@ type Log struct {
 	cleanClose bool
 }
 
-// State describes the log. It does no I/O and takes only short locks.
+// State describes the log. It does no I/O, and waits for none.
 func (l *Log) State() State {
 	st := State{
 		Queued:          l.pending.Load(),
@@ -42,9 +43,9 @@ func (l *Log) State() State {
 		TruncatedBytes:  l.truncated,
 		CleanClose:      l.cleanClose,
 	}
-	l.w.mu.Lock()
-	st.Synced = l.w.mark
-	l.w.mu.Unlock()
+	if mark := l.synced.Load(); mark != nil {
+		st.Synced = *mark
+	}
 	v := l.Acquire()
 	if v == nil {
 		return st
@@ -85,12 +86,15 @@ func (l *Log) unref(s *segment) {
 		l.o.Logf("spill segment %s: close: %v", s.path, err)
 	}
 	l.departed(s)
-	l.wakeBackground() // some systems remove a file only once it is closed
 }
 
 // departed is called once when the file is closed and once when its name is gone.
 func (l *Log) departed(s *segment) {
 	if s.gone.Add(1) == 2 {
 		l.disk.Add(-s.size.Load())
+		l.dead.mu.Lock()
+		l.dead.events = append(l.dead.events, Event{Kind: SegmentRemoved, Segment: s.id(), File: s.path, Bytes: s.size.Load()})
+		l.dead.mu.Unlock()
 	}
+	l.wakeBackground() // it sends the event; and some systems remove a file only once it is closed
 }

@@ -321,6 +321,19 @@ func (m *memFS) powerCut(r *rand.Rand) *memFS {
 	return out
 }
 
+// onlySynced returns the worst that a power cut may leave.
+func (m *memFS) onlySynced() *memFS {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	files := map[string]string{}
+	dir := "/"
+	for name, n := range m.durable {
+		dir = filepath.Dir(name)
+		files[filepath.Base(name)] = string(n.durable)
+	}
+	return memDisk(dir, files)
+}
+
 // waitFor polls a condition that another goroutine brings about, in tests without a fake clock.
 func waitFor(cond func() bool) bool {
 	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {

@@ -123,7 +123,7 @@ func (l *Log) open() error {
 		}
 		if len(r.live) > 0 {
 			tail := r.live[len(r.live)-1]
-			l.w.mark = Position{tail.id(), tail.end.Load()}
+			l.setMarkLocked(Position{tail.id(), tail.end.Load()})
 		}
 		l.startBackground()
 	}

@@ -41,9 +41,10 @@ type Options struct {
 	// Called without locks of the Log held, by a committing goroutine: it should be quick. The slice is
 	// valid only during the call, detached batches too.
 	OnCommit func(batches []*Batch, err error)
-	// OnEvent is called without locks of the Log held; it should be quick and must not call Close.
+	// OnEvent is called without locks of the Log held, by whichever goroutine caused the event, before the call that
+	// caused it returns; it should be quick and must not call Close. Open calls it for what it dropped.
 	OnEvent func(Event)
-	// Logf takes a line about what an operator should know; nil drops it.
+	// Logf takes a line about what an operator should know; nil drops it. It must not call the Log.
 	Logf func(format string, args ...any)
 }
 

@@ -10,7 +10,8 @@ func (l *Log) MarkReplayed(seq uint64) error {
 	if l.o.ReadOnly {
 		return ErrReadOnly
 	}
-	defer l.sendEvents()
+	var events []Event
+	defer func() { l.send(events) }()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	seq = min(seq, l.lastSeq.Load())
@@ -29,18 +30,20 @@ func (l *Log) MarkReplayed(seq uint64) error {
 	}
 	l.w.mu.Lock()
 	l.dropLocked()
+	events = l.takeEventsLocked()
 	l.w.mu.Unlock()
 	return l.removeDead()
 }
 
 // MarkReplayedIfLast is MarkReplayed if nothing follows seq, neither in the log nor in the queue; otherwise it does
-// nothing and returns false. Called under the lock of the caller that orders Enqueue, so that the log stays
+// nothing and returns false; so does a failure. Called under the lock of the caller that orders Enqueue, so that the log stays
 // empty; it blocks for the manifest, not for the removal of files.
 func (l *Log) MarkReplayedIfLast(seq uint64) (bool, error) {
 	if l.o.ReadOnly {
 		return false, ErrReadOnly
 	}
-	defer l.sendEvents()
+	var events []Event
+	defer func() { l.send(events) }()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	l.w.mu.Lock()
@@ -51,7 +54,9 @@ func (l *Log) MarkReplayedIfLast(seq uint64) (bool, error) {
 	if l.pending.Load() != 0 || seq < l.lastSeq.Load() {
 		return false, nil
 	}
-	return true, l.dropAllLocked()
+	err := l.dropAllLocked()
+	events = l.takeEventsLocked()
+	return err == nil, err
 }
 
 // DiscardAll drops everything: all of it is known to be in Badger. It blocks as MarkReplayed does.
@@ -59,7 +64,8 @@ func (l *Log) DiscardAll() error {
 	if l.o.ReadOnly {
 		return ErrReadOnly
 	}
-	defer l.sendEvents()
+	var events []Event
+	defer func() { l.send(events) }()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	l.w.mu.Lock()
@@ -68,6 +74,7 @@ func (l *Log) DiscardAll() error {
 		return ErrClosed
 	}
 	err := l.dropAllLocked()
+	events = l.takeEventsLocked()
 	l.w.mu.Unlock()
 	if err != nil {
 		return err
@@ -112,6 +119,7 @@ func (l *Log) dropLocked() {
 	}
 	w.live = slices.DeleteFunc(slices.Clone(w.live), dead)
 	w.unsynced = slices.DeleteFunc(w.unsynced, dead)
+	l.advanceLocked() // what held the mark back may be gone
 	l.publishLocked()
 	for _, s := range dropped {
 		l.bury(s)

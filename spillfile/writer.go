@@ -34,20 +34,24 @@ type writer struct {
 	seal     sealer
 }
 
-// unlockWriter releases writer.mu and sends the events that were gathered under it. No other lock may be held.
+// unlockWriter releases writer.mu and sends the events that were gathered under it. No other lock may be held: who
+// holds one takes the events while writer.mu is held, and sends them when all locks are released.
 func (l *Log) unlockWriter() {
+	events := l.takeEventsLocked()
+	l.w.mu.Unlock()
+	l.send(events)
+}
+
+func (l *Log) takeEventsLocked() []Event {
 	events := l.w.events
 	l.w.events = nil
-	l.w.mu.Unlock()
+	return events
+}
+
+func (l *Log) send(events []Event) {
 	for _, e := range events {
 		l.o.OnEvent(e)
 	}
-}
-
-// sendEvents is for those who held another lock besides writer.mu: they defer it before they take the first.
-func (l *Log) sendEvents() {
-	l.w.mu.Lock()
-	l.unlockWriter()
 }
 
 func (l *Log) noteLocked(kind EventKind, s *segment, bytes int64, err error) {
@@ -204,8 +208,13 @@ func (l *Log) advanceLocked() {
 	w := &l.w
 	for _, s := range slices.Backward(w.live) {
 		if s.synced > 0 && (len(w.unsynced) == 0 || s.id() <= w.unsynced[0].id()) {
-			w.mark = Position{s.id(), s.synced}
+			l.setMarkLocked(Position{s.id(), s.synced})
 			return
 		}
 	}
+}
+
+func (l *Log) setMarkLocked(at Position) {
+	l.w.mark = at
+	l.synced.Store(&at)
 }
