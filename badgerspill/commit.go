@@ -160,6 +160,7 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	db.orc.committed(c.ts, c.keys)
 	db.line.push(c)
 	if way == wbm.Spilled {
+		c.spilled = true
 		db.log.Enqueue(c.batch, c.ts)
 	} else {
 		db.ask(c)
@@ -171,10 +172,12 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 // await waits until c is acknowledged. A commit on its way to the spill is appended by this goroutine, together with
 // those that have gathered.
 func (db *DB) await(c *commit) error {
-	if c.batch != nil {
+	if c.spilled {
 		start := db.now()
 		_ = db.log.Commit(c.batch) // the outcome is settled by spilled, before this returns
 		db.spill.RecordAppend(db.since(start), 1, c.batch.Size())
+	}
+	if c.batch != nil {
 		c.batch.Free()
 	}
 	c.done.Wait()

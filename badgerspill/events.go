@@ -40,7 +40,7 @@ type EventListener struct {
 	// SpillBegin: commits go to the spill from here on. HandOver: they go to Badger again.
 	SpillBegin func(SpillBeginInfo)
 	HandOver   func(HandOverInfo)
-	// Segment: a segment of the spill was created, sealed, dropped or has failed.
+	// Segment: a segment of the spill was created, sealed, dropped, removed, or has failed.
 	Segment func(spillfile.Event)
 	// ReplayBegin, ReplayProgress and ReplayEnd: a run of replay; begin and end come in pairs.
 	ReplayBegin    func(replay.Run)

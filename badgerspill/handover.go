@@ -23,9 +23,10 @@ type replayLog struct {
 	db     *DB
 	pos    spillfile.Position // next block to replay
 	chunk  spillfile.Chunk
-	seq    uint64 // all batches up to this are in Badger
-	synced uint64 // and up to this, synced there
-	noted  uint64 // and up to this, so noted in the manifest
+	seq    uint64          // all batches up to this are in Badger
+	synced uint64          // and up to this, synced there
+	noted  uint64          // and up to this, so noted in the manifest
+	late   <-chan struct{} // closed when Badger has answered the load of a hand-over that was given up
 }
 
 // Pending implements replay.Log.
@@ -68,41 +69,83 @@ func (r *replayLog) MayReplay(full bool) bool {
 
 // Replay implements replay.Log: it moves the next blocks to Badger, in log order.
 func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress, error) {
+	r.awaitLate()
 	r.chunk.Reset()
 	if err := r.db.log.ReadChunkInto(&r.chunk, r.pos, maxBytes); err != nil {
 		return replay.Progress{}, err
 	}
 	n := len(r.chunk.Entries)
-	if err := r.load(r.db.engine.load); err != nil {
+	if err := r.load(0); err != nil {
 		return replay.Progress{}, err
 	}
 	return replay.Progress{Bytes: r.chunk.RawBytes, Entries: int64(n), Drained: r.chunk.AtEnd}, nil
 }
 
-// load moves the chunk to Badger and accounts for it.
-func (r *replayLog) load(load func([]spillfile.Entry) error) error {
+// load moves the chunk to Badger and accounts for it. With a wait above 0 it gives up after that: the load goes on, and
+// nothing else may be loaded, nor commits go to Badger directly, before it has ended; see awaitLate.
+func (r *replayLog) load(wait time.Duration) error {
 	db := r.db
-	var memory int64
-	var newest uint64
-	for i := range r.chunk.Entries {
-		e := &r.chunk.Entries[i]
-		memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
-		newest = max(newest, e.Version)
-	}
-	if len(r.chunk.Entries) > 0 {
+	if entries := r.chunk.Entries; len(entries) > 0 {
+		var memory int64
+		var newest uint64
+		for i := range entries {
+			e := &entries[i]
+			memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
+			newest = max(newest, e.Version)
+		}
 		db.account.Force(wbm.InFlight, memory)
-		if err := load(r.chunk.Entries); err != nil {
-			db.account.Release(wbm.InFlight, memory)
+		load := func() error {
+			err := db.engine.load(entries)
+			if err != nil {
+				db.account.Release(wbm.InFlight, memory)
+				return err
+			}
+			db.memtables.took(memory, newest)
+			db.watch.wake()
+			return nil
+		}
+		if wait > 0 {
+			load = r.loadWithin(load, wait)
+		}
+		if err := load(); err != nil {
 			return err
 		}
-		db.memtables.took(memory, newest)
-		db.watch.wake()
 		db.counters.replayedBytes.Add(r.chunk.RawBytes)
-		db.counters.replayedEntries.Add(int64(len(r.chunk.Entries)))
+		db.counters.replayedEntries.Add(int64(len(entries)))
 	}
 	r.pos = r.chunk.Next
 	r.seq = max(r.seq, r.chunk.LastSeq)
 	return nil
+}
+
+func (r *replayLog) loadWithin(load func() error, wait time.Duration) func() error {
+	return func() error {
+		answered := make(chan struct{})
+		var answer error
+		r.db.background.Go(func() {
+			defer close(answered)
+			answer = load()
+		})
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-answered:
+			return answer
+		case <-timer.C:
+		}
+		// The chunk's buffers are Badger's until it answers: leave them to it.
+		r.late, r.chunk = answered, spillfile.Chunk{}
+		return errSlowHandOver
+	}
+}
+
+// awaitLate waits for the load of a hand-over that was given up. Whether or not it succeeded, the same entries are
+// replayed again, which is harmless; but it must not bring them to Badger after newer commits (invariant I1).
+func (r *replayLog) awaitLate() {
+	if r.late != nil {
+		<-r.late
+		r.late = nil
+	}
 }
 
 // Checkpoint implements replay.Log. Files go only after Badger has synced what was in them.
@@ -141,15 +184,18 @@ func (r *replayLog) syncBadger() error {
 // than that, the attempt is given up, and the spill goes on.
 func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 	db := r.db
+	r.awaitLate()
 	// Outside of the lock: what is replayed so far. The rest may go unsynced, unless the user asked for it.
 	if err := r.syncBadger(); err != nil {
 		return false, err
 	}
 	begin := db.now()
 	db.mu.Lock()
+	before := db.router.state
 	done, err := r.tryHandOver()
+	turned := db.router.state != before
 	db.mu.Unlock()
-	if done && err == nil {
+	if turned {
 		db.counters.handOvers.Add(1)
 		db.spillUse.refresh()
 		err = db.interlock.drop()
@@ -179,7 +225,7 @@ func (r *replayLog) tryHandOver() (bool, error) {
 		if !r.chunk.AtEnd {
 			return false, nil
 		}
-		if err := r.load(r.loadSoon); err != nil {
+		if err := r.load(handOverWait); err != nil {
 			if errors.Is(err, errSlowHandOver) {
 				return false, nil
 			}
@@ -199,24 +245,7 @@ func (r *replayLog) tryHandOver() (bool, error) {
 	return true, nil
 }
 
-var errSlowHandOver = errors.New("Badger did not take the rest of the spill in time")
-
-// loadSoon is engine.load with a bound on the wait. Past it the load goes on and is waited for outside: the same
-// entries are simply replayed again.
-func (r *replayLog) loadSoon(entries []spillfile.Entry) error {
-	answer := make(chan error, 1)
-	r.db.background.Go(func() { answer <- r.db.engine.load(entries) })
-	timer := time.NewTimer(handOverWait)
-	defer timer.Stop()
-	select {
-	case err := <-answer:
-		return err
-	case <-timer.C:
-	}
-	// The chunk's buffers are Badger's until it answers: leave them to it.
-	r.chunk = spillfile.Chunk{}
-	return errSlowHandOver
-}
+var errSlowHandOver = errors.New("the rest of the spill was not taken in time")
 
 // startOver makes replay begin at the first live block again: after recovery.
 func (r *replayLog) startOver() {

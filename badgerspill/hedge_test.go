@@ -4,11 +4,15 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile"
 )
 
 func stalls(opt *Options) { opt.StallThreshold = 10 * time.Millisecond }
@@ -94,8 +98,8 @@ func TestStallIsSeenUnderAnOpenIterator(t *testing.T) {
 		f.memtables.relieve()
 		return f.SpillStats().MemoryPinned > 0 && !f.memtables.flushing()
 	})
-	// An idle watcher that has nothing pinned is asleep after watchIdle; this one must not be.
-	never(t, time.Duration(watchIdle)*5/4, "asleep under a pinned memtable", f.watch.asleep.Load)
+	// Only then does the watcher slow down.
+	never(t, time.Duration(watchIdle)*5/4, "commits take the spill", func() bool { return f.routerState() != Direct })
 
 	f.drained()
 	f.stub.hold()
@@ -234,4 +238,92 @@ func TestRefusedButHedged(t *testing.T) {
 			require.Equal(t, "v", f.get("later"))
 		})
 	}
+}
+
+// TestTornHedge: a crash leaves only the beginning of the hedges, and Badger has them all.
+func TestTornHedge(t *testing.T) {
+	f := open(t, func(opt *Options) { opt.StallThreshold = 300 * time.Millisecond })
+	f.put("a", "0")
+	f.stub.holdAnswers()
+	var acks []<-chan error
+	for i, k := range []string{"a", "b", "c"} {
+		acks = append(acks, f.putAsync(k, "1"))
+		eventually(t, "Badger has it", func() bool { return f.stub.waiting() == i+1 })
+	}
+	for _, ack := range acks {
+		require.NoError(t, receive(t, "acknowledgement by the spill", ack))
+	}
+	require.Equal(t, SpillBeginInfo{Cause: CauseStall, Hedged: 3}, receive(t, "SpillBegin", f.events.spillBegin))
+	var ends []int64
+	for pos := (spillfile.Position{}); len(ends) < 3; {
+		chunk, err := f.log.ReadChunk(pos, 1)
+		require.NoError(t, err)
+		require.Len(t, chunk.Entries, 1)
+		pos = chunk.Next
+		ends = append(ends, pos.Offset)
+	}
+	for _, c := range []struct {
+		name string
+		size int64
+		live bool
+	}{
+		{"after the first batch", ends[0], false},
+		{"in the second batch", ends[0] + 10, false},
+		{"after the second batch", ends[1], false},
+		{"not torn", ends[2], true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			dir := crash(t, f.opt.Dir)
+			paths := segments(t, dir)
+			require.Len(t, paths, 1)
+			require.NoError(t, os.Truncate(paths[0], c.size))
+			g := openAt(t, dir)
+			require.EqualValues(t, 4, g.MaxVersion())
+			for _, k := range []string{"a", "b", "c"} {
+				require.Equal(t, "1", g.get(k))
+			}
+			if c.live {
+				require.Equal(t, Spilling, g.routerState())
+				require.True(t, g.interlock.exists())
+				return
+			}
+			g.direct()
+			g.delete("a")
+			eventually(t, "Badger has flushed what it found", func() bool {
+				numbers, err := memNumbers(dir)
+				return err == nil && len(numbers) == 1
+			})
+			h := openAt(t, crash(t, dir))
+			require.Equal(t, absent, h.get("a"), "the torn hedge is dead for good")
+		})
+	}
+}
+
+// TestForeignWrites: somebody removed the interlock and wrote with plain Badger while the spill held commits.
+func TestForeignWrites(t *testing.T) {
+	f := open(t)
+	f.put("a", "1")
+	f.spillOne("k", "spilled")
+	dir := crash(t, f.opt.Dir)
+	opt := withDir(f.opt, dir)
+	_, err := badger.Open(opt.Options)
+	require.ErrorContains(t, err, "UNREPLAYED-SPILL")
+	require.NoError(t, os.Remove(filepath.Join(dir, interlockName)))
+	plain, err := badger.Open(opt.Options)
+	require.NoError(t, err)
+	for i := range 3 {
+		require.NoError(t, plain.Update(func(txn *badger.Txn) error { return txn.Set([]byte("k"), fmt.Append(nil, "foreign ", i)) }))
+	}
+	require.NoError(t, plain.Close())
+	for range 2 { // an Open that fails changes nothing that the next one needs
+		_, err = tryOpen(t, dir)
+		require.ErrorIs(t, err, ErrForeignWrites)
+		require.ErrorContains(t, err, "version 4")
+		require.FileExists(t, filepath.Join(dir, interlockName))
+	}
+	// The advice of the error holds.
+	require.NoError(t, os.Rename(filepath.Join(dir, "spill"), filepath.Join(t.TempDir(), "away")))
+	g := openAt(t, dir)
+	require.Equal(t, "foreign 2", g.get("k"))
+	require.False(t, g.interlock.exists())
 }

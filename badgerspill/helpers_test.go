@@ -504,6 +504,16 @@ func (f *fixture) spillOne(key, value string) {
 	require.Equal(f.t, Spilling, f.routerState())
 }
 
+// inLine counts the commits that have their timestamp and no acknowledgement.
+func (f *fixture) inLine() (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := f.line.head; c != nil; c = c.next {
+		n++
+	}
+	return n
+}
+
 func (f *fixture) parked() bool { return f.spill.Stats().Parked > 0 }
 
 func (f *fixture) drained() {
@@ -534,8 +544,12 @@ func crash(t *testing.T, dir string) (to string) {
 	return to
 }
 
+// copyTree copies a directory in which Badger may be flushing. What refers to something else, or goes once something
+// else is there, comes first: segments before the spill's manifest, the spill before Badger, memtables before the
+// manifest that lists their tables, that before the tables.
 func copyTree(from, to string) error {
-	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
+	var passes [4][]string
+	err := filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil // removed meanwhile
 		}
@@ -549,8 +563,46 @@ func copyTree(from, to string) error {
 		if d.IsDir() {
 			return os.MkdirAll(filepath.Join(to, rel), 0o700)
 		}
-		return copySparse(path, filepath.Join(to, rel))
+		var pass int
+		switch spilled := strings.HasPrefix(rel, "spill"+string(filepath.Separator)); {
+		case isSegment(path):
+			pass = 0
+		case spilled:
+			pass = 1
+		case strings.HasSuffix(path, memSuffix):
+			pass = 2
+		case rel == "MANIFEST":
+			pass = 3
+		default:
+			return nil // listed below, when the manifest is copied
+		}
+		passes[pass] = append(passes[pass], rel)
+		return nil
 	})
+	if err != nil {
+		return err
+	}
+	for _, pass := range passes {
+		for _, rel := range pass {
+			if err := copySparse(filepath.Join(from, rel), filepath.Join(to, rel)); err != nil {
+				return err
+			}
+		}
+	}
+	rest, err := os.ReadDir(from)
+	if err != nil {
+		return err
+	}
+	for _, d := range rest {
+		name := d.Name()
+		if d.IsDir() || name == "MANIFEST" || strings.HasSuffix(name, memSuffix) {
+			continue
+		}
+		if err := copySparse(filepath.Join(from, name), filepath.Join(to, name)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func copySparse(from, to string) error {

@@ -21,7 +21,8 @@ type commit struct {
 	entries  []spillfile.Entry // copies of writes, for Badger; see own
 	keys     []uint64          // fingerprints, for conflict detection
 	memory   int64             // bytes of budget on the way to Badger
-	batch    *spillfile.Batch  // set by admit if the commit goes to the spill
+	batch    *spillfile.Batch  // made by admit if the commit is to go to the spill
+	spilled  bool              // and it does
 	inner    *badger.Txn       // the transaction that carries it to Badger, until it is sent
 
 	// Guarded by DB.mu.

@@ -2,8 +2,11 @@ package badgerspill
 
 import (
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -21,29 +24,78 @@ type memtables struct {
 	relief  atomic.Bool // the budget's manager asks for memory
 	sealing atomic.Bool // a forced seal is under way
 
+	tables   func() []badger.TableInfo
+	lastList int64 // when tables was called last, in nanoseconds of DB.now; the watcher's own
+
 	mu struct {
 		sync.Mutex
-		active      int    // number of the active memtable
-		activeBytes int64  // what it holds
-		activeTs    uint64 // the newest timestamp in it
-		sealed      []sealedMemtable
+		newest uint64 // the highest timestamp that Badger has taken
+		active memtable
+		sealed []*memtable // in sequence
 	}
 }
 
-type sealedMemtable struct {
+// memtable is what one memtable of Badger holds, as far as it counts toward the budget.
+type memtable struct {
 	number int
 	bytes  int64
-	ts     uint64 // the newest timestamp in it
-	// flushed: a later memtable is gone already, or an SSTable holds a timestamp as new as its newest. Badger flushes
-	// in sequence, so this one is in an SSTable and merely held by an open iterator: no action of ours can free it,
-	// so it is reported but not counted.
-	flushed bool
+	marks  []mark // of bytes, in the order in which they came
+	// pinned are bytes that were released although the file is there: they are in an SSTable, and the memtable is merely
+	// held by an open iterator. No action of ours can free it, so it is reported but not counted.
+	pinned int64
+}
+
+// mark stands for some bytes that Badger took. Badger flushes its memtables in sequence, so once an SSTable holds a
+// version that came no earlier than these bytes, they are in an SSTable, too: any version from flushed on.
+type mark struct {
+	flushed uint64
+	bytes   int64
+}
+
+// markBytes is about how many bytes one mark stands for.
+const markBytes = 64 << 10
+
+// add counts bytes of which the newest timestamp is ts. latest is the highest that came before.
+func (t *memtable) add(bytes int64, ts, latest uint64) {
+	flushed := latest + 1 // ts says nothing: a version as high may have come before
+	if ts > latest {
+		flushed = ts
+	}
+	t.bytes += bytes
+	if n := len(t.marks); n > 0 && t.marks[n-1].bytes < markBytes {
+		last := &t.marks[n-1]
+		last.bytes += bytes
+		last.flushed = max(last.flushed, flushed)
+		return
+	}
+	t.marks = append(t.marks, mark{flushed, bytes})
+}
+
+// release takes out what is flushed if an SSTable holds version, and returns how many bytes that is.
+func (t *memtable) release(version uint64) (freed int64) {
+	n := 0
+	for n < len(t.marks) && t.marks[n].flushed <= version {
+		freed += t.marks[n].bytes
+		n++
+	}
+	t.marks = t.marks[n:]
+	t.bytes -= freed
+	t.pinned += freed
+	return freed
+}
+
+// releaseAll takes out everything.
+func (t *memtable) releaseAll() (freed int64) {
+	freed = t.bytes
+	t.pinned += freed
+	t.bytes, t.marks = 0, nil
+	return freed
 }
 
 // newMemtables looks at the memtables that a Badger just opened has: the newest is active, the others, left by an
 // unclean stop, are being flushed.
 func newMemtables(db *DB) (*memtables, error) {
-	m := &memtables{db: db}
+	m := &memtables{db: db, tables: db.inner.Tables}
 	if db.opt.InMemory || db.opt.ReadOnly {
 		return m, nil
 	}
@@ -52,13 +104,15 @@ func newMemtables(db *DB) (*memtables, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range numbers {
-		if m.mu.active != 0 {
+	m.mu.newest = db.inner.MaxVersion()
+	for i, n := range numbers {
+		if i < len(numbers)-1 {
 			bytes := db.opt.MemTableSize
-			m.mu.sealed = append(m.mu.sealed, sealedMemtable{number: m.mu.active, bytes: bytes})
+			m.mu.sealed = append(m.mu.sealed, &memtable{number: n, bytes: bytes})
 			db.account.Force(wbm.Memtable, bytes)
+			continue
 		}
-		m.mu.active = n
+		m.mu.active.number = n
 	}
 	return m, nil
 }
@@ -69,11 +123,11 @@ func (m *memtables) took(bytes int64, ts uint64) {
 		m.db.account.Release(wbm.InFlight, bytes)
 		return
 	}
+	m.db.account.Transfer(wbm.InFlight, wbm.Memtable, bytes) // first: what is marked can be released
 	m.mu.Lock()
-	m.mu.activeBytes += bytes
-	m.mu.activeTs = max(m.mu.activeTs, ts)
+	m.mu.active.add(bytes, ts, m.mu.newest)
+	m.mu.newest = max(m.mu.newest, ts)
 	m.mu.Unlock()
-	m.db.account.Transfer(wbm.InFlight, wbm.Memtable, bytes)
 }
 
 func (m *memtables) exists(number int) bool {
@@ -89,44 +143,27 @@ func (m *memtables) look() {
 	}
 	relief := m.relief.Swap(false)
 	m.mu.Lock()
-	for m.exists(m.mu.active + 1) {
-		m.sealActive(m.mu.active + 1)
-	}
-	if !m.exists(m.mu.active) { // sealed and flushed between two looks
-		if next := m.newest(); next > m.mu.active {
-			m.sealActive(next)
+	m.findSealed()
+	freed := m.releaseGone()
+	// Badger's tables cost more to look at than its files, and say more: about memtables that an iterator holds.
+	list := relief && freed == 0 && flushing(m.mu.sealed) && m.db.now()-m.lastList >= tablesInterval
+	m.mu.Unlock()
+
+	var version uint64
+	if list {
+		for _, t := range m.tables() {
+			version = max(version, t.MaxVersion)
 		}
+		m.lastList = m.db.now()
 	}
-	var freed, pinned int64
-	gone := -1 // the newest sealed memtable that is gone
-	kept := m.mu.sealed[:0]
-	for i := range m.mu.sealed {
-		if !m.exists(m.mu.sealed[i].number) {
-			gone = m.mu.sealed[i].number
-		}
+
+	m.mu.Lock()
+	var pinned int64
+	for _, t := range m.mu.sealed {
+		freed += t.release(version)
+		pinned += t.pinned
 	}
-	var inTables uint64 // Badger's SSTables hold all up to this timestamp
-	if relief && len(m.mu.sealed) > 0 && !m.db.opt.managed {
-		for _, t := range m.db.inner.Tables() {
-			inTables = max(inTables, t.MaxVersion)
-		}
-	}
-	for _, s := range m.mu.sealed {
-		if (s.number <= gone || (s.ts > 0 && s.ts <= inTables)) && !s.flushed {
-			s.flushed = true
-			freed += s.bytes
-		}
-		if m.exists(s.number) {
-			if s.flushed {
-				pinned += s.bytes
-			}
-			kept = append(kept, s)
-		} else if !s.flushed { // went while we looked
-			freed += s.bytes
-		}
-	}
-	m.mu.sealed = kept
-	seal := relief && freed == 0 && !flushing(kept) && m.mu.activeBytes > m.db.opt.MemTableSize/8
+	seal := relief && freed == 0 && !flushing(m.mu.sealed) && m.mu.active.bytes > m.db.opt.MemTableSize/8
 	m.mu.Unlock()
 	m.db.account.SetPinned(pinned)
 	if freed > 0 {
@@ -143,9 +180,42 @@ func (m *memtables) look() {
 	}
 }
 
+// findSealed finds memtables that Badger has sealed since the last look. Needs mu.
+func (m *memtables) findSealed() {
+	for m.exists(m.mu.active.number + 1) {
+		m.sealActive(m.mu.active.number + 1)
+	}
+	if !m.exists(m.mu.active.number) { // sealed and flushed between two looks
+		if next := m.newest(); next > m.mu.active.number {
+			m.sealActive(next)
+		}
+	}
+}
+
 func (m *memtables) sealActive(next int) {
-	m.mu.sealed = append(m.mu.sealed, sealedMemtable{number: m.mu.active, bytes: m.mu.activeBytes, ts: m.mu.activeTs})
-	m.mu.active, m.mu.activeBytes = next, 0
+	sealed := m.mu.active
+	m.mu.sealed = append(m.mu.sealed, &sealed)
+	m.mu.active = memtable{number: next}
+}
+
+// releaseGone takes out the memtables that are gone, and what those hold that came before one that is gone: they are
+// flushed, too, and held by an iterator. It returns the bytes that this frees. Needs mu.
+func (m *memtables) releaseGone() (freed int64) {
+	gone := -1
+	m.mu.sealed = slices.DeleteFunc(m.mu.sealed, func(t *memtable) bool {
+		if m.exists(t.number) {
+			return false
+		}
+		gone = t.number
+		freed += t.releaseAll()
+		return true
+	})
+	for _, t := range m.mu.sealed {
+		if t.number < gone {
+			freed += t.releaseAll()
+		}
+	}
+	return freed
 }
 
 func (m *memtables) newest() int {
@@ -170,13 +240,8 @@ func (m *memtables) flushing() bool {
 	return flushing(m.mu.sealed)
 }
 
-func flushing(sealed []sealedMemtable) bool {
-	for _, s := range sealed {
-		if !s.flushed {
-			return true
-		}
-	}
-	return false
+func flushing(sealed []*memtable) bool {
+	return slices.ContainsFunc(sealed, func(t *memtable) bool { return t.bytes > 0 })
 }
 
 // pinned reports whether a flushed memtable is still held by a reader.

@@ -194,7 +194,7 @@ func (db *DB) firstSpilled() error {
 }
 
 func (db *DB) segmentEvent(ev spillfile.Event) {
-	if ev.Kind == spillfile.SegmentDropped && db.ready.Load() {
+	if ev.Kind == spillfile.SegmentRemoved && db.ready.Load() {
 		db.spillUse.refresh()
 	}
 	db.events.segment(ev)
@@ -208,8 +208,7 @@ func (db *DB) segmentEvent(ev spillfile.Event) {
 func (db *DB) openBadger() (err error) {
 	opt := db.opt.Options.WithDetectConflicts(false)
 	if db.opt.InMemory {
-		db.inner, err = badger.OpenManaged(opt)
-		return err
+		return db.openInner(opt)
 	}
 	locked := db.interlock.exists()
 	if locked {
@@ -229,7 +228,15 @@ func (db *DB) openBadger() (err error) {
 	if err := db.flushLargerMemtables(opt); err != nil {
 		return err
 	}
-	db.inner, err = badger.OpenManaged(opt)
+	return db.openInner(opt)
+}
+
+// openInner leaves db.inner alone if Badger fails: what it returns then is half made, and closing that panics or hangs.
+func (db *DB) openInner(opt badger.Options) error {
+	inner, err := badger.OpenManaged(opt)
+	if err == nil {
+		db.inner = inner
+	}
 	return err
 }
 

@@ -170,7 +170,9 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 func (db *DB) relieveQueue() error {
 	if db.canSpill() {
 		last := db.startSpilling(CauseQueue, false)
+		db.background.Add(1) // Close waits for this append
 		db.mu.Unlock()
+		defer db.background.Done()
 		if last != nil {
 			_ = db.log.Commit(last)
 		}
@@ -279,8 +281,13 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList)
 			fresh = false // later ones must not overtake in time what the caller may retry
 		}
 	}
-	if st.LiveBatches == 0 && st.Queued <= int64(len(batches)) && db.opt.SpillPolicy != Always {
+	if st.LiveBatches == 0 && st.Queued == 0 && db.opt.SpillPolicy != Always {
 		db.router.state = Direct
 		db.spill.SetActive(false)
+		db.background.Go(func() {
+			if err := db.interlock.drop(); err != nil {
+				db.events.backgroundError("remove the interlock", err)
+			}
+		})
 	}
 }

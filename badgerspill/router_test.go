@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -222,7 +223,7 @@ func TestFirstAppendFailsWithAFollower(t *testing.T) {
 	first := f.putAsync("k", "1")
 	receive(t, "the first append", writing)
 	second := f.putAsync("k", "2")
-	eventually(t, "the second is queued", func() bool { return f.log.State().Queued == 2 })
+	eventually(t, "the second is queued", func() bool { return f.inLine() == 2 })
 	close(fail)
 	require.NoError(t, receive(t, "first", first))
 	require.NoError(t, receive(t, "second", second))
@@ -243,12 +244,15 @@ func TestFirstAppendFailsWithAFollower(t *testing.T) {
 func TestAppendFailsWithALiveSpill(t *testing.T) {
 	f := open(t)
 	f.spillOne("a", "1")
+	gate := make(chan struct{})
+	defer close(gate)
+	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { <-gate; return errTest } })
 	f.hooks.set(failSegmentWrites)
 	require.ErrorIs(t, put(f.DB, "bad", "1"), errTest)
 	f.hooks.clear()
 	require.Equal(t, Spilling, f.routerState())
 	require.Equal(t, absent, f.get("bad"))
-	// Nothing is written to a spill that has just failed, and nothing past it.
+	// A spill that has just failed is left alone for a while, and nothing goes past it.
 	later := f.putAsync("b", "1")
 	require.NoError(t, receive(t, "a later commit", later))
 	require.Equal(t, "1", f.get("b"))
@@ -315,6 +319,41 @@ func plainCheck(opt Options, want map[string]string) error {
 	})
 }
 
+// TestDrainOfNothingIsNoHandOver: the event and the counter stand for a turn back to Badger.
+func TestDrainOfNothingIsNoHandOver(t *testing.T) {
+	f := open(t)
+	f.put("k", "v")
+	f.drained()
+	require.Zero(t, f.SpillStats().HandOvers)
+	f.spillOne("k", "v")
+	f.drained()
+	f.drained()
+	require.EqualValues(t, 1, f.SpillStats().HandOvers)
+}
+
+// TestAdmittedForTheSpillAndPlacedDirect: the router turns back between the encoding of a commit and its place.
+func TestAdmittedForTheSpillAndPlacedDirect(t *testing.T) {
+	f := open(t)
+	txn := f.NewTransaction(true)
+	require.NoError(t, txn.Set([]byte("k"), []byte("v")))
+	f.mu.Lock()
+	f.router.state = Spilling
+	f.spill.SetActive(true)
+	done := async(txn.Commit)
+	eventually(t, "the commit has room in the spill", func() bool { return f.spill.Usage() > 0 })
+	f.router.state = Direct
+	f.spill.SetActive(false)
+	f.mu.Unlock()
+	require.NoError(t, receive(t, "the commit", done))
+	require.Equal(t, "v", f.inBadger("k"))
+	st := f.SpillStats()
+	require.Zero(t, f.spill.Usage())
+	require.EqualValues(t, 1, st.CommitsDirect)
+	require.Zero(t, st.CommitsSpilled)
+	require.Zero(t, st.BytesSpilled, "nothing was written to the spill")
+	require.Zero(t, f.manager.Leaks())
+}
+
 func TestPolicyNever(t *testing.T) {
 	f := open(t, stalls, func(opt *Options) { opt.SpillPolicy = Never })
 	f.occupy(f.share(0.95))
@@ -358,6 +397,34 @@ func TestCloseWaitsForBadger(t *testing.T) {
 			require.NoError(t, f.Close())
 			require.ErrorIs(t, f.View(func(*Txn) error { return nil }), ErrDBClosed)
 			require.NoError(t, plainCheck(f.opt, map[string]string{"k": "v", "late": absent}))
+		})
+	}
+}
+
+// TestBadgerFailsToOpen: the error comes back, and the spill is as safe as before.
+func TestBadgerFailsToOpen(t *testing.T) {
+	for _, name := range []string{"*.sst", "*.vlog"} {
+		t.Run(name, func(t *testing.T) {
+			f := open(t, func(opt *Options) { opt.DrainOnClose = false })
+			f.put("a", "1")
+			f.spillOne("k", "v")
+			require.NoError(t, f.Close())
+			paths, err := filepath.Glob(filepath.Join(f.opt.Dir, name))
+			require.NoError(t, err)
+			require.NotEmpty(t, paths)
+			away := filepath.Join(t.TempDir(), "away")
+			require.NoError(t, os.Rename(paths[0], away))
+			require.NoError(t, os.Mkdir(paths[0], 0o700)) // not a file that Badger can open
+			for range 2 {
+				_, err = tryOpen(t, f.opt.Dir)
+				require.Error(t, err)
+				require.True(t, f.interlock.exists())
+			}
+			require.NoError(t, os.Remove(paths[0]))
+			require.NoError(t, os.Rename(away, paths[0]))
+			g := openAt(t, f.opt.Dir)
+			require.Equal(t, "1", g.get("a"))
+			require.Equal(t, "v", g.get("k"))
 		})
 	}
 }

@@ -23,6 +23,7 @@ const (
 var (
 	internalPrefix = []byte("!badger!")
 
+	//lint:ignore ST1005 Badger's words
 	errCommitDiscarded = errors.New("Trying to commit a discarded txn")
 	errZeroCommitTs    = errors.New("CommitTs cannot be zero. Please use commitAt instead")
 )

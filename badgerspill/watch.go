@@ -13,6 +13,8 @@ const (
 	memtableInterval = int64(25 * time.Millisecond)
 	// pinnedInterval is the same while only memtables are left that open iterators hold.
 	pinnedInterval = int64(time.Second)
+	// tablesInterval is how often Badger's list of SSTables, which may be long, is asked for at most.
+	tablesInterval = int64(100 * time.Millisecond)
 	// watchIdle is how long the watcher goes on without commits before it sleeps until the next one.
 	watchIdle = int64(time.Second)
 )
@@ -72,30 +74,28 @@ func (w *watcher) run() {
 			db.discarded.Store(discard)
 			db.inner.SetDiscardTs(discard)
 		}
-		interval := memtableInterval
-		if !db.memtables.flushing() {
-			interval = pinnedInterval
-		}
-		if db.memtables.relief.Load() || now-lastMemtables >= interval {
+		if db.memtables.relief.Load() || now-lastMemtables >= memtableInterval {
 			lastMemtables = now
 			db.memtables.look()
 		}
-		idle := now-lastActive >= watchIdle && !db.memtables.flushing() && !db.inFlight()
-		if idle && db.memtables.pinned() {
-			idle, wait = false, pinnedInterval
-		}
-		if idle {
+		if now-lastActive >= watchIdle && !db.memtables.flushing() && !db.inFlight() {
+			var pinned <-chan time.Time
+			if db.memtables.pinned() {
+				timer.Reset(time.Duration(pinnedInterval))
+				pinned = timer.C
+			}
 			w.asleep.Store(true)
 			// Look once more: what happened before asleep was seen will not wake us.
 			if commits, discard := db.progress(); commits == lastCommits && discard == lastDiscard && !db.inFlight() {
 				select {
 				case <-w.wakeup:
+					lastActive = db.now()
+				case <-pinned:
 				case <-w.stop:
 					return
 				}
 			}
 			w.asleep.Store(false)
-			lastActive = db.now()
 			continue
 		}
 		if db.opt.StallThreshold < 0 || db.routerState() == Spilling {
