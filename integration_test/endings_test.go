@@ -222,7 +222,7 @@ func TestBehaviourOfBannedNamespaces(t *testing.T) {
 			s := openSpill(t, m.change(badgerspill.OptionsFrom(prepare(filepath.Join(dir, m.name)))))
 			got := &transcript{t: t}
 			play(got, spillSide{s})
-want.dump(); got.dump(); got.equal(want)
+			got.equal(want)
 		})
 	}
 }
