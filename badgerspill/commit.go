@@ -24,7 +24,7 @@ func (db *DB) newCommit(txn *Txn) *commit {
 		c.memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
 		c.keyBytes += int64(len(e.Key))
 		c.raw += int64(len(e.Key) + len(e.Value))
-		c.mixed = c.mixed || e.version != 0
+		c.mixed, c.highest = c.mixed || e.version != 0, max(c.highest, e.version)
 		if db.opt.DetectConflicts {
 			c.keys = append(c.keys, fingerprint(e.Key))
 		}
@@ -156,6 +156,12 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 		db.orc.doneRead(txn)
 		c.ts = db.orc.nextTs
 		db.orc.nextTs++
+	}
+	if c.highest > c.ts && !db.opt.managed {
+		db.orc.ahead = true
+		if way == wbm.Spilled {
+			db.log.Rotate(spillfile.Unordered)
+		}
 	}
 	db.orc.committed(c.ts, c.keys)
 	db.line.push(c)

@@ -14,9 +14,6 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// unknownTs stands for a timestamp that cannot be known because the caller owns them.
-const unknownTs = ^uint64(0)
-
 // DB is a Badger database with a spill over it. It stands for badger.DB and is safe for concurrent use.
 type DB struct {
 	opt   Options // with defaults filled in
@@ -57,12 +54,13 @@ type DB struct {
 
 	// mu is the commit lock. It is taken before the locks inside of spillfile and wbm, and never while one of those is
 	// held. No file is read or written under it, except for the last 64 KiB of a hand-over and its manifest.
-	mu         sync.Mutex
-	orc        *oracle
-	line       line
-	router     router
-	closed     bool
-	userSynced uint64 // the log sequence that the user's Sync has made durable
+	mu          sync.Mutex
+	orc         *oracle
+	line        line
+	router      router
+	closed      bool
+	discardHold uint64 // the log sequence to be replayed before Badger may discard anything; 0 = none, see checkHistory
+	userSynced  uint64 // the log sequence that the user's Sync has made durable
 }
 
 // now is a monotonic clock in nanoseconds.
@@ -104,8 +102,29 @@ func (db *DB) SetDiscardTs(ts uint64) {
 	}
 	db.mu.Lock()
 	db.orc.setDiscardTs(ts)
+	held := db.discardHold > 0
 	db.mu.Unlock()
-	db.inner.SetDiscardTs(ts)
+	if !held {
+		db.inner.SetDiscardTs(ts)
+	}
+}
+
+// replayedThrough ends a hold on what Badger may discard.
+func (db *DB) replayedThrough(seq uint64) {
+	db.mu.Lock()
+	ended := db.discardHold > 0 && seq >= db.discardHold
+	if ended {
+		db.discardHold = 0
+	}
+	discard := db.orc.discardTs
+	db.mu.Unlock()
+	if !ended {
+		return
+	}
+	if db.opt.managed && discard > 0 {
+		db.inner.SetDiscardTs(discard)
+	}
+	db.watch.hurry()
 }
 
 // Opts returns the options that the database runs with.

@@ -53,6 +53,8 @@ var (
 	// ErrForeignWrites is returned by Open when Badger holds commits that are newer than the spill and that did
 	// not come through the layer: somebody removed the interlock and wrote with plain Badger.
 	ErrForeignWrites = errors.New("the database was written to past badgerspill while the spill held commits")
+	// ErrMissingSpill is returned by Open when the interlock says that a spill holds commits and SpillDir has none.
+	ErrMissingSpill = errors.New("the spill with unreplayed commits is not in SpillDir")
 	// ErrCorrupt matches damage in a file of the spill; *spillfile.CorruptError names file and offset.
 	ErrCorrupt = spillfile.ErrCorrupt
 	// ErrForeignSpill is returned by Open for a SpillDir that belongs to another database.
@@ -66,12 +68,16 @@ type OptionError struct {
 	Field string // name of the field of Options
 	Value any
 	Bound string // what the value must be
+	Err   error  // Badger's error for it, nil if it has none
 }
 
 // Error returns the text: field, value, bound.
 func (e *OptionError) Error() string {
 	return fmt.Sprintf("badgerspill: option %s = %v: must be %s", e.Field, e.Value, e.Bound)
 }
+
+// Unwrap returns Err.
+func (e *OptionError) Unwrap() error { return e.Err }
 
 // Is reports whether target is ErrBadOption.
 func (e *OptionError) Is(target error) bool { return target == ErrBadOption }

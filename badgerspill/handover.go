@@ -161,6 +161,7 @@ func (r *replayLog) Checkpoint(ctx context.Context) error {
 	}
 	r.noted = r.seq
 	r.db.spillUse.refresh()
+	r.db.replayedThrough(r.noted)
 	return r.db.interlock.drop()
 }
 
@@ -198,6 +199,7 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 	if turned {
 		db.counters.handOvers.Add(1)
 		db.spillUse.refresh()
+		db.replayedThrough(r.noted)
 		err = db.interlock.drop()
 		db.events.handOver(db.since(begin))
 	}

@@ -323,6 +323,10 @@ func TestForeignWrites(t *testing.T) {
 	}
 	// The advice of the error holds.
 	require.NoError(t, os.Rename(filepath.Join(dir, "spill"), filepath.Join(t.TempDir(), "away")))
+	_, err = tryOpen(t, dir)
+	require.ErrorIs(t, err, ErrMissingSpill)
+	require.ErrorContains(t, err, "commits in "+filepath.Join(dir, "spill")+".")
+	require.NoError(t, os.Remove(filepath.Join(dir, interlockName)))
 	g := openAt(t, dir)
 	require.Equal(t, "foreign 2", g.get("k"))
 	require.False(t, g.interlock.exists())

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/badgerspill/badgerspill/spillfile"
@@ -15,28 +16,57 @@ import (
 // it must not open the directory while the spill holds acknowledged commits, or it would silently serve the past.
 const interlockName = "UNREPLAYED-SPILL--open-with-badgerspill.mem"
 
+const doubted = "was missing, and Badger is not compared with the spill yet"
+
 // interlock sets and removes that file. It is there, durably, before the first spilled commit is acknowledged.
 type interlock struct {
-	mu   sync.Mutex // orders set against drop
-	fs   spillfile.FS
-	dir  string
-	free func() bool // whether the spill is empty
+	mu    sync.Mutex // orders set against drop
+	fs    spillfile.FS
+	dir   string
+	spill string      // the directory of the spill, written into the file for whoever finds it
+	free  func() bool // whether the spill is empty
+
+	trusted bool // it was there when the database was opened
 }
 
 func (l *interlock) path() string { return filepath.Join(l.dir, interlockName) }
 
 // set creates the file. The log calls it before the first batch, when it is not empty any more.
-func (l *interlock) set() error {
+func (l *interlock) set() error { return l.write(l.spill + "\n") }
+
+// setDoubted is set after the file was missing, until what Badger holds has been compared with the spill: an Open that
+// ends in between must not pass for one that found it.
+func (l *interlock) setDoubted() error { return l.write(l.spill + "\n" + doubted + "\n") }
+
+func (l *interlock) write(text string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f, err := l.fs.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
-		err = errors.Join(f.Sync(), f.Close(), l.fs.SyncDir(l.dir))
+		_, werr := f.WriteAt([]byte(text), 0)
+		err = errors.Join(f.Truncate(int64(len(text))), werr, f.Sync(), f.Close(), l.fs.SyncDir(l.dir))
 	}
 	if err != nil {
 		return fmt.Errorf("badgerspill: interlock %s: %w", l.path(), err)
 	}
 	return nil
+}
+
+// read returns the directory of the spill that is written in the file, and whether the file is there and not doubted.
+func (l *interlock) read() (spill string, trusted bool) {
+	spill = "an unknown directory"
+	f, err := l.fs.OpenFile(l.path(), os.O_RDONLY, 0)
+	if err != nil {
+		return spill, false
+	}
+	defer f.Close()
+	text := make([]byte, 8<<10)
+	n, _ := f.ReadAt(text, 0) // what can be read will do
+	dir, rest, ok := strings.Cut(string(text[:n]), "\n")
+	if ok && dir != "" {
+		spill = dir
+	}
+	return spill, !strings.HasPrefix(rest, doubted)
 }
 
 // drop removes the file if the spill is empty.

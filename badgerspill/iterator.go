@@ -6,6 +6,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/ristretto/v2/z"
+
+	"github.com/badgerspill/badgerspill/spillfile"
 )
 
 // Iterator goes over the keys of a transaction in order: own writes, spill and Badger merged. It stands for
@@ -20,6 +22,7 @@ type Iterator struct {
 	txn    *Txn
 	opt    IteratorOptions
 	isKey  bool // NewKeyIterator: the prefix is the whole key
+	view   *spillfile.View
 	closed bool
 	item   Item
 
@@ -62,8 +65,8 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 	if txn.db.IsClosed() {
 		panic(ErrDBClosed)
 	}
-	it := &Iterator{txn: txn, opt: opt, isKey: isKey}
 	view := txn.view()
+	it := &Iterator{txn: txn, opt: opt, isKey: isKey, view: view}
 	if view == nil && (!txn.update || txn.writes.empty()) {
 		it.direct = it.openBadger(opt)
 		txn.numIterators.Add(1)
@@ -75,7 +78,7 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 	if view != nil {
 		it.sources = append(it.sources, &spillSource{txn: txn, view: view, it: view.NewIterator(opt.Reverse), reverse: opt.Reverse})
 	}
-	it.innerAll = opt.AllVersions || txn.db.opt.managed
+	it.innerAll = opt.AllVersions || txn.db.opt.managed || (view != nil && view.Unordered())
 	it.sources = append(it.sources, &badgerSource{txn: txn, it: it.openBadger(it.mergeOptions(opt.Prefix))})
 	txn.numIterators.Add(1)
 	return it
@@ -290,7 +293,7 @@ func (it *Iterator) visible(key []byte, version uint64) bool {
 	if internal {
 		return it.opt.InternalAccess
 	}
-	return it.txn.db.banned.check(key) == nil
+	return !it.txn.db.banned.hides(key)
 }
 
 // decide looks at all versions of the key in last, moves every source past them, and sets current to the newest
@@ -301,6 +304,7 @@ func (it *Iterator) decide() bool {
 		found   bool
 		newest  uint64
 		deleted bool
+		spilled bool
 	)
 	for _, s := range it.sources {
 		for s.valid() && bytes.Equal(s.key(), it.last) {
@@ -311,6 +315,7 @@ func (it *Iterator) decide() bool {
 					it.advance = nil
 				}
 				found, newest, deleted = true, v, s.deleted()
+				_, spilled = s.(*spillSource)
 				if !deleted {
 					if b, ok := s.(*badgerSource); ok && !it.innerAll {
 						// Badger gives one version of a key: stay on it.
@@ -322,6 +327,14 @@ func (it *Iterator) decide() bool {
 				}
 			}
 			s.next()
+		}
+	}
+	if spilled && !it.innerAll && it.view.Unordered() {
+		// It has become so since the iterator was made, for which Badger may hide a newer tombstone.
+		if newer, err := it.txn.innerNewer(it.last, newest); newer != nil {
+			deleted, it.item = false, *newer
+		} else if err != nil {
+			deleted = true
 		}
 	}
 	if !found || deleted {

@@ -18,6 +18,7 @@ type commit struct {
 	raw      int64 // bytes of keys and values
 	keyBytes int64
 	mixed    bool              // entries carry versions of their own
+	highest  uint64            // of those versions
 	entries  []spillfile.Entry // copies of writes, for Badger; see own
 	keys     []uint64          // fingerprints, for conflict detection
 	memory   int64             // bytes of budget on the way to Badger
@@ -65,7 +66,7 @@ func (l *line) settle(c *commit, err error, acked *ackList) {
 	c.settled, c.err = true, err
 	for l.head != nil && l.head.settled {
 		c := l.head
-		l.visible = max(l.visible, c.ts)
+		l.visible = max(l.visible, c.ts, c.highest)
 		if l.head = c.next; l.head == nil {
 			l.tail = nil
 		}

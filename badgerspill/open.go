@@ -1,9 +1,11 @@
 package badgerspill
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,7 +42,7 @@ func OpenManaged(opt Options) (*DB, error) {
 
 // Open opens the database in opt.Dir, or creates it. What an earlier process left in the spill is readable at once and
 // is replayed in the background. Errors: those of badger.Open, an *OptionError for a bad option, ErrCorrupt, ErrForeignSpill,
-// ErrForeignWrites, and others that name the file. With an error nothing was changed that the next Open needs.
+// ErrMissingSpill, ErrForeignWrites, and others that name the file. With an error nothing was changed that the next Open needs.
 func Open(opt Options) (*DB, error) {
 	asked := opt
 	opt, err := opt.checked()
@@ -121,8 +123,8 @@ func (db *DB) open() (err error) {
 	}
 	db.orc = newOracle(db.opt.managed, db.opt.DetectConflicts, last)
 	db.line.visible = last
-	db.discarded.Store(last)
-	if !db.opt.managed {
+	if !db.opt.managed && db.discardHold == 0 {
+		db.discarded.Store(last)
 		db.inner.SetDiscardTs(last)
 	}
 	db.banned.load(db.opt.NamespaceOffset, db.inner)
@@ -139,12 +141,18 @@ func (db *DB) open() (err error) {
 func (db *DB) openSpill() error {
 	opt := &db.opt
 	fsys := opt.fs()
-	db.interlock = &interlock{fs: fsys, dir: opt.Dir, free: func() bool { return db.log.Empty() }}
 	if opt.InMemory {
 		return nil
 	}
+	db.interlock = &interlock{fs: fsys, dir: opt.Dir, spill: opt.SpillDir, free: func() bool { return db.log.Empty() }}
 	_, err := fsys.Stat(filepath.Join(opt.SpillDir, "MANIFEST"))
-	exists := err == nil
+	exists, locked := err == nil, db.interlock.exists()
+	where, trusted := db.interlock.read()
+	db.interlock.trusted = trusted
+	if locked && !exists {
+		return fmt.Errorf("badgerspill: %w: %s has no MANIFEST, and %s says that there are commits in %s. Set SpillDir to where they "+
+			"are; to give them up, remove that file", ErrMissingSpill, opt.SpillDir, db.interlock.path(), where)
+	}
 	if !exists && (opt.SpillCapacity == 0 || opt.ReadOnly) {
 		return nil
 	}
@@ -167,6 +175,7 @@ func (db *DB) openSpill() error {
 		Dir:           opt.SpillDir,
 		FS:            fsys,
 		DatabaseID:    id,
+		Existing:      locked,
 		SegmentSize:   opt.SegmentSize,
 		SyncWrites:    opt.SyncWrites,
 		EncryptionKey: opt.EncryptionKey,
@@ -180,6 +189,9 @@ func (db *DB) openSpill() error {
 		db.log = nil
 		if !known && !opt.ReadOnly {
 			err = errors.Join(err, fsys.Remove(filepath.Join(opt.Dir, identityName)))
+		}
+		if errors.Is(err, spillfile.ErrWrongKey) || errors.Is(err, spillfile.ErrKeyMissing) {
+			err = fmt.Errorf("%w: %w", ErrEncryptionKeyMismatch, err)
 		}
 		return fmt.Errorf("badgerspill: spill: %w", err)
 	}
@@ -221,8 +233,12 @@ func (db *DB) openBadger() (err error) {
 		}
 	}
 	defer func() {
-		if db.log != nil && !db.log.Empty() && !db.opt.ReadOnly {
+		switch {
+		case db.log == nil || db.log.Empty() || db.opt.ReadOnly:
+		case db.interlock.trusted:
 			err = errors.Join(err, db.interlock.set())
+		default:
+			err = errors.Join(err, db.interlock.setDoubted())
 		}
 	}()
 	if err := db.flushLargerMemtables(opt); err != nil {
@@ -282,24 +298,79 @@ func (db *DB) checkHistory(inBadger uint64) (uint64, error) {
 	if st.LiveBatches == 0 {
 		return inBadger, nil
 	}
-	if st.DirectThrough == unknownTs { // written in managed mode: timestamps tell nothing about order
-		return max(inBadger, st.MaxVersion), nil
+	newest := max(inBadger, st.MaxVersion, st.NewestTs)
+	if st.DirectThrough == spillfile.Unordered { // timestamps tell nothing about order
+		// Hedged commits in it may be older than what Badger has of the same keys, and go there again: until then Badger
+		// must not discard a tombstone that they would come back from under.
+		db.discardHold = st.LastSeq
+		return newest, nil
 	}
-	if inBadger <= st.NewestTs {
-		return st.NewestTs, nil
+	if inBadger > st.DirectThrough && inBadger > st.NewestTs {
+		return 0, db.foreignWrites(inBadger, st.NewestTs)
 	}
-	if inBadger > st.DirectThrough {
-		return 0, fmt.Errorf("badgerspill: %w: Badger in %s holds version %d, the spill in %s ends at %d. To give up what the spill "+
-			"holds, move its directory away; to give up what was written past it, restore the database from a backup",
-			ErrForeignWrites, db.opt.Dir, inBadger, db.opt.SpillDir, st.NewestTs)
+	if inBadger > st.NewestTs {
+		if db.opt.ReadOnly {
+			return newest, nil
+		}
+		if err := db.log.DiscardAll(); err != nil {
+			return 0, err
+		}
+		return newest, db.interlock.drop()
 	}
-	if db.opt.ReadOnly {
-		return inBadger, nil
+	if db.interlock.trusted || db.opt.ReadOnly {
+		return newest, nil
 	}
-	if err := db.log.DiscardAll(); err != nil {
+	foreign, err := db.findForeign(st.OldestTs)
+	if err != nil {
 		return 0, err
 	}
-	return inBadger, db.interlock.drop()
+	if foreign > 0 {
+		return 0, db.foreignWrites(foreign, st.NewestTs)
+	}
+	return newest, db.interlock.set()
+}
+
+func (db *DB) foreignWrites(inBadger, inSpill uint64) error {
+	return fmt.Errorf("badgerspill: %w: Badger in %s holds version %d, the spill in %s ends at %d. To give up what the spill "+
+		"holds, move its directory away and remove %s; to give up what was written past it, restore the database from a backup",
+		ErrForeignWrites, db.opt.Dir, inBadger, db.opt.SpillDir, inSpill, db.interlock.path())
+}
+
+// findForeign looks in Badger for an entry, from timestamp oldest on, that the spill does not have, and returns its
+// version, 0 if there is none. All from there on reached Badger by replay, or past the layer. It reads all that Badger
+// has taken since, so it is only for a database whose interlock was missing.
+func (db *DB) findForeign(oldest uint64) (uint64, error) {
+	view := db.acquireView()
+	if view == nil {
+		return 0, nil
+	}
+	defer view.Release()
+	txn := db.inner.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	opt := badger.DefaultIteratorOptions
+	opt.AllVersions, opt.SinceTs = true, oldest-1
+	it := txn.NewIterator(opt)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		item := it.Item()
+		ref, ok := view.Get(item.Key(), item.Version(), true)
+		if !ok || ref.Version != item.Version() {
+			return item.Version(), nil
+		}
+		ours, err := view.Value(ref, nil)
+		if err != nil {
+			return 0, fmt.Errorf("badgerspill: spill: %w", err)
+		}
+		if err := item.Value(func(theirs []byte) error {
+			if !bytes.Equal(ours, theirs) {
+				return ErrForeignWrites
+			}
+			return nil
+		}); err != nil {
+			return item.Version(), nil
+		}
+	}
+	return 0, nil
 }
 
 // start starts the goroutines. Before it, no lock is needed.
@@ -345,7 +416,8 @@ func (db *DB) beginSpilling(cause SpillCause) {
 	db.events.spillBegin(cause, 0)
 }
 
-// drainToClose is Close's drain. It gives up at the first error of Badger, since nobody could end it.
+// drainToClose is Close's drain. It gives up when Badger fails repeatedly or a disk is full, since nobody
+// could end it.
 func (db *DB) drainToClose() error {
 	ctx, cancel := context.WithCancelCause(context.Background())
 	defer cancel(nil)
@@ -358,13 +430,15 @@ func (db *DB) drainToClose() error {
 		select {
 		case err := <-done:
 			if err != nil {
-				st := db.replayer.Stats()
-				return fmt.Errorf("badgerspill: the spill was not drained and stays for the next Open: %w", errors.Join(err, st.LastError))
+				return fmt.Errorf("badgerspill: the spill was not drained and stays for the next Open: %w", context.Cause(ctx))
 			}
 			return nil
 		case <-tick.C:
 			if st := db.replayer.Stats(); st.Errors > before+2 {
 				cancel(st.LastError)
+			}
+			if err := db.space.check(); err != nil {
+				cancel(err)
 			}
 		}
 	}

@@ -1,11 +1,13 @@
 package badgerspill
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/skl"
 )
 
@@ -14,6 +16,10 @@ const (
 	maxSegmentSize = 1 << 30
 	// maxValueThreshold is Badger's upper bound of ValueThreshold.
 	maxValueThreshold = 1 << 20
+	// maxMemTableSize is as much as the 32-bit offsets of Badger's skip list reach, which is larger than MemTableSize by
+	// twice the largest batch.
+	maxMemTableSize = 3 << 30
+	maxMemtables    = 1 << 16
 )
 
 func bad(field string, value any, bound string, args ...any) error {
@@ -23,12 +29,12 @@ func bad(field string, value any, bound string, args ...any) error {
 // checked returns opt with every default filled in, or the first option that is out of its range. Options that are
 // Badger's alone are left for Badger to refuse.
 func (opt Options) checked() (Options, error) {
-	slots := int64(opt.NumMemtables) + 1
-	if opt.NumMemtables < 1 {
-		return opt, bad("NumMemtables", opt.NumMemtables, "at least 1")
+	if opt.NumMemtables < 1 || opt.NumMemtables > maxMemtables {
+		return opt, bad("NumMemtables", opt.NumMemtables, "from 1 to %d", maxMemtables)
 	}
-	if opt.MemTableSize <= 0 {
-		return opt, bad("MemTableSize", opt.MemTableSize, "above 0")
+	slots := int64(opt.NumMemtables) + 1
+	if opt.MemTableSize <= 0 || opt.MemTableSize > maxMemTableSize {
+		return opt, bad("MemTableSize", opt.MemTableSize, "from 1 to %d bytes", int64(maxMemTableSize))
 	}
 	if opt.BlockCacheSize == 0 && (opt.Compression != 0 || len(opt.EncryptionKey) > 0) {
 		return opt, bad("BlockCacheSize", opt.BlockCacheSize, "above 0 with Compression or EncryptionKey")
@@ -36,7 +42,8 @@ func (opt Options) checked() (Options, error) {
 	switch len(opt.EncryptionKey) {
 	case 0, 16, 24, 32:
 	default:
-		return opt, fmt.Errorf("badgerspill: option EncryptionKey: %w", ErrInvalidEncryptionKey)
+		return opt, &OptionError{Field: "EncryptionKey", Value: fmt.Sprintf("(%d bytes)", len(opt.EncryptionKey)),
+			Bound: "of 16, 24 or 32 bytes", Err: ErrInvalidEncryptionKey}
 	}
 	for _, r := range []struct {
 		field string
@@ -75,7 +82,7 @@ func (opt Options) checked() (Options, error) {
 	if opt.SpillPolicy == Never || opt.InMemory {
 		opt.SpillCapacity = 0
 	}
-	if opt.QuietRate < 0 {
+	if !(opt.QuietRate >= 0) {
 		return opt, bad("QuietRate", opt.QuietRate, "at least 0 bytes per second")
 	}
 	for _, d := range []struct {
@@ -102,7 +109,27 @@ func (opt Options) checked() (Options, error) {
 	if err := opt.checkMemory(slots); err != nil {
 		return opt, err
 	}
-	return opt, opt.checkDirs()
+	if err := opt.checkDirs(); err != nil {
+		return opt, err
+	}
+	return opt, opt.checkBadger()
+}
+
+// checkBadger lets Badger check its own options before anything is made on disk. Badger does so before it looks at the
+// directory, and one that cannot exist ends it there.
+func (opt *Options) checkBadger() error {
+	if opt.InMemory {
+		return nil // nothing is made
+	}
+	const nowhere = "\x00badgerspill checks options"
+	db, err := badger.OpenManaged(opt.Options.WithDir(nowhere).WithValueDir(nowhere).WithReadOnly(false))
+	if err == nil {
+		return errors.Join(errors.New("badgerspill: Badger opened a directory that cannot exist"), db.Close())
+	}
+	if strings.Contains(err.Error(), nowhere[1:]) {
+		return nil
+	}
+	return err
 }
 
 // checkMemory fills in MemoryLimit and sizes memtables such that the soft limit cannot be reached without a sealed
@@ -142,20 +169,38 @@ func (opt *Options) checkDirs() error {
 	if opt.SpillDir == "" {
 		opt.SpillDir = filepath.Join(opt.Dir, "spill")
 	}
-	spill, err := filepath.Abs(opt.SpillDir)
+	spill, err := resolve(opt.SpillDir)
 	if err != nil {
 		return fmt.Errorf("badgerspill: option SpillDir: %w", err)
 	}
 	for _, d := range []struct{ field, dir string }{{"Dir", opt.Dir}, {"ValueDir", opt.ValueDir}} {
-		abs, err := filepath.Abs(d.dir)
+		dir, err := resolve(d.dir)
 		if err != nil {
 			return fmt.Errorf("badgerspill: option %s: %w", d.field, err)
 		}
-		if spill == abs || strings.HasPrefix(abs, spill+string(filepath.Separator)) {
+		if rel, err := filepath.Rel(spill, dir); err == nil && filepath.IsLocal(rel) {
 			return bad("SpillDir", opt.SpillDir, "a directory of its own, not %s (%s) nor a parent of it", d.field, d.dir)
 		}
 	}
 	return nil
+}
+
+// resolve returns the absolute path of what dir names now, symbolic links followed as far as it exists.
+func resolve(dir string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	rest := ""
+	for at := dir; ; at = filepath.Dir(at) {
+		if real, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if at == filepath.Dir(at) {
+			return dir, nil
+		}
+		rest = filepath.Join(filepath.Base(at), rest)
+	}
 }
 
 // maxBatch returns how many entries and bytes a transaction may hold, as Badger derives them from MemTableSize.

@@ -133,8 +133,8 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 	r.state = Spilling
 	db.spill.SetActive(true)
 	directThrough := db.orc.nextTs - 1
-	if db.opt.managed {
-		directThrough = unknownTs
+	if db.opt.managed || db.orc.ahead {
+		directThrough = spillfile.Unordered
 	}
 	db.log.Rotate(directThrough)
 	var hedges []*commit

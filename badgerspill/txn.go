@@ -210,8 +210,8 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if !ok {
 		return txn.getInner(key)
 	}
-	if txn.db.opt.managed {
-		// Timestamps are the caller's: Badger may hold a newer version, a tombstone included.
+	if txn.db.opt.managed || view.Unordered() {
+		// Badger may hold a newer version, a tombstone included.
 		newer, err := txn.innerNewer(key, ref.Version)
 		if newer != nil || err != nil {
 			return newer, err

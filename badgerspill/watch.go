@@ -115,7 +115,10 @@ func (w *watcher) run() {
 func (db *DB) progress() (commits, discard uint64) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return db.orc.nextTs, db.orc.discardable()
+	if discard = db.orc.discardable(); db.discardHold > 0 {
+		discard = 0
+	}
+	return db.orc.nextTs, discard
 }
 
 func (db *DB) inFlight() bool {

@@ -96,7 +96,7 @@ func (l *Log) open() error {
 	}
 	m := c.manifest
 	adopt := m.databaseID != l.o.DatabaseID
-	if adopt && len(r.live) > 0 {
+	if adopt && (len(r.live) > 0 || l.o.Existing) {
 		return r.foreign()
 	}
 	m.databaseID = l.o.DatabaseID

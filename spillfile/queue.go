@@ -46,6 +46,9 @@ func (l *Log) enqueue(b *Batch, ts uint64, detached bool) {
 	q.Unlock()
 }
 
+// Unordered as the directThrough of Log.Rotate says that timestamps tell nothing about the order of commits.
+const Unordered = ^uint64(0)
+
 // Rotate makes the next enqueued batch begin a new segment, whose header (as those of all later segments) carries
 // directThrough: the highest timestamp that may have gone to Badger directly before it. Called under the same
 // lock of the caller as Enqueue; it does no I/O.

@@ -127,6 +127,8 @@ func (sc *scanner) decode(rd *blockReader, b *rawBlock) error {
 		}
 		if e.Version == 0 {
 			e.Version = b.ts
+		} else {
+			sc.s.mixed.Store(true)
 		}
 		sc.entries = append(sc.entries, scanned{
 			key: sc.internal(e.Key, e.Version), expiresAt: e.ExpiresAt, meta: e.Meta, userMeta: e.UserMeta, version: e.Version,

@@ -30,6 +30,7 @@ type segment struct {
 	minTs      atomic.Uint64
 	maxTs      atomic.Uint64
 	maxVersion atomic.Uint64
+	mixed      atomic.Bool // some entry has a version of its own
 
 	size atomic.Int64 // of the file, counted in Log.disk
 	refs atomic.Int64 // one of the log while live, one of each view, one of each sync under way
@@ -57,6 +58,8 @@ func parseSegmentName(name string) (id uint64, ok bool) {
 }
 
 func (s *segment) id() uint64 { return s.header.id }
+
+func (s *segment) unordered() bool { return s.mixed.Load() || s.header.directThrough == Unordered }
 
 // firstLive returns the first sequence in the segment that is not replayed.
 func (s *segment) firstLive(replayed uint64) uint64 { return max(s.header.firstSeq, replayed+1) }

@@ -16,6 +16,8 @@ type View struct {
 	log  *Log
 	segs []*segment // oldest first; immutable
 	refs atomic.Int64
+
+	unordered bool // of the segments but the last, which may become so
 }
 
 // Ref is the place of one entry, found in a View and valid as long as the View is held.
@@ -67,6 +69,7 @@ func (l *Log) publishLocked() {
 		v.refs.Store(1)
 		for _, s := range v.segs {
 			s.refs.Add(1)
+			v.unordered = v.unordered || s.unordered()
 		}
 	}
 	if old := l.current.Swap(v); old != nil {
@@ -74,8 +77,13 @@ func (l *Log) publishLocked() {
 	}
 }
 
-// Get finds the newest version of key at or below ts. With highest false the newest segment that has one
-// decides, which is right where commits arrive in timestamp order; with highest true the maximum over all
+// Unordered says that an entry of the View may be older than one of the same key that was committed before it, in the
+// View or in Badger: entries carry versions of their own, or Log.Rotate was told Unordered. It holds for all that a
+// call of Get or of an iterator has found before.
+func (v *View) Unordered() bool { return v.unordered || v.segs[len(v.segs)-1].unordered() }
+
+// Get finds the newest version of key at or below ts. With highest false, and unless the view is Unordered, the newest
+// segment that has one decides, which is right where commits arrive in timestamp order; otherwise the maximum over all
 // segments does. It does no I/O and does not block.
 func (v *View) Get(key []byte, ts uint64, highest bool) (Ref, bool) {
 	var best Ref
@@ -86,7 +94,7 @@ func (v *View) Get(key []byte, ts uint64, highest bool) (Ref, bool) {
 			continue
 		}
 		best, found = v.Ref(vs, vs.Version), true
-		if !highest {
+		if !highest && !v.Unordered() {
 			break
 		}
 	}

@@ -168,6 +168,8 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 				version := e.version
 				if version == 0 {
 					version = b.ts
+				} else {
+					s.mixed.Store(true)
 				}
 				high = max(high, version)
 				loc.offset, loc.keyLen, loc.valueLen = e.offset, uint32(e.keyLen), e.valueLen
