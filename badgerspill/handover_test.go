@@ -368,8 +368,11 @@ func TestCrashInEveryStepOfTheHandOver(t *testing.T) {
 func TestCrashInTheHandOverLeavesPlainBadgerOut(t *testing.T) {
 	f := open(t, small, func(opt *Options) { opt.ValueLogFileSize = 1 << 20 })
 	f.spillOne("k", "1")
+	var mu sync.Mutex // files are removed by two goroutines
 	var dirs []string
 	f.hooks.set(func(op, path string) error {
+		mu.Lock()
+		defer mu.Unlock()
 		dir := filepath.Join(t.TempDir(), "copy")
 		dirs = append(dirs, dir)
 		return copyTree(f.opt.Dir, dir)
@@ -377,6 +380,8 @@ func TestCrashInTheHandOverLeavesPlainBadgerOut(t *testing.T) {
 	f.drained()
 	f.direct()
 	f.hooks.clear()
+	mu.Lock()
+	defer mu.Unlock()
 	admitted := 0
 	for _, dir := range dirs {
 		err := plainCheck(withDir(f.opt, dir), map[string]string{"k": "1"})

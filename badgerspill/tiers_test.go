@@ -66,7 +66,7 @@ func TestReplayPausesAtTheSoftLimit(t *testing.T) {
 	eventually(t, "hand-over", func() bool { return f.routerState() == Direct })
 
 	// From exactly the soft limit on.
-	free = f.occupy(f.manager.SpillLimit() - 1)
+	f.occupy(f.manager.SpillLimit() - 1)
 	f.put("k2", "v")
 	loads := f.stub.loads()
 	eventually(t, "a run is paused again", func() bool { return f.replayer.State() == replay.Paused })
