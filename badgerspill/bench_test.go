@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/wbm"
 )
 
 // Benchmarks against plain Badger: read them with benchstat, by the name of the engine.
@@ -178,5 +180,64 @@ func BenchmarkBurst(b *testing.B) {
 		b.ReportMetric(float64(took[len(took)*99/100].Microseconds()), "p99-µs")
 		b.ReportMetric(float64(took[len(took)-1].Microseconds()), "max-µs")
 		_ = db.Close()
+	}
+}
+
+// BenchmarkHandOver reports for how long writers are held up by the turn from the spill back to Badger, with and without
+// commits that come meanwhile.
+func BenchmarkHandOver(b *testing.B) {
+	value := benchValue()
+	for _, writing := range []bool{false, true} {
+		b.Run(fmt.Sprintf("writing=%v", writing), func(b *testing.B) {
+			var mu sync.Mutex
+			var held []time.Duration
+			o := OptionsFrom(badger.DefaultOptions(b.TempDir()).WithLogger(nil))
+			o.EventListener = &EventListener{HandOver: func(i HandOverInfo) {
+				mu.Lock()
+				defer mu.Unlock()
+				held = append(held, i.Held)
+			}}
+			db, err := Open(o)
+			if err != nil {
+				b.Fatal(err)
+			}
+			stop := make(chan struct{})
+			var wg sync.WaitGroup
+			if writing {
+				wg.Go(func() {
+					buf := make([]byte, 16)
+					for n := uint64(0); ; n++ {
+						select {
+						case <-stop:
+							return
+						default:
+						}
+						_ = spillBench{db}.update(benchKey(buf, n), value)
+						time.Sleep(time.Millisecond)
+					}
+				})
+			}
+			buf := make([]byte, 16)
+			for b.Loop() {
+				n := int64(0.95*float64(db.manager.Limit())) - db.manager.Usage()
+				db.account.Force(wbm.Memtable, n)
+				err := spillBench{db}.update(benchKey(buf, 1), value)
+				db.account.Release(wbm.Memtable, n)
+				if err == nil {
+					err = db.Drain(b.Context())
+				}
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+			close(stop)
+			wg.Wait()
+			if err := db.Close(); err != nil {
+				b.Fatal(err)
+			}
+			slices.Sort(held)
+			b.ReportMetric(float64(held[len(held)/2].Microseconds()), "held-p50-µs")
+			b.ReportMetric(float64(held[len(held)*99/100].Microseconds()), "held-p99-µs")
+		})
 	}
 }

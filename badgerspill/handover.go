@@ -196,12 +196,13 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 	done, err := r.tryHandOver()
 	turned := db.router.state != before
 	db.mu.Unlock()
+	held := db.since(begin)
 	if turned {
 		db.counters.handOvers.Add(1)
 		db.spillUse.refresh()
 		db.replayedThrough(r.noted)
 		err = db.interlock.drop()
-		db.events.handOver(db.since(begin))
+		db.events.handOver(held)
 	}
 	return done, err
 }

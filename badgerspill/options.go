@@ -41,7 +41,7 @@ const (
 	DefaultSegmentSize = 64 << 20
 	// DefaultStallThreshold is the default of Options.StallThreshold without SyncWrites; see docs/design.md for
 	// the measurement behind it.
-	DefaultStallThreshold = 10 * time.Millisecond
+	DefaultStallThreshold = 5 * time.Millisecond
 	// DefaultSyncStallThreshold is the default of Options.StallThreshold with SyncWrites.
 	DefaultSyncStallThreshold = 50 * time.Millisecond
 )
