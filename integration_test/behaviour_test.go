@@ -11,6 +11,9 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 )
 
+// started is one moment for all engines that are compared, in seconds.
+var started = uint64(time.Now().Unix())
+
 func key(i int) []byte { return fmt.Appendf(nil, "k%06d", i) }
 
 // put commits the given pairs in one transaction; a value "-" deletes.
@@ -411,12 +414,11 @@ var transactions = []situation{
 		tr.err("commit", txn.Commit)
 	}},
 	{name: "expiry, metadata and discard marks", play: func(tr *transcript, db side) {
-		now := uint64(time.Now().Unix())
 		for round := range 2 {
 			txn := db.Begin(true)
 			for i, w := range []write{
-				{userMeta: 0xFF}, {expiresAt: 1}, {expiresAt: now}, {expiresAt: now + 3600}, {expiresAt: ^uint64(0)}, {discard: true},
-				{discard: true, expiresAt: 1}, {del: true}, {value: make([]byte, 300), userMeta: 7, expiresAt: now + 3600, discard: true},
+				{userMeta: 0xFF}, {expiresAt: 1}, {expiresAt: started}, {expiresAt: started + 3600}, {expiresAt: ^uint64(0)}, {discard: true},
+				{discard: true, expiresAt: 1}, {del: true}, {value: make([]byte, 300), userMeta: 7, expiresAt: started + 3600, discard: true},
 			} {
 				w.key = key(i + round)
 				tr.err("write", func() error { return txn.Put(w) })
