@@ -12,9 +12,9 @@ import (
 // commit lock) -> await (append by this goroutine, or Badger's answer) -> acknowledged in commit order.
 
 func (db *DB) newCommit(txn *Txn) *commit {
-	c := &commit{ts: txn.commitTs, writes: txn.writes}
+	c := &commit{ts: txn.commitTs, writes: txn.writes, load: txn.load}
 	c.done.Add(1)
-	if db.opt.DetectConflicts {
+	if db.opt.DetectConflicts && !c.load {
 		c.keys = c.oneKey[:0]
 		if n := c.writes.len(); n > len(c.oneKey) {
 			c.keys = make([]uint64, 0, n)
@@ -23,9 +23,10 @@ func (db *DB) newCommit(txn *Txn) *commit {
 	for e := range c.writes.all() {
 		c.memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
 		c.keyBytes += int64(len(e.Key))
-		c.raw += int64(len(e.Key) + len(e.Value))
-		c.mixed, c.highest = c.mixed || e.version != 0, max(c.highest, e.version)
-		if db.opt.DetectConflicts {
+		c.rawBytes += int64(len(e.Key) + len(e.Value))
+		c.raw = c.raw || e.version != 0 || e.meta&^(metaDelete|metaDiscardEarlier) != 0
+		c.highest = max(c.highest, e.version)
+		if db.opt.DetectConflicts && !c.load {
 			c.keys = append(c.keys, fingerprint(e.Key))
 		}
 	}
@@ -65,7 +66,7 @@ func (c *commit) request() wbm.Request {
 	}
 	return wbm.Request{
 		Memory: c.memory,
-		Spill:  spillfile.EstimateSize(c.writes.len(), c.raw),
+		Spill:  spillfile.EstimateSize(c.writes.len(), c.rawBytes),
 		Index:  spillfile.EstimateIndexSize(c.writes.len(), c.keyBytes),
 	}
 }
@@ -73,6 +74,8 @@ func (c *commit) request() wbm.Request {
 // submit gives the transaction its place in the commit order and sends it on its way. It may block for room.
 func (db *DB) submit(txn *Txn) (*commit, error) {
 	c := db.newCommit(txn)
+	db.publisher.throttle()
+	c.updates = db.publisher.updatesOf(c)
 	for {
 		if db.closing.Load() {
 			return nil, ErrBlockedWrites
@@ -135,7 +138,7 @@ func (db *DB) admit(c *commit) (wbm.Outcome, wbm.Request, error) {
 // an error if the router has changed its state since c was admitted: the caller tries again.
 func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	db.mu.Lock()
-	if db.closed {
+	if db.closed || db.dropping {
 		db.mu.Unlock()
 		return false, ErrBlockedWrites
 	}
@@ -152,7 +155,11 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	} else if !spilling && db.router.open >= maxInFlight {
 		return false, db.relieveQueue() // releases the lock
 	}
-	if !db.opt.managed {
+	switch {
+	case db.opt.managed:
+	case c.load:
+		c.ts = db.orc.nextTs - 1
+	default:
 		db.orc.doneRead(txn)
 		c.ts = db.orc.nextTs
 		db.orc.nextTs++
@@ -163,7 +170,9 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 			db.log.Rotate(spillfile.Unordered)
 		}
 	}
-	db.orc.committed(c.ts, c.keys)
+	if !c.load {
+		db.orc.committed(c.ts, c.keys)
+	}
 	db.line.push(c)
 	if way == wbm.Spilled {
 		c.spilled = true

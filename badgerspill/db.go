@@ -38,6 +38,7 @@ type DB struct {
 	events    *events
 	counters  counters
 	banned    bannedNamespaces
+	publisher *publisher
 
 	maxBatchCount, maxBatchSize int64
 
@@ -52,6 +53,10 @@ type DB struct {
 	discarded   atomic.Uint64 // what Badger was last told that it may discard
 	spillBroken atomic.Int64  // until when the spill is not tried again after a failure, in nanoseconds of now
 
+	// gate is held by who writes to Badger besides commits: a batch of replay, a hand-over, the flush of an idle memtable, a
+	// drop. It is taken before mu.
+	gate sync.Mutex
+
 	// mu is the commit lock. It is taken before the locks inside of spillfile and wbm, and never while one of those is
 	// held. No file is read or written under it, except for the last 64 KiB of a hand-over and its manifest.
 	mu          sync.Mutex
@@ -59,6 +64,7 @@ type DB struct {
 	line        line
 	router      router
 	closed      bool
+	dropping    bool   // commits are refused: see drop
 	discardHold uint64 // the log sequence to be replayed before Badger may discard anything; 0 = none, see checkHistory
 	userSynced  uint64 // the log sequence that the user's Sync has made durable
 }
@@ -150,9 +156,15 @@ func (db *DB) MaxVersion() uint64 {
 	return db.line.visible
 }
 
-// Size returns the bytes on disk of Badger's LSM tree and value log, as Badger does: brought up to date once a minute.
-// The spill's are in SpillStats.
-func (db *DB) Size() (lsm, vlog int64) { return db.inner.Size() }
+// Size returns the bytes on disk of Badger's LSM tree, and those of its value log and of the spill. As in Badger its own
+// parts are brought up to date once a minute.
+func (db *DB) Size() (lsm, vlog int64) {
+	lsm, vlog = db.inner.Size()
+	if db.log != nil {
+		vlog += db.log.State().DiskBytes
+	}
+	return lsm, vlog
+}
 
 // Sync makes all acknowledged commits durable against a power cut. It may block for the disk. On a closed database it
 // returns ErrDBClosed.
@@ -210,6 +222,7 @@ func (db *DB) close() error {
 	db.withdrawMetrics()
 	db.cancel() // parked writers
 	db.settleAll()
+	db.publisher.close()
 
 	var errs []error
 	if db.replayer != nil {

@@ -39,7 +39,7 @@ type badgerEngine struct {
 }
 
 func (e *badgerEngine) prepare(c *commit) error {
-	if c.mixed {
+	if c.raw {
 		return nil
 	}
 	txn := e.db.NewTransactionAt(math.MaxUint64, true)
@@ -66,7 +66,7 @@ func (e *badgerEngine) prepare(c *commit) error {
 
 func (e *badgerEngine) send(c *commit, answer func(error)) {
 	if c.inner == nil {
-		if c.mixed {
+		if c.raw {
 			// Entries with versions of their own. Their order among concurrent commits is free, and Badger writes them
 			// without transaction markers, too.
 			entries := slices.Clone(c.entries)

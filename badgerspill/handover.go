@@ -3,6 +3,7 @@ package badgerspill
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/badgerspill/badgerspill/replay"
@@ -23,9 +24,10 @@ type replayLog struct {
 	db     *DB
 	pos    spillfile.Position // next block to replay
 	chunk  spillfile.Chunk
-	seq    uint64          // all batches up to this are in Badger
-	synced uint64          // and up to this, synced there
-	noted  uint64          // and up to this, so noted in the manifest
+	seq    uint64 // all batches up to this are in Badger
+	synced uint64 // and up to this, synced there
+	noted  uint64 // and up to this, so noted in the manifest
+	marks  replayMarks
 	late   <-chan struct{} // closed when Badger has answered the load of a hand-over that was given up
 }
 
@@ -69,6 +71,8 @@ func (r *replayLog) MayReplay(full bool) bool {
 
 // Replay implements replay.Log: it moves the next blocks to Badger, in log order.
 func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress, error) {
+	r.db.gate.Lock()
+	defer r.db.gate.Unlock()
 	r.awaitLate()
 	r.chunk.Reset()
 	if err := r.db.log.ReadChunkInto(&r.chunk, r.pos, maxBytes); err != nil {
@@ -115,7 +119,47 @@ func (r *replayLog) load(wait time.Duration) error {
 	}
 	r.pos = r.chunk.Next
 	r.seq = max(r.seq, r.chunk.LastSeq)
+	r.marks.pass(r.seq)
 	return nil
+}
+
+// replayMarks tells when Badger has all batches up to a sequence.
+type replayMarks struct {
+	mu      sync.Mutex
+	seq     uint64
+	waiting map[uint64]chan struct{}
+}
+
+// reached returns a channel that is closed when Badger has all batches up to seq.
+func (r *replayLog) reached(seq uint64) <-chan struct{} {
+	m := &r.marks
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c, ok := m.waiting[seq]; ok {
+		return c
+	}
+	c := make(chan struct{})
+	if seq <= m.seq {
+		close(c)
+		return c
+	}
+	if m.waiting == nil {
+		m.waiting = map[uint64]chan struct{}{}
+	}
+	m.waiting[seq] = c
+	return c
+}
+
+func (m *replayMarks) pass(seq uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seq = max(m.seq, seq)
+	for s, c := range m.waiting {
+		if s <= m.seq {
+			close(c)
+			delete(m.waiting, s)
+		}
+	}
 }
 
 func (r *replayLog) loadWithin(load func() error, wait time.Duration) func() error {
@@ -150,6 +194,8 @@ func (r *replayLog) awaitLate() {
 
 // Checkpoint implements replay.Log. Files go only after Badger has synced what was in them.
 func (r *replayLog) Checkpoint(ctx context.Context) error {
+	r.db.gate.Lock()
+	defer r.db.gate.Unlock()
 	if r.seq == r.noted {
 		return nil
 	}
@@ -185,6 +231,8 @@ func (r *replayLog) syncBadger() error {
 // than that, the attempt is given up, and the spill goes on.
 func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 	db := r.db
+	r.db.gate.Lock()
+	defer r.db.gate.Unlock()
 	r.awaitLate()
 	// Outside of the lock: what is replayed so far. The rest may go unsynced, unless the user asked for it.
 	if err := r.syncBadger(); err != nil {
@@ -255,4 +303,5 @@ func (r *replayLog) startOver() {
 	st := r.db.log.State()
 	r.pos = spillfile.Position{}
 	r.seq, r.synced, r.noted = st.ReplayedThrough, st.ReplayedThrough, st.ReplayedThrough
+	r.marks.pass(r.seq)
 }

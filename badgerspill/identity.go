@@ -47,25 +47,33 @@ func badIdentity(path string) error {
 		"if the spill directory is empty, remove this file"}
 }
 
-// writeIdentity gives the database in dir a new identity, durably: write beside, sync, rename, sync the directory.
+// writeIdentity gives the database in dir a new identity, durably.
 func writeIdentity(fsys spillfile.FS, dir string) (id [16]byte, err error) {
 	if _, err := rand.Read(id[:]); err != nil {
 		return id, err
 	}
 	path := filepath.Join(dir, identityName)
+	if err := writeFile(fsys, path, []byte(hex.EncodeToString(id[:])+"\n")); err != nil {
+		return id, fmt.Errorf("badgerspill: identity: %w", err)
+	}
+	return id, nil
+}
+
+// writeFile makes a file durably, whole or not at all: written beside, synced, renamed, the directory synced.
+func writeFile(fsys spillfile.FS, path string, text []byte) error {
 	f, err := fsys.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err == nil {
-		_, werr := f.WriteAt([]byte(hex.EncodeToString(id[:])+"\n"), 0)
+		_, werr := f.WriteAt(text, 0)
 		err = errors.Join(werr, f.Sync(), f.Close())
 	}
 	if err == nil {
 		err = fsys.Rename(path+".tmp", path)
 	}
 	if err == nil {
-		err = fsys.SyncDir(dir)
+		err = fsys.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
-		return id, fmt.Errorf("badgerspill: identity %s: %w", path, err)
+		return fmt.Errorf("write of %s: %w", path, err)
 	}
-	return id, nil
+	return nil
 }

@@ -15,9 +15,10 @@ import (
 type commit struct {
 	ts       uint64 // 0 if every entry has its own timestamp (managed mode)
 	writes   pendingWrites
-	raw      int64 // bytes of keys and values
+	rawBytes int64 // of keys and values
 	keyBytes int64
-	mixed    bool              // entries carry versions of their own
+	raw      bool              // entries carry versions of their own, or metadata that Badger's transactions do not take
+	load     bool              // of a KVLoader: it takes no timestamp, nor part in conflicts
 	highest  uint64            // of those versions
 	entries  []spillfile.Entry // copies of writes, for Badger; see own
 	keys     []uint64          // fingerprints, for conflict detection
@@ -31,7 +32,8 @@ type commit struct {
 	inBadger bool  // sent to Badger, which has not answered
 	refused  error // Badger's answer, if that was an error and the hedge may still save it
 	hedge    *spillfile.Batch
-	settled  bool // Badger or the spill has it, or it failed
+	updates  *updates // nil: nobody subscribes to its keys
+	settled  bool     // Badger or the spill has it, or it failed
 	err      error
 	next     *commit // in the line, or in an ackList
 
@@ -44,6 +46,7 @@ type commit struct {
 type line struct {
 	head, tail *commit
 	visible    uint64 // all commits up to this timestamp are settled
+	publisher  *publisher
 }
 
 func (l *line) push(c *commit) {
@@ -71,6 +74,9 @@ func (l *line) settle(c *commit, err error, acked *ackList) {
 			l.tail = nil
 		}
 		c.next = nil
+		if c.updates != nil && c.err == nil {
+			l.publisher.deliver(c.updates, c.ts)
+		}
 		acked.add(c)
 	}
 }

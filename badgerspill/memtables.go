@@ -172,6 +172,8 @@ func (m *memtables) look() {
 	if seal && m.sealing.CompareAndSwap(false, true) {
 		m.db.background.Go(func() {
 			defer m.sealing.Store(false)
+			m.db.gate.Lock()
+			defer m.db.gate.Unlock()
 			if err := m.db.engine.seal(); err != nil && !m.db.closing.Load() {
 				m.db.events.backgroundError("seal Badger's memtable", err)
 			}

@@ -49,7 +49,7 @@ func Open(opt Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{opt: opt, asked: asked, begin: time.Now(), events: newEvents(opt.EventListener)}
+	db := &DB{opt: opt, asked: asked, begin: time.Now(), events: newEvents(opt.EventListener), publisher: newPublisher()}
 	db.watch = newWatcher(db)
 	db.ctx, db.cancel = context.WithCancel(context.Background())
 	db.maxBatchCount, db.maxBatchSize = opt.maxBatch()
@@ -115,6 +115,9 @@ func (db *DB) open() (err error) {
 	if wrap := db.opt.seams.engine; wrap != nil {
 		db.engine = wrap(db.engine)
 	}
+	if err := db.finishDrop(); err != nil {
+		return err
+	}
 	last := db.inner.MaxVersion()
 	if db.log != nil {
 		if last, err = db.checkHistory(last); err != nil {
@@ -122,7 +125,7 @@ func (db *DB) open() (err error) {
 		}
 	}
 	db.orc = newOracle(db.opt.managed, db.opt.DetectConflicts, last)
-	db.line.visible = last
+	db.line.visible, db.line.publisher = last, db.publisher
 	if !db.opt.managed && db.discardHold == 0 {
 		db.discarded.Store(last)
 		db.inner.SetDiscardTs(last)
@@ -416,30 +419,10 @@ func (db *DB) beginSpilling(cause SpillCause) {
 	db.events.spillBegin(cause, 0)
 }
 
-// drainToClose is Close's drain. It gives up when Badger fails repeatedly or a disk is full, since nobody
-// could end it.
+// drainToClose is Close's drain.
 func (db *DB) drainToClose() error {
-	ctx, cancel := context.WithCancelCause(context.Background())
-	defer cancel(nil)
-	done := make(chan error, 1)
-	go func() { done <- db.drain(ctx) }()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	before := db.replayer.Stats().Errors
-	for {
-		select {
-		case err := <-done:
-			if err != nil {
-				return fmt.Errorf("badgerspill: the spill was not drained and stays for the next Open: %w", context.Cause(ctx))
-			}
-			return nil
-		case <-tick.C:
-			if st := db.replayer.Stats(); st.Errors > before+2 {
-				cancel(st.LastError)
-			}
-			if err := db.space.check(); err != nil {
-				cancel(err)
-			}
-		}
+	if err := db.drainNow(context.Background(), nil); err != nil {
+		return fmt.Errorf("badgerspill: the spill was not drained and stays for the next Open: %w", err)
 	}
+	return nil
 }

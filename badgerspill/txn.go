@@ -49,6 +49,7 @@ type Txn struct {
 	numIterators atomic.Int32
 	discarded    bool
 	update       bool
+	load         bool // carries entries of a KVLoader
 
 	readMark, updateMark *readMark // guarded by DB.mu; nil once done
 	wait                 *commit   // the newest commit at creation, nil if it was acknowledged: the first read waits for it

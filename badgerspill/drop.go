@@ -1,0 +1,257 @@
+package badgerspill
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile"
+)
+
+// dropName is a file in Dir that says what is being dropped. It is there from before anything is dropped until all of it
+// is, so that Open can finish what a crash has interrupted: a half of it, the spill's or Badger's, would bring back the
+// past.
+const dropName = "BADGERSPILL-DROP"
+
+// DropAll deletes everything. Commits fail with ErrBlockedWrites meanwhile, as in Badger, and nobody should read. It waits for commits on
+// their way. After a crash in the middle all is dropped, or nothing. It panics on a read-only database.
+func (db *DB) DropAll() error {
+	return db.drop(nil)
+}
+
+// DropPrefix deletes all keys with any of the prefixes. Commits fail with ErrBlockedWrites meanwhile, as in Badger. It replays the spill first,
+// and blocks until all is done. After a crash in the middle all of them are dropped, or none. It panics on
+// a read-only database.
+func (db *DB) DropPrefix(prefixes ...[]byte) error {
+	if len(prefixes) == 0 {
+		return nil
+	}
+	return db.drop(prefixes)
+}
+
+// drop drops prefixes, or everything if there are none.
+func (db *DB) drop(prefixes [][]byte) error {
+	resume, err := db.stopCommits()
+	if err != nil {
+		return err
+	}
+	err = db.dropStopped(prefixes, func() error {
+		if len(prefixes) == 0 {
+			return db.inner.DropAll()
+		}
+		return db.inner.DropPrefix(prefixes...)
+	})
+	if err == nil || db.withdrawDrop() == nil {
+		resume()
+		return err
+	}
+	// What is committed from here on would be dropped by the next Open.
+	return fmt.Errorf("badgerspill: commits stay blocked, since %s cannot be removed: %w", filepath.Join(db.opt.Dir, dropName), err)
+}
+
+// stopCommits makes new commits fail with ErrBlockedWrites and waits for those on their way. resume ends that.
+func (db *DB) stopCommits() (resume func(), err error) {
+	if db.opt.ReadOnly {
+		panic("Attempting to drop data in read-only mode.")
+	}
+	db.mu.Lock()
+	if db.closed || db.dropping {
+		db.mu.Unlock()
+		return nil, ErrBlockedWrites
+	}
+	db.dropping = true
+	db.mu.Unlock()
+	db.settleAll()
+	return func() {
+		db.mu.Lock()
+		db.dropping = false
+		db.mu.Unlock()
+	}, nil
+}
+
+// dropStopped drops while commits are stopped; dropInner is Badger's part.
+func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
+	if db.log == nil {
+		return dropInner()
+	}
+	if len(prefixes) > 0 {
+		if err := db.drainNow(db.ctx, nil); err != nil {
+			return err
+		}
+	}
+	// Neither replay nor the flush of an idle memtable may write to Badger now.
+	db.gate.Lock()
+	defer db.gate.Unlock()
+	if err := db.announceDrop(prefixes); err != nil {
+		return err
+	}
+	if err := dropInner(); err != nil {
+		return err
+	}
+	if err := db.discardSpill(); err != nil {
+		return err
+	}
+	return db.withdrawDrop()
+}
+
+// discardSpill drops what the spill holds, all of which is in Badger or to be forgotten.
+func (db *DB) discardSpill() error {
+	if err := db.log.DiscardAll(); err != nil {
+		return err
+	}
+	if db.spillUse != nil && db.replayLog != nil {
+		db.spillUse.refresh()
+		db.replayLog.startOver()
+		db.mu.Lock()
+		if db.router.state == Spilling && db.opt.SpillPolicy != Always {
+			db.router.state = Direct
+			db.spill.SetActive(false)
+		}
+		db.mu.Unlock()
+	}
+	return db.interlock.drop()
+}
+
+func (db *DB) dropPath() string { return filepath.Join(db.opt.Dir, dropName) }
+
+// announceDrop makes the file, durably: a line for each prefix in hexadecimal, none for everything, and a line "end".
+func (db *DB) announceDrop(prefixes [][]byte) error {
+	var text bytes.Buffer
+	for _, p := range prefixes {
+		fmt.Fprintf(&text, "%x\n", p)
+	}
+	text.WriteString("end\n")
+	return writeFile(db.opt.fs(), db.dropPath(), text.Bytes())
+}
+
+func (db *DB) withdrawDrop() error {
+	fsys := db.opt.fs()
+	err := fsys.Remove(db.dropPath())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = fsys.SyncDir(db.opt.Dir)
+	}
+	return err
+}
+
+// announcedDrop returns what was being dropped when the database was used last. prefixes is empty for everything.
+func announcedDrop(fsys spillfile.FS, dir string) (prefixes [][]byte, found bool, err error) {
+	path := filepath.Join(dir, dropName)
+	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("badgerspill: %w", err)
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<30))
+	if err != nil {
+		return nil, false, fmt.Errorf("badgerspill: %s: %w", path, err)
+	}
+	body, ok := strings.CutSuffix(string(text), "end\n")
+	if !ok {
+		return nil, false, &spillfile.CorruptError{File: path, Reason: "does not end with \"end\": a DropAll or DropPrefix was interrupted, " +
+			"and what it was to drop is not known; remove the file to forget it"}
+	}
+	for line := range strings.Lines(body) {
+		p, err := hex.DecodeString(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			return nil, false, &spillfile.CorruptError{File: path, Reason: fmt.Sprintf("%q is not a prefix in hexadecimal; "+
+				"remove the file to forget the interrupted DropPrefix", line)}
+		}
+		prefixes = append(prefixes, p)
+	}
+	return prefixes, true, nil
+}
+
+// finishDrop finishes at Open what a crash has interrupted.
+func (db *DB) finishDrop() error {
+	prefixes, found, err := announcedDrop(db.opt.fs(), db.opt.Dir)
+	if err != nil || !found {
+		return err
+	}
+	if db.opt.ReadOnly {
+		return fmt.Errorf("badgerspill: a drop was interrupted (%s): open the database for writing first", db.dropPath())
+	}
+	db.opt.Infof("badgerspill: finishing a drop that was interrupted\n")
+	if len(prefixes) == 0 {
+		err = db.inner.DropAll()
+	} else {
+		err = db.inner.DropPrefix(prefixes...)
+	}
+	if err == nil && db.log != nil {
+		err = db.discardSpill()
+	}
+	if err == nil {
+		err = db.withdrawDrop()
+	}
+	if err != nil {
+		return fmt.Errorf("badgerspill: finishing an interrupted drop: %w", err)
+	}
+	return nil
+}
+
+// BanNamespace makes all keys of a namespace (see WithNamespaceOffset) unreadable and unwritable, in the spill too, for
+// ever. Errors: ErrNamespaceMode, ErrBlockedWrites, and those of a write to Badger. It panics on a read-only database.
+func (db *DB) BanNamespace(ns uint64) error {
+	if err := db.inner.BanNamespace(ns); err != nil {
+		return err
+	}
+	db.banned.load(db.opt.NamespaceOffset, db.inner)
+	return nil
+}
+
+// drainNow replays now until reached is closed (nil: until the spill is empty), ctx ends, or replay cannot go on because
+// Badger fails again and again or a disk is full, which nobody waiting could end.
+func (db *DB) drainNow(ctx context.Context, reached <-chan struct{}) error {
+	if db.replayer == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	done := make(chan error, 1)
+	go func() { done <- db.drain(ctx) }()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	before := db.replayer.Stats().Errors
+	for {
+		select {
+		case <-reached:
+			return nil
+		case err := <-done:
+			if err != nil && ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return err
+		case <-tick.C:
+			if st := db.replayer.Stats(); st.Errors > before+2 {
+				cancel(st.LastError)
+			}
+			if err := db.space.check(); err != nil {
+				cancel(err)
+			}
+		}
+	}
+}
+
+// drainThrough replays now until everything that was acknowledged before the call is in Badger.
+func (db *DB) drainThrough(ctx context.Context) error {
+	if db.log == nil || db.log.Empty() {
+		return nil
+	}
+	if err := db.drainNow(ctx, db.replayLog.reached(db.log.State().LastSeq)); err != nil {
+		return fmt.Errorf("badgerspill: replaying the spill: %w", err)
+	}
+	return nil
+}

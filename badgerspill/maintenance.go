@@ -1,0 +1,55 @@
+package badgerspill
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile"
+)
+
+// Flatten replays the spill and then compacts until all data is in one level of Badger's tree, with so many workers. It
+// blocks for all of that. It panics on a read-only database.
+func (db *DB) Flatten(workers int) error {
+	if err := db.drainThrough(db.ctx); err != nil {
+		return err
+	}
+	return db.inner.Flatten(workers)
+}
+
+// VerifyChecksum reads all of Badger's SSTables and all of the spill, and checks them. Damage in the spill is an error that
+// matches ErrCorrupt.
+func (db *DB) VerifyChecksum() error {
+	if err := db.inner.VerifyChecksum(); err != nil {
+		return err
+	}
+	if db.log == nil {
+		return nil
+	}
+	var chunk spillfile.Chunk
+	for !chunk.AtEnd {
+		if err := db.log.ReadChunkInto(&chunk, chunk.Next, 4<<20); err != nil {
+			return fmt.Errorf("badgerspill: spill: %w", err)
+		}
+	}
+	return nil
+}
+
+// EstimateSize returns about how many bytes the keys with a prefix take, on disk and uncompressed: Badger's SSTables that
+// hold nothing else, and what the spill has of them. It looks at each such entry of the spill.
+func (db *DB) EstimateSize(prefix []byte) (onDisk, uncompressed uint64) {
+	onDisk, uncompressed = db.inner.EstimateSize(prefix)
+	view := db.acquireView()
+	if view == nil {
+		return onDisk, uncompressed
+	}
+	defer view.Release()
+	it := view.NewIterator(false)
+	defer it.Close()
+	for it.Seek(y.KeyWithTs(prefix, ^uint64(0))); it.Valid() && bytes.HasPrefix(y.ParseKey(it.Key()), prefix); it.Next() {
+		n := uint64(len(it.Key())) + uint64(view.Ref(it.Value(), 0).ValueLen)
+		onDisk, uncompressed = onDisk+n, uncompressed+n
+	}
+	return onDisk, uncompressed
+}

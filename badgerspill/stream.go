@@ -1,0 +1,196 @@
+package badgerspill
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/ristretto/v2/z"
+)
+
+// Stream iterates over a snapshot in several goroutines and hands what they find to Send. It stands for badger.Stream, and
+// its fields mean the same. What the spill holds of the snapshot is replayed first, so a stream costs replay, and reads
+// Badger alone.
+type Stream struct {
+	// Prefix restricts the stream to keys that begin with it.
+	Prefix []byte
+	// NumGo is the number of goroutines that iterate; Options.NumGoroutines by default.
+	NumGo int
+	// LogPrefix begins the lines that are logged about the progress.
+	LogPrefix string
+	// ChooseKey says whether a key is wanted, by its newest version; nil takes all. Calls are concurrent.
+	ChooseKey func(item *Item) bool
+	// MaxSize is about how many bytes one call of Send gets at most; 100 MB by default.
+	MaxSize uint64
+	// KeyToList makes a list of the versions of key, at the newest of which itr stands; it must return at the first other
+	// key. Nil is ToList. Calls are concurrent.
+	KeyToList func(key []byte, itr *Iterator) (*pb.KVList, error)
+	// UseKeyToListWithThreadId takes KeyToListWithThreadId instead of KeyToList: calls with one threadId are not concurrent,
+	// and FinishThread is called at the end of each.
+	UseKeyToListWithThreadId bool
+	KeyToListWithThreadId    func(key []byte, itr *Iterator, threadId int) (*pb.KVList, error)
+	FinishThread             func(threadId int) (*pb.KVList, error)
+	// Send takes the output, from one goroutine. The buffer holds marshalled pb.KV; see BufferToKVList.
+	Send func(buf *z.Buffer) error
+	// SinceTs leaves out versions at or below it.
+	SinceTs uint64
+
+	db          *DB
+	readTs      uint64
+	doneMarkers bool
+}
+
+func (db *DB) newStream(readTs uint64) *Stream {
+	like := db.inner.NewStreamAt(0) // for its defaults
+	return &Stream{NumGo: like.NumGo, LogPrefix: like.LogPrefix, MaxSize: like.MaxSize, db: db, readTs: readTs}
+}
+
+// NewStream creates a stream over what is committed when Orchestrate is called. It panics in managed mode.
+func (db *DB) NewStream() *Stream {
+	if db.opt.managed {
+		panic("This API can not be called in managed mode.")
+	}
+	return db.newStream(0)
+}
+
+// NewStreamAt creates a stream over the snapshot at readTs. It panics if the database is not managed.
+func (db *DB) NewStreamAt(readTs uint64) *Stream {
+	if !db.opt.managed {
+		panic("This API can only be called in managed mode.")
+	}
+	return db.newStream(readTs)
+}
+
+// SendDoneMarkers makes the stream send a KV with StreamDone set at the end of each key range.
+func (st *Stream) SendDoneMarkers(done bool) { st.doneMarkers = done }
+
+// Orchestrate runs the stream. It blocks until all is sent, and returns the first error: of Send, of KeyToList, of ctx, of
+// Badger, or of the replay of the spill.
+func (st *Stream) Orchestrate(ctx context.Context) error {
+	txn, err := st.begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer txn.Discard()
+	return st.inner(txn).Orchestrate(ctx)
+}
+
+// begin returns a transaction over the snapshot, all of which is in Badger.
+func (st *Stream) begin(ctx context.Context) (*Txn, error) {
+	db := st.db
+	var txn *Txn
+	if db.opt.managed {
+		txn = db.NewTransactionAt(st.readTs, false)
+	} else {
+		txn = db.NewTransaction(false)
+		if txn.wait != nil {
+			txn.wait.done.Wait()
+		}
+	}
+	if err := db.drainThrough(ctx); err != nil {
+		txn.Discard()
+		return nil, err
+	}
+	return txn, nil
+}
+
+// inner returns Badger's stream with the functions of st.
+func (st *Stream) inner(txn *Txn) *badger.Stream {
+	in := st.db.inner.NewStreamAt(txn.readTs)
+	in.Prefix, in.NumGo, in.LogPrefix, in.MaxSize, in.SinceTs = st.Prefix, st.NumGo, st.LogPrefix, st.MaxSize, st.SinceTs
+	in.Send, in.FinishThread = st.Send, st.FinishThread
+	in.UseKeyToListWithThreadId = st.UseKeyToListWithThreadId
+	in.SendDoneMarkers(st.doneMarkers)
+	if choose := st.ChooseKey; choose != nil {
+		in.ChooseKey = func(item *badger.Item) bool {
+			var own Item
+			own.setInner(txn, item)
+			return choose(&own)
+		}
+	}
+	// Badger's goroutines each have one iterator; ours wraps it.
+	var wrapped sync.Map // *badger.Iterator -> *Iterator
+	wrap := func(itr *badger.Iterator) *Iterator {
+		if own, ok := wrapped.Load(itr); ok {
+			own := own.(*Iterator)
+			own.Alloc = itr.Alloc
+			return own
+		}
+		own := &Iterator{txn: txn, direct: itr, ThreadId: itr.ThreadId, Alloc: itr.Alloc}
+		wrapped.Store(itr, own)
+		return own
+	}
+	if toList := st.KeyToList; toList != nil { // nil is Badger's own
+		in.KeyToList = func(key []byte, itr *badger.Iterator) (*pb.KVList, error) { return toList(key, wrap(itr)) }
+	}
+	if withID := st.KeyToListWithThreadId; withID != nil {
+		in.KeyToListWithThreadId = func(key []byte, itr *badger.Iterator, threadId int) (*pb.KVList, error) {
+			return withID(key, wrap(itr), threadId)
+		}
+	}
+	return in
+}
+
+// ToList is the default of KeyToList: all versions of the key down to the first that is deleted or expired, or that
+// discards the earlier ones.
+func (st *Stream) ToList(key []byte, itr *Iterator) (*pb.KVList, error) {
+	return st.db.inner.NewStreamAt(0).ToList(key, itr.direct)
+}
+
+// Backup writes the stream to w in the format of badger.DB.Backup, with versions above SinceTs, which since must not
+// exceed. It returns the highest version written, 0 if there is none.
+func (st *Stream) Backup(w io.Writer, since uint64) (uint64, error) {
+	txn, err := st.begin(context.Background())
+	if err != nil {
+		return 0, err
+	}
+	defer txn.Discard()
+	return st.inner(txn).Backup(w, since)
+}
+
+// Backup writes all entries with a version above since, which is 0 for a full backup, to w, for Load. What only the spill
+// holds is replayed first, so nothing is missing. It returns the highest version written, 0 if there is none: pass that as
+// since to the next, incremental, one. It panics in managed mode.
+func (db *DB) Backup(w io.Writer, since uint64) (uint64, error) {
+	stream := db.NewStream()
+	stream.LogPrefix = "DB.Backup"
+	stream.SinceTs = since
+	return stream.Backup(w, since)
+}
+
+// StreamDB copies the newest state, all versions, into a new database with the given options, by Badger's
+// stream writer. It panics if the database is not managed.
+func (db *DB) StreamDB(outOptions Options) error {
+	out, err := OpenManaged(outOptions)
+	if err != nil {
+		return fmt.Errorf("badgerspill: cannot open the database to stream to in %s: %w", outOptions.Dir, err)
+	}
+	writer := out.NewStreamWriter()
+	if err := writer.Prepare(); err != nil {
+		return fmt.Errorf("badgerspill: cannot prepare %s: %w", outOptions.Dir, closing(out, err))
+	}
+	stream := db.NewStreamAt(math.MaxUint64)
+	stream.LogPrefix = "Streaming to the database in " + outOptions.Dir
+	stream.Send = writer.Write
+	err = stream.Orchestrate(context.Background())
+	if err == nil {
+		err = writer.Flush()
+	} else {
+		writer.Cancel()
+	}
+	if err := closing(out, err); err != nil {
+		return fmt.Errorf("badgerspill: cannot stream to %s: %w", outOptions.Dir, err)
+	}
+	return nil
+}
+
+func closing(db *DB, err error) error {
+	if cerr := db.Close(); err == nil {
+		return cerr
+	}
+	return err
+}
