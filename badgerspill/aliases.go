@@ -1,7 +1,11 @@
 package badgerspill
 
 import (
+	"os"
+
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/ristretto/v2/z"
 )
 
 // Types of Badger that carry no state which the layer must see.
@@ -16,10 +20,44 @@ type (
 	TableInfo = badger.TableInfo
 	// LevelInfo is badger.LevelInfo.
 	LevelInfo = badger.LevelInfo
+	// CacheType is badger.CacheType.
+	CacheType = badger.CacheType
+	// KeyRegistry is badger.KeyRegistry.
+	KeyRegistry = badger.KeyRegistry
+	// KeyRegistryOptions is badger.KeyRegistryOptions.
+	KeyRegistryOptions = badger.KeyRegistryOptions
+	// Manifest is badger.Manifest.
+	Manifest = badger.Manifest
+	// TableManifest is badger.TableManifest.
+	TableManifest = badger.TableManifest
 )
 
 // DefaultIteratorOptions contains default options when iterating over key-value pairs, as badger.DefaultIteratorOptions.
 var DefaultIteratorOptions = badger.DefaultIteratorOptions
 
-// ValueThresholdLimit is badger.ValueThresholdLimit.
-const ValueThresholdLimit = badger.ValueThresholdLimit
+// OpenKeyRegistry is badger.OpenKeyRegistry: it reads the data keys in opt.Dir, and creates their file if there is
+// none, except read-only. Close must be called in the end. Errors: ErrInvalidEncryptionKey, ErrEncryptionKeyMismatch,
+// and those of the file. It must not run beside an open database of that directory.
+func OpenKeyRegistry(opt KeyRegistryOptions) (*KeyRegistry, error) {
+	return badger.OpenKeyRegistry(opt)
+}
+
+// WriteKeyRegistry is badger.WriteKeyRegistry: it replaces the file of data keys in opt.Dir, in one step, by what reg
+// holds, encrypted with opt.EncryptionKey. Errors are those of the files. It must not run beside another use of reg.
+func WriteKeyRegistry(reg *KeyRegistry, opt KeyRegistryOptions) error {
+	return badger.WriteKeyRegistry(reg, opt)
+}
+
+// KVToBuffer is badger.KVToBuffer: it appends kv, marshalled, to buf as one slice. It is not safe for concurrent use of
+// one buf.
+func KVToBuffer(kv *pb.KV, buf *z.Buffer) { badger.KVToBuffer(kv, buf) }
+
+// BufferToKVList is badger.BufferToKVList: it unmarshals what KVToBuffer has put into buf. With an error the list holds
+// what came before it.
+func BufferToKVList(buf *z.Buffer) (*pb.KVList, error) { return badger.BufferToKVList(buf) }
+
+// ReplayManifestFile is badger.ReplayManifestFile: it reads Badger's MANIFEST from fp and returns its state and the
+// offset behind the last whole change. It fails on a bad checksum, and if the external magic number is not extMagic.
+func ReplayManifestFile(fp *os.File, extMagic uint16, opt Options) (Manifest, int64, error) {
+	return badger.ReplayManifestFile(fp, extMagic, opt.Options)
+}

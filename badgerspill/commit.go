@@ -138,6 +138,11 @@ func (db *DB) admit(c *commit) (wbm.Outcome, wbm.Request, error) {
 // an error if the router has changed its state since c was admitted: the caller tries again.
 func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	db.mu.Lock()
+	for held := db.held; held != nil; held = db.held {
+		db.mu.Unlock()
+		<-held
+		db.mu.Lock()
+	}
 	if db.closed || db.dropping {
 		db.mu.Unlock()
 		return false, ErrBlockedWrites
@@ -152,7 +157,7 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 			return false, nil
 		}
 		db.startSpilling(CauseMemory, true)
-	} else if !spilling && db.router.open >= maxInFlight {
+	} else if !spilling && db.router.full() {
 		return false, db.relieveQueue() // releases the lock
 	}
 	switch {

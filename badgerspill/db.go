@@ -64,9 +64,9 @@ type DB struct {
 	line        line
 	router      router
 	closed      bool
-	dropping    bool   // commits are refused: see drop
-	discardHold uint64 // the log sequence to be replayed before Badger may discard anything; 0 = none, see checkHistory
-	userSynced  uint64 // the log sequence that the user's Sync has made durable
+	held        chan struct{} // set and open while a hand-over keeps new commits from getting their place
+	dropping    bool          // commits are refused: see drop
+	discardHold uint64        // the log sequence to be replayed before Badger may discard anything; 0 = none, see checkHistory
 }
 
 // now is a monotonic clock in nanoseconds.
@@ -176,10 +176,6 @@ func (db *DB) Sync() error {
 		return nil
 	}
 	if db.log != nil {
-		seq := db.log.State().LastSeq
-		db.mu.Lock()
-		db.userSynced = max(db.userSynced, seq)
-		db.mu.Unlock()
 		if err := db.log.Sync(); err != nil {
 			return err
 		}

@@ -14,7 +14,8 @@ import (
 const (
 	// handOverBytes bounds what may be left in the spill for a hand-over: writers wait while Badger takes it.
 	handOverBytes = 64 << 10
-	// handOverWait bounds how long they wait for that. Past it the hand-over is given up and tried again.
+	// handOverWait, or StallThreshold if that is longer, bounds how long they wait for that, and before it for what is in the
+	// log's queue. Past it the hand-over is given up and tried again.
 	handOverWait = 5 * time.Millisecond
 )
 
@@ -62,7 +63,9 @@ func (r *replayLog) MayReplay(full bool) bool {
 	if full {
 		limit = db.manager.Limit()
 	}
-	if db.manager.Usage() < limit {
+	// Only replay frees the index of the spill: it must not wait for that.
+	usage := db.manager.Usage()
+	if usage < limit || usage-db.manager.UsageByKind(wbm.SpillIndex) < limit/4 {
 		return true
 	}
 	db.manager.AskRelief()
@@ -90,6 +93,11 @@ func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress
 func (r *replayLog) load(wait time.Duration) error {
 	db := r.db
 	if entries := r.chunk.Entries; len(entries) > 0 {
+		// Ahead of Badger, whose log is mapped: a power cut must not leave there what the spill has lost. If this
+		// fails, replay is what ends the trouble.
+		if at, to := db.log.State().Synced, r.chunk.Next; at.Segment < to.Segment || at.Segment == to.Segment && at.Offset < to.Offset {
+			_ = db.log.Sync()
+		}
 		var memory int64
 		var newest uint64
 		for i := range entries {
@@ -197,7 +205,7 @@ func (r *replayLog) Checkpoint(ctx context.Context) error {
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
 	if r.seq == r.noted {
-		return nil
+		return r.db.interlock.drop() // an earlier try may have failed
 	}
 	if err := r.syncBadger(); err != nil {
 		return err
@@ -234,16 +242,22 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
 	r.awaitLate()
-	// Outside of the lock: what is replayed so far. The rest may go unsynced, unless the user asked for it.
+	// Outside of the lock: all but the rest.
+	_ = db.log.Sync()
 	if err := r.syncBadger(); err != nil {
 		return false, err
 	}
 	begin := db.now()
+	open := db.holdCommits()
+	for db.log.State().Queued > 0 && db.since(begin) < r.patience() {
+		time.Sleep(50 * time.Microsecond)
+	}
 	db.mu.Lock()
 	before := db.router.state
 	done, err := r.tryHandOver()
 	turned := db.router.state != before
 	db.mu.Unlock()
+	open()
 	held := db.since(begin)
 	if turned {
 		db.counters.handOvers.Add(1)
@@ -253,6 +267,24 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 		db.events.handOver(held)
 	}
 	return done, err
+}
+
+// patience is how long a hand-over may wait at each of its two steps, while writers wait for it.
+func (r *replayLog) patience() time.Duration { return max(handOverWait, r.db.opt.StallThreshold) }
+
+// holdCommits makes commits that are about to get their place wait until open is called. With several writers the log's
+// queue is hardly ever empty on its own, and a hand-over needs that.
+func (db *DB) holdCommits() (open func()) {
+	held := make(chan struct{})
+	db.mu.Lock()
+	db.held = held
+	db.mu.Unlock()
+	return func() {
+		db.mu.Lock()
+		db.held = nil
+		db.mu.Unlock()
+		close(held)
+	}
 }
 
 // tryHandOver needs DB.mu.
@@ -268,7 +300,7 @@ func (r *replayLog) tryHandOver() (bool, error) {
 	if db.opt.SpillPolicy == Always {
 		return st.LiveBatches == 0 || r.seq >= st.LastSeq, nil
 	}
-	if st.LiveBatches > 0 {
+	if st.LiveSegments > 0 {
 		r.chunk.Reset()
 		if err := db.log.ReadChunkInto(&r.chunk, r.pos, handOverBytes); err != nil {
 			return false, err
@@ -276,14 +308,14 @@ func (r *replayLog) tryHandOver() (bool, error) {
 		if !r.chunk.AtEnd {
 			return false, nil
 		}
-		if err := r.load(handOverWait); err != nil {
+		if err := r.load(r.patience()); err != nil {
 			if errors.Is(err, errSlowHandOver) {
 				return false, nil
 			}
 			return false, err
 		}
-		if r.seq > r.synced && !db.opt.SyncWrites && db.userSynced > r.synced {
-			return false, nil // the user's Sync made it durable: it must stay so
+		if err := r.syncBadger(); err != nil {
+			return false, err
 		}
 		ok, err := db.log.MarkReplayedIfLast(r.seq)
 		if !ok || err != nil {

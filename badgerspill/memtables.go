@@ -157,13 +157,15 @@ func (m *memtables) look() {
 		m.lastList = m.db.now()
 	}
 
+	// What all databases of the budget may keep unsealed stays an eighth of it, however many they are.
+	worth := min(m.db.opt.MemTableSize, m.db.manager.Limit()/int64(max(1, len(m.db.manager.Accounts())))) / 8
 	m.mu.Lock()
 	var pinned int64
 	for _, t := range m.mu.sealed {
 		freed += t.release(version)
 		pinned += t.pinned
 	}
-	seal := relief && freed == 0 && !flushing(m.mu.sealed) && m.mu.active.bytes > m.db.opt.MemTableSize/8
+	seal := relief && freed == 0 && !flushing(m.mu.sealed) && m.mu.active.bytes > worth
 	m.mu.Unlock()
 	m.db.account.SetPinned(pinned)
 	if freed > 0 {

@@ -415,6 +415,9 @@ func (db *DB) start() {
 func (db *DB) beginSpilling(cause SpillCause) {
 	db.router.state = Spilling
 	db.spill.SetActive(true)
+	if db.opt.managed {
+		db.log.Rotate(spillfile.Unordered)
+	}
 	db.counters.spillStarts[cause].Add(1)
 	db.events.spillBegin(cause, 0)
 }

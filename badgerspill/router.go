@@ -36,15 +36,23 @@ func (s RouterState) String() string {
 // send, which happens under the commit lock, never blocks.
 const maxInFlight = 256
 
+// maxInFlightBytes bounds their keys and values: a turn to the spill copies them under the commit lock. One commit may be
+// larger.
+const maxInFlightBytes = 32 << 20
+
 // router routes commits. Guarded by DB.mu.
 type router struct {
 	state RouterState
 	asked []*commit // sent to Badger, in commit order; the first has no answer yet
 	open  int       // commits in asked without an answer
+	bytes int64     // of those
 	stall *stall    // the stall that has begun and not ended
 
 	answer chan struct{} // closed at the next answer, made by who waits for that
 }
+
+// full reports whether Badger should get no more commits for now. Needs DB.mu.
+func (r *router) full() bool { return r.open >= maxInFlight || r.bytes >= maxInFlightBytes }
 
 // nextAnswer returns a channel that is closed when Badger answers next. Needs DB.mu.
 func (r *router) nextAnswer() <-chan struct{} {
@@ -65,6 +73,7 @@ func (db *DB) ask(c *commit) {
 	c.inBadger, c.start = true, db.now()
 	r.asked = append(r.asked, c)
 	r.open++
+	r.bytes += c.rawBytes
 	if r.open == 1 {
 		db.watch.wake()
 	}
@@ -77,6 +86,7 @@ func (db *DB) answered(c *commit, err error) {
 	r := &db.router
 	c.inBadger = false
 	r.open--
+	r.bytes -= c.rawBytes
 	n := 0
 	for n < len(r.asked) && !r.asked[n].inBadger {
 		r.asked[n] = nil
@@ -137,13 +147,13 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 		directThrough = spillfile.Unordered
 	}
 	db.log.Rotate(directThrough)
-	var hedges []*commit
+	// Those too that Badger has answered before an earlier one: what the spill left out it would hide. By the order of
+	// the line none of them is acknowledged, so they have their entries.
+	var hedges []*spillfile.Batch
 	for _, c := range r.asked {
-		if c.inBadger && !c.settled {
-			hedges = append(hedges, c)
+		if c.err != nil {
+			continue
 		}
-	}
-	for i, c := range hedges {
 		c.hedge = spillfile.NewBatch()
 		for i := range c.entries {
 			c.hedge.Add(&c.entries[i])
@@ -151,18 +161,15 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 		c.hedge.Finish()
 		c.hedge.Owner = c
 		db.spill.Force(c.hedge.Size(), c.hedge.IndexSize())
-		if last = c.hedge; followed || i < len(hedges)-1 {
-			db.log.EnqueueDetached(c.hedge, c.ts)
-		} else {
-			db.log.Enqueue(c.hedge, c.ts)
-		}
+		hedges = append(hedges, c.hedge)
 	}
+	db.log.EnqueueAll(hedges, func(i int) uint64 { return hedges[i].Owner.(*commit).ts }, followed)
 	db.counters.spillStarts[cause].Add(1)
 	db.events.spillBegin(cause, len(hedges))
-	if followed {
+	if followed || len(hedges) == 0 {
 		return nil
 	}
-	return last
+	return hedges[len(hedges)-1]
 }
 
 // relieveQueue handles a full queue to Badger: it turns to the spill, or without one waits until Badger has answered.
@@ -262,7 +269,7 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 // later ones are behind them in the log's queue, so I1 holds. Otherwise they fail.
 func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList) {
 	st := db.log.State()
-	fresh := st.LiveBatches == 0
+	fresh := st.LiveSegments == 0 // not LiveBatches: what is replayed is in the view until its segment is dropped
 	db.spillBroken.Store(db.now() + int64(spillRetry))
 	for _, b := range batches {
 		c := b.Owner.(*commit)
@@ -272,7 +279,7 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList)
 			if c.refused != nil {
 				db.line.settle(c, c.refused, acked)
 			}
-		case fresh && db.router.open < maxInFlight && db.opt.SpillPolicy != Always:
+		case fresh && db.router.open < 3*maxInFlight && db.opt.SpillPolicy != Always:
 			c.own()
 			db.account.Force(wbm.InFlight, c.memory)
 			db.ask(c)
@@ -281,7 +288,7 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList)
 			fresh = false // later ones must not overtake in time what the caller may retry
 		}
 	}
-	if st.LiveBatches == 0 && st.Queued == 0 && db.opt.SpillPolicy != Always {
+	if st.LiveSegments == 0 && st.Queued == 0 && db.opt.SpillPolicy != Always {
 		db.router.state = Direct
 		db.spill.SetActive(false)
 		db.background.Go(func() {

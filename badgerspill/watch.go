@@ -98,7 +98,7 @@ func (w *watcher) run() {
 			w.asleep.Store(false)
 			continue
 		}
-		if db.opt.StallThreshold < 0 || db.routerState() == Spilling {
+		if db.opt.StallThreshold < 0 || wait > memtableInterval || db.routerState() == Spilling {
 			wait = memtableInterval
 		}
 		timer.Reset(time.Duration(wait))

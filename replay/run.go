@@ -103,7 +103,6 @@ func (r *Replayer) batches(run *run) (operation, error) {
 				run.Drained = true
 				return 0, nil
 			}
-			continue
 		}
 		if r.loop.unsyncedBytes >= r.o.CheckpointBytes {
 			if err := r.checkpoint(); err != nil {

@@ -46,14 +46,14 @@ func (l *Log) backgroundWork() {
 	idle := len(l.w.live) == 0
 	l.w.mu.Unlock()
 	switch {
-	case prepare:
-		l.report(l.prepare())
 	case idle:
 		l.prep.mu.Lock()
 		if s := l.prep.ready; s != nil {
 			s.index = nil // an empty log keeps no memory
 		}
 		l.prep.mu.Unlock()
+	case prepare:
+		l.report(l.prepare())
 	}
 	// Its errors are told by syncSegment.
 	_ = l.syncAll(false)

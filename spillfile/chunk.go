@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 )
 
 // Chunk is a run of entries in log order, read for replay. Its memory is its own and is reused by
@@ -26,8 +27,12 @@ const slabSize = 256 << 10
 func (c *Chunk) Reset() {
 	clear(c.Entries)
 	c.Entries = c.Entries[:0]
+	c.slabs = slices.DeleteFunc(c.slabs, func(s []byte) bool { return cap(s) > slabSize }) // those of large entries
 	for i := range c.slabs {
 		c.slabs[i] = c.slabs[i][:0]
+	}
+	if cap(c.reader.window) > maxPooled || cap(c.reader.dec.raw) > maxPooled {
+		c.reader = blockReader{}
 	}
 	c.slab = 0
 	c.Next, c.LastSeq, c.RawBytes, c.AtEnd = Position{}, 0, 0, false

@@ -38,9 +38,6 @@ func (l *Log) Close() error {
 	m := l.manifestLocked(l.replayed.Load())
 	l.w.mu.Unlock()
 	m.clean = serr == nil
-	if m.clean && m.markSeq == 0 {
-		m.mark = Position{}
-	}
 	merr := m.write(l.fs, l.o.Dir)
 	rerr := l.release()
 	for _, err := range []error{serr, merr, derr, rerr} {

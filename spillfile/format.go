@@ -84,7 +84,7 @@ func (h *segmentHeader) unmarshal(file string, b []byte) error {
 	switch {
 	case len(b) < 12 || string(b[:8]) != segmentMagic:
 		return corrupt(file, 0, "no segment magic")
-	case le.Uint32(b[8:]) != formatVersion:
+	case le.Uint32(b[8:]) != formatVersion && le.Uint32(b[8:]) != 0: // 0: torn, only the magic got through
 		return &VersionError{File: file, Found: le.Uint32(b[8:]), Supported: formatVersion}
 	case len(b) < segmentHeaderSize:
 		return corrupt(file, 0, "header has %d bytes, want %d", len(b), segmentHeaderSize)

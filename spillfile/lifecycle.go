@@ -74,9 +74,7 @@ func (l *Log) poisonLocked(s *segment, err error) {
 	if terr := s.file.Truncate(s.end.Load()); terr != nil {
 		l.o.Logf("spill segment %s: truncate after a failure: %v", s.path, terr)
 	}
-	if s == l.w.active {
-		l.sealLocked(s)
-	}
+	l.sealLocked(s)
 }
 
 // Seal ends the active segment, if there is one, so that it can be replayed and dropped as a whole. It waits for a

@@ -198,7 +198,7 @@ func TestManyWriters(t *testing.T) {
 					if i%10 == 0 {
 						d := newBatch(Entry{Key: fmt.Appendf(nil, "detached-%d-%d", w, i), Value: []byte("d")})
 						ts++
-						l.EnqueueDetached(d, ts)
+						l.EnqueueAll([]*Batch{d}, func(int) uint64 { return ts }, true)
 					}
 					ts++
 					l.Enqueue(b, ts)
@@ -263,7 +263,7 @@ func TestDetachedBatchesBehindTheLeaderAreWritten(t *testing.T) {
 	own := newBatch(Entry{Key: []byte("own")})
 	l.Enqueue(own, 1)
 	for i := range 5 {
-		l.EnqueueDetached(newBatch(Entry{Key: fmt.Appendf(nil, "detached-%d", i)}), uint64(2+i))
+		l.EnqueueAll([]*Batch{newBatch(Entry{Key: fmt.Appendf(nil, "detached-%d", i)})}, func(int) uint64 { return uint64(2 + i) }, true)
 	}
 	require.NoError(t, l.Commit(own))
 	require.Len(t, dump(t, l), 6)
@@ -483,9 +483,9 @@ func TestMarkReplayedPartly(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, ok)
 	require.False(t, l.Empty())
-	// What is queued goes to the active segment, replayed or not.
+	// What is queued goes to a new segment then.
 	require.NoError(t, l.MarkReplayed(10))
-	require.Equal(t, 1, l.State().LiveSegments)
+	require.Zero(t, l.State().LiveSegments)
 	require.Zero(t, l.State().LiveBatches)
 	require.NoError(t, l.Commit(b))
 	require.Equal(t, 1, l.State().LiveSegments)

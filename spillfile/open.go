@@ -113,8 +113,21 @@ func (l *Log) open() error {
 	l.cleanClose = m.clean && r.cleanEnd()
 
 	if !l.o.ReadOnly {
+		if len(r.events) > 0 { // the numbers of what is dropped are not used again
+			m.next = l.prep.next
+			if err := m.write(l.fs, l.o.Dir); err != nil {
+				return err
+			}
+			r.temp = false
+		}
 		if err := r.apply(); err != nil {
 			return err
+		}
+		if fresh {
+			// The name of Dir itself must be durable before anything in it is acknowledged.
+			if err := l.fs.SyncDir(filepath.Dir(l.o.Dir)); err != nil {
+				return fmt.Errorf("spill %s: %w", l.o.Dir, err)
+			}
 		}
 		if fresh || adopt {
 			if err := m.write(l.fs, l.o.Dir); err != nil {

@@ -26,24 +26,27 @@ const (
 
 // Enqueue gives the batch its place in the log and its sequence. Callers serialize it by a lock of their own: the
 // order of calls is the order on disk. It does no I/O. The caller must call Commit next.
-func (l *Log) Enqueue(b *Batch, ts uint64) { l.enqueue(b, ts, false) }
+func (l *Log) Enqueue(b *Batch, ts uint64) {
+	l.EnqueueAll([]*Batch{b}, func(int) uint64 { return ts }, false)
+}
 
-// EnqueueDetached is Enqueue for a batch that nobody will call Commit for: it is written with the next batch that
-// somebody does call Commit for, so one must follow. OnCommit tells how it ended; the Log frees it afterwards.
-func (l *Log) EnqueueDetached(b *Batch, ts uint64) { l.enqueue(b, ts, true) }
-
-func (l *Log) enqueue(b *Batch, ts uint64, detached bool) {
-	b.Finish()
-	l.pending.Add(1)
+// EnqueueAll is Enqueue for several batches that are written as one: all of them, or none. Commit must be called for
+// the last one or, if that is followed, for one that is enqueued next. Nobody calls it for the others, which are
+// detached: OnCommit tells how they ended, and the Log frees them afterwards.
+func (l *Log) EnqueueAll(batches []*Batch, ts func(int) uint64, followed bool) {
+	l.pending.Add(int64(len(batches)))
 	q := &l.queue.mu
 	q.Lock()
-	q.lastSeq++
-	b.seq, b.ts, b.detached = q.lastSeq, ts, detached
-	b.rotate, b.direct = q.rotate, q.direct
-	q.rotate = false
-	b.queued = true
-	q.batches = append(q.batches, b)
-	q.Unlock()
+	defer q.Unlock()
+	for i, b := range batches {
+		b.Finish()
+		q.lastSeq++
+		b.seq, b.ts, b.detached = q.lastSeq, ts(i), followed || i < len(batches)-1
+		b.rotate, b.direct = q.rotate, q.direct
+		q.rotate = false
+		b.queued = true
+		q.batches = append(q.batches, b)
+	}
 }
 
 // Unordered as the directThrough of Log.Rotate says that timestamps tell nothing about the order of commits.
@@ -61,7 +64,8 @@ func (l *Log) Rotate(directThrough uint64) {
 }
 
 // Commit returns when the batch is on disk, durable under Options.SyncWrites, and readable; or with the error that
-// kept it from that, and then it never comes back. The error is ErrClosed, ErrReadOnly, ErrTooLarge, that of
+// kept it from that, and then it never comes back; but over a crash before the next group is durable the outcome of a
+// failed sync is unknown. The error is ErrClosed, ErrReadOnly, ErrTooLarge, that of
 // Options.OnFirst, or wraps that of the file system (syscall.ENOSPC for a full disk). After an error the log
 // goes on with a fresh segment.
 func (l *Log) Commit(b *Batch) error {
@@ -148,7 +152,8 @@ func (l *Log) takeLocked() []*Batch {
 		bytes += b.Size()
 		indexed += b.IndexSize()
 		full := bytes > l.w.groupBytes || indexed > l.w.groupIndex
-		if len(group) > 0 && (full || b.rotate || b.err != nil || group[0].err != nil) {
+		// Detached batches and the one that follows them succeed or fail as one.
+		if n := len(group); n > 0 && !group[n-1].detached && (full || b.rotate || b.err != nil || group[n-1].err != nil) {
 			break
 		}
 		b.queued = false

@@ -222,7 +222,7 @@ func (r *recovery) scanChain() error {
 			}
 			return err
 		}
-		if i == len(r.chain)-1 && m.clean && m.mark.Segment == f.id {
+		if m.clean && m.mark.Segment == f.id {
 			f.known, f.want = true, m.mark.Offset
 			f.limit = min(f.size, f.want)
 		}
@@ -275,20 +275,29 @@ func (r *recovery) cleanEnd() bool {
 // removed from the end, and only then is the tail cut.
 func (r *recovery) apply() error {
 	l := r.l
+	sync := func() error {
+		if err := l.fs.SyncDir(l.o.Dir); err != nil {
+			return fmt.Errorf("spill %s: %w", l.o.Dir, err)
+		}
+		return nil
+	}
+	// Nothing orders unsynced changes of a directory. A killed process may have left the manifest renamed and not synced:
+	// it must be durable before anything is done in its name; and each removal before the next one down the chain.
+	if err := sync(); err != nil {
+		return err
+	}
 	slices.Sort(r.remove)
 	for _, id := range slices.Backward(slices.Compact(r.remove)) {
 		if err := l.fs.Remove(r.pathOf(id)); err != nil {
 			return fmt.Errorf("spill segment %s: remove: %w", r.pathOf(id), err)
 		}
-	}
-	if r.temp {
-		if err := l.fs.Remove(filepath.Join(l.o.Dir, manifestTemp)); err != nil {
-			return fmt.Errorf("spill manifest %s: remove: %w", filepath.Join(l.o.Dir, manifestTemp), err)
+		if err := sync(); err != nil {
+			return err
 		}
 	}
-	if len(r.remove) > 0 || r.temp {
-		if err := l.fs.SyncDir(l.o.Dir); err != nil {
-			return fmt.Errorf("spill %s: %w", l.o.Dir, err)
+	if r.temp { // means nothing: need not be durable
+		if err := l.fs.Remove(filepath.Join(l.o.Dir, manifestTemp)); err != nil {
+			return fmt.Errorf("spill manifest %s: remove: %w", filepath.Join(l.o.Dir, manifestTemp), err)
 		}
 	}
 	if f := r.truncate; f != nil {
@@ -304,11 +313,31 @@ func (r *recovery) apply() error {
 	for _, s := range r.live {
 		end := Position{s.id(), s.end.Load()}
 		if end.after(r.mark) || r.truncate != nil && r.truncate.seg == s {
-			if err := s.file.Sync(); err != nil {
+			from := int64(0)
+			if r.mark.Segment == s.id() {
+				from = r.mark.Offset
+			}
+			if err := errors.Join(rewrite(s.file, from, end.Offset), s.file.Sync()); err != nil {
 				return fmt.Errorf("spill segment %s: sync: %w", s.path, err)
 			}
 		}
 		s.synced = end.Offset
+	}
+	return nil
+}
+
+// rewrite writes what lies between two offsets once more. A sync of it may have failed before this process began; then
+// the system has forgotten that it was not written, and another sync would falsely succeed.
+func rewrite(f File, from, to int64) error {
+	buf := make([]byte, min(to-from, 1<<20))
+	for ; from < to; from += int64(len(buf)) {
+		buf = buf[:min(int64(len(buf)), to-from)]
+		if _, err := f.ReadAt(buf, from); err != nil && err != io.EOF {
+			return err
+		}
+		if _, err := f.WriteAt(buf, from); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -103,7 +103,7 @@ func (l *Log) dropAllLocked() error {
 func (l *Log) dropLocked() {
 	w := &l.w
 	replayed := l.replayed.Load()
-	if s := w.active; s != nil && s.lastSeq.Load() <= replayed && l.pending.Load() == 0 {
+	if s := w.active; s != nil && s.lastSeq.Load() <= replayed {
 		l.sealLocked(s)
 	}
 	dead := func(s *segment) bool { return s.sealed && s.lastSeq.Load() <= replayed }

@@ -1,6 +1,7 @@
 package spillfile
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -73,11 +74,15 @@ func (l *Log) write(group []*Batch) error {
 
 func (l *Log) writeLocked(group []*Batch) error {
 	w := &l.w
-	if group[0].rotate {
-		w.rotate = true
-		w.direct = max(w.direct, group[0].direct)
+	var err error
+	for _, b := range group {
+		if b.rotate {
+			w.rotate = true
+			w.direct = max(w.direct, b.direct)
+		}
+		err = cmp.Or(err, b.err)
 	}
-	if err := group[0].err; err != nil {
+	if err != nil {
 		return err
 	}
 	if err := l.usableLocked(); err != nil {

@@ -64,7 +64,7 @@ func (a *Account) tryReserve(k Kind, n int64, ceiling Tier, alone bool, w *waite
 		m.leaks.Add(1)
 		return false
 	}
-	if a.closed.Load() || !m.gate.admits(w) {
+	if a.closed.Load() || k != SpillIndex && !m.gate.admits(w) {
 		return false
 	}
 	if n == 0 {
