@@ -12,6 +12,9 @@ import (
 // Flatten replays the spill and then compacts until all data is in one level of Badger's tree, with so many workers. It
 // blocks for all of that. It panics on a read-only database.
 func (db *DB) Flatten(workers int) error {
+	if db.IsClosed() {
+		return ErrDBClosed
+	}
 	if err := db.drainThrough(db.ctx); err != nil {
 		return err
 	}
@@ -19,8 +22,11 @@ func (db *DB) Flatten(workers int) error {
 }
 
 // VerifyChecksum reads all of Badger's SSTables and all of the spill, and checks them. Damage in the spill is an error that
-// matches ErrCorrupt.
+// matches ErrCorrupt. On a closed database it returns ErrDBClosed; Badger's ends the process.
 func (db *DB) VerifyChecksum() error {
+	if db.IsClosed() {
+		return ErrDBClosed
+	}
 	if err := db.inner.VerifyChecksum(); err != nil {
 		return err
 	}
@@ -39,6 +45,9 @@ func (db *DB) VerifyChecksum() error {
 // EstimateSize returns about how many bytes the keys with a prefix take, on disk and uncompressed: Badger's SSTables that
 // hold nothing else, and what the spill has of them. It looks at each such entry of the spill.
 func (db *DB) EstimateSize(prefix []byte) (onDisk, uncompressed uint64) {
+	if db.unmapped() {
+		return 0, 0
+	}
 	onDisk, uncompressed = db.inner.EstimateSize(prefix)
 	view := db.acquireView()
 	if view == nil {

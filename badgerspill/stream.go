@@ -82,6 +82,9 @@ func (st *Stream) Orchestrate(ctx context.Context) error {
 // begin returns a transaction over the snapshot, all of which is in Badger.
 func (st *Stream) begin(ctx context.Context) (*Txn, error) {
 	db := st.db
+	if db.IsClosed() {
+		return nil, ErrDBClosed
+	}
 	var txn *Txn
 	if db.opt.managed {
 		txn = db.NewTransactionAt(st.readTs, false)

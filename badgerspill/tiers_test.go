@@ -39,14 +39,22 @@ func TestFlushTierFlushes(t *testing.T) {
 			f := open(t, small, func(opt *Options) { opt.NumMemtables, opt.MemoryLimit = memtables, 3<<20 })
 			require.LessOrEqual(t, f.DB.opt.MemTableSize, f.manager.Limit()/int64(memtables+1))
 			var highest wbm.Tier
-			for i := 0; highest < wbm.Flush; i++ {
-				require.Less(t, i, 1000, "the soft limit is never reached")
-				writeSome(t, f.DB, fmt.Sprint(i), 32<<10)
-				highest = max(highest, f.manager.Tier())
-				if len(f.events.tier) > 0 {
-					highest = max(highest, receive(t, "TierChange", f.events.tier).New)
-				}
+			// 2.6 MB at once, faster than any flush: above the soft limit, and below the spill limit.
+			const commits = 28
+			acks := make(chan error, commits)
+			var txns []*Txn
+			for i := range commits {
+				txns = append(txns, f.NewTransaction(true))
+				require.NoError(t, some(txns[i], fmt.Sprint(i), 96<<10))
 			}
+			for _, txn := range txns {
+				txn.CommitWith(func(err error) { acks <- err })
+				highest = max(highest, f.manager.Tier())
+			}
+			for range commits {
+				require.NoError(t, receive(t, "acknowledgement", acks))
+			}
+			require.Equal(t, wbm.Flush, highest)
 			// No more writes from here on.
 			eventually(t, "an SSTable", func() bool { return len(f.inner.Tables()) > 0 })
 			eventually(t, "usage below the soft limit", func() bool { return f.manager.Usage() < f.manager.SoftLimit() })
