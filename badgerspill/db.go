@@ -31,6 +31,7 @@ type DB struct {
 	replayer  *replay.Replayer // nil without a spill
 	replayLog *replayLog
 	interlock *interlock
+	shadow    *shadow // nil unless read-only with commits in the spill
 	memtables *memtables
 	spillUse  *spillUse
 	space     *diskSpace
@@ -238,7 +239,7 @@ func (db *DB) close() error {
 		}
 		errs = append(errs, db.log.Close())
 	}
-	errs = append(errs, db.inner.Close())
+	errs = append(errs, db.inner.Close(), db.shadow.remove())
 	db.account.Close()
 	db.events.flush()
 	return errors.Join(errs...)

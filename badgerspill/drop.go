@@ -250,6 +250,10 @@ func (db *DB) drainThrough(ctx context.Context) error {
 	if db.log == nil || db.log.Empty() {
 		return nil
 	}
+	if db.opt.ReadOnly {
+		return fmt.Errorf("badgerspill: the spill in %s holds commits that are not replayed, which a stream has to see in Badger: "+
+			"open the database for writing first", db.opt.SpillDir)
+	}
 	if err := db.drainNow(ctx, db.replayLog.reached(db.log.State().LastSeq)); err != nil {
 		return fmt.Errorf("badgerspill: replaying the spill: %w", err)
 	}

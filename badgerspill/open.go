@@ -106,6 +106,7 @@ func (db *DB) open() (err error) {
 			if db.log != nil {
 				err = errors.Join(err, db.log.Close())
 			}
+			err = errors.Join(err, db.shadow.remove())
 		}
 	}()
 	if err := db.openBadger(); err != nil {
@@ -225,11 +226,9 @@ func (db *DB) openBadger() (err error) {
 	if db.opt.InMemory {
 		return db.openInner(opt)
 	}
-	locked := db.interlock.exists()
-	if locked {
+	if db.interlock.exists() {
 		if db.opt.ReadOnly {
-			return fmt.Errorf("badgerspill: the spill in %s holds commits that are not replayed: open the database for writing, "+
-				"or Drain it, before it is opened read-only", db.opt.SpillDir)
+			return db.openShadow(opt)
 		}
 		if err := db.interlock.remove(); err != nil {
 			return err
@@ -312,15 +311,17 @@ func (db *DB) checkHistory(inBadger uint64) (uint64, error) {
 		return 0, db.foreignWrites(inBadger, st.NewestTs)
 	}
 	if inBadger > st.NewestTs {
-		if db.opt.ReadOnly {
-			return newest, nil
+		if db.opt.ReadOnly { // dead, and not to be changed
+			err := db.log.Close()
+			db.log = nil
+			return newest, err
 		}
 		if err := db.log.DiscardAll(); err != nil {
 			return 0, err
 		}
 		return newest, db.interlock.drop()
 	}
-	if db.interlock.trusted || db.opt.ReadOnly {
+	if db.interlock.trusted {
 		return newest, nil
 	}
 	foreign, err := db.findForeign(st.OldestTs)
@@ -329,6 +330,9 @@ func (db *DB) checkHistory(inBadger uint64) (uint64, error) {
 	}
 	if foreign > 0 {
 		return 0, db.foreignWrites(foreign, st.NewestTs)
+	}
+	if db.opt.ReadOnly {
+		return newest, nil
 	}
 	return newest, db.interlock.set()
 }

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -165,14 +168,35 @@ func TestBehaviourReadOnly(t *testing.T) {
 	})
 	t.Run("of a spill that is not replayed", func(t *testing.T) {
 		so := spilled(layer(filepath.Join(dir, "kept"))).WithDrainOnClose(false)
-		s := openSpill(t, so)
-		set(t, s, "a", "1")
+		s := openSpill(t, so.WithDrainOnClose(true))
+		set(t, s, "a", "old")
+		set(t, s, "b", "2")
+		set(t, s, "large", strings.Repeat("v", 4<<10))
 		require.NoError(t, s.Close())
+		s = openSpill(t, so)
+		set(t, s, "a", "new")
+		require.NoError(t, s.Update(func(txn *badgerspill.Txn) error { return txn.Delete([]byte("b")) }))
+		require.NoError(t, s.Close())
+		t.Setenv("TMPDIR", t.TempDir())
 		before := hashes(t, so.Dir)
-		_, err := badgerspill.Open(so.WithReadOnly(true))
+		want := map[string]string{"a": "new", "large": strings.Repeat("v", 4<<10)}
+		first := openSpill(t, so.WithReadOnly(true))
+		second := openSpill(t, so.WithReadOnly(true))
+		requireAll(t, first, want)
+		requireAll(t, second, want)
+		_, err := badgerspill.Open(so)
+		require.Error(t, err, "readers keep writers out")
+		_, err = first.Backup(io.Discard, 0)
 		require.ErrorContains(t, err, filepath.Join(so.Dir, "spill"))
-		require.Equal(t, before, hashes(t, so.Dir))
-		requireAll(t, openSpill(t, so), map[string]string{"a": "1"})
+		require.ErrorIs(t, first.Update(func(txn *badgerspill.Txn) error { return txn.Set([]byte("a"), nil) }), badgerspill.ErrReadOnlyTxn)
+		require.NoError(t, first.Close())
+		requireAll(t, second, want)
+		require.NoError(t, second.Close())
+		require.Equal(t, before, hashes(t, so.Dir), "nothing is written")
+		left, err := filepath.Glob(filepath.Join(os.TempDir(), "badgerspill-readonly-*"))
+		require.NoError(t, err)
+		require.Empty(t, left)
+		requireAll(t, openSpill(t, so), want)
 	})
 }
 
