@@ -1,7 +1,6 @@
 package badgerspill
 
 import (
-	"bytes"
 	"errors"
 
 	"github.com/badgerspill/badgerspill/spillfile"
@@ -40,12 +39,24 @@ func (c *commit) own() {
 		return
 	}
 	c.entries = make([]spillfile.Entry, 0, c.writes.len())
+	var slab []byte
+	if c.rawBytes <= ownSlab {
+		slab = make([]byte, 0, c.rawBytes)
+	}
 	for e := range c.writes.all() {
-		// One allocation each is cheaper than a common one, which would be zeroed first.
-		c.entries = append(c.entries, spillfile.Entry{Key: bytes.Clone(e.Key), Value: bytes.Clone(e.Value),
+		if n := len(e.Key) + len(e.Value); cap(slab)-len(slab) < n {
+			slab = make([]byte, 0, n)
+		}
+		at := len(slab)
+		slab = append(append(slab, e.Key...), e.Value...)
+		mid := at + len(e.Key)
+		c.entries = append(c.entries, spillfile.Entry{Key: slab[at:mid:mid], Value: slab[mid:len(slab):len(slab)],
 			Version: e.version, ExpiresAt: e.ExpiresAt, Meta: e.meta, UserMeta: e.UserMeta})
 	}
 }
+
+// ownSlab is up to where one allocation for all keys and values is cheaper than one for each entry: it is zeroed first.
+const ownSlab = 8 << 10
 
 // encode makes the batch for the spill. It needs no lock.
 func (c *commit) encode() {

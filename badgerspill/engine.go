@@ -43,13 +43,15 @@ func (e *badgerEngine) prepare(c *commit) error {
 		return nil
 	}
 	txn := e.db.NewTransactionAt(math.MaxUint64, true)
+	entries := make([]badger.Entry, len(c.entries)) // one allocation
 	for i := range c.entries {
 		s := &c.entries[i]
 		var err error
 		if s.Meta&metaDelete > 0 {
 			err = txn.Delete(s.Key)
 		} else {
-			be := &badger.Entry{Key: s.Key, Value: s.Value, ExpiresAt: s.ExpiresAt, UserMeta: s.UserMeta}
+			be := &entries[i]
+			be.Key, be.Value, be.ExpiresAt, be.UserMeta = s.Key, s.Value, s.ExpiresAt, s.UserMeta
 			if s.Meta&metaDiscardEarlier > 0 {
 				be.WithDiscard()
 			}

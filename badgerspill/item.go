@@ -13,9 +13,12 @@ import (
 // badger.Item. An item of an iterator is valid until the iterator moves, one of Get until the transaction ends. It is
 // not safe for concurrent use.
 type Item struct {
-	inner *badger.Item // set if Badger holds the version; then the fields below but txn and key are unused
+	inner *badger.Item // set if Badger holds the version
+	own   *ownItem     // set otherwise
+}
 
-	txn       *Txn
+// ownItem is an item that is not Badger's.
+type ownItem struct {
 	key       []byte
 	version   uint64
 	expiresAt uint64
@@ -28,49 +31,39 @@ type Item struct {
 	buf   []byte // reused for values read from the spill
 }
 
-func pendingItem(txn *Txn, e *Entry, key []byte) *Item {
-	item := &Item{}
-	item.setPending(txn, e, key)
-	return item
+// set makes item one that is not Badger's. What it was before is overwritten.
+func (item *Item) set(own ownItem) {
+	item.inner = nil
+	if item.own == nil {
+		item.own = &own
+		return
+	}
+	own.buf = item.own.buf
+	*item.own = own
 }
 
-func (item *Item) setPending(txn *Txn, e *Entry, key []byte) {
-	*item = Item{txn: txn, key: key, version: txn.readTs, expiresAt: e.ExpiresAt, meta: e.meta, userMeta: e.UserMeta,
-		value: e.Value, buf: item.buf}
+func (item *Item) setPending(readTs uint64, e *Entry, key []byte) {
+	item.set(ownItem{key: key, version: readTs, expiresAt: e.ExpiresAt, meta: e.meta, userMeta: e.UserMeta, value: e.Value})
 }
 
-func spilledItem(txn *Txn, view *spillfile.View, key []byte, ref spillfile.Ref) *Item {
-	item := &Item{}
-	item.setSpilled(txn, view, key, ref)
-	return item
+func (item *Item) setSpilled(view *spillfile.View, key []byte, ref spillfile.Ref) {
+	item.set(ownItem{key: key, version: ref.Version, expiresAt: ref.ExpiresAt, meta: ref.Meta, userMeta: ref.UserMeta,
+		view: view, ref: ref})
 }
 
-func (item *Item) setSpilled(txn *Txn, view *spillfile.View, key []byte, ref spillfile.Ref) {
-	*item = Item{txn: txn, key: key, version: ref.Version, expiresAt: ref.ExpiresAt, meta: ref.Meta,
-		userMeta: ref.UserMeta, view: view, ref: ref, buf: item.buf}
-}
+func (item *Item) setInner(in *badger.Item) { item.inner = in }
 
-func (item *Item) setInner(txn *Txn, in *badger.Item) {
-	item.txn, item.key, item.inner = txn, in.Key(), in
-}
-
-// copyItem keeps an item of Badger beyond the next move of its iterator.
-func copyItem(txn *Txn, in *badger.Item) (*Item, error) {
-	item := &Item{}
-	err := item.setCopy(txn, in)
-	return item, err
-}
-
-func (item *Item) setCopy(txn *Txn, in *badger.Item) error {
+// setCopy keeps an item of Badger beyond the next move of its iterator.
+func (item *Item) setCopy(in *badger.Item) error {
 	value, err := in.ValueCopy(nil)
-	*item = Item{txn: txn, key: in.KeyCopy(nil), version: in.Version(), expiresAt: in.ExpiresAt(),
-		userMeta: in.UserMeta(), value: value, buf: item.buf}
+	own := ownItem{key: in.KeyCopy(nil), version: in.Version(), expiresAt: in.ExpiresAt(), userMeta: in.UserMeta(), value: value}
 	if in.DiscardEarlierVersions() {
-		item.meta |= metaDiscardEarlier
+		own.meta |= metaDiscardEarlier
 	}
 	if in.IsDeletedOrExpired() && !deletedOrExpired(0, in.ExpiresAt()) {
-		item.meta |= metaDelete
+		own.meta |= metaDelete
 	}
+	item.set(own)
 	return err
 }
 
@@ -79,14 +72,19 @@ func (item *Item) String() string {
 	if item.inner != nil {
 		return item.inner.String()
 	}
-	return fmt.Sprintf("key=%q, version=%d, meta=%x", item.Key(), item.Version(), item.meta)
+	return fmt.Sprintf("key=%q, version=%d, meta=%x", item.Key(), item.Version(), item.own.meta)
 }
 
 // Key returns the key. It is valid as long as the item; use KeyCopy beyond that.
-func (item *Item) Key() []byte { return item.key }
+func (item *Item) Key() []byte {
+	if item.inner != nil {
+		return item.inner.Key()
+	}
+	return item.own.key
+}
 
 // KeyCopy returns a copy of the key, in dst if that is large enough.
-func (item *Item) KeyCopy(dst []byte) []byte { return y.SafeCopy(dst, item.key) }
+func (item *Item) KeyCopy(dst []byte) []byte { return y.SafeCopy(dst, item.Key()) }
 
 // Version returns the commit timestamp of the item. For a pending write of the same transaction it is the read
 // timestamp.
@@ -94,7 +92,7 @@ func (item *Item) Version() uint64 {
 	if item.inner != nil {
 		return item.inner.Version()
 	}
-	return item.version
+	return item.own.version
 }
 
 // Value calls fn with the value, which is valid only inside of fn. It returns the error of fn, or what reading the
@@ -120,14 +118,15 @@ func (item *Item) ValueCopy(dst []byte) ([]byte, error) {
 }
 
 func (item *Item) load() ([]byte, error) {
-	if item.view == nil {
-		return item.value, nil
+	own := item.own
+	if own.view == nil {
+		return own.value, nil
 	}
-	val, err := item.view.Value(item.ref, item.buf[:0])
+	val, err := own.view.Value(own.ref, own.buf[:0])
 	if err != nil {
 		return nil, err
 	}
-	item.buf, item.value, item.view = val, val, nil
+	own.buf, own.value, own.view = val, val, nil
 	return val, nil
 }
 
@@ -137,7 +136,7 @@ func (item *Item) IsDeletedOrExpired() bool {
 	if item.inner != nil {
 		return item.inner.IsDeletedOrExpired()
 	}
-	return deletedOrExpired(item.meta, item.expiresAt)
+	return deletedOrExpired(item.own.meta, item.own.expiresAt)
 }
 
 // DiscardEarlierVersions reports whether the item was set with Entry.WithDiscard.
@@ -145,7 +144,7 @@ func (item *Item) DiscardEarlierVersions() bool {
 	if item.inner != nil {
 		return item.inner.DiscardEarlierVersions()
 	}
-	return item.meta&metaDiscardEarlier > 0
+	return item.own.meta&metaDiscardEarlier > 0
 }
 
 // EstimatedSize returns the approximate size of key and value in bytes, without reading the value.
@@ -153,11 +152,11 @@ func (item *Item) EstimatedSize() int64 {
 	if item.inner != nil {
 		return item.inner.EstimatedSize()
 	}
-	return int64(len(item.key)) + item.valueSize()
+	return int64(len(item.own.key)) + item.valueSize()
 }
 
 // KeySize returns the size of the key in bytes.
-func (item *Item) KeySize() int64 { return int64(len(item.key)) }
+func (item *Item) KeySize() int64 { return int64(len(item.Key())) }
 
 // ValueSize returns the approximate size of the value in bytes, without reading it.
 func (item *Item) ValueSize() int64 {
@@ -168,10 +167,10 @@ func (item *Item) ValueSize() int64 {
 }
 
 func (item *Item) valueSize() int64 {
-	if item.view != nil {
-		return item.ref.ValueLen
+	if item.own.view != nil {
+		return item.own.ref.ValueLen
 	}
-	return int64(len(item.value))
+	return int64(len(item.own.value))
 }
 
 // UserMeta returns the user's metadata byte.
@@ -179,7 +178,7 @@ func (item *Item) UserMeta() byte {
 	if item.inner != nil {
 		return item.inner.UserMeta()
 	}
-	return item.userMeta
+	return item.own.userMeta
 }
 
 // ExpiresAt returns the Unix time in seconds at which the item expires, 0 for never.
@@ -187,5 +186,5 @@ func (item *Item) ExpiresAt() uint64 {
 	if item.inner != nil {
 		return item.inner.ExpiresAt()
 	}
-	return item.expiresAt
+	return item.own.expiresAt
 }

@@ -107,8 +107,8 @@ func (it *Iterator) mergeOptions(prefix []byte) IteratorOptions {
 // iterator moves.
 func (it *Iterator) Item() *Item {
 	if it.direct != nil {
-		it.item.setInner(it.txn, it.direct.Item())
-		it.txn.addRead(it.item.key)
+		it.item.setInner(it.direct.Item())
+		it.txn.addRead(it.item.Key())
 		return &it.item
 	}
 	it.txn.addRead(it.current.Key())
@@ -124,9 +124,9 @@ func (it *Iterator) Valid() bool {
 		return false
 	}
 	if it.isKey {
-		return bytes.Equal(it.current.key, it.opt.Prefix)
+		return bytes.Equal(it.current.Key(), it.opt.Prefix)
 	}
-	return bytes.HasPrefix(it.current.key, it.opt.Prefix)
+	return bytes.HasPrefix(it.current.Key(), it.opt.Prefix)
 }
 
 // ValidForPrefix reports whether the iterator is at an item with the given prefix.
@@ -134,7 +134,7 @@ func (it *Iterator) ValidForPrefix(prefix []byte) bool {
 	if it.direct != nil {
 		return it.direct.ValidForPrefix(prefix)
 	}
-	return it.Valid() && bytes.HasPrefix(it.current.key, prefix)
+	return it.Valid() && bytes.HasPrefix(it.current.Key(), prefix)
 }
 
 // Close ends the iterator. It may be called more than once.
@@ -225,7 +225,7 @@ func (it *Iterator) Next() {
 		it.direct.Next()
 		return
 	}
-	_ = it.current.key
+	_ = it.current.Key()
 	it.find()
 }
 
@@ -351,7 +351,7 @@ func (it *Iterator) decide() bool {
 // keep fills the item from s such that it outlives s.next.
 func (it *Iterator) keep(s source) {
 	if b, ok := s.(*badgerSource); ok {
-		_ = it.item.setCopy(it.txn, b.it.Item()) // Badger logs a value that it cannot read
+		_ = it.item.setCopy(b.it.Item()) // Badger logs a value that it cannot read
 		return
 	}
 	_ = s.fill(&it.item)

@@ -61,6 +61,9 @@ func (l *KVLoader) Set(kv *pb.KV) error {
 }
 
 func (l *KVLoader) send() error {
+	if l.db.opt.ReadOnly {
+		return ErrReadOnlyTxn
+	}
 	if err := l.throttle.Do(); err != nil {
 		return err
 	}

@@ -364,6 +364,9 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 		if !ok || ref.Version != item.Version() {
 			return item.Version(), nil
 		}
+		if view.Unordered() {
+			continue // a merge operator may have written a version twice
+		}
 		ours, err := view.Value(ref, nil)
 		if err != nil {
 			return 0, fmt.Errorf("badgerspill: spill: %w", err)

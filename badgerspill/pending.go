@@ -14,7 +14,7 @@ type pendingWrites struct {
 	superseded []*Entry
 }
 
-const linearPending = 8
+const linearPending = 16
 
 func (p *pendingWrites) find(key []byte) int {
 	if p.index != nil {

@@ -63,7 +63,7 @@ func (s *pendingSource) deleted() bool {
 
 func (s *pendingSource) fill(item *Item) error {
 	e := s.entries[s.pos]
-	item.setPending(s.txn, e, e.Key)
+	item.setPending(s.txn.readTs, e, e.Key)
 	return nil
 }
 
@@ -98,7 +98,7 @@ func (s *spillSource) deleted() bool {
 
 func (s *spillSource) fill(item *Item) error {
 	ref := s.view.Ref(s.it.Value(), s.version())
-	item.setSpilled(s.txn, s.view, s.key(), ref)
+	item.setSpilled(s.view, s.key(), ref)
 	return nil
 }
 
@@ -119,6 +119,6 @@ func (s *badgerSource) next()           { s.it.Next() }
 func (s *badgerSource) close()          { s.it.Close() }
 
 func (s *badgerSource) fill(item *Item) error {
-	item.setInner(s.txn, s.it.Item())
+	item.setInner(s.it.Item())
 	return nil
 }

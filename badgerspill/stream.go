@@ -111,7 +111,7 @@ func (st *Stream) inner(txn *Txn) *badger.Stream {
 	if choose := st.ChooseKey; choose != nil {
 		in.ChooseKey = func(item *badger.Item) bool {
 			var own Item
-			own.setInner(txn, item)
+			own.setInner(item)
 			return choose(&own)
 		}
 	}

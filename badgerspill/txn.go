@@ -29,8 +29,8 @@ var (
 )
 
 // Txn is a transaction with serializable snapshot isolation, over the spill and Badger both. It stands for
-// badger.Txn and behaves as that does. A Txn is not safe for concurrent use, except that several of its iterators may
-// run at the same time.
+// badger.Txn and behaves as that does. A Txn is not safe for concurrent use, except for reads: Get, and several of its
+// iterators, may run at the same time.
 //
 // Reads are served by the transaction's own writes, then by the spill, then by Badger. The view of the spill is taken
 // before Badger is read: what leaves the spill in between is in Badger by then.
@@ -41,8 +41,8 @@ type Txn struct {
 	size     int64
 	count    int64
 
-	readsMu sync.Mutex // guards reads: iterators of one transaction may run concurrently
-	reads   []uint64   // fingerprints of the keys read
+	mu    sync.Mutex // guards reads, and what the first read sets
+	reads []uint64   // fingerprints of the keys read
 
 	writes       pendingWrites
 	firstWrites  [2]*Entry
@@ -54,9 +54,10 @@ type Txn struct {
 	readMark, updateMark *readMark // guarded by DB.mu; nil once done
 	wait                 *commit   // the newest commit at creation, nil if it was acknowledged: the first read waits for it
 
-	inner *badger.Txn // reads Badger at readTs; made at the first such read
-	views []*spillfile.View
-	fixed bool // views[0], or none if the spill was empty, holds for the whole transaction
+	inner atomic.Pointer[badger.Txn] // reads Badger at readTs; made at the first such read
+	views []*spillfile.View          // to be released
+	fixed atomic.Bool                // first holds for the whole transaction
+	first *spillfile.View            // nil if the spill was empty
 }
 
 // NewTransaction creates a transaction. Set update to false for a read-only one, which tracks no reads. Discard must
@@ -196,7 +197,9 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 			if deletedOrExpired(e.meta, e.ExpiresAt) {
 				return nil, ErrKeyNotFound
 			}
-			return pendingItem(txn, e, key), nil
+			item := &Item{}
+			item.setPending(txn.readTs, e, key)
+			return item, nil
 		}
 		txn.addRead(key)
 	}
@@ -221,7 +224,9 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if deletedOrExpired(ref.Meta, ref.ExpiresAt) {
 		return nil, ErrKeyNotFound
 	}
-	return spilledItem(txn, view, key, ref), nil
+	item := &Item{}
+	item.setSpilled(view, key, ref)
+	return item, nil
 }
 
 func (txn *Txn) getInner(key []byte) (*Item, error) {
@@ -235,7 +240,7 @@ func (txn *Txn) getInner(key []byte) (*Item, error) {
 		}
 		return nil, err
 	}
-	return &Item{inner: item, txn: txn, key: key}, nil
+	return &Item{inner: item}, nil
 }
 
 // innerNewer returns Badger's newest visible version of key if it is above version; ErrKeyNotFound if that is a
@@ -252,15 +257,23 @@ func (txn *Txn) innerNewer(key []byte, version uint64) (*Item, error) {
 	if it.Item().IsDeletedOrExpired() {
 		return nil, ErrKeyNotFound
 	}
-	return copyItem(txn, it.Item())
+	item := &Item{}
+	return item, item.setCopy(it.Item())
 }
 
 // reader returns the transaction that reads Badger at readTs.
 func (txn *Txn) reader() *badger.Txn {
-	if txn.inner == nil {
-		txn.inner = txn.db.inner.NewTransactionAt(txn.readTs, false)
+	if inner := txn.inner.Load(); inner != nil {
+		return inner
 	}
-	return txn.inner
+	txn.mu.Lock()
+	defer txn.mu.Unlock()
+	inner := txn.inner.Load()
+	if inner == nil {
+		inner = txn.db.inner.NewTransactionAt(txn.readTs, false)
+		txn.inner.Store(inner)
+	}
+	return inner
 }
 
 // view returns the view of the spill to read before Badger, nil if the spill is empty. It waits until all commits up
@@ -268,25 +281,27 @@ func (txn *Txn) reader() *badger.Txn {
 // that it may see is in the view or in Badger already. Where the caller owns them a later commit may have an older
 // timestamp, so each read takes the view of its moment.
 func (txn *Txn) view() *spillfile.View {
-	if txn.fixed {
-		if len(txn.views) == 0 {
-			return nil
-		}
-		return txn.views[0]
+	if txn.fixed.Load() {
+		return txn.first
+	}
+	txn.mu.Lock()
+	defer txn.mu.Unlock()
+	if txn.fixed.Load() {
+		return txn.first
 	}
 	if txn.wait != nil {
 		txn.wait.done.Wait()
 		txn.wait = nil
 	}
 	view := txn.db.acquireView()
-	txn.fixed = !txn.db.opt.managed
-	if view == nil {
-		return nil
-	}
 	if n := len(txn.views); n > 0 && txn.views[n-1] == view {
 		view.Release()
-	} else {
+	} else if view != nil {
 		txn.views = append(txn.views, view) // items refer to it until Discard
+	}
+	if !txn.db.opt.managed {
+		txn.first = view
+		txn.fixed.Store(true)
 	}
 	return view
 }
@@ -296,9 +311,9 @@ func (txn *Txn) addRead(key []byte) {
 		return
 	}
 	fp := fingerprint(key)
-	txn.readsMu.Lock()
+	txn.mu.Lock()
 	txn.reads = append(txn.reads, fp)
-	txn.readsMu.Unlock()
+	txn.mu.Unlock()
 }
 
 // Discard ends the transaction; its pending writes are gone. It may be called more than once, also after Commit. It
@@ -311,8 +326,8 @@ func (txn *Txn) Discard() {
 		panic("Unclosed iterator at time of Txn.Discard.")
 	}
 	txn.discarded = true
-	if txn.inner != nil {
-		txn.inner.Discard()
+	if inner := txn.inner.Load(); inner != nil {
+		inner.Discard()
 	}
 	for _, v := range txn.views {
 		v.Release()

@@ -1,0 +1,207 @@
+package badgerspill
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// Benchmarks of reads and of larger transactions with an empty spill, against plain Badger: run them with -benchmem.
+
+const benchKeys = 100_000
+
+// plainOrSpill is what both engines have in common for these benchmarks.
+type plainOrSpill struct {
+	plain *badger.DB
+	layer *DB
+}
+
+// openFilled opens what plain Badger has written and flushed, so that both engines read the same tables.
+func openFilled(b *testing.B, engine string) *plainOrSpill {
+	opt := badger.DefaultOptions(b.TempDir()).WithLogger(nil)
+	db, err := badger.Open(opt)
+	if err != nil {
+		b.Fatal(err)
+	}
+	wb, buf, value := db.NewWriteBatch(), make([]byte, 16), benchValue()[:100]
+	for i := range benchKeys {
+		if err := wb.Set(slices.Clone(benchKey(buf, uint64(i))), value); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := errors.Join(wb.Flush(), db.Close()); err != nil {
+		b.Fatal(err)
+	}
+	p := &plainOrSpill{}
+	if engine == "badger" {
+		p.plain, err = badger.Open(opt)
+	} else {
+		p.layer, err = Open(OptionsFrom(opt))
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		if p.plain != nil {
+			_ = p.plain.Close()
+		} else {
+			_ = p.layer.Close()
+		}
+	})
+	return p
+}
+
+// get reads n keys in one transaction.
+func (p *plainOrSpill) get(n int) error {
+	buf := make([]byte, 16)
+	ignore := func([]byte) error { return nil }
+	if p.plain != nil {
+		return p.plain.View(func(txn *badger.Txn) error {
+			for i := range n {
+				item, err := txn.Get(benchKey(buf, uint64(i*7919%benchKeys)))
+				if err != nil {
+					return err
+				}
+				if err := item.Value(ignore); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	return p.layer.View(func(txn *Txn) error {
+		for i := range n {
+			item, err := txn.Get(benchKey(buf, uint64(i*7919%benchKeys)))
+			if err != nil {
+				return err
+			}
+			if err := item.Value(ignore); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// iterate visits n items.
+func (p *plainOrSpill) iterate(n int) error {
+	ignore := func([]byte) error { return nil }
+	if p.plain != nil {
+		return p.plain.View(func(txn *badger.Txn) error {
+			it := txn.NewIterator(badger.DefaultIteratorOptions)
+			defer it.Close()
+			it.Rewind()
+			for range n {
+				if !it.Valid() {
+					it.Rewind()
+				}
+				if err := it.Item().Value(ignore); err != nil {
+					return err
+				}
+				it.Next()
+			}
+			return nil
+		})
+	}
+	return p.layer.View(func(txn *Txn) error {
+		it := txn.NewIterator(DefaultIteratorOptions)
+		defer it.Close()
+		it.Rewind()
+		for range n {
+			if !it.Valid() {
+				it.Rewind()
+			}
+			if err := it.Item().Value(ignore); err != nil {
+				return err
+			}
+			it.Next()
+		}
+		return nil
+	})
+}
+
+// sets commits n transactions of ten sets.
+func (p *plainOrSpill) sets(n int) error {
+	value := benchValue()[:100]
+	for i := range n {
+		keys := make([]byte, 160)
+		if p.plain != nil {
+			if err := p.plain.Update(func(txn *badger.Txn) error {
+				for j := range 10 {
+					if err := txn.Set(benchKey(keys[16*j:], uint64(i*10+j)), value); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := p.layer.Update(func(txn *Txn) error {
+			for j := range 10 {
+				if err := txn.Set(benchKey(keys[16*j:], uint64(i*10+j)), value); err != nil {
+					return err
+				}
+			}
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var readBenches = []struct {
+	name string
+	run  func(p *plainOrSpill, n int) error
+	n    int // operations of a run in BenchmarkRatios
+}{
+	{"Get", (*plainOrSpill).get, 100_000},
+	{"Next", (*plainOrSpill).iterate, 200_000},
+	{"TxnOf10Sets", (*plainOrSpill).sets, 4_000},
+}
+
+// BenchmarkOps gives time and allocations of one operation.
+func BenchmarkOps(b *testing.B) {
+	for _, r := range readBenches {
+		for _, engine := range []string{"badger", "badgerspill"} {
+			b.Run(fmt.Sprintf("%s/%s", r.name, engine), func(b *testing.B) {
+				p := openFilled(b, engine)
+				b.ReportAllocs()
+				b.ResetTimer()
+				if err := r.run(p, b.N); err != nil {
+					b.Fatal(err)
+				}
+			})
+		}
+	}
+}
+
+// BenchmarkRatios runs both engines in turn, and reports the median of the ratios of their times. One iteration is one pair.
+func BenchmarkRatios(b *testing.B) {
+	for _, r := range readBenches {
+		b.Run(r.name, func(b *testing.B) {
+			engines := []*plainOrSpill{openFilled(b, "badger"), openFilled(b, "badgerspill")}
+			var ratios []float64
+			for b.Loop() {
+				var took [2]time.Duration
+				for i, p := range engines {
+					begin := time.Now()
+					if err := r.run(p, r.n); err != nil {
+						b.Fatal(err)
+					}
+					took[i] = time.Since(begin)
+				}
+				ratios = append(ratios, float64(took[1])/float64(took[0]))
+			}
+			slices.Sort(ratios)
+			b.ReportMetric(ratios[len(ratios)/2], "ratio")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}

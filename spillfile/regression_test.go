@@ -1,0 +1,394 @@
+package spillfile
+
+import (
+	"io/fs"
+	"maps"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// powerCuts is how many outcomes of a power cut a test looks at: what was not synced is there or not, by seed.
+const powerCuts = 64
+
+func cutPower(m *memFS, seed uint64) *memFS { return m.powerCut(rand.New(rand.NewPCG(seed, 1))) }
+
+// failOp makes every operation of one kind fail, on all files or on those whose name ends with suffix.
+func failOp(m *memFS, kind, suffix string) {
+	m.setFault(func(op, name string, _ int) error {
+		if op == kind && strings.HasSuffix(name, suffix) {
+			return errInjected
+		}
+		return nil
+	})
+}
+
+func fileNames(m *memFS) []string { return slices.Sorted(maps.Keys(m.files())) }
+
+// Recovery removed the segments behind a cut without ordering the removals on disk. Cut power there left the later ones
+// without the earlier: Open called it corruption, for good.
+func TestPowerCutWhileRecoveryRemovesSegments(t *testing.T) {
+	for seed := range uint64(powerCuts) {
+		m := newMemFS()
+		l := mustOpen(t, faultOptions(m, false, nil))
+		failOp(m, "sync", "") // no block says that one before it is durable
+		mustPut(t, l, 1, "a", "1")
+		mustPut(t, l, 2, "b", "2")
+		require.NoError(t, l.Seal())
+		mustPut(t, l, 3, "c", "3")
+		require.NoError(t, l.Seal())
+		mustPut(t, l, 4, "d", "4")
+		files := m.files()
+		_ = l.Close()
+		first := segmentName(1)
+		files[first] = files[first][:len(files[first])-3] // a first power cut
+		m = memDisk("/spill", files)
+		removed := false
+		m.setFault(func(op, _ string, _ int) error { // and a second one before the removals are synced
+			removed = removed || op == "remove"
+			if removed && op == "syncdir" {
+				return errInjected
+			}
+			return nil
+		})
+		_, err := Open(faultOptions(m, false, nil))
+		require.ErrorIs(t, err, errInjected)
+		cut := cutPower(m, seed)
+		l, err = Open(faultOptions(cut, false, nil))
+		require.NoError(t, err, "seed %d, files %v", seed, fileNames(cut))
+		require.Equal(t, map[string]string{"a@1": "1"}, dump(t, l))
+		require.NoError(t, l.Close())
+	}
+}
+
+// Killed between the rename of a manifest and the sync of its directory. The next process removed what that manifest
+// says is dead; a power cut brought the old manifest back, and what it needs was gone.
+func TestManifestIsDurableBeforeRecoveryRemovesFiles(t *testing.T) {
+	for seed := range uint64(powerCuts) {
+		m := newMemFS()
+		l := mustOpen(t, faultOptions(m, true, nil))
+		mustPut(t, l, 1, "a", "1")
+		require.NoError(t, l.Seal())
+		mustPut(t, l, 2, "b", "2")
+		failOp(m, "syncdir", "")
+		require.ErrorIs(t, l.MarkReplayed(1), errInjected)
+		killed := m.killed()
+		_ = l.Close()
+		failOp(killed, "syncdir", "")
+		_, err := Open(faultOptions(killed, true, nil))
+		require.ErrorIs(t, err, errInjected)
+		cut := cutPower(killed, seed)
+		l, err = Open(faultOptions(cut, true, nil))
+		require.NoError(t, err, "seed %d, files %v", seed, fileNames(cut))
+		require.Contains(t, dump(t, l), "b@2")
+		require.NoError(t, l.Close())
+	}
+}
+
+// A batch failed and could not be cut off, so the clean close that followed left it out. Killed when only the name of
+// the next segment was there, the log took that batch back: its writer had been told that it failed.
+func TestFailedBatchStaysOutWhenAnUnusedSegmentFollows(t *testing.T) {
+	m := newMemFS()
+	l := mustOpen(t, faultOptions(m, true, nil))
+	mustPut(t, l, 1, "good", "1")
+	m.setFault(func(op, name string, _ int) error {
+		if (op == "sync" || op == "truncate") && name == segmentName(1) {
+			return errInjected
+		}
+		return nil
+	})
+	require.ErrorIs(t, put(l, 2, "bad", "2"), errInjected)
+	require.NoError(t, l.Close())
+	m.setFault(nil)
+
+	l = mustOpen(t, faultOptions(m, true, nil))
+	require.NotContains(t, dump(t, l), "bad@2")
+	var killed map[string]string
+	m.setFault(func(op, _ string, _ int) error {
+		if op == "write" && killed == nil { // of the header
+			killed = map[string]string{}
+			for name, n := range m.names {
+				killed[filepath.Base(name)] = string(n.data)
+			}
+		}
+		return nil
+	})
+	mustPut(t, l, 3, "k", "v")
+	require.NoError(t, l.Close())
+	require.Empty(t, killed[segmentName(2)])
+	l = mustOpen(t, faultOptions(memDisk("/spill", killed), true, nil))
+	defer l.Close()
+	got := dump(t, l)
+	require.Contains(t, got, "good@1")
+	require.NotContains(t, got, "bad@2")
+}
+
+// The segment that was prepared ahead kept its arena after the log was empty, as long as nobody wrote.
+func TestEmptyLogKeepsNoMemory(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.SegmentSize = 1 << 20
+	l := mustOpen(t, o)
+	defer l.Close()
+	prepared := func() (s *segment, memory bool) {
+		l.prep.mu.Lock()
+		defer l.prep.mu.Unlock()
+		return l.prep.ready, l.prep.ready != nil && l.prep.ready.index != nil
+	}
+	mustPut(t, l, 1, "a", string(randomValue(newRand(t), 700<<10)))
+	require.True(t, waitFor(func() bool { _, memory := prepared(); return memory }), "no segment was prepared")
+	require.NoError(t, l.DiscardAll())
+	require.True(t, l.Empty())
+	require.True(t, waitFor(func() bool { _, memory := prepared(); return !memory }), "an arena of %d bytes is kept",
+		arenaSize(o.SegmentSize))
+	s, _ := prepared()
+	require.NotNil(t, s, "the file may stay")
+}
+
+// A chunk that is used again kept the memory of all the largest values that it ever held.
+func TestChunkKeepsNoLargeBuffers(t *testing.T) {
+	l := mustOpen(t, testOptions(t.TempDir()))
+	defer l.Close()
+	random := rand.NewChaCha8([32]byte{})
+	for i := range 3 {
+		value := make([]byte, (i+1)*3<<20)
+		_, _ = random.Read(value)
+		mustPut(t, l, uint64(i+1), "a", string(value))
+	}
+	mustPut(t, l, 9, "b", "small")
+	var c Chunk
+	for from := (Position{}); !c.AtEnd; from = c.Next {
+		require.NoError(t, l.ReadChunkInto(&c, from, 1<<20))
+	}
+	require.Equal(t, "small", string(c.Entries[len(c.Entries)-1].Value))
+	c.Reset()
+	held := cap(c.reader.window) + cap(c.reader.dec.raw) + cap(c.reader.dec.stored)
+	for _, s := range c.slabs {
+		held += cap(s)
+	}
+	require.LessOrEqual(t, held, 3*maxPooled)
+}
+
+// A power cut left the magic of a new segment and zeros. Open took those for version 0 of the format and refused.
+func TestTornHeaderIsNotAVersion(t *testing.T) {
+	o := faultOptions(nil, true, nil)
+	files := disk(t, o)
+	files[segmentName(4)] = segmentMagic + string(make([]byte, 500))
+	l, _, err := damaged(t, o, files)
+	require.NoError(t, err)
+	require.Len(t, dump(t, l), 6)
+	require.NoError(t, l.Close())
+}
+
+type dirSyncs struct {
+	*memFS
+	synced map[string]bool
+}
+
+func (d *dirSyncs) SyncDir(dir string) error {
+	d.synced[dir] = true
+	return d.memFS.SyncDir(dir)
+}
+
+// The directory that Open makes was not durable in its parent: a power cut could take the whole spill, synced or not.
+func TestNameOfTheDirectoryIsDurable(t *testing.T) {
+	d := &dirSyncs{newMemFS(), map[string]bool{}}
+	o := faultOptions(nil, true, nil)
+	o.FS = d
+	l := mustOpen(t, o)
+	require.True(t, d.synced["/"], "only %v", d.synced)
+	require.NoError(t, l.Close())
+}
+
+// Killed in the very first Open, before the name of the manifest was durable; power is cut while the first commit makes its
+// segment. That left a segment without a manifest, which Open refuses.
+func TestFirstManifestIsDurableBeforeTheFirstSegment(t *testing.T) {
+	for seed := range uint64(powerCuts) {
+		m := newMemFS()
+		m.setFault(func(op, name string, _ int) error {
+			if op == "syncdir" && name == "spill" {
+				return errInjected
+			}
+			return nil
+		})
+		_, err := Open(faultOptions(m, true, nil))
+		require.ErrorIs(t, err, errInjected)
+		m = m.killed()
+		l := mustOpen(t, faultOptions(m, true, nil))
+		failOp(m, "syncdir", "")
+		require.ErrorIs(t, put(l, 1, "a", "1"), errInjected)
+		cut := cutPower(m, seed)
+		_ = l.Close()
+		l, err = Open(faultOptions(cut, true, nil))
+		require.NoError(t, err, "seed %d, files %v", seed, fileNames(cut))
+		require.NoError(t, l.Close())
+	}
+}
+
+// forgetful is a system that after a failed sync of a segment takes its pages for written: until somebody writes them
+// again, a sync succeeds and does nothing for them.
+type forgetful struct {
+	*memFS
+	fail      bool
+	forgotten map[string]int // by file, the offset from which on
+}
+
+type forgetfulFile struct {
+	*memFile
+	fs *forgetful
+}
+
+func (s *forgetful) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := s.memFS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &forgetfulFile{f.(*memFile), s}, nil
+}
+
+func (f *forgetfulFile) WriteAt(b []byte, at int64) (int, error) {
+	if from, ok := f.fs.forgotten[f.name]; ok && int(at) <= from {
+		delete(f.fs.forgotten, f.name)
+	}
+	return f.memFile.WriteAt(b, at)
+}
+
+func (f *forgetfulFile) Sync() error {
+	if f.fs.fail && strings.HasSuffix(f.name, segmentSuffix) {
+		f.fs.forgotten[f.name] = len(f.n.durable)
+		return syscall.EIO
+	}
+	from, ok := f.fs.forgotten[f.name]
+	if !ok {
+		return f.memFile.Sync()
+	}
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	f.n.durable = slices.Clone(f.n.data[:from])
+	return nil
+}
+
+// The process is killed after a failed sync. The next one, which had not seen the failure, synced the same pages, was
+// told that they are durable, and acknowledged commits behind them: a power cut took all of it.
+func TestRecoveryWritesAgainWhatMayHaveFailedToSync(t *testing.T) {
+	s := &forgetful{memFS: newMemFS(), forgotten: map[string]int{}}
+	o := faultOptions(nil, false, nil)
+	o.FS = s
+	l := mustOpen(t, o)
+	mustPut(t, l, 1, "a", "1")
+	require.NoError(t, l.Sync())
+	mustPut(t, l, 2, "b", "2")
+	s.fail = true
+	require.ErrorIs(t, l.Sync(), syscall.EIO)
+	require.NotEmpty(t, s.forgotten)
+
+	s = &forgetful{memFS: s.killed(), forgotten: maps.Clone(s.forgotten)}
+	_ = l.Close()
+	o.FS, o.SyncWrites = s, true
+	l = mustOpen(t, o)
+	require.Len(t, dump(t, l), 2)
+	mustPut(t, l, 3, "c", "3") // durable, says Commit
+	cut := s.onlySynced()
+	require.NoError(t, l.Close())
+	l = mustOpen(t, faultOptions(cut, true, nil))
+	require.Len(t, dump(t, l), 3)
+	require.NoError(t, l.Close())
+}
+
+// Segments that a power cut made worthless were removed, and their numbers given out again: a file that came back, from
+// a backup say, would have passed for another.
+func TestNumbersOfDroppedSegmentsAreNotUsedAgain(t *testing.T) {
+	m := newMemFS()
+	l := mustOpen(t, faultOptions(m, false, nil))
+	failOp(m, "sync", "")
+	mustPut(t, l, 1, "a", "1")
+	require.NoError(t, l.Seal())
+	mustPut(t, l, 2, "b", "2") // acknowledged in segment 2
+	files := m.files()
+	_ = l.Close()
+	files[segmentName(1)] = files[segmentName(1)][:segmentHeaderSize/2]
+	m = memDisk("/spill", files)
+	l = mustOpen(t, faultOptions(m, false, nil))
+	require.Empty(t, dump(t, l), "both are dropped")
+	killed := m.killed()
+	require.NoError(t, l.Close())
+	l = mustOpen(t, faultOptions(killed, false, nil))
+	mustPut(t, l, 3, "c", "3")
+	require.Greater(t, l.w.active.id(), uint64(2))
+	require.NoError(t, l.Close())
+}
+
+// Batches that were enqueued as one, the commits in flight when the log begins, were split where a group was full: the
+// first half was acknowledged and the second half failed.
+func TestBatchesEnqueuedTogetherFailTogether(t *testing.T) {
+	for name, fails := range map[string]bool{"all are written": false, "the write fails": true} {
+		t.Run(name, func(t *testing.T) {
+			m := newMemFS()
+			o := faultOptions(m, true, nil)
+			outcomes := map[uint64]error{}
+			groups := 0
+			o.OnCommit = func(batches []*Batch, err error) {
+				groups++
+				for _, b := range batches {
+					outcomes[b.Seq()] = err
+				}
+			}
+			l := mustOpen(t, o)
+			var together []*Batch
+			r := newRand(t)
+			for i := range 5 {
+				value := randomValue(r, int(o.SegmentSize))
+				together = append(together, newBatch(Entry{Key: []byte{byte('a' + i)}, Value: value}))
+			}
+			writes := 0
+			m.setFault(func(op, _ string, _ int) error {
+				if op == "write" {
+					writes++
+				}
+				if writes == 2 && fails { // the header, then the group
+					return errInjected
+				}
+				return nil
+			})
+			l.EnqueueAll(together, func(i int) uint64 { return uint64(i + 1) }, false)
+			err := l.Commit(together[4])
+			require.Equal(t, 1, groups)
+			require.Len(t, outcomes, 5)
+			for seq, outcome := range outcomes {
+				require.Equal(t, err, outcome, "sequence %d", seq)
+			}
+			if fails {
+				require.ErrorIs(t, err, errInjected)
+				require.Empty(t, dump(t, l))
+			} else {
+				require.NoError(t, err)
+				require.Len(t, dump(t, l), 5)
+			}
+			m.setFault(nil)
+			require.NoError(t, l.Close())
+		})
+	}
+}
+
+// A segment whose batches are all replayed stayed, and was read, while a commit was in the queue. If that commit then
+// went elsewhere the segment hid it.
+func TestReplayedSegmentGoesWhileABatchIsQueued(t *testing.T) {
+	m := newMemFS()
+	l := mustOpen(t, faultOptions(m, false, nil))
+	mustPut(t, l, 1, "k", "old")
+	b := newBatch(Entry{Key: []byte("k"), Value: []byte("new")})
+	l.Enqueue(b, 2)
+	require.NoError(t, l.MarkReplayed(1))
+	require.Zero(t, l.State().LiveSegments)
+	_, ok := get(t, l, "k")
+	require.False(t, ok)
+	require.NoError(t, l.Commit(b))
+	v, _ := get(t, l, "k")
+	require.Equal(t, "new", v)
+	require.NoError(t, l.Close())
+	require.Equal(t, map[string]string{"k@2": "new"}, dump(t, mustOpen(t, faultOptions(m.killed(), false, nil))))
+}
