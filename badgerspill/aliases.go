@@ -1,11 +1,14 @@
 package badgerspill
 
 import (
+	"fmt"
 	"os"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/ristretto/v2/z"
+
+	"github.com/badgerspill/badgerspill/spillfile"
 )
 
 // Types of Badger that carry no state which the layer must see.
@@ -43,8 +46,14 @@ func OpenKeyRegistry(opt KeyRegistryOptions) (*KeyRegistry, error) {
 }
 
 // WriteKeyRegistry is badger.WriteKeyRegistry: it replaces the file of data keys in opt.Dir, in one step, by what reg
-// holds, encrypted with opt.EncryptionKey. Errors are those of the files. It must not run beside another use of reg.
+// holds, wrapped with opt.EncryptionKey. It refuses while a spill beside it holds commits, whose keys are wrapped with the
+// old one: open the database and Drain it first.
 func WriteKeyRegistry(reg *KeyRegistry, opt KeyRegistryOptions) error {
+	lock := interlock{fs: spillfile.OS, dir: opt.Dir}
+	if !opt.InMemory && lock.exists() {
+		where, _ := lock.read()
+		return fmt.Errorf("badgerspill: the spill in %s holds commits under the old key: Drain the database before its key is changed", where)
+	}
 	return badger.WriteKeyRegistry(reg, opt)
 }
 

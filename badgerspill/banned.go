@@ -1,6 +1,7 @@
 package badgerspill
 
 import (
+	"sync"
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
@@ -9,12 +10,15 @@ import (
 
 // bannedNamespaces mirrors Badger's set, since keys of the spill and pending writes do not pass Badger's check.
 type bannedNamespaces struct {
-	offset int // of the namespace in a key; negative = none
+	offset int        // of the namespace in a key; negative = none
+	mu     sync.Mutex // orders loads
 	set    atomic.Pointer[map[uint64]struct{}]
 }
 
-func (b *bannedNamespaces) load(offset int, db *badger.DB) {
-	b.offset = offset
+// load takes over Badger's set, of now.
+func (b *bannedNamespaces) load(db *badger.DB) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	set := map[uint64]struct{}{}
 	for _, ns := range db.BannedNamespaces() {
 		set[ns] = struct{}{}

@@ -23,7 +23,7 @@ func (db *DB) newCommit(txn *Txn) *commit {
 		c.memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
 		c.keyBytes += int64(len(e.Key))
 		c.rawBytes += int64(len(e.Key) + len(e.Value))
-		c.raw = c.raw || e.version != 0 || e.meta&^(metaDelete|metaDiscardEarlier) != 0
+		c.raw = c.raw || c.load || e.version != 0 || e.meta&^(metaDelete|metaDiscardEarlier) != 0
 		c.highest = max(c.highest, e.version)
 		if db.opt.DetectConflicts && !c.load {
 			c.keys = append(c.keys, fingerprint(e.Key))
@@ -173,6 +173,7 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	}
 	switch {
 	case db.opt.managed:
+	case c.load && c.highest == 0: // its entries are of version 0
 	case c.load:
 		c.ts = db.orc.nextTs - 1
 	default:
@@ -180,8 +181,8 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 		c.ts = db.orc.nextTs
 		db.orc.nextTs++
 	}
-	if c.highest > c.ts && !db.opt.managed {
-		db.orc.ahead = true
+	if !db.opt.managed && (c.highest > c.ts || c.ts == 0) {
+		db.orc.ahead = true // timestamps tell nothing about order any more
 		if way == wbm.Spilled {
 			db.log.Rotate(spillfile.Unordered)
 		}

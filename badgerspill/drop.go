@@ -49,6 +49,11 @@ func (db *DB) drop(prefixes [][]byte) error {
 		}
 		return db.inner.DropPrefix(prefixes...)
 	})
+	if err == nil {
+		db.mu.Lock()
+		db.line.visible = db.inner.MaxVersion()
+		db.mu.Unlock()
+	}
 	if err == nil || db.withdrawDrop() == nil {
 		resume()
 		return err
@@ -79,10 +84,10 @@ func (db *DB) stopCommits() (resume func(), err error) {
 
 // dropStopped drops while commits are stopped; dropInner is Badger's part.
 func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
-	if db.log == nil {
+	if db.opt.InMemory {
 		return dropInner()
 	}
-	if len(prefixes) > 0 {
+	if db.log != nil && len(prefixes) > 0 {
 		if err := db.drainNow(db.ctx, nil); err != nil {
 			return err
 		}
@@ -96,8 +101,10 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 	if err := dropInner(); err != nil {
 		return err
 	}
-	if err := db.discardSpill(); err != nil {
-		return err
+	if db.log != nil {
+		if err := db.discardSpill(); err != nil {
+			return err
+		}
 	}
 	return db.withdrawDrop()
 }
@@ -208,7 +215,7 @@ func (db *DB) BanNamespace(ns uint64) error {
 	if err := db.inner.BanNamespace(ns); err != nil {
 		return err
 	}
-	db.banned.load(db.opt.NamespaceOffset, db.inner)
+	db.banned.load(db.inner)
 	return nil
 }
 

@@ -57,7 +57,7 @@ func (e *badgerEngine) prepare(c *commit) error {
 			}
 			err = txn.SetEntry(be)
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, badger.ErrBannedKey) { // banned since it was set: nobody can read it
 			txn.Discard()
 			return err
 		}
@@ -139,18 +139,21 @@ func syncFile(path string) error {
 }
 
 // fillerKey is where seal writes. Badger hides its internal keys from everybody, and the value is a tombstone at a
-// version below all others, so compaction drops it.
-var fillerKey = append([]byte("!badger!badgerspill!fill"), make([]byte, 32<<10)...)
+// version below all others, so compaction drops it. It is as long as a transaction over small memtables allows.
+func fillerKey(memTableSize int64) []byte {
+	return append([]byte("!badger!badgerspill!fill"), make([]byte, min(32<<10, memTableSize/16))...)
+}
 
 // seal fills the active memtable's log. Badger has no call for it: it seals a memtable when its log or its arena is
 // full. Rewriting one long internal key fills the log but neither the arena nor the SSTable.
 func (e *badgerEngine) seal() error {
+	key := fillerKey(e.opt.MemTableSize)
 	kv := func() *pb.KV {
-		return &pb.KV{Key: fillerKey, Version: 1, Meta: []byte{metaDelete}}
+		return &pb.KV{Key: key, Version: 1, Meta: []byte{metaDelete}}
 	}
 	loader := e.db.NewKVLoader(loadPending)
 	var err error
-	for n := int64(0); n <= e.opt.MemTableSize && err == nil; n += int64(len(fillerKey)) {
+	for n := int64(0); n <= e.opt.MemTableSize && err == nil; n += int64(len(key)) {
 		err = loader.Set(kv())
 	}
 	if err = errors.Join(err, loader.Finish()); err != nil {

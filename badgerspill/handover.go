@@ -297,10 +297,8 @@ func (r *replayLog) tryHandOver() (bool, error) {
 	if st.Queued > 0 || db.router.open > 0 {
 		return false, nil
 	}
-	if db.opt.SpillPolicy == Always {
-		return st.LiveBatches == 0 || r.seq >= st.LastSeq, nil
-	}
-	if st.LiveSegments > 0 {
+	always := db.opt.SpillPolicy == Always
+	if st.LiveSegments > 0 && !(always && r.seq >= st.LastSeq) {
 		r.chunk.Reset()
 		if err := db.log.ReadChunkInto(&r.chunk, r.pos, handOverBytes); err != nil {
 			return false, err
@@ -314,6 +312,9 @@ func (r *replayLog) tryHandOver() (bool, error) {
 			}
 			return false, err
 		}
+		if always {
+			return true, nil
+		}
 		if err := r.syncBadger(); err != nil {
 			return false, err
 		}
@@ -322,6 +323,9 @@ func (r *replayLog) tryHandOver() (bool, error) {
 			return false, err
 		}
 		r.noted = r.seq
+	}
+	if always {
+		return true, nil
 	}
 	db.router.state = Direct
 	db.spill.SetActive(false)

@@ -25,7 +25,8 @@ type KVLoader struct {
 	db       *DB
 	throttle *y.Throttle
 	entries  []*Entry
-	size     int64 // as it counts for a transaction
+	zeroes   []*Entry // of version 0, such as a backup has below a first version that discards the earlier ones
+	size     int64    // as it counts for a transaction
 	bytes    int64
 }
 
@@ -49,12 +50,16 @@ func (l *KVLoader) Set(kv *pb.KV) error {
 		e.meta = kv.Meta[0]
 	}
 	size := e.estimateSize(l.db.opt.ValueThreshold)
-	if int64(len(l.entries))+1 >= l.db.maxBatchCount || l.size+size >= l.db.maxBatchSize || l.bytes >= loadBytes {
+	if int64(len(l.entries)+len(l.zeroes))+1 >= l.db.maxBatchCount || l.size+size >= l.db.maxBatchSize || l.bytes >= loadBytes {
 		if err := l.send(); err != nil {
 			return err
 		}
 	}
-	l.entries = append(l.entries, e)
+	if e.version == 0 {
+		l.zeroes = append(l.zeroes, e)
+	} else {
+		l.entries = append(l.entries, e)
+	}
 	l.size += size
 	l.bytes += size + int64(len(e.Value))
 	return nil
@@ -64,25 +69,30 @@ func (l *KVLoader) send() error {
 	if l.db.opt.ReadOnly {
 		return ErrReadOnlyTxn
 	}
-	if err := l.throttle.Do(); err != nil {
-		return err
+	for _, entries := range [][]*Entry{l.entries, l.zeroes} {
+		if len(entries) == 0 {
+			continue
+		}
+		if err := l.throttle.Do(); err != nil {
+			return err
+		}
+		txn := l.db.newTxn(true)
+		txn.load = true
+		txn.writes.entries = entries
+		c, err := l.db.submit(txn)
+		if err != nil {
+			l.throttle.Done(nil)
+			return err
+		}
+		go func() { l.throttle.Done(l.db.await(c)) }()
 	}
-	txn := l.db.newTxn(true)
-	txn.load = true
-	txn.writes.entries = l.entries
-	c, err := l.db.submit(txn)
-	if err != nil {
-		l.throttle.Done(nil)
-		return err
-	}
-	go func() { l.throttle.Done(l.db.await(c)) }()
-	l.entries, l.size, l.bytes = nil, 0, 0
+	l.entries, l.zeroes, l.size, l.bytes = nil, nil, 0, 0
 	return nil
 }
 
 // Finish sends what is left and waits until everything is acknowledged. It returns the first error.
 func (l *KVLoader) Finish() error {
-	if len(l.entries) > 0 {
+	if len(l.entries)+len(l.zeroes) > 0 {
 		if err := l.send(); err != nil {
 			return err
 		}
@@ -112,10 +122,11 @@ func (db *DB) Load(r io.Reader, maxPendingWrites int) error {
 	return loader.Finish()
 }
 
-// raise makes the next timestamp higher than ts.
+// raise makes the next timestamp higher than ts, which Badger holds or will hold.
 func (db *DB) raise(ts uint64) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
+	db.line.visible = max(db.line.visible, ts)
 	db.orc.nextTs = max(db.orc.nextTs, ts+1)
 }
 

@@ -131,7 +131,8 @@ func (db *DB) open() (err error) {
 		db.discarded.Store(last)
 		db.inner.SetDiscardTs(last)
 	}
-	db.banned.load(db.opt.NamespaceOffset, db.inner)
+	db.banned.offset = db.opt.NamespaceOffset
+	db.banned.load(db.inner)
 	db.space = newDiskSpace(db)
 	if db.memtables, err = newMemtables(db); err != nil {
 		return err
@@ -243,10 +244,35 @@ func (db *DB) openBadger() (err error) {
 			err = errors.Join(err, db.interlock.setDoubted())
 		}
 	}()
+	if err := removeEmptyLogs(opt); err != nil {
+		return err
+	}
 	if err := db.flushLargerMemtables(opt); err != nil {
 		return err
 	}
 	return db.openInner(opt)
+}
+
+// removeEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it gives it a size, and
+// truncates one before it removes it; killed in between it refuses to open what it has left.
+func removeEmptyLogs(opt badger.Options) error {
+	if opt.ReadOnly {
+		return nil
+	}
+	for _, pattern := range []string{filepath.Join(opt.Dir, "[0-9]*"+memSuffix), filepath.Join(opt.ValueDir, "[0-9]*.vlog")} {
+		paths, err := filepath.Glob(pattern)
+		if err != nil {
+			return fmt.Errorf("badgerspill: %w", err)
+		}
+		for _, path := range paths {
+			if info, err := os.Stat(path); err == nil && info.Size() == 0 {
+				if err := os.Remove(path); err != nil {
+					return fmt.Errorf("badgerspill: an empty log that a killed process has left: %w", err)
+				}
+			}
+		}
+	}
+	return nil
 }
 
 // openInner leaves db.inner alone if Badger fails: what it returns then is half made, and closing that panics or hangs.
@@ -324,7 +350,7 @@ func (db *DB) checkHistory(inBadger uint64) (uint64, error) {
 	if db.interlock.trusted {
 		return newest, nil
 	}
-	foreign, err := db.findForeign(st.OldestTs)
+	foreign, err := db.findForeign(max(st.OldestTs, 1))
 	if err != nil {
 		return 0, err
 	}

@@ -72,7 +72,7 @@ type Options struct {
 	// SpillPolicy decides when commits are spilled: Auto, Always or Never.
 	SpillPolicy SpillPolicy
 	// StallThreshold is the age of the oldest commit in flight to Badger at which Badger counts as stalled, and
-	// what is in flight is hedged: appended to the spill and acknowledged from there. 0 = 10 ms (50 ms with
+	// what is in flight is hedged: appended to the spill and acknowledged from there. 0 = 5 ms (50 ms with
 	// SyncWrites), negative = no stall detection. A too small value costs a
 	// detour over the spill; a large one is added to the latency of every commit that a stall catches.
 	StallThreshold time.Duration

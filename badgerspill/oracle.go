@@ -16,7 +16,7 @@ type oracle struct {
 	detect  bool
 
 	nextTs     uint64
-	ahead      bool      // some entry has a version of its own above the timestamps
+	ahead      bool      // some entry has a version of its own that is above the timestamps, or 0
 	lastReadTs uint64    // the highest read timestamp ever handed out
 	readers    readMarks // every active transaction: bounds what Badger may discard
 	updaters   readMarks // active read-write transactions: bounds what conflicts must be remembered

@@ -68,14 +68,17 @@ func (db *DB) NewStreamAt(readTs uint64) *Stream {
 // SendDoneMarkers makes the stream send a KV with StreamDone set at the end of each key range.
 func (st *Stream) SendDoneMarkers(done bool) { st.doneMarkers = done }
 
-// Orchestrate runs the stream. It blocks until all is sent, and returns the first error: of Send, of KeyToList, of ctx, of
-// Badger, or of the replay of the spill.
+// Orchestrate runs the stream. It blocks until all is sent, and returns an error of Send (which may come out as
+// context.Canceled), of ctx, of Badger, or of the replay of the spill. A key whose KeyToList fails is logged and left out.
 func (st *Stream) Orchestrate(ctx context.Context) error {
 	txn, err := st.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer txn.Discard()
+	if txn.readTs == 0 {
+		return nil // nothing has a version so low, and Badger takes 0 for no timestamp
+	}
 	return st.inner(txn).Orchestrate(ctx)
 }
 
@@ -152,6 +155,9 @@ func (st *Stream) Backup(w io.Writer, since uint64) (uint64, error) {
 		return 0, err
 	}
 	defer txn.Discard()
+	if txn.readTs == 0 {
+		return 0, nil
+	}
 	return st.inner(txn).Backup(w, since)
 }
 

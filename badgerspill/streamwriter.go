@@ -60,9 +60,7 @@ func (sw *StreamWriter) Write(buf *z.Buffer) error { return sw.inner.Write(buf) 
 // written.
 func (sw *StreamWriter) Flush() error {
 	err := sw.inner.Flush()
-	if !sw.db.opt.managed {
-		sw.db.raise(sw.db.inner.MaxVersion())
-	}
+	sw.db.raise(sw.db.inner.MaxVersion())
 	sw.end()
 	return err
 }
