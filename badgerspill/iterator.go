@@ -186,21 +186,21 @@ func (it *Iterator) Seek(key []byte) {
 	it.find()
 }
 
-// blocked reports whether a key lies between a seek below the prefix and the prefix. It ends the iteration before it
-// begins, as in Badger, which looks at every version there, visible or not, from key at the read timestamp on.
+// blocked reports whether a key lies between a seek below the prefix and the first key with the prefix. It ends the iteration
+// before it begins, as in Badger, which looks at every version there, visible or not, from key at the read timestamp on.
 func (it *Iterator) blocked(key []byte) bool {
-	past := func(s source) bool {
+	var first []byte
+	look := func(s source) {
 		s.seek(key)
 		for s.valid() && s.version() > it.txn.readTs && bytes.Equal(s.key(), key) {
 			s.next()
 		}
-		return s.valid() && it.pastPrefix(s.key())
-	}
-	last := len(it.sources) - 1
-	for _, s := range it.sources[:last] {
-		if past(s) {
-			return true
+		if s.valid() && (first == nil || bytes.Compare(s.key(), first) < 0) {
+			first = bytes.Clone(s.key())
 		}
+	}
+	for _, s := range it.sources[:len(it.sources)-1] {
+		look(s)
 	}
 	all := it.txn.db.inner.NewTransactionAt(math.MaxUint64, false)
 	defer all.Discard()
@@ -208,7 +208,8 @@ func (it *Iterator) blocked(key []byte) bool {
 	opt.AllVersions, opt.PrefetchValues, opt.InternalAccess = true, false, true
 	inner := &badgerSource{txn: it.txn, it: all.NewIterator(opt)}
 	defer inner.close()
-	return past(inner)
+	look(inner)
+	return first != nil && it.pastPrefix(first)
 }
 
 // widen lets Badger's iterator see keys without the prefix: in reverse, a seek above the prefix that meets one first is

@@ -69,7 +69,9 @@ func (l *line) settle(c *commit, err error, acked *ackList) {
 	c.settled, c.err = true, err
 	for l.head != nil && l.head.settled {
 		c := l.head
-		l.visible = max(l.visible, c.ts, c.highest)
+		if l.visible = max(l.visible, c.highest); !c.load { // a load stands where it stands without a version of its own
+			l.visible = max(l.visible, c.ts)
+		}
 		if l.head = c.next; l.head == nil {
 			l.tail = nil
 		}

@@ -256,6 +256,9 @@ type lockstep struct {
 	layer   *badgerspill.DB
 	open    []pair
 	version uint64 // managed mode's clock
+	feeds   feeds
+	probes  int
+	loads   int
 	log     []string
 }
 
@@ -274,7 +277,11 @@ func TestLockstep(t *testing.T) {
 			l := &lockstep{t: t, rng: random(t), mode: m, dir: t.TempDir()}
 			l.openBoth()
 			for i := range steps {
-				l.step()
+				if l.rng.IntN(20) == 0 {
+					l.stepWide()
+				} else {
+					l.step()
+				}
 				if i%500 == 499 && l.rng.IntN(2) == 0 {
 					l.reopen()
 				}
@@ -295,6 +302,7 @@ func (l *lockstep) openBoth() {
 		s, err := badgerspill.OpenManaged(so)
 		require.NoError(t, err)
 		l.plain, l.spill, l.layer = plainDB{p}, spillDB{s}, s
+		l.startFeeds()
 		return
 	}
 	p, err := badger.Open(po)
@@ -302,6 +310,7 @@ func (l *lockstep) openBoth() {
 	s, err := badgerspill.Open(so)
 	require.NoError(t, err)
 	l.plain, l.spill, l.layer = plainDB{p}, spillDB{s}, s
+	l.startFeeds()
 }
 
 func (l *lockstep) note(format string, args ...any) {
@@ -491,11 +500,8 @@ func (l *lockstep) iterate(i int, p pair) {
 }
 
 func (l *lockstep) reopen() {
-	for _, p := range l.open {
-		p.plain.Discard()
-		p.spill.Discard()
-	}
-	l.open = nil
+	l.discardAll()
+	l.endFeeds()
 	require.NoError(l.t, l.plain.Close())
 	require.NoError(l.t, l.spill.Close())
 	l.note("reopen")
@@ -530,6 +536,7 @@ func (l *lockstep) finish() {
 	require.NotEmpty(t, want)
 	require.Equal(t, want, strip(all(l.spill)))
 	require.NoError(t, l.layer.Drain(context.Background()))
+	l.feeds.cancel()
 	require.NoError(t, l.plain.Close())
 	require.NoError(t, l.spill.Close())
 	so := small(filepath.Join(l.dir, "spill"))
