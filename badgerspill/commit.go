@@ -171,6 +171,9 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	} else if !spilling && db.router.full() {
 		return false, db.relieveQueue() // releases the lock
 	}
+	if c.subscribers != db.publisher.added.Load() { // somebody came while c waited for its place
+		c.updates = db.publisher.updatesOf(c)
+	}
 	switch {
 	case db.opt.managed:
 	case c.load && c.highest == 0: // its entries are of version 0
@@ -183,9 +186,11 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	}
 	if !db.opt.managed && (c.highest > c.ts || c.ts == 0) {
 		db.orc.ahead = true // timestamps tell nothing about order any more
-		if way == wbm.Spilled {
-			db.log.Rotate(spillfile.Unordered)
-		}
+	}
+	// A load's timestamp is that of a commit that may be in Badger alone.
+	if way == wbm.Spilled && !db.unordered && (c.load || db.orc.ahead) {
+		db.unordered = true // as are all later segments
+		db.log.Rotate(spillfile.Unordered)
 	}
 	if !c.load {
 		db.orc.committed(c.ts, c.keys)

@@ -66,6 +66,7 @@ type DB struct {
 	router      router
 	closed      bool
 	held        chan struct{} // set and open while a hand-over keeps new commits from getting their place
+	unordered   bool          // Log.Rotate was told so
 	dropping    bool          // commits are refused: see drop
 	discardHold uint64        // the log sequence to be replayed before Badger may discard anything; 0 = none, see checkHistory
 }

@@ -21,15 +21,16 @@ import (
 // past.
 const dropName = "BADGERSPILL-DROP"
 
-// DropAll deletes everything. Commits fail with ErrBlockedWrites meanwhile, as in Badger, and nobody should read. It waits for commits on
-// their way. After a crash in the middle all is dropped, or nothing. It panics on a read-only database.
+// DropAll deletes everything. Commits fail with ErrBlockedWrites meanwhile, as in Badger, and nobody should read. It waits
+// for commits on their way. After a crash in the middle all is dropped, or nothing. If it fails in the middle (a full disk, say)
+// commits stay blocked, and the next Open finishes it. It panics on a read-only database.
 func (db *DB) DropAll() error {
 	return db.drop(nil)
 }
 
-// DropPrefix deletes all keys with any of the prefixes. Commits fail with ErrBlockedWrites meanwhile, as in Badger. It replays the spill first,
-// and blocks until all is done. After a crash in the middle all of them are dropped, or none. It panics on
-// a read-only database.
+// DropPrefix deletes all keys with any of the prefixes. Commits fail with ErrBlockedWrites meanwhile, as in Badger. It
+// replays the spill first, and blocks until all is done. A crash or a failure in the middle is as for DropAll. It panics on a
+// read-only database.
 func (db *DB) DropPrefix(prefixes ...[]byte) error {
 	if len(prefixes) == 0 {
 		return nil
@@ -43,6 +44,11 @@ func (db *DB) drop(prefixes [][]byte) error {
 	if err != nil {
 		return err
 	}
+	if !db.holdOpen() { // Close waits for this
+		resume()
+		return ErrBlockedWrites
+	}
+	defer db.background.Done()
 	err = db.dropStopped(prefixes, func() error {
 		if len(prefixes) == 0 {
 			return db.inner.DropAll()
@@ -54,13 +60,14 @@ func (db *DB) drop(prefixes [][]byte) error {
 		db.line.visible = db.inner.MaxVersion()
 		db.mu.Unlock()
 	}
-	if err == nil || db.withdrawDrop() == nil {
+	if !errors.Is(err, errDropStays) {
 		resume()
-		return err
 	}
-	// What is committed from here on would be dropped by the next Open.
-	return fmt.Errorf("badgerspill: commits stay blocked, since %s cannot be removed: %w", filepath.Join(db.opt.Dir, dropName), err)
+	return err
 }
+
+// errDropStays is an error after which the file stays: what is committed from here on would be dropped by the next Open.
+var errDropStays = errors.New("badgerspill: commits stay blocked until the next Open finishes the drop")
 
 // stopCommits makes new commits fail with ErrBlockedWrites and waits for those on their way. resume ends that.
 func (db *DB) stopCommits() (resume func(), err error) {
@@ -75,6 +82,9 @@ func (db *DB) stopCommits() (resume func(), err error) {
 	db.dropping = true
 	db.mu.Unlock()
 	db.settleAll()
+	for db.log != nil && db.log.State().Queued > 0 { // hedges that Badger has answered, but are not appended yet
+		time.Sleep(50 * time.Microsecond)
+	}
 	return func() {
 		db.mu.Lock()
 		db.dropping = false
@@ -95,18 +105,37 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 	// Neither replay nor the flush of an idle memtable may write to Badger now.
 	db.gate.Lock()
 	defer db.gate.Unlock()
-	if err := db.announceDrop(prefixes); err != nil {
-		return err
+	if db.replayLog != nil {
+		db.replayLog.awaitLate()
 	}
-	if err := dropInner(); err != nil {
-		return err
-	}
-	if db.log != nil {
-		if err := db.discardSpill(); err != nil {
+	if len(prefixes) > 0 {
+		// What was replayed last may not be durable, and the spill is about to be dropped.
+		if err := db.engine.sync(); err != nil {
 			return err
 		}
 	}
-	return db.withdrawDrop()
+	if db.log != nil { // no plain Badger before the drop is finished
+		if err := db.interlock.set(); err != nil {
+			return err
+		}
+	}
+	if err := db.announceDrop(prefixes); err != nil {
+		if werr := db.withdrawDrop(); werr != nil {
+			return errors.Join(errDropStays, err, werr)
+		}
+		return err
+	}
+	err := dropInner()
+	if err == nil && db.log != nil {
+		err = db.discardSpill()
+	}
+	if err == nil {
+		err = db.withdrawDrop()
+	}
+	if err != nil {
+		return errors.Join(errDropStays, err)
+	}
+	return nil
 }
 
 // discardSpill drops what the spill holds, all of which is in Badger or to be forgotten.
@@ -124,7 +153,7 @@ func (db *DB) discardSpill() error {
 		}
 		db.mu.Unlock()
 	}
-	return db.interlock.drop()
+	return nil
 }
 
 func (db *DB) dropPath() string { return filepath.Join(db.opt.Dir, dropName) }
@@ -142,11 +171,13 @@ func (db *DB) announceDrop(prefixes [][]byte) error {
 func (db *DB) withdrawDrop() error {
 	fsys := db.opt.fs()
 	err := fsys.Remove(db.dropPath())
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err == nil {
 		err = fsys.SyncDir(db.opt.Dir)
+	} else if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if err == nil && db.log != nil {
+		err = db.interlock.drop()
 	}
 	return err
 }
@@ -192,6 +223,11 @@ func (db *DB) finishDrop() error {
 		return fmt.Errorf("badgerspill: a drop was interrupted (%s): open the database for writing first", db.dropPath())
 	}
 	db.opt.Infof("badgerspill: finishing a drop that was interrupted\n")
+	if db.log != nil {
+		if err := db.interlock.set(); err != nil {
+			return err
+		}
+	}
 	if len(prefixes) == 0 {
 		err = db.inner.DropAll()
 	} else {

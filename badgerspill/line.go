@@ -28,14 +28,15 @@ type commit struct {
 	inner    *badger.Txn       // the transaction that carries it to Badger, until it is sent
 
 	// Guarded by DB.mu.
-	start    int64 // when it was sent to Badger, in nanoseconds of DB.now
-	inBadger bool  // sent to Badger, which has not answered
-	refused  error // Badger's answer, if that was an error and the hedge may still save it
-	hedge    *spillfile.Batch
-	updates  *updates // nil: nobody subscribes to its keys
-	settled  bool     // Badger or the spill has it, or it failed
-	err      error
-	next     *commit // in the line, or in an ackList
+	start       int64 // when it was sent to Badger, in nanoseconds of DB.now
+	inBadger    bool  // sent to Badger, which has not answered
+	refused     error // Badger's answer, if that was an error and the hedge may still save it
+	hedge       *spillfile.Batch
+	updates     *updates // nil: nobody subscribes to its keys
+	subscribers uint64   // publisher.added when updates were found
+	settled     bool     // Badger or the spill has it, or it failed
+	err         error
+	next        *commit // in the line, or in an ackList
 
 	done   sync.WaitGroup // done when it is settled and all commits before it are: the acknowledgement
 	oneKey [1]uint64      // keys of a commit of one entry

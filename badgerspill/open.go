@@ -259,12 +259,16 @@ func removeEmptyLogs(opt badger.Options) error {
 	if opt.ReadOnly {
 		return nil
 	}
-	for _, pattern := range []string{filepath.Join(opt.Dir, "[0-9]*"+memSuffix), filepath.Join(opt.ValueDir, "[0-9]*.vlog")} {
-		paths, err := filepath.Glob(pattern)
-		if err != nil {
+	for _, in := range [][2]string{{opt.Dir, memSuffix}, {opt.ValueDir, ".vlog"}} {
+		files, err := os.ReadDir(in[0])
+		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("badgerspill: %w", err)
 		}
-		for _, path := range paths {
+		for _, f := range files {
+			if ok, _ := filepath.Match("[0-9]*"+in[1], f.Name()); !ok {
+				continue
+			}
+			path := filepath.Join(in[0], f.Name())
 			if info, err := os.Stat(path); err == nil && info.Size() == 0 {
 				if err := os.Remove(path); err != nil {
 					return fmt.Errorf("badgerspill: an empty log that a killed process has left: %w", err)

@@ -1,7 +1,7 @@
 package badgerspill
 
 import (
-	"context"
+	"errors"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -33,7 +33,7 @@ func (sw *StreamWriter) Prepare() error {
 // replayed first. As in Badger it fails if a memtable holds data, which is so after any commit since Open.
 func (sw *StreamWriter) PrepareIncremental() error {
 	return sw.prepare(func() error {
-		if err := sw.db.drainNow(context.Background(), nil); err != nil {
+		if err := sw.db.drainNow(sw.db.ctx, nil); err != nil {
 			return err
 		}
 		sw.db.gate.Lock()
@@ -49,8 +49,15 @@ func (sw *StreamWriter) prepare(inner func() error) error {
 	if err != nil {
 		return err
 	}
-	sw.resume = resume
-	return inner()
+	if !sw.db.holdOpen() {
+		resume()
+		return ErrBlockedWrites
+	}
+	defer sw.db.background.Done()
+	if err = inner(); !errors.Is(err, errDropStays) {
+		sw.resume = resume
+	}
+	return err
 }
 
 // Write writes a buffer of marshalled pb.KV. The keys of one StreamId must be in rising order, over all calls.

@@ -20,7 +20,8 @@ const (
 // no lock of the commit path; it is delivered when the commit is acknowledged, under the commit lock, so in commit order
 // and once, whether Badger or the spill had it first.
 type publisher struct {
-	count atomic.Int32 // of subscribers
+	count atomic.Int32  // of subscribers
+	added atomic.Uint64 // subscribers, ever
 	calls sync.WaitGroup
 
 	mu     sync.Mutex // after DB.mu
@@ -54,6 +55,7 @@ func newPublisher() *publisher {
 
 // updatesOf finds out what c tells, nil if nothing. It copies, since the caller of Commit may reuse his buffers.
 func (p *publisher) updatesOf(c *commit) *updates {
+	c.subscribers = p.added.Load()
 	if p.count.Load() == 0 {
 		return nil
 	}
@@ -143,6 +145,7 @@ func (p *publisher) add(matches []pb.Match) (*subscriber, uint64, error) {
 	s := &subscriber{wake: make(chan struct{}, 1)}
 	p.subs[id] = s
 	p.count.Add(1)
+	p.added.Add(1)
 	p.calls.Add(1)
 	return s, id, nil
 }
@@ -189,7 +192,8 @@ func (p *publisher) close() {
 // acknowledged, whether by Badger or by the spill; replay tells nothing again. What has gathered comes in one list. Deletions come
 // with an empty value. It blocks until ctx ends (and returns its error), cb returns an error (and returns that), or
 // the database is closed. Close waits for it. A subscriber that is very far behind holds up commits. Errors besides:
-// ErrNilCallback, ErrDBClosed, and that of a match that cannot be parsed.
+// ErrNilCallback, ErrDBClosed, and that of a match that cannot be parsed. cb must not commit itself: far behind, it would wait for
+// itself.
 func (db *DB) Subscribe(ctx context.Context, cb func(kv *KVList) error, matches []pb.Match) error {
 	if cb == nil {
 		return ErrNilCallback
