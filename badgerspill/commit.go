@@ -187,7 +187,7 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	if !db.opt.managed && (c.highest > c.ts || c.ts == 0) {
 		db.orc.ahead = true // timestamps tell nothing about order any more
 	}
-	// A load's timestamp is that of a commit that may be in Badger alone.
+	// A load's timestamp is that of a commit that may be in Badger alone; startSpilling looks at those that it hedges.
 	if way == wbm.Spilled && !db.unordered && (c.load || db.orc.ahead) {
 		db.unordered = true // as are all later segments
 		db.log.Rotate(spillfile.Unordered)

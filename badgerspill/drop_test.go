@@ -203,3 +203,24 @@ func TestSpilledLoadIsNoForeignWrite(t *testing.T) {
 	require.Equal(t, "1", g.get("direct"))
 	require.Equal(t, "1", g.get("k"))
 }
+
+// TestHedgedLoadIsNoForeignWrite is the same for a load that was on its way to Badger and is hedged.
+func TestHedgedLoadIsNoForeignWrite(t *testing.T) {
+	f := open(t)
+	f.put("direct", "1")
+	f.stub.holdAnswers()
+	l := f.NewKVLoader(1)
+	require.NoError(t, l.Set(&pb.KV{Key: []byte("k"), Value: []byte("1"), Version: 1}))
+	finished := async(l.Finish)
+	eventually(t, "Badger has the load", func() bool { return f.stub.waiting() == 1 })
+	f.mu.Lock()
+	last := f.startSpilling(CauseStall, false)
+	f.mu.Unlock()
+	require.NoError(t, f.log.Commit(last))
+	require.NoError(t, receive(t, "the load", finished))
+	dir := crash(t, f.opt.Dir)
+	require.NoError(t, os.Remove(filepath.Join(dir, interlockName))) // killed within an Open
+	g := openAt(t, dir)
+	require.Equal(t, "1", g.get("direct"))
+	require.Equal(t, "1", g.get("k"))
+}

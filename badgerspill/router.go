@@ -1,6 +1,8 @@
 package badgerspill
 
 import (
+	"slices"
+
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -143,8 +145,8 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 	r.state = Spilling
 	db.spill.SetActive(true)
 	directThrough := db.orc.nextTs - 1
-	if db.opt.managed || db.orc.ahead {
-		directThrough = spillfile.Unordered
+	if db.opt.managed || db.orc.ahead || slices.ContainsFunc(r.asked, func(c *commit) bool { return c.load }) {
+		directThrough, db.unordered = spillfile.Unordered, true
 	}
 	db.log.Rotate(directThrough)
 	// Those too that Badger has answered before an earlier one: what the spill left out it would hide. By the order of
