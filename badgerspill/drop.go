@@ -6,9 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -40,30 +38,42 @@ func (db *DB) DropPrefix(prefixes ...[]byte) error {
 
 // drop drops prefixes, or everything if there are none.
 func (db *DB) drop(prefixes [][]byte) error {
-	resume, err := db.stopCommits()
-	if err != nil {
+	resume, err := db.whileStopped(func() error {
+		err := db.dropStopped(prefixes, func() error { return db.dropInner(prefixes) })
+		if err == nil {
+			db.mu.Lock()
+			db.line.visible = db.inner.MaxVersion()
+			db.mu.Unlock()
+		}
 		return err
+	})
+	resume()
+	return err
+}
+
+// whileStopped runs fn while commits are stopped; Close waits for it. resume, never nil, lets commits through again, unless
+// they must not go on before the next Open.
+func (db *DB) whileStopped(fn func() error) (resume func(), err error) {
+	resume, err = db.stopCommits()
+	if err != nil {
+		return func() {}, err
 	}
-	if !db.holdOpen() { // Close waits for this
-		resume()
-		return ErrBlockedWrites
+	if !db.holdOpen() {
+		return resume, ErrBlockedWrites
 	}
 	defer db.background.Done()
-	err = db.dropStopped(prefixes, func() error {
-		if len(prefixes) == 0 {
-			return db.inner.DropAll()
-		}
-		return db.inner.DropPrefix(prefixes...)
-	})
-	if err == nil {
-		db.mu.Lock()
-		db.line.visible = db.inner.MaxVersion()
-		db.mu.Unlock()
+	if err = fn(); errors.Is(err, errDropStays) {
+		resume = func() {}
 	}
-	if !errors.Is(err, errDropStays) {
-		resume()
+	return resume, err
+}
+
+// dropInner is Badger's part of a drop.
+func (db *DB) dropInner(prefixes [][]byte) error {
+	if len(prefixes) == 0 {
+		return db.inner.DropAll()
 	}
-	return err
+	return db.inner.DropPrefix(prefixes...)
 }
 
 // errDropStays is an error after which the file stays: what is committed from here on would be dropped by the next Open.
@@ -114,10 +124,8 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 			return err
 		}
 	}
-	if db.log != nil { // no plain Badger before the drop is finished
-		if err := db.interlock.set(); err != nil {
-			return err
-		}
+	if err := db.keepOthersOut(); err != nil {
+		return err
 	}
 	if err := db.announceDrop(prefixes); err != nil {
 		if werr := db.withdrawDrop(); werr != nil {
@@ -125,6 +133,22 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 		}
 		return err
 	}
+	if err := db.carryOutDrop(dropInner); err != nil {
+		return errors.Join(errDropStays, err)
+	}
+	return nil
+}
+
+// keepOthersOut sets the interlock: no plain Badger may write before an announced drop is finished.
+func (db *DB) keepOthersOut() error {
+	if db.log == nil {
+		return nil
+	}
+	return db.interlock.set()
+}
+
+// carryOutDrop does what is announced, and withdraws that.
+func (db *DB) carryOutDrop(dropInner func() error) error {
 	err := dropInner()
 	if err == nil && db.log != nil {
 		err = db.discardSpill()
@@ -132,10 +156,7 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 	if err == nil {
 		err = db.withdrawDrop()
 	}
-	if err != nil {
-		return errors.Join(errDropStays, err)
-	}
-	return nil
+	return err
 }
 
 // discardSpill drops what the spill holds, all of which is in Badger or to be forgotten.
@@ -143,7 +164,7 @@ func (db *DB) discardSpill() error {
 	if err := db.log.DiscardAll(); err != nil {
 		return err
 	}
-	if db.spillUse != nil && db.replayLog != nil {
+	if db.replayLog != nil { // not yet while Open finishes a drop
 		db.spillUse.refresh()
 		db.replayLog.startOver()
 		db.mu.Lock()
@@ -185,17 +206,9 @@ func (db *DB) withdrawDrop() error {
 // announcedDrop returns what was being dropped when the database was used last. prefixes is empty for everything.
 func announcedDrop(fsys spillfile.FS, dir string) (prefixes [][]byte, found bool, err error) {
 	path := filepath.Join(dir, dropName)
-	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, false, nil
-	}
-	if err != nil {
-		return nil, false, fmt.Errorf("badgerspill: %w", err)
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.NewSectionReader(f, 0, 1<<30))
-	if err != nil {
-		return nil, false, fmt.Errorf("badgerspill: %s: %w", path, err)
+	text, found, err := readFile(fsys, path, 1<<30)
+	if err != nil || !found {
+		return nil, false, err
 	}
 	body, ok := strings.CutSuffix(string(text), "end\n")
 	if !ok {
@@ -223,21 +236,8 @@ func (db *DB) finishDrop() error {
 		return fmt.Errorf("badgerspill: a drop was interrupted (%s): open the database for writing first", db.dropPath())
 	}
 	db.opt.Infof("badgerspill: finishing a drop that was interrupted\n")
-	if db.log != nil {
-		if err := db.interlock.set(); err != nil {
-			return err
-		}
-	}
-	if len(prefixes) == 0 {
-		err = db.inner.DropAll()
-	} else {
-		err = db.inner.DropPrefix(prefixes...)
-	}
-	if err == nil && db.log != nil {
-		err = db.discardSpill()
-	}
-	if err == nil {
-		err = db.withdrawDrop()
+	if err = db.keepOthersOut(); err == nil {
+		err = db.carryOutDrop(func() error { return db.dropInner(prefixes) })
 	}
 	if err != nil {
 		return fmt.Errorf("badgerspill: finishing an interrupted drop: %w", err)

@@ -20,20 +20,11 @@ const identityName = "BADGERSPILL"
 // readIdentity returns the identity of the database in dir, and whether it has one.
 func readIdentity(fsys spillfile.FS, dir string) (id [16]byte, ok bool, err error) {
 	path := filepath.Join(dir, identityName)
-	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return id, false, nil
+	text, ok, err := readFile(fsys, path, 33)
+	if err != nil || !ok {
+		return id, false, err
 	}
-	if err != nil {
-		return id, false, fmt.Errorf("badgerspill: identity: %w", err)
-	}
-	defer f.Close()
-	var text [33]byte
-	n, err := f.ReadAt(text[:], 0)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return id, false, fmt.Errorf("badgerspill: identity %s: %w", path, err)
-	}
-	if n != 33 || text[32] != '\n' {
+	if len(text) != 33 || text[32] != '\n' {
 		return id, false, badIdentity(path)
 	}
 	if _, err := hex.Decode(id[:], text[:32]); err != nil {
@@ -57,6 +48,22 @@ func writeIdentity(fsys spillfile.FS, dir string) (id [16]byte, err error) {
 		return id, fmt.Errorf("badgerspill: identity: %w", err)
 	}
 	return id, nil
+}
+
+// readFile returns what a file has, up to limit bytes of it; ok is false if there is no such file.
+func readFile(fsys spillfile.FS, path string, limit int64) (text []byte, ok bool, err error) {
+	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("badgerspill: %w", err)
+	}
+	defer f.Close()
+	if text, err = io.ReadAll(io.NewSectionReader(f, 0, limit)); err != nil {
+		return nil, false, fmt.Errorf("badgerspill: %s: %w", path, err)
+	}
+	return text, true, nil
 }
 
 // writeFile makes a file durably, whole or not at all: written beside, synced, renamed, the directory synced.

@@ -55,14 +55,11 @@ func (l *interlock) write(text string) error {
 // read returns the directory of the spill that is written in the file, and whether the file is there and not doubted.
 func (l *interlock) read() (spill string, trusted bool) {
 	spill = "an unknown directory"
-	f, err := l.fs.OpenFile(l.path(), os.O_RDONLY, 0)
-	if err != nil {
+	text, there, _ := readFile(l.fs, l.path(), 8<<10)
+	if !there { // or not readable, which is no proof that it was
 		return spill, false
 	}
-	defer f.Close()
-	text := make([]byte, 8<<10)
-	n, _ := f.ReadAt(text, 0) // what can be read will do
-	dir, rest, ok := strings.Cut(string(text[:n]), "\n")
+	dir, rest, ok := strings.Cut(string(text), "\n")
 	if ok && dir != "" {
 		spill = dir
 	}

@@ -1,7 +1,6 @@
 package badgerspill
 
 import (
-	"errors"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -45,18 +44,8 @@ func (sw *StreamWriter) PrepareIncremental() error {
 func (sw *StreamWriter) prepare(inner func() error) error {
 	sw.mu.Lock()
 	defer sw.mu.Unlock()
-	resume, err := sw.db.stopCommits()
-	if err != nil {
-		return err
-	}
-	if !sw.db.holdOpen() {
-		resume()
-		return ErrBlockedWrites
-	}
-	defer sw.db.background.Done()
-	if err = inner(); !errors.Is(err, errDropStays) {
-		sw.resume = resume
-	}
+	resume, err := sw.db.whileStopped(inner)
+	sw.resume = resume
 	return err
 }
 
