@@ -23,6 +23,7 @@ type Iterator struct {
 	opt    IteratorOptions
 	isKey  bool // NewKeyIterator: the prefix is the whole key
 	view   *spillfile.View
+	spill  *spillfile.Iterator // over view; nil without one
 	closed bool
 	item   Item
 
@@ -76,7 +77,8 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 		it.sources = append(it.sources, &pendingSource{txn: txn, entries: txn.writes.sorted(opt.Reverse), reverse: opt.Reverse})
 	}
 	if view != nil {
-		it.sources = append(it.sources, &spillSource{txn: txn, view: view, it: view.NewIterator(opt.Reverse), reverse: opt.Reverse})
+		it.spill = view.NewIterator(opt.Reverse)
+		it.sources = append(it.sources, &spillSource{txn: txn, view: view, it: it.spill, reverse: opt.Reverse})
 	}
 	it.innerAll = opt.AllVersions || txn.db.opt.managed || (view != nil && view.Unordered())
 	it.sources = append(it.sources, &badgerSource{txn: txn, it: it.openBadger(it.mergeOptions(opt.Prefix))})
@@ -255,7 +257,14 @@ func (it *Iterator) find() {
 
 // head returns the source whose entry comes first. Of equal entries, which a replay under way causes, the first source
 // wins: own writes before the spill before Badger.
+//
+// If the spill cannot be read there is no head: the iteration ends, as Badger's does when it cannot read a table; but the
+// error is not lost, see Txn.fail.
 func (it *Iterator) head() source {
+	if it.spill != nil && it.spill.Err() != nil {
+		it.txn.fail(it.spill.Err())
+		return nil
+	}
 	var head source
 	for _, s := range it.sources {
 		if s.valid() && (head == nil || it.before(s, head)) {

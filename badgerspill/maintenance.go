@@ -43,7 +43,8 @@ func (db *DB) VerifyChecksum() error {
 }
 
 // EstimateSize returns about how many bytes the keys with a prefix take, on disk and uncompressed: Badger's SSTables that
-// hold nothing else, and what the spill has of them. It looks at each such entry of the spill.
+// hold nothing else, and what the spill has of them. It looks at each such entry in the spill's index; what cannot be read there is
+// left out.
 func (db *DB) EstimateSize(prefix []byte) (onDisk, uncompressed uint64) {
 	if db.unmapped() {
 		return 0, 0

@@ -390,7 +390,10 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		item := it.Item()
-		ref, ok := view.Get(item.Key(), item.Version(), true)
+		ref, ok, err := view.Get(item.Key(), item.Version(), true)
+		if err != nil {
+			return 0, fmt.Errorf("badgerspill: spill: %w", err)
+		}
 		if !ok || ref.Version != item.Version() {
 			return item.Version(), nil
 		}

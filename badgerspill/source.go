@@ -71,7 +71,7 @@ func (s *pendingSource) fill(item *Item) error {
 type spillSource struct {
 	txn     *Txn
 	view    *spillfile.View
-	it      y.Iterator
+	it      *spillfile.Iterator
 	reverse bool
 }
 

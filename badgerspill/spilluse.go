@@ -31,9 +31,9 @@ func (u *spillUse) written(batches []*spillfile.Batch) {
 func (u *spillUse) refresh() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	st := u.db.log.State()
-	disk, index := st.DiskBytes-u.mu.disk, st.IndexBytes-u.mu.index
-	u.mu.disk, u.mu.index = st.DiskBytes, st.IndexBytes
+	nowDisk, nowIndex := u.db.log.Usage()
+	disk, index := nowDisk-u.mu.disk, nowIndex-u.mu.index
+	u.mu.disk, u.mu.index = nowDisk, nowIndex
 	u.db.spill.Force(max(disk, 0), max(index, 0))
 	u.db.spill.ReleaseSpillover(max(-disk, 0), max(-index, 0), max(-disk, 0))
 }

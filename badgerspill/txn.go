@@ -41,8 +41,9 @@ type Txn struct {
 	size     int64
 	count    int64
 
-	mu    sync.Mutex // guards reads, and what the first read sets
-	reads []uint64   // fingerprints of the keys read
+	mu      sync.Mutex // guards reads, failure, and what the first read sets
+	reads   []uint64   // fingerprints of the keys read
+	failure error      // ended an iteration early
 
 	writes       pendingWrites
 	firstWrites  [2]*Entry
@@ -91,7 +92,25 @@ func (db *DB) newTxn(update bool) *Txn {
 	return txn
 }
 
-// View runs fn in a read-only transaction. In managed mode it reads at the highest timestamp.
+// fail remembers an error that has ended an iteration early, for want of another way to tell: Badger's iterators have none.
+func (txn *Txn) fail(err error) {
+	txn.mu.Lock()
+	defer txn.mu.Unlock()
+	if txn.failure == nil {
+		txn.failure = fmt.Errorf("badgerspill: an iteration ended early: %w", err)
+		txn.db.events.backgroundError("iterate the spill", err)
+		txn.db.opt.Errorf("%v\n", txn.failure)
+	}
+}
+
+func (txn *Txn) failed() error {
+	txn.mu.Lock()
+	defer txn.mu.Unlock()
+	return txn.failure
+}
+
+// View runs fn in a read-only transaction. In managed mode it reads at the highest timestamp. It returns the error of fn, or
+// that of an iteration in it which ended early because the spill could not be read.
 func (db *DB) View(fn func(txn *Txn) error) error {
 	if db.IsClosed() {
 		return ErrDBClosed
@@ -103,7 +122,10 @@ func (db *DB) View(fn func(txn *Txn) error) error {
 		txn = db.NewTransaction(false)
 	}
 	defer txn.Discard()
-	return fn(txn)
+	if err := fn(txn); err != nil {
+		return err
+	}
+	return txn.failed()
 }
 
 // Update runs fn in a read-write transaction and commits it. It returns the error of fn, or of Commit. It panics in
@@ -210,7 +232,10 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if view == nil {
 		return txn.getInner(key)
 	}
-	ref, ok := view.Get(key, txn.readTs, txn.db.opt.managed)
+	ref, ok, err := view.Get(key, txn.readTs, txn.db.opt.managed)
+	if err != nil {
+		return nil, fmt.Errorf("badgerspill: spill: %w", err)
+	}
 	if !ok {
 		return txn.getInner(key)
 	}
@@ -343,6 +368,9 @@ func (txn *Txn) precheck() error {
 	if txn.discarded {
 		return errCommitDiscarded
 	}
+	if err := txn.failed(); err != nil {
+		return err
+	}
 	if !txn.db.opt.managed {
 		return nil
 	}
@@ -363,7 +391,7 @@ func (txn *Txn) precheck() error {
 // Commit commits the transaction and waits until the commit is acknowledged: Badger or the spill has it (and has
 // synced it, under SyncWrites), and so have all commits before it. Without writes it is a Discard. Errors: ErrConflict
 // (a key that was read has been written since; try again), ErrBlockedWrites on a closed database, ErrWriteBlocked,
-// ErrNoSpace, and what the file system returns; with any of them nothing was written.
+// ErrNoSpace, and what the file system returns, also to an iteration that it ended early; with any of them nothing was written.
 func (txn *Txn) Commit() error {
 	if txn.writes.empty() {
 		txn.Discard()

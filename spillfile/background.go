@@ -8,25 +8,34 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"time"
 )
 
-// background is the one goroutine of a Log: it syncs sealed segments, prepares the next one and removes dead files,
-// so that none of it is in the way of a commit.
+// background is the one goroutine of a Log: it syncs sealed segments, makes files of their indexes, prepares the next segment
+// and removes dead files, so that none of it is in the way of a commit.
 type background struct {
 	wake chan struct{} // one token
 	stop chan struct{}
 	done chan struct{}
+
+	retry *time.Timer // of what failed; the goroutine's own
 }
 
+// indexRetry is when an index that could not be written is tried again.
+const indexRetry = time.Second
+
 func (l *Log) startBackground() {
-	l.bg = background{make(chan struct{}, 1), make(chan struct{}), make(chan struct{})}
+	l.bg = background{make(chan struct{}, 1), make(chan struct{}), make(chan struct{}), time.NewTimer(time.Hour)}
+	l.bg.retry.Stop()
 	go func() {
 		defer close(l.bg.done)
+		defer l.bg.retry.Stop()
 		for {
 			select {
 			case <-l.bg.stop:
 				return
 			case <-l.bg.wake:
+			case <-l.bg.retry.C:
 			}
 			l.backgroundWork()
 		}
@@ -48,15 +57,24 @@ func (l *Log) backgroundWork() {
 	switch {
 	case idle:
 		l.prep.mu.Lock()
-		if s := l.prep.ready; s != nil {
-			s.index = nil // an empty log keeps no memory
+		if s := l.prep.ready; s != nil && s.index.Load() != nil {
+			s.index.Store(nil) // an empty log keeps no memory
+			s.idx.mu.Lock()
+			l.countLocked(s, 0)
+			s.idx.mu.Unlock()
 		}
 		l.prep.mu.Unlock()
+		l.cache.clear()
 	case prepare:
 		l.report(l.prepare())
 	}
 	// Its errors are told by syncSegment.
 	_ = l.syncAll(false)
+	err := l.indexSealed()
+	l.report(err)
+	if err != nil { // a full disk, say: the index stays in memory until this works
+		l.bg.retry.Reset(indexRetry)
+	}
 	l.report(l.removeDead())
 	l.dead.mu.Lock()
 	events := l.dead.events
@@ -157,7 +175,7 @@ func (l *Log) prepare() error {
 	if err != nil {
 		return err
 	}
-	s.index = newMemIndex(arenaSize(l.o.SegmentSize), 0)
+	l.setIndex(s, &segmentIndex{mem: newMemIndex(l.o.IndexArena, 0)})
 	l.prep.ready = s
 	return nil
 }
@@ -209,6 +227,7 @@ func (l *Log) bury(s *segment) {
 	l.dead.mu.Lock()
 	l.dead.segs = append(l.dead.segs, s)
 	l.dead.mu.Unlock()
+	l.discount(s)
 	l.unref(s)
 }
 
@@ -236,7 +255,25 @@ func (l *Log) removeDead() error {
 			l.dead.mu.Unlock()
 			continue
 		}
+		if err := l.removeIndex(s); err != nil {
+			errs = append(errs, err) // nothing reads it any more; the next Open removes it
+		}
 		l.departed(s)
 	}
 	return errors.Join(errs...)
+}
+
+// removeIndex removes the file of a segment's index, and sees to it that none comes after.
+func (l *Log) removeIndex(s *segment) error {
+	s.idx.mu.Lock()
+	defer s.idx.mu.Unlock()
+	s.idx.unlinked = true
+	if s.idx.disk == 0 {
+		return nil
+	}
+	path := filepath.Join(l.o.Dir, indexName(s.id()))
+	if err := l.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("spill index %s: remove: %w", path, err)
+	}
+	return nil
 }

@@ -113,7 +113,10 @@ func BenchmarkViewGet(b *testing.B) {
 			for b.Loop() {
 				key = fmt.Appendf(key[:0], "key-%08d", r.IntN(keys))
 				v := l.Acquire()
-				ref, ok := v.Get(key, 1<<60, false)
+				ref, ok, err := v.Get(key, 1<<60, false)
+				if err != nil {
+					b.Fatal(err)
+				}
 				if !ok {
 					b.Fatal("missing")
 				}

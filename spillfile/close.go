@@ -24,6 +24,9 @@ func (l *Log) Close() error {
 	close(l.bg.stop)
 	<-l.bg.done
 	serr := l.syncAll(false)
+	if err := l.indexSealed(); err != nil { // the next Open makes them from the segments
+		l.report(err)
+	}
 
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
@@ -70,6 +73,7 @@ func (l *Log) release() error {
 	for _, s := range live {
 		l.unref(s)
 	}
+	l.cache.clear()
 	if l.lock == nil {
 		return nil
 	}

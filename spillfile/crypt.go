@@ -4,6 +4,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/rand"
+	"errors"
 	"fmt"
 )
 
@@ -15,21 +16,40 @@ func newAEAD(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// wrapDataKey makes the segment's own data key, stores it in h under the user's key, and returns the cipher for its
-// blocks. h must be final but for nonce and wrapped: both are bound to the rest of the header.
-func (h *segmentHeader) wrapDataKey(userKey []byte) (cipher.AEAD, error) {
+// wrapKey makes a random data key, stores it in wrapped under the user's key, bound to aad, and returns the cipher for it.
+func wrapKey(userKey, nonce, wrapped, aad []byte) (cipher.AEAD, error) {
 	var key [dataKey]byte
 	rand.Read(key[:])
-	rand.Read(h.nonce[:])
-	h.encrypted = true
+	rand.Read(nonce)
 	outer, err := newAEAD(userKey)
 	if err != nil {
 		return nil, err
 	}
-	var head [segmentHeaderSize]byte
-	h.marshal(head[:])
-	copy(h.wrapped[:], outer.Seal(nil, h.nonce[:], key[:], head[:headerAAD]))
+	copy(wrapped, outer.Seal(nil, nonce, key[:], aad))
 	return newAEAD(key[:])
+}
+
+// openKey undoes wrapKey. Its errors match ErrKeyMissing or ErrWrongKey.
+func openKey(userKey, nonce, wrapped, aad []byte) (cipher.AEAD, error) {
+	if len(userKey) == 0 {
+		return nil, ErrKeyMissing
+	}
+	outer, err := newAEAD(userKey)
+	if err != nil {
+		return nil, err
+	}
+	key, err := outer.Open(nil, nonce, wrapped, aad)
+	if err != nil {
+		return nil, ErrWrongKey
+	}
+	return newAEAD(key)
+}
+
+// wrapDataKey makes the segment's own data key and returns the cipher for its blocks. h must be final but for nonce and
+// wrapped: both are bound to the rest of the header.
+func (h *segmentHeader) wrapDataKey(userKey []byte) (cipher.AEAD, error) {
+	h.encrypted = true
+	return wrapKey(userKey, h.nonce[:], h.wrapped[:], h.aad())
 }
 
 // openDataKey undoes wrapDataKey. It returns nil for a plaintext segment, whatever userKey is.
@@ -37,20 +57,20 @@ func (h *segmentHeader) openDataKey(file string, userKey []byte) (cipher.AEAD, e
 	if !h.encrypted {
 		return nil, nil
 	}
-	if len(userKey) == 0 {
-		return nil, fmt.Errorf("%w: %s; open the database with its EncryptionKey", ErrKeyMissing, file)
+	aead, err := openKey(userKey, h.nonce[:], h.wrapped[:], h.aad())
+	switch {
+	case errors.Is(err, ErrKeyMissing):
+		return nil, fmt.Errorf("%w: %s; open the database with its EncryptionKey", err, file)
+	case errors.Is(err, ErrWrongKey):
+		return nil, fmt.Errorf("%w: %s; open the database with the EncryptionKey that it was spilled under", err, file)
 	}
-	outer, err := newAEAD(userKey)
-	if err != nil {
-		return nil, err
-	}
+	return aead, err
+}
+
+func (h *segmentHeader) aad() []byte {
 	var head [segmentHeaderSize]byte
 	h.marshal(head[:])
-	key, err := outer.Open(nil, h.nonce[:], h.wrapped[:], head[:headerAAD])
-	if err != nil {
-		return nil, fmt.Errorf("%w: %s; open the database with the EncryptionKey that it was spilled under", ErrWrongKey, file)
-	}
-	return newAEAD(key)
+	return head[:headerAAD]
 }
 
 // sealer holds the scratch space of one user of block ciphers: what goes through the cipher.AEAD interface would

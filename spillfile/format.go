@@ -79,6 +79,13 @@ func (h *segmentHeader) marshal(b []byte) {
 	le.PutUint32(b[188:], crc32.Checksum(b[:188], castagnoli))
 }
 
+// checksum is the one that is stored with the header.
+func (h *segmentHeader) checksum() uint32 {
+	var b [segmentHeaderSize]byte
+	h.marshal(b[:])
+	return le.Uint32(b[188:])
+}
+
 // unmarshal returns a *VersionError, or a *CorruptError for anything else that is wrong.
 func (h *segmentHeader) unmarshal(file string, b []byte) error {
 	switch {

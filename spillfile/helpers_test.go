@@ -2,6 +2,7 @@ package spillfile
 
 import (
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io/fs"
@@ -63,6 +64,14 @@ func mustPut(t testing.TB, l *Log, ts uint64, key, value string) {
 	require.NoError(t, put(l, ts, key, value))
 }
 
+func mustPutEntries(t testing.TB, l *Log, ts uint64, entries ...Entry) {
+	t.Helper()
+	b := newBatch(entries...)
+	l.Enqueue(b, ts)
+	require.NoError(t, l.Commit(b))
+	b.Free()
+}
+
 // get reads the newest version; "" with false if there is none.
 func get(t testing.TB, l *Log, key string) (string, bool) {
 	t.Helper()
@@ -71,7 +80,8 @@ func get(t testing.TB, l *Log, key string) (string, bool) {
 		return "", false
 	}
 	defer v.Release()
-	r, ok := v.Get([]byte(key), math.MaxUint64, false)
+	r, ok, err := v.Get([]byte(key), math.MaxUint64, false)
+	require.NoError(t, err)
 	if !ok {
 		return "", false
 	}
@@ -105,7 +115,18 @@ func tryDump(l *Log) (map[string]string, error) {
 		}
 		got[fmt.Sprintf("%s@%d", y.ParseKey(it.Key()), version)] = string(value)
 	}
-	return got, nil
+	return got, it.Err()
+}
+
+// tryReadAll reads everything through chunks.
+func tryReadAll(l *Log) error {
+	c := new(Chunk)
+	for !c.AtEnd {
+		if err := l.ReadChunkInto(c, c.Next, 1000); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // readAll reads everything through chunks.
@@ -131,6 +152,9 @@ func snapshot(t testing.TB, dir string) map[string]string {
 	require.NoError(t, err)
 	for _, e := range entries {
 		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the background has renamed or removed it
+		}
 		require.NoError(t, err)
 		got[e.Name()] = string(b)
 	}

@@ -8,16 +8,19 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// index maps key@version to the place of an entry, for one segment. put is called by one goroutine at a time, the
-// rest by any number beside it.
-type index interface {
-	// put stores the place of key (internal: the timestamp is appended). The caller has checked room.
-	put(key []byte, vs y.ValueStruct)
-	// get returns the newest version of the user key at or below ts.
-	get(key []byte, ts uint64) (y.ValueStruct, bool)
-	iterator(reverse bool) y.Iterator
-	size() int64 // bytes in use
-	room() int64 // bytes that put may still take, in terms of EstimateIndexSize
+// segmentIndex maps key@version to the place of an entry, for one segment: in memory until the segment is sealed and durable,
+// in a file from then on. One of the two is set.
+type segmentIndex struct {
+	mem  *memIndex
+	file *indexFile
+}
+
+// memory returns the bytes that it holds, beside the cache.
+func (x *segmentIndex) memory() int64 {
+	if x.mem != nil {
+		return x.mem.cap
+	}
+	return x.file.memory()
 }
 
 const (
@@ -32,12 +35,14 @@ const (
 
 	minArena = 1 << 20
 	maxArena = 64 << 20
+	// The smallest that an option may ask for: room for a few entries.
+	leastArena = 16 << 10
 	// Arena offsets are 32-bit, and the skiplist exits the process when they overflow.
 	arenaLimit = 3 << 30
 )
 
 // memIndex is a skiplist in an arena of fixed size. An arena that overflows ends the process (an assertion in
-// Badger), therefore room must be asked before put.
+// Badger), therefore room must be asked before put. One goroutine at a time may put, any number may read beside it.
 type memIndex struct {
 	list *skl.Skiplist
 	cap  int64
@@ -54,8 +59,10 @@ func newMemIndex(usual, need int64) *memIndex {
 	return &memIndex{list: skl.NewSkiplist(n), cap: n}
 }
 
+// put stores the place of key (internal: the timestamp is appended).
 func (x *memIndex) put(key []byte, vs y.ValueStruct) { x.list.Put(key, vs) }
 
+// get returns the newest version of the user key at or below ts.
 func (x *memIndex) get(key []byte, ts uint64) (y.ValueStruct, bool) {
 	var stack [128]byte
 	internal := append(stack[:0], key...)
@@ -65,8 +72,10 @@ func (x *memIndex) get(key []byte, ts uint64) (y.ValueStruct, bool) {
 }
 
 func (x *memIndex) iterator(reverse bool) y.Iterator { return x.list.NewUniIterator(reverse) }
-func (x *memIndex) size() int64                      { return x.list.MemSize() }
-func (x *memIndex) room() int64                      { return x.cap - arenaSlack - x.list.MemSize() }
+
+// size returns the bytes in use, room those that put may still take, in terms of EstimateIndexSize.
+func (x *memIndex) size() int64 { return x.list.MemSize() }
+func (x *memIndex) room() int64 { return x.cap - arenaSlack - x.list.MemSize() }
 
 // location is what the index stores as the value of an entry.
 type location struct {

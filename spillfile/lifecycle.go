@@ -13,8 +13,8 @@ func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
 	if err != nil {
 		return err
 	}
-	if s.index == nil || s.index.room() < indexed {
-		s.index = newMemIndex(arenaSize(l.o.SegmentSize), indexed)
+	if x := s.index.Load(); x == nil || x.mem.room() < indexed {
+		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.o.IndexArena, indexed)})
 	}
 	h := &s.header
 	h.databaseID, h.created = l.o.DatabaseID, time.Now()
@@ -54,8 +54,8 @@ func (l *Log) sealLocked(s *segment) {
 	w.active = nil
 	if s.synced < s.end.Load() {
 		w.unsynced = append(w.unsynced, s)
-		l.wakeBackground()
 	}
+	l.wakeBackground() // to sync it, and to make a file of its index
 	l.noteLocked(SegmentSealed, s, s.end.Load(), nil)
 }
 
@@ -77,8 +77,8 @@ func (l *Log) poisonLocked(s *segment, err error) {
 	l.sealLocked(s)
 }
 
-// Seal ends the active segment, if there is one, so that it can be replayed and dropped as a whole. It waits for a
-// group that is being written, and returns ErrClosed or ErrReadOnly where nothing can be sealed.
+// Seal ends the active segment, if there is one: it can be replayed and dropped as a whole then, and in the background its
+// index goes from memory to a file. It waits for a group that is being written, and returns ErrClosed or ErrReadOnly where nothing can be sealed.
 func (l *Log) Seal() error {
 	l.w.mu.Lock()
 	defer l.unlockWriter()

@@ -1,6 +1,7 @@
 package spillfile
 
 import (
+	"errors"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -8,8 +9,8 @@ import (
 
 // Log is a spill: an ordered set of segments. All methods are safe for concurrent use.
 //
-// Locks, in the order in which they are taken: manifest.mu, segment.syncing, writer.mu, then queue.mu, prep.mu or
-// dead.mu. No callback but Logf runs under any of them.
+// Locks, in the order in which they are taken: manifest.mu, indexing, segment.syncing or segment.idx.healing, writer.mu, then
+// queue.mu, prep.mu, dead.mu or segment.idx.mu. No callback but Logf runs under any of them.
 type Log struct {
 	o    Options
 	fs   FS
@@ -20,6 +21,7 @@ type Log struct {
 	lastSeq  atomic.Uint64        // last acknowledged
 	replayed atomic.Uint64
 	disk     atomic.Int64
+	memory   atomic.Int64             // of indexes, the cache aside
 	synced   atomic.Pointer[Position] // copy of w.mark
 
 	queue    queue
@@ -28,6 +30,8 @@ type Log struct {
 	prep     preparer
 	dead     graveyard
 	bg       background
+	cache    *blockCache
+	indexing sync.Mutex // one indexSealed at a time
 
 	truncated  int64 // set by Open
 	cleanClose bool
@@ -42,6 +46,7 @@ func (l *Log) State() State {
 		DiskBytes:       l.disk.Load(),
 		TruncatedBytes:  l.truncated,
 		CleanClose:      l.cleanClose,
+		IndexBytes:      l.indexBytes(),
 	}
 	if mark := l.synced.Load(); mark != nil {
 		st.Synced = *mark
@@ -55,7 +60,6 @@ func (l *Log) State() State {
 	st.OldestCreated = v.segs[0].header.created
 	for _, s := range v.segs {
 		st.LiveBytes += s.end.Load() - segmentHeaderSize
-		st.IndexBytes += s.index.size()
 		st.DirectThrough = max(st.DirectThrough, s.header.directThrough)
 		last, first := s.lastSeq.Load(), s.firstLive(st.ReplayedThrough)
 		if last < first {
@@ -71,6 +75,12 @@ func (l *Log) State() State {
 	return st
 }
 
+// Usage returns the bytes that all files take on disk, those too that are dropped and still held by a View, and the memory
+// that the indexes of live segments and the cache take. It does no I/O, and waits for none.
+func (l *Log) Usage() (disk, memory int64) { return l.disk.Load(), l.indexBytes() }
+
+func (l *Log) indexBytes() int64 { return l.memory.Load() + l.cache.memory() }
+
 // Empty says that nothing is live and nothing is enqueued. Once it is true it stays so until the next Enqueue.
 func (l *Log) Empty() bool {
 	// This order: whoever answers the last batch publishes its segment first.
@@ -82,7 +92,7 @@ func (l *Log) unref(s *segment) {
 	if s.refs.Add(-1) != 0 {
 		return
 	}
-	if err := s.file.Close(); err != nil {
+	if err := errors.Join(s.file.Close(), s.closeIndex()); err != nil {
 		l.o.Logf("spill segment %s: close: %v", s.path, err)
 	}
 	l.departed(s)
@@ -91,7 +101,9 @@ func (l *Log) unref(s *segment) {
 // departed is called once when the file is closed and once when its name is gone.
 func (l *Log) departed(s *segment) {
 	if s.gone.Add(1) == 2 {
-		l.disk.Add(-s.size.Load())
+		s.idx.mu.Lock()
+		l.disk.Add(-s.size.Load() - s.idx.disk)
+		s.idx.mu.Unlock()
 		l.dead.mu.Lock()
 		l.dead.events = append(l.dead.events, Event{Kind: SegmentRemoved, Segment: s.id(), File: s.path, Bytes: s.size.Load()})
 		l.dead.mu.Unlock()

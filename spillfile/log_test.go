@@ -84,7 +84,8 @@ func TestEntriesReadBack(t *testing.T) {
 				v := l.Acquire()
 				defer v.Release()
 				for _, e := range order {
-					ref, ok := v.Get(e.Key, e.Version, true)
+					ref, ok, err := v.Get(e.Key, e.Version, true)
+					require.NoError(t, err)
 					if !ok || ref.Version != e.Version || ref.UserMeta != e.UserMeta || ref.ExpiresAt != e.ExpiresAt {
 						t.Fatalf("%q@%d: found %v, %+v", e.Key, e.Version, ok, ref)
 					}
@@ -145,10 +146,12 @@ func TestReverseIteratorAndOverwrite(t *testing.T) {
 			require.Equal(t, []string{"new", "four", "b"}, got)
 		}
 	}
-	ref, ok := v.Get([]byte("a"), math.MaxUint64, false)
+	ref, ok, err := v.Get([]byte("a"), math.MaxUint64, false)
+	require.NoError(t, err)
 	require.True(t, ok)
 	require.Equal(t, uint64(5), ref.Version)
-	_, ok = v.Get([]byte("a"), 3, false)
+	_, ok, err = v.Get([]byte("a"), 3, false)
+	require.NoError(t, err)
 	require.False(t, ok)
 }
 
@@ -160,9 +163,9 @@ func TestHighestVersionOverAllSegments(t *testing.T) {
 	mustPut(t, l, 3, "k", "three")
 	v := l.Acquire()
 	defer v.Release()
-	newest, _ := v.Get([]byte("k"), 10, false)
+	newest, _, _ := v.Get([]byte("k"), 10, false)
 	require.Equal(t, uint64(3), newest.Version)
-	highest, _ := v.Get([]byte("k"), 10, true)
+	highest, _, _ := v.Get([]byte("k"), 10, true)
 	require.Equal(t, uint64(9), highest.Version)
 	require.Equal(t, uint64(9), l.State().NewestTs)
 	require.Equal(t, uint64(3), l.State().OldestTs)
@@ -398,7 +401,7 @@ func TestSealWhenIndexIsFull(t *testing.T) {
 	l.prep.mu.Lock()
 	s, err := l.createLocked()
 	require.NoError(t, err)
-	s.index = newMemIndex(8<<10, 0)
+	l.setIndex(s, &segmentIndex{mem: newMemIndex(8<<10, 0)})
 	l.prep.ready = s
 	l.prep.mu.Unlock()
 	for i := range 200 {
@@ -440,7 +443,8 @@ func TestViewOutlivesDrop(t *testing.T) {
 	require.Empty(t, segmentFiles(t, o.Dir))
 	require.Positive(t, l.State().DiskBytes)
 	for key, want := range map[string]string{"a": "first", "b": "second"} {
-		ref, ok := v.Get([]byte(key), 5, false)
+		ref, ok, err := v.Get([]byte(key), 5, false)
+		require.NoError(t, err)
 		require.True(t, ok)
 		got, err := v.Value(ref, nil)
 		require.NoError(t, err)

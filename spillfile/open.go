@@ -7,19 +7,20 @@ import (
 	"io/fs"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // Open opens or creates a spill and recovers what it holds. It changes nothing on disk unless it succeeds in deciding
-// everything first. It blocks while it reads all live segments. Errors: ErrOptions, ErrLocked, ErrForeignSpill,
+// everything first. It blocks while it reads the last segment, and those whose index file is missing. Errors: ErrOptions, ErrLocked, ErrForeignSpill,
 // ErrWrongKey, ErrKeyMissing, ErrNoManifest, *VersionError, *CorruptError, or those of the file system.
 func Open(o Options) (*Log, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	o.EncryptionKey = bytes.Clone(o.EncryptionKey)
-	l := &Log{o: o, fs: o.FS}
+	l := &Log{o: o, fs: o.FS, cache: newBlockCache(o.CacheSize)}
 	l.w.groupBytes = min(maxGroup, o.SegmentSize-segmentHeaderSize)
-	l.w.groupIndex = arenaSize(o.SegmentSize) - 2*arenaSlack
+	l.w.groupIndex = o.IndexArena - 2*arenaSlack
 	if !o.ReadOnly {
 		if err := l.fs.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("spill %s: %w", o.Dir, err)
@@ -50,7 +51,8 @@ func Open(o Options) (*Log, error) {
 type contents struct {
 	ids      []uint64  // segments, ascending
 	manifest *manifest // nil: none
-	temp     bool      // a manifest that was being written when the process ended
+	indexes  []uint64  // segments that have an index file
+	temp     []string  // files that were being written when the process ended
 }
 
 func (l *Log) inspect() (*contents, error) {
@@ -63,9 +65,21 @@ func (l *Log) inspect() (*contents, error) {
 		if id, ok := parseSegmentName(e.Name()); ok {
 			c.ids = append(c.ids, id)
 		}
-		c.temp = c.temp || e.Name() == manifestTemp
+		if id, ok := parseIndexName(e.Name()); ok {
+			c.indexes = append(c.indexes, id)
+		}
+		if stem, ok := strings.CutSuffix(e.Name(), indexTempSuffix); ok {
+			_, ok = parseSegmentName(stem + segmentSuffix)
+			if ok {
+				c.temp = append(c.temp, e.Name())
+			}
+		}
+		if e.Name() == manifestTemp {
+			c.temp = append(c.temp, e.Name())
+		}
 	}
 	slices.Sort(c.ids)
+	slices.Sort(c.indexes)
 	m, err := readManifest(l.fs, l.o.Dir)
 	switch {
 	case err == nil:
@@ -118,7 +132,7 @@ func (l *Log) open() error {
 			if err := m.write(l.fs, l.o.Dir); err != nil {
 				return err
 			}
-			r.temp = false
+			r.temp = slices.DeleteFunc(r.temp, func(name string) bool { return name == manifestTemp })
 		}
 		if err := r.apply(); err != nil {
 			return err
@@ -142,13 +156,14 @@ func (l *Log) open() error {
 	}
 	for _, s := range r.live {
 		l.w.direct = max(l.w.direct, s.header.directThrough)
-		l.disk.Add(s.size.Load())
+		l.disk.Add(s.size.Load() + s.idx.disk)
 	}
 	l.w.mu.Lock()
 	l.w.live = slices.Clone(r.live)
 	l.publishLocked()
 	l.w.mu.Unlock()
 	kept = r.live
+	l.wakeBackground() // to make the indexes that are missing
 	for _, e := range r.events {
 		l.o.Logf("spill %s: dropped %d bytes that were never known to be durable: %v", e.File, e.Bytes, e.Err)
 		l.o.OnEvent(e)

@@ -24,6 +24,13 @@ type Options struct {
 	// SegmentSize in bytes is where a segment is sealed; 0 is DefaultSegmentSize. A group of commits that is
 	// larger has a segment of its own.
 	SegmentSize int64
+	// IndexArena is the memory in bytes of the index of the segment that is being written; the segment is sealed when that is
+	// full, or earlier at SegmentSize. 0 is a quarter of SegmentSize, within 1 and 64 MiB. A group of commits that needs more has
+	// it.
+	IndexArena int64
+	// CacheSize bounds the memory in bytes for decoded blocks of indexes and segments that point reads have asked for;
+	// 0 or less is no cache.
+	CacheSize int64
 	// SyncWrites makes every commit durable against a power cut before it is acknowledged, not only against a
 	// killed process.
 	SyncWrites bool
@@ -58,6 +65,12 @@ func (o *Options) check() error {
 	}
 	if o.SegmentSize < MinSegmentSize || o.SegmentSize > MaxSegmentSize {
 		return fmt.Errorf("%w: SegmentSize is %d, want %d to %d", ErrOptions, o.SegmentSize, MinSegmentSize, MaxSegmentSize)
+	}
+	if o.IndexArena == 0 {
+		o.IndexArena = arenaSize(o.SegmentSize)
+	}
+	if o.IndexArena < leastArena || o.IndexArena > maxArena {
+		return fmt.Errorf("%w: IndexArena is %d, want %d to %d", ErrOptions, o.IndexArena, leastArena, maxArena)
 	}
 	switch len(o.EncryptionKey) {
 	case 0, 16, 24, 32:

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -60,6 +61,10 @@ func (r *recovery) closeUnused(live []*segment) {
 	for _, f := range r.found {
 		if f.seg == nil || !slices.Contains(live, f.seg) {
 			f.file.Close()
+			if f.seg != nil {
+				r.l.discount(f.seg)
+				_ = f.seg.closeIndex()
+			}
 		}
 	}
 }
@@ -229,11 +234,62 @@ func (r *recovery) scanChain() error {
 		if i > 0 && s.header.prevLastSeq != r.lastSeq {
 			return corrupt(f.path, 56, "it follows sequence %d, %s ends with %d", s.header.prevLastSeq, r.chain[i-1].path, r.lastSeq)
 		}
+		if r.indexed(f) {
+			continue
+		}
 		if err := r.scan(f); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// indexed takes a segment of the chain from its index file instead of reading it. An index is only written when its segment, and
+// all before it, is durable; so it is a synced mark, too. One that is damaged or does not fit is made again, and so is that of a
+// segment of which a part is replayed: what is replayed must not show any more.
+func (r *recovery) indexed(f *foundSegment) bool {
+	s := f.seg
+	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
+		return false
+	}
+	x, err := openIndexFile(r.l.fs, filepath.Join(r.l.o.Dir, indexName(f.id)), r.l.o.EncryptionKey, r.l.cache)
+	if err != nil {
+		r.l.o.Logf("spill index of segment %s is made again: %v", f.path, err)
+		return false
+	}
+	ft := &x.footer
+	fits := ft.databaseID == s.header.databaseID && ft.segment == f.id && ft.segmentCRC == s.header.checksum() &&
+		ft.firstSeq == s.header.firstSeq && ft.lastSeq >= ft.firstSeq
+	if fits {
+		r.seeMark(Position{f.id, ft.end}, x.path)
+	}
+	if fits = fits && ft.end <= f.size && (!f.known || ft.end == f.want); !fits {
+		r.l.o.Logf("spill index of segment %s is made again: it is not that of this file", f.path)
+	}
+	if replayed := r.contents.manifest.replayed; !fits || replayed >= ft.firstSeq && replayed < ft.lastSeq {
+		x.file.Close()
+		return false
+	}
+	f.known, f.want, f.limit = true, ft.end, ft.end
+	r.tail = Position{f.id, ft.end}
+	r.lastSeq = max(r.lastSeq, ft.lastSeq)
+	s.idx.disk = x.size
+	r.l.setIndex(s, &segmentIndex{file: x})
+	if ft.lastSeq <= r.contents.manifest.replayed {
+		r.remove = append(r.remove, f.id)
+		return true
+	}
+	s.end.Store(ft.end)
+	s.lastSeq.Store(ft.lastSeq)
+	s.minTs.Store(ft.minTs)
+	s.maxTs.Store(ft.maxTs)
+	s.maxVersion.Store(ft.maxVersion)
+	s.mixed.Store(ft.mixed)
+	s.size.Store(f.size)
+	s.refs.Store(1)
+	s.sealed = true
+	r.live = append(r.live, s)
+	return true
 }
 
 func (r *recovery) foreign() error {
@@ -295,9 +351,16 @@ func (r *recovery) apply() error {
 			return err
 		}
 	}
-	if r.temp { // means nothing: need not be durable
-		if err := l.fs.Remove(filepath.Join(l.o.Dir, manifestTemp)); err != nil {
-			return fmt.Errorf("spill manifest %s: remove: %w", filepath.Join(l.o.Dir, manifestTemp), err)
+	// What follows means nothing without its segment, or at all: the removals need not be durable.
+	useless := slices.Clone(r.temp)
+	for _, id := range r.indexes {
+		if !slices.ContainsFunc(r.live, func(s *segment) bool { return s.id() == id && s.index.Load().file != nil }) {
+			useless = append(useless, indexName(id))
+		}
+	}
+	for _, name := range useless {
+		if err := l.fs.Remove(filepath.Join(l.o.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("spill %s: remove: %w", filepath.Join(l.o.Dir, name), err)
 		}
 	}
 	if f := r.truncate; f != nil {

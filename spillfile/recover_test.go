@@ -112,7 +112,8 @@ func TestTornTailAtEveryByte(t *testing.T) {
 	}
 }
 
-// After a clean close every single byte counts.
+// After a clean close every single byte counts: damage to the manifest or to a header is noticed by Open, to a block by Open or by
+// the first read of it, and an index is made again.
 func TestEveryFlippedByteIsNoticed(t *testing.T) {
 	for name, key := range map[string][]byte{"plain": nil, "encrypted": make([]byte, 32)} {
 		t.Run(name, func(t *testing.T) {
@@ -133,9 +134,11 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 						bad[name] = flip(files[name], at, bit)
 						l, _, err := damaged(t, o, bad)
 						if err == nil {
-							requireSame(t, want, dump(t, l))
+							require.True(t, name != manifestName && at >= segmentHeaderSize, "%s: byte %d does not matter to Open", name, at)
+							_, err = tryDump(l)
+							require.ErrorIs(t, err, ErrCorrupt, "%s: byte %d", name, at)
+							require.ErrorIs(t, tryReadAll(l), ErrCorrupt, "%s: byte %d", name, at)
 							require.NoError(t, l.Close())
-							t.Errorf("%s: byte %d does not matter", name, at)
 						} else if !errors.Is(err, ErrCorrupt) && !errors.Is(err, ErrFormatVersion) {
 							t.Errorf("%s: byte %d: %v", name, at, err)
 						}
@@ -146,6 +149,25 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 					bad[name] = files[name][:at]
 					_, _, err := damaged(t, o, bad)
 					require.Error(t, err, "%s cut at %d", name, at)
+				}
+			}
+			for _, name := range []string{indexName(1), indexName(2)} {
+				require.NotEmpty(t, files[name], name)
+				for at := range len(files[name]) {
+					flipped, cut := clone(files), clone(files)
+					flipped[name], cut[name] = flip(files[name], at, 4), files[name][:at]
+					for what, bad := range map[string]map[string]string{"flipped": flipped, "cut": cut} {
+						l, m, err := damaged(t, o, bad)
+						require.NoError(t, err, "%s: %s at byte %d", name, what, at)
+						requireSame(t, want, dump(t, l))
+						for k, v := range want {
+							got, ok := get(t, l, k[:1])
+							require.True(t, ok)
+							require.Equal(t, v, got)
+						}
+						require.NoError(t, l.Close())
+						require.Len(t, m.files()[name], len(files[name]), "%s was not made again: %s at byte %d", name, what, at)
+					}
 				}
 			}
 		})
@@ -162,7 +184,8 @@ func TestDamageWhileOpenIsFoundByReads(t *testing.T) {
 	require.NoError(t, err)
 	v := l.Acquire()
 	defer v.Release()
-	ref, ok := v.Get([]byte("a"), 1, false)
+	ref, ok, err := v.Get([]byte("a"), 1, false)
+	require.NoError(t, err)
 	require.True(t, ok)
 	for at := segmentHeaderSize; at < len(whole); at++ {
 		bad := bytes.Clone(whole)

@@ -137,7 +137,7 @@ func TestEmptyLogKeepsNoMemory(t *testing.T) {
 	prepared := func() (s *segment, memory bool) {
 		l.prep.mu.Lock()
 		defer l.prep.mu.Unlock()
-		return l.prep.ready, l.prep.ready != nil && l.prep.ready.index != nil
+		return l.prep.ready, l.prep.ready != nil && l.prep.ready.index.Load() != nil
 	}
 	mustPut(t, l, 1, "a", string(randomValue(newRand(t), 700<<10)))
 	require.True(t, waitFor(func() bool { _, memory := prepared(); return memory }), "no segment was prepared")

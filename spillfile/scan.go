@@ -50,9 +50,11 @@ func (r *recovery) scan(f *foundSegment) error {
 		r.cut = &cut{file: f.path, offset: sc.end, reason: bad}
 	}
 	if sc.end > segmentHeaderSize && sc.seq > r.contents.manifest.replayed {
-		if err := sc.build(); err != nil {
+		mem, err := sc.build()
+		if err != nil {
 			return err
 		}
+		r.l.setIndex(s, &segmentIndex{mem: mem})
 		s.end.Store(sc.end)
 		s.lastSeq.Store(sc.seq)
 		s.size.Store(f.size)
@@ -154,13 +156,13 @@ func (sc *scanner) internal(key []byte, version uint64) []byte {
 }
 
 // build indexes the entries of whole batches.
-func (sc *scanner) build() error {
+func (sc *scanner) build() (*memIndex, error) {
 	need := int64(0)
 	for _, e := range sc.entries[:sc.kept] {
 		need += EstimateIndexSize(1, int64(len(e.key)-8))
 	}
 	if need > arenaLimit {
-		return corrupt(sc.s.path, segmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(arenaLimit))
+		return nil, corrupt(sc.s.path, segmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(arenaLimit))
 	}
 	x := newMemIndex(0, need)
 	var loc []byte
@@ -169,8 +171,7 @@ func (sc *scanner) build() error {
 		x.put(e.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: loc})
 		sc.s.maxVersion.Store(max(sc.s.maxVersion.Load(), e.version))
 	}
-	sc.s.index = x
-	return nil
+	return x, nil
 }
 
 // findMarks looks for intact blocks anywhere in f from an offset on, for the synced marks in them. The checksum covers

@@ -1,6 +1,7 @@
 package spillfile
 
 import (
+	"bytes"
 	"crypto/cipher"
 	"fmt"
 	"io"
@@ -21,7 +22,8 @@ type segment struct {
 	file   File
 	path   string
 	aead   cipher.AEAD // nil: plaintext
-	index  index
+	index  atomic.Pointer[segmentIndex]
+	idx    indexState
 
 	// What is acknowledged. Stored by the leader after the index has it, so that a reader who sees an offset or
 	// a sequence also finds the entries.
@@ -44,9 +46,23 @@ type segment struct {
 	sealed bool
 }
 
+// indexState is what is known of a segment's index beside the index itself.
+type indexState struct {
+	healing sync.Mutex // held while a damaged index is made again; before mu
+
+	mu       sync.Mutex
+	counted  int64        // in Log.memory
+	dropped  bool         // nothing of it counts any more
+	disk     int64        // size of its file, in Log.disk
+	unlinked bool         // the file is removed, or will be: it must not get its name any more
+	old      []*indexFile // replaced ones, which readers may still use; closed with the segment
+}
+
 const segmentSuffix = ".seg"
 
-func segmentName(id uint64) string { return fmt.Sprintf("%010d%s", id, segmentSuffix) }
+func segmentStem(id uint64) string { return fmt.Sprintf("%010d", id) }
+
+func segmentName(id uint64) string { return segmentStem(id) + segmentSuffix }
 
 func parseSegmentName(name string) (id uint64, ok bool) {
 	digits, ok := strings.CutSuffix(name, segmentSuffix)
@@ -73,51 +89,77 @@ func (s *segment) note(ts, maxVersion uint64) {
 	s.maxVersion.Store(max(s.maxVersion.Load(), maxVersion))
 }
 
+// mem returns the index in memory, which an active segment has.
+func (s *segment) mem() *memIndex { return s.index.Load().mem }
+
 // value reads the entry at r and appends its value to dst.
-func (s *segment) value(r *Ref, dst []byte) ([]byte, error) {
+func (s *segment) value(r *Ref, dst []byte, cache *blockCache) ([]byte, error) {
 	d := decoders.Get().(*decoder)
 	defer d.free()
-	n := blockHeaderSize + int(r.at.stored)
-	if cap(d.stored) < n {
-		d.stored = make([]byte, n)
-	}
-	whole := d.stored[:n]
-	at := Position{s.id(), r.at.block}
-	if got, err := s.file.ReadAt(whole, at.Offset); got < n {
-		if err == nil || err == io.EOF {
-			return dst, corrupt(s.path, at.Offset+int64(got), "file ends where %d bytes should follow", n-got)
+	e, err := s.entry(r, d, cache)
+	return append(dst, e.Value...), err
+}
+
+// entry reads the entry at r. It lies in d or in the cache, which takes up the block if r says so.
+func (s *segment) entry(r *Ref, d *decoder, cache *blockCache) (e Entry, err error) {
+	at := r.at.block
+	raw, ts := cache.get(cacheBlock, s.id(), at)
+	if raw == nil {
+		n := blockHeaderSize + int(r.at.stored)
+		if cap(d.stored) < n {
+			d.stored = make([]byte, n)
 		}
-		return dst, fmt.Errorf("spill segment %s: read of block at %d: %w", s.path, at.Offset, err)
+		whole := d.stored[:n]
+		if got, err := s.file.ReadAt(whole, at); got < n {
+			if err == nil || err == io.EOF {
+				return e, corrupt(s.path, at+int64(got), "file ends where %d bytes should follow", n-got)
+			}
+			return e, fmt.Errorf("spill segment %s: read of block at %d: %w", s.path, at, err)
+		}
+		if raw, ts, err = s.open(whole, r.at.stored, at, d); err != nil {
+			return e, err
+		}
+		if r.fill {
+			cache.put(cacheBlock, s.id(), at, bytes.Clone(raw), ts)
+		}
 	}
+	return s.parse(r, raw, ts)
+}
+
+// open checks a whole block, as read from its offset, and returns its raw entries, which lie in d, and the timestamp of its
+// batch.
+func (s *segment) open(whole []byte, stored uint32, offset int64, d *decoder) (raw []byte, ts uint64, err error) {
+	at := Position{s.id(), offset}
 	header, payload := whole[:blockHeaderSize], whole[blockHeaderSize:]
 	var h blockHeader
 	h.unmarshal(header)
 	switch {
-	case h.stored != r.at.stored:
-		return dst, corrupt(s.path, at.Offset, "block has %d bytes, the index says %d", h.stored, r.at.stored)
+	case h.stored != stored:
+		return nil, 0, corrupt(s.path, at.Offset, "block has %d bytes, the index says %d", h.stored, stored)
 	case !d.intact(h.crc, header, payload, at):
-		return dst, corrupt(s.path, at.Offset, "block checksum does not match its %d bytes", n)
+		return nil, 0, corrupt(s.path, at.Offset, "block checksum does not match its %d bytes", len(whole))
 	}
 	if err := h.plausible(header, at, int64(len(payload)), s.aead != nil); err != nil {
-		return dst, corrupt(s.path, at.Offset, "block header: %v", err)
+		return nil, 0, corrupt(s.path, at.Offset, "block header: %v", err)
 	}
-	raw, err := d.decode(s.path, s.aead, &h, header, payload, at)
-	if err != nil {
-		return dst, err
-	}
-	var e Entry
+	raw, err = d.decode(s.path, s.aead, &h, header, payload, at)
+	return raw, h.ts, err
+}
+
+// parse returns the entry at r of its raw block, which belongs to a batch with timestamp ts.
+func (s *segment) parse(r *Ref, raw []byte, ts uint64) (e Entry, err error) {
 	if int64(r.at.offset) > int64(len(raw)) {
-		return dst, corrupt(s.path, at.Offset, "block has %d raw bytes, the index says %d", len(raw), r.at.offset)
+		return e, corrupt(s.path, r.at.block, "block has %d raw bytes, the index says %d", len(raw), r.at.offset)
 	}
 	if _, err := parseEntry(raw[r.at.offset:], &e); err != nil {
-		return dst, corrupt(s.path, at.Offset, "entry at %d: %v", r.at.offset, err)
+		return e, corrupt(s.path, r.at.block, "entry at %d: %v", r.at.offset, err)
 	}
 	if e.Version == 0 {
-		e.Version = h.ts
+		e.Version = ts
 	}
 	if len(e.Key) != int(r.at.keyLen) || len(e.Value) != int(r.at.valueLen) || e.Version != r.Version {
-		return dst, corrupt(s.path, at.Offset, "entry at %d has key, value and version %d, %d, %d, the index says %d, %d, %d",
+		return e, corrupt(s.path, r.at.block, "entry at %d has key, value and version %d, %d, %d, the index says %d, %d, %d",
 			r.at.offset, len(e.Key), len(e.Value), e.Version, r.at.keyLen, r.at.valueLen, r.Version)
 	}
-	return append(dst, e.Value...), nil
+	return e, nil
 }

@@ -13,7 +13,7 @@ func (p Position) after(q Position) bool {
 }
 
 // State is a picture of a Log. Its fields are read one after the other while commits go on. Where one segment is
-// partly replayed, LiveBytes, the timestamps and IndexBytes still count all of it.
+// partly replayed, LiveBytes and the timestamps still count all of it.
 type State struct {
 	LiveBatches     int64     // acknowledged and not yet replayed
 	LiveBytes       int64     // bytes of blocks in live segments
@@ -25,8 +25,8 @@ type State struct {
 	LastSeq         uint64    // sequence of the last acknowledged batch, 0 if there never was one
 	ReplayedThrough uint64    // everything up to this sequence is in Badger
 	DirectThrough   uint64    // highest value in the headers of live segments, see Log.Rotate
-	IndexBytes      int64     // memory of the indexes of live segments
-	DiskBytes       int64     // all segment files, those too that are dropped and still held by a View
+	IndexBytes      int64     // memory of the indexes of live segments, of the next one, and of the cache
+	DiskBytes       int64     // all files of segments and indexes, those too that are dropped and still held by a View
 	OldestCreated   time.Time // creation of the oldest live segment, zero if none
 	Synced          Position  // everything before is known to be durable
 	TruncatedBytes  int64     // dropped by Open as a torn tail

@@ -1,6 +1,7 @@
 package spillfile
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -26,6 +27,7 @@ type Ref struct {
 	Meta, UserMeta     byte
 	ValueLen           int64
 	at                 location
+	fill               bool // a point read: its block is worth caching
 }
 
 // Acquire returns a View of everything live, or nil if there is nothing: that costs one atomic load. It never
@@ -84,12 +86,15 @@ func (v *View) Unordered() bool { return v.unordered || v.segs[len(v.segs)-1].un
 
 // Get finds the newest version of key at or below ts. With highest false, and unless the view is Unordered, the newest
 // segment that has one decides, which is right where commits arrive in timestamp order; otherwise the maximum over all
-// segments does. It does no I/O and does not block.
-func (v *View) Get(key []byte, ts uint64, highest bool) (Ref, bool) {
-	var best Ref
-	found := false
+// segments does. It reads the index of sealed segments that may have the key: at most a block of a file each, mostly one in
+// all. A damaged index is made again from its segment; the error is that of reading this, a *CorruptError if it is damaged, too.
+func (v *View) Get(key []byte, ts uint64, highest bool) (best Ref, found bool, err error) {
+	hash := y.Hash(key)
 	for i := len(v.segs) - 1; i >= 0; i-- {
-		vs, ok := v.segs[i].index.get(key, ts)
+		vs, ok, err := v.log.get(v.segs[i], key, ts, hash)
+		if err != nil {
+			return Ref{}, false, err
+		}
 		if !ok || found && vs.Version <= best.Version {
 			continue
 		}
@@ -98,20 +103,37 @@ func (v *View) Get(key []byte, ts uint64, highest bool) (Ref, bool) {
 			break
 		}
 	}
-	return best, found
+	best.fill = true
+	return best, found, nil
 }
 
 // NewIterator iterates over all entries, all versions, in the order of internal keys (key with the inverted
 // timestamp appended, as Badger's y.KeyWithTs makes it), or backwards; of identical internal keys only the one in the
 // newest segment shows. Value() gives Meta, UserMeta and ExpiresAt, and a Value that only Ref understands. The
-// iterator starts unpositioned: call Rewind or Seek. Close it before Release. One goroutine at a time may use it.
-func (v *View) NewIterator(reverse bool) y.Iterator {
+// iterator starts unpositioned: call Rewind or Seek. Close it before Release. One goroutine at a time may use it. It reads
+// the index files of sealed segments.
+func (v *View) NewIterator(reverse bool) *Iterator {
+	it := new(Iterator)
 	iters := make([]y.Iterator, 0, len(v.segs))
 	for i := len(v.segs) - 1; i >= 0; i-- {
-		iters = append(iters, v.segs[i].index.iterator(reverse))
+		iters = append(iters, v.log.iterator(v.segs[i], reverse, func(err error) { it.err = errors.Join(it.err, err) }))
 	}
-	return table.NewMergeIterator(iters, reverse)
+	it.Iterator = table.NewMergeIterator(iters, reverse)
+	return it
 }
+
+// Iterator is what View.NewIterator returns.
+type Iterator struct {
+	y.Iterator
+	err error
+}
+
+// Valid says whether the iterator is at an entry. It is false at the end, and after an error.
+func (it *Iterator) Valid() bool { return it.err == nil && it.Iterator.Valid() }
+
+// Err returns what ended the iteration early, nil if nothing did: a file could not be read, or index and segment are both
+// damaged. Ask it when Valid returns false.
+func (it *Iterator) Err() error { return it.err }
 
 // Ref turns what an iterator's Value() returned into a Ref. version is the timestamp of the iterator's Key().
 func (v *View) Ref(vs y.ValueStruct, version uint64) Ref {
@@ -141,5 +163,5 @@ func (v *View) Value(r Ref, dst []byte) ([]byte, error) {
 	if r.ValueLen == 0 {
 		return dst, nil
 	}
-	return v.segs[i].value(&r, dst)
+	return v.segs[i].value(&r, dst, v.log.cache)
 }

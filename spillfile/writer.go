@@ -108,7 +108,7 @@ func (l *Log) writeLocked(group []*Batch) error {
 	if indexed > arenaLimit {
 		return fmt.Errorf("%w: the keys of a batch take %d bytes in the index, the limit is %d", ErrTooLarge, indexed, int64(arenaLimit))
 	}
-	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.o.SegmentSize || s.index.room() < indexed) {
+	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.o.SegmentSize || s.mem().room() < indexed) {
 		l.sealLocked(s)
 	}
 	if w.active == nil {
@@ -163,6 +163,7 @@ func (l *Log) appendLocked(s *segment, out []byte, at int64) error {
 func (l *Log) indexLocked(s *segment, group []*Batch) {
 	w := &l.w
 	loc := location{segment: s.id()}
+	mem := s.mem()
 	for _, b := range group {
 		high := uint64(0)
 		for i := range b.blocks {
@@ -181,7 +182,7 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 				w.loc = appendLocation(w.loc[:0], loc)
 				w.key = append(w.key[:0], b.raw[e.key:e.key+int(e.keyLen)]...)
 				w.key = binary.BigEndian.AppendUint64(w.key, ^version)
-				s.index.put(w.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: w.loc})
+				mem.put(w.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: w.loc})
 			}
 		}
 		s.note(b.ts, high)
@@ -204,7 +205,7 @@ func (l *Log) acknowledgeLocked(s *segment, group []*Batch, end int64) {
 	if l.o.SyncWrites {
 		l.advanceLocked()
 	}
-	if !w.asked && (end > l.o.SegmentSize/2 || s.index.room() < s.index.size()) {
+	if mem := s.mem(); !w.asked && (end > l.o.SegmentSize/2 || mem.room() < mem.size()) {
 		w.asked = true
 		l.wakeBackground()
 	}

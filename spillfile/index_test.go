@@ -1,0 +1,319 @@
+package spillfile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4/y"
+	"github.com/stretchr/testify/require"
+)
+
+// keySets are shapes of keys that an index has to deal with.
+var keySets = map[string]func(r *rand.Rand, i int) []byte{
+	"random 16":         func(r *rand.Rand, i int) []byte { return fmt.Appendf(nil, "%016x", r.Uint64()) },
+	"random 200":        func(r *rand.Rand, i int) []byte { return []byte(fmt.Sprintf("%0200x", r.Uint64()) + "!") },
+	"200, differ late":  func(r *rand.Rand, i int) []byte { return fmt.Appendf(nil, "%0190d%010d", r.IntN(5), r.Uint32()) },
+	"in sequence":       func(r *rand.Rand, i int) []byte { return binary.BigEndian.AppendUint64(nil, uint64(i)) },
+	"many versions":     func(r *rand.Rand, i int) []byte { return fmt.Appendf(nil, "k%d", r.IntN(4)) },
+	"prefixes, lengths": func(r *rand.Rand, i int) []byte { return bytes.Repeat([]byte{'a'}, r.IntN(300)) },
+	"huge":              func(r *rand.Rand, i int) []byte { return bytes.Repeat([]byte{byte(i)}, 1+r.IntN(MaxKeySize)) },
+	"zeros and ones":    func(r *rand.Rand, i int) []byte { return bytes.Repeat([]byte{byte(255 * r.IntN(2))}, r.IntN(9)) },
+}
+
+// An index in a file answers as the one in memory that it was made from.
+func TestIndexFileAnswersAsMemory(t *testing.T) {
+	r := newRand(t)
+	for name, key := range keySets {
+		for _, o := range []Options{{}, {EncryptionKey: bytes.Repeat([]byte{7}, 32)}, {CacheSize: 1 << 20}} {
+			t.Run(fmt.Sprintf("%s/%d/%d", name, len(o.EncryptionKey), o.CacheSize), func(t *testing.T) {
+				o.Dir, o.SegmentSize, o.IndexArena = t.TempDir(), 8<<20, 8<<20
+				l := mustOpen(t, o)
+				defer l.Close()
+				n := 3_000
+				if name == "huge" {
+					n = 60
+				}
+				var keys [][]byte
+				for i := range n {
+					k := key(r, i)
+					keys = append(keys, k)
+					mustPutEntries(t, l, uint64(i+1), Entry{Key: k, Value: fmt.Appendf(nil, "v%d", i), ExpiresAt: uint64(r.IntN(2) * 1e6),
+						Meta: byte(r.IntN(2)), UserMeta: byte(i)})
+				}
+				s := l.w.active
+				mem := s.mem()
+				require.NoError(t, l.Seal())
+				require.NoError(t, l.syncAll(false))
+				require.NoError(t, l.indexSealed())
+				file := s.index.Load().file
+				require.NotNil(t, file, "the index was not written")
+
+				for range 3_000 {
+					k, ts := keys[r.IntN(n)], uint64(r.IntN(n+2))
+					if r.IntN(4) == 0 {
+						k = append(bytes.Clone(k), byte(r.IntN(256)))
+					}
+					want, ok := mem.get(k, ts)
+					got, found, err := file.get(k, ts, y.Hash(k))
+					require.NoError(t, err)
+					require.Equal(t, ok, found, "%.40q@%d", k, ts)
+					require.Equal(t, want, got, "%.40q@%d", k, ts)
+				}
+				for _, reverse := range []bool{false, true} {
+					want, got := mem.iterator(reverse), l.iterator(s, reverse, func(err error) { t.Error(err) })
+					same := func(what string) {
+						t.Helper()
+						require.Equal(t, want.Valid(), got.Valid(), what)
+						if want.Valid() {
+							require.Equal(t, want.Key(), got.Key(), what)
+							w, g := want.Value(), got.Value()
+							w.Version, g.Version = 0, 0
+							require.Equal(t, w, g, what)
+						}
+					}
+					want.Rewind()
+					got.Rewind()
+					for want.Valid() {
+						same("from the start")
+						want.Next()
+						got.Next()
+					}
+					same("end")
+					for range 300 {
+						k := keys[r.IntN(n)]
+						if r.IntN(3) == 0 {
+							k = append(bytes.Clone(k), byte(r.IntN(256)))
+						}
+						internal := y.KeyWithTs(k, uint64(r.IntN(n+2)))
+						want.Seek(internal)
+						got.Seek(internal)
+						for range 5 {
+							same(fmt.Sprintf("reverse %v, %.40q", reverse, k))
+							if !want.Valid() {
+								break
+							}
+							want.Next()
+							got.Next()
+						}
+					}
+					require.NoError(t, want.Close())
+					require.NoError(t, got.Close())
+				}
+			})
+		}
+	}
+}
+
+// Memory per sealed entry, as the runtime sees it, whatever the size of keys: at most 4 bytes beside the caches.
+func TestIndexMemoryPerEntry(t *testing.T) {
+	for _, keySize := range []int{16, 200} {
+		t.Run(fmt.Sprint(keySize), func(t *testing.T) {
+			o := testOptions(t.TempDir())
+			o.SegmentSize, o.IndexArena = 16<<20, 16<<20
+			l := mustOpen(t, o)
+			defer l.Close()
+			r := newRand(t)
+			const batches, perBatch = 40, 5_000
+			before := heapInUse()
+			for ts := range batches {
+				b := NewBatch()
+				for range perBatch {
+					b.Add(&Entry{Key: randomValue(r, keySize)})
+				}
+				l.Enqueue(b, uint64(ts+1))
+				require.NoError(t, l.Commit(b))
+				b.Free()
+				if ts%8 == 7 {
+					require.NoError(t, l.Seal())
+				}
+			}
+			require.NoError(t, l.syncAll(false))
+			require.NoError(t, l.indexSealed())
+			l.prep.mu.Lock()
+			if s := l.prep.ready; s != nil && s.index.Load() != nil { // the arena of the next segment
+				s.index.Store(nil)
+				l.memory.Add(-s.idx.counted)
+				s.idx.counted = 0
+			}
+			l.prep.mu.Unlock()
+			const entries = batches * perBatch
+			counted := float64(l.State().IndexBytes) / entries
+			held := float64(heapInUse()-before) / entries
+			t.Logf("%d-byte keys: %.2f bytes per entry counted, %.2f in the heap", keySize, counted, held)
+			require.LessOrEqual(t, counted, 4.0)
+			require.LessOrEqual(t, held, 4.0)
+			require.Greater(t, counted, 0.9*held-0.5, "memory that is not counted")
+			v := l.Acquire()
+			defer v.Release()
+			require.GreaterOrEqual(t, len(v.segs), 5)
+		})
+	}
+}
+
+func heapInUse() int64 {
+	batchPool.Get() // what the pools hold is not the index's
+	for range 3 {
+		runtime.GC()
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// A leaf that is damaged while the log is open is made again from the segment, under the reader.
+func TestIndexHealsUnderReaders(t *testing.T) {
+	o := testOptions(t.TempDir())
+	m := newMemFS()
+	o.Dir, o.FS, o.SegmentSize, o.IndexArena = "/spill", m, 1<<20, 1<<20
+	l := mustOpen(t, o)
+	defer l.Close()
+	for i := range 2_000 {
+		mustPut(t, l, uint64(i+1), fmt.Sprintf("key-%04d", i), fmt.Sprint(i))
+	}
+	require.NoError(t, l.Seal())
+	require.NoError(t, l.syncAll(false))
+	require.NoError(t, l.indexSealed())
+	want := dump(t, l)
+	require.Len(t, want, 2_000)
+	damage := func() {
+		m.mu.Lock()
+		n := m.names[filepath.Join(o.Dir, indexName(1))]
+		n.data = []byte(flip(string(n.data), 20_000, 1)) // a new one: readers may copy the old one
+		m.mu.Unlock()
+	}
+	for _, reverse := range []bool{false, true} {
+		damage()
+		v := l.Acquire()
+		it := v.NewIterator(reverse)
+		var got []string
+		for it.Rewind(); it.Valid(); it.Next() {
+			got = append(got, string(y.ParseKey(it.Key())))
+		}
+		require.NoError(t, it.Err())
+		if reverse {
+			slices.Reverse(got)
+		}
+		require.Len(t, got, 2_000)
+		require.True(t, slices.IsSorted(got))
+		require.NoError(t, it.Close())
+		v.Release()
+		require.True(t, waitFor(func() bool { return l.w.live[0].index.Load().file != nil }), "no new index file")
+	}
+	damage()
+	for i := range 2_000 {
+		got, ok := get(t, l, fmt.Sprintf("key-%04d", i))
+		require.True(t, ok)
+		require.Equal(t, fmt.Sprint(i), got)
+	}
+	// Index and segment both damaged: an error, never an answer.
+	require.True(t, waitFor(func() bool { return l.w.live[0].index.Load().file != nil }), "no new index file")
+	damage()
+	m.mu.Lock()
+	n := m.names[filepath.Join(o.Dir, segmentName(1))]
+	n.data = []byte(flip(string(n.data), 50_000, 1))
+	m.mu.Unlock()
+	v := l.Acquire()
+	defer v.Release()
+	it := v.NewIterator(false)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+	}
+	require.ErrorIs(t, it.Err(), ErrCorrupt)
+	var failed error
+	for i := range 2_000 {
+		if _, _, err := v.Get(fmt.Appendf(nil, "key-%04d", i), math.MaxUint64, false); err != nil {
+			failed = err
+		}
+	}
+	require.ErrorIs(t, failed, ErrCorrupt)
+}
+
+// Opening reads no block of a segment that has an index.
+func TestOpenReadsNoIndexedSegment(t *testing.T) {
+	m := newMemFS()
+	o := faultOptions(m, false, nil)
+	o.SegmentSize, o.IndexArena = 64<<10, 64<<10
+	l := mustOpen(t, o)
+	r := newRand(t)
+	for i := range 300 {
+		mustPut(t, l, uint64(i+1), fmt.Sprintf("key-%04d", i), string(randomValue(r, 1000)))
+	}
+	require.NoError(t, l.Sync())
+	require.NoError(t, l.indexSealed())
+	want := dump(t, l)
+	killed := memDisk(o.Dir, m.files())
+	require.NoError(t, l.Close())
+	reads := map[string]int{}
+	killed.setFault(func(op, name string, n int) error {
+		if op == "read" && strings.HasSuffix(name, segmentSuffix) {
+			reads[name]++
+		}
+		return nil
+	})
+	o.FS = killed
+	l = mustOpen(t, o)
+	defer l.Close()
+	killed.setFault(nil)
+	last := 0
+	for name, n := range reads {
+		if n > 1 { // one read is that of the header
+			last++
+			require.Equal(t, segmentFilesOf(killed)[len(segmentFilesOf(killed))-1], filepath.Base(name))
+		}
+	}
+	require.LessOrEqual(t, last, 1)
+	require.Greater(t, len(reads), 4)
+	requireSame(t, want, dump(t, l))
+}
+
+func segmentFilesOf(m *memFS) []string {
+	var names []string
+	for name := range m.files() {
+		if strings.HasSuffix(name, segmentSuffix) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// What cannot be written stays in memory, is told, and is written once there is room.
+func TestIndexIsRetriedWhenTheDiskIsFull(t *testing.T) {
+	m := newMemFS()
+	o := faultOptions(m, false, nil)
+	told := make(chan error, 100)
+	o.OnEvent = func(e Event) {
+		if e.Kind == BackgroundError {
+			told <- e.Err
+		}
+	}
+	l := mustOpen(t, o)
+	defer l.Close()
+	full := errors.New("disk full")
+	m.setFault(func(op, name string, n int) error {
+		if op == "write" && strings.HasSuffix(name, indexTempSuffix) {
+			return full
+		}
+		return nil
+	})
+	mustPut(t, l, 1, "a", "one")
+	require.NoError(t, l.Seal())
+	require.ErrorIs(t, <-told, full)
+	got, ok := get(t, l, "a")
+	require.True(t, ok)
+	require.Equal(t, "one", got)
+	m.setFault(nil)
+	require.True(t, waitFor(func() bool { return l.w.live[0].index.Load().file != nil }), "the index was not written in the end")
+	got, ok = get(t, l, "a")
+	require.True(t, ok)
+	require.Equal(t, "one", got)
+}

@@ -1,0 +1,141 @@
+package spillfile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math"
+
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// indexBuilder makes an index file from entries that come in order.
+type indexBuilder struct {
+	seal   indexSealer
+	out    []byte // finished blocks
+	table  leafTable
+	hashes []uint32 // of user keys, for the filter
+
+	keys    []byte // of the open leaf, one after the other
+	keyEnd  []int
+	values  []byte
+	valEnd  []int
+	last    []byte // internal key added last
+	raw     []byte // scratch
+	entries uint64
+}
+
+// add takes the next entry.
+func (b *indexBuilder) add(key []byte, vs *y.ValueStruct) {
+	if b.full(len(key) + int(vs.EncodedSize())) {
+		b.closeLeaf()
+	}
+	if len(b.keyEnd) == 0 {
+		b.beginLeaf(key)
+	}
+	b.keys = append(b.keys, key...)
+	b.keyEnd = append(b.keyEnd, len(b.keys))
+	at := len(b.values)
+	b.values = append(b.values, make([]byte, vs.EncodedSize())...)
+	vs.Encode(b.values[at:])
+	b.valEnd = append(b.valEnd, len(b.values))
+	// Versions of one key need one place in the filter.
+	if len(b.last) == 0 || !y.SameKey(key, b.last) {
+		b.hashes = append(b.hashes, y.Hash(y.ParseKey(key)))
+	}
+	b.last = append(b.last[:0], key...)
+	b.entries++
+}
+
+// full says that the open leaf should not take another entry of so many bytes.
+func (b *indexBuilder) full(more int) bool {
+	size := len(b.keys) + len(b.values) + 5*len(b.keyEnd)
+	switch {
+	case size == 0 || size+more <= leafTarget:
+		return false
+	case size+more > leafMax:
+		return true
+	}
+	table := len(b.table.lows) + leafCost*(b.table.len()+1) + len(b.last)
+	return uint64(table) <= tableShare*b.entries
+}
+
+func (b *indexBuilder) beginLeaf(first []byte) {
+	t := &b.table
+	if t.len() == 0 {
+		t.offsets = append(t.offsets, 0)
+	}
+	t.lows = append(t.lows, separator(b.last, first)...)
+	t.lowEnd = append(t.lowEnd, uint32(len(t.lows)))
+}
+
+// separator returns a short internal key above last and at or below first.
+func separator(last, first []byte) []byte {
+	if len(last) == 0 {
+		return first
+	}
+	a, k := y.ParseKey(last), y.ParseKey(first)
+	common := commonPrefix(a, k)
+	if common == len(k) { // the same key: only the versions differ
+		return first
+	}
+	return binary.BigEndian.AppendUint64(bytes.Clone(k[:common+1]), 0) // the highest timestamp, which sorts first
+}
+
+func commonPrefix(a, b []byte) int {
+	n := min(len(a), len(b))
+	for i := range n {
+		if a[i] != b[i] {
+			return i
+		}
+	}
+	return n
+}
+
+func (b *indexBuilder) closeLeaf() {
+	n := len(b.keyEnd)
+	if n == 0 {
+		return
+	}
+	// All lie between the first and the last, so what these two share all share.
+	firstKey, lastStart := b.keys[:b.keyEnd[0]], 0
+	if n > 1 {
+		lastStart = b.keyEnd[n-2]
+	}
+	prefix := firstKey[:min(commonPrefix(y.ParseKey(firstKey), y.ParseKey(b.keys[lastStart:])), math.MaxUint16)]
+	raw := le.AppendUint16(b.raw[:0], uint16(len(prefix)))
+	raw = append(raw, prefix...)
+	body := len(raw)
+	offsets := make([]uint32, n)
+	key, val := 0, 0
+	for i := range n {
+		offsets[i] = uint32(len(raw) - body)
+		rest := b.keys[key+len(prefix) : b.keyEnd[i]]
+		raw = binary.AppendUvarint(raw, uint64(len(rest)))
+		raw = append(raw, rest...)
+		raw = append(raw, b.values[val:b.valEnd[i]]...)
+		key, val = b.keyEnd[i], b.valEnd[i]
+	}
+	for _, o := range offsets {
+		raw = le.AppendUint32(raw, o)
+	}
+	raw = le.AppendUint32(raw, uint32(n))
+	b.raw = raw
+	b.out = b.seal.seal(b.out, kindLeaf, raw, int64(len(b.out)))
+	b.table.offsets = append(b.table.offsets, uint32(len(b.out)))
+	b.keys, b.keyEnd, b.values, b.valEnd = b.keys[:0], b.keyEnd[:0], b.values[:0], b.valEnd[:0]
+}
+
+// finish returns the whole file. footer must be complete but for what finish knows.
+func (b *indexBuilder) finish(footer *indexFooter) []byte {
+	b.closeLeaf()
+	b.table.biggest = b.last
+	footer.entries = b.entries
+	footer.filter = int64(len(b.out))
+	b.out = b.seal.seal(b.out, kindFilter, y.NewFilter(b.hashes, filterBits), footer.filter)
+	footer.table = int64(len(b.out))
+	b.out = b.seal.seal(b.out, kindTable, b.table.marshal(), footer.table)
+	at := len(b.out)
+	b.out = append(b.out, make([]byte, indexFooterSize)...)
+	footer.marshal(b.out[at:])
+	return b.out
+}

@@ -1,0 +1,247 @@
+package spillfile
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// indexFile is the index of a sealed segment on disk. In memory are its filter and the table of its leaves. Safe for
+// concurrent use.
+type indexFile struct {
+	indexSealer
+	footer indexFooter
+	file   File
+	path   string
+	size   int64
+	filter y.Filter
+	table  leafTable
+	cache  *blockCache
+}
+
+// openIndexFile opens the index at path. What is not an intact index is a *CorruptError.
+func openIndexFile(fsys FS, path string, userKey []byte, cache *blockCache) (x *indexFile, err error) {
+	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	}
+	defer func() {
+		if err != nil {
+			f.Close()
+		}
+	}()
+	x = &indexFile{file: f, path: path, cache: cache}
+	if x.size, err = f.Size(); err != nil {
+		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	}
+	at := x.size - indexFooterSize
+	if at < 0 {
+		return nil, corrupt(path, 0, "index of %d bytes", x.size)
+	}
+	b := make([]byte, indexFooterSize)
+	if n, err := f.ReadAt(b, at); n < len(b) {
+		if err == io.EOF {
+			return nil, corrupt(path, at, "index footer is cut off after %d bytes", n)
+		}
+		return nil, fmt.Errorf("spill index %s: read of the footer: %w", path, err)
+	}
+	if err := x.footer.unmarshal(path, at, b); err != nil {
+		return nil, err
+	}
+	x.segment = x.footer.segment
+	if x.footer.encrypted {
+		if x.aead, err = openKey(userKey, x.footer.nonce[:], x.footer.wrapped[:], x.footer.identity()); err != nil {
+			return nil, corrupt(path, at, "index key does not open: %v", err)
+		}
+	}
+	return x, x.load()
+}
+
+// load reads what stays in memory.
+func (x *indexFile) load() error {
+	filter, err := x.readBlock(x.file, x.path, kindFilter, x.footer.filter, x.footer.table, nil)
+	if err != nil {
+		return err
+	}
+	table, err := x.readBlock(x.file, x.path, kindTable, x.footer.table, x.size-indexFooterSize, nil)
+	if err != nil {
+		return err
+	}
+	if err := x.table.unmarshal(table, x.footer.filter); err != nil {
+		return corrupt(x.path, x.footer.table, "table of leaves: %v", err)
+	}
+	x.filter = bytes.Clone(filter)
+	return nil
+}
+
+// memory returns the bytes held beside the cache.
+func (x *indexFile) memory() int64 {
+	const fixed = 512 // this struct and the file
+	return int64(cap(x.filter)) + x.table.memory() + fixed
+}
+
+// get returns the newest version of the user key at or below ts. hash is y.Hash of the key.
+func (x *indexFile) get(key []byte, ts uint64, hash uint32) (vs y.ValueStruct, found bool, err error) {
+	if bytes.Compare(key, y.ParseKey(x.table.low(0))) < 0 || bytes.Compare(key, y.ParseKey(x.table.biggest)) > 0 ||
+		!x.filter.MayContain(hash) {
+		return vs, false, nil
+	}
+	var stack [128]byte
+	target := append(stack[:0], key...)
+	target = binary.BigEndian.AppendUint64(target, math.MaxUint64-ts)
+	i := max(x.table.find(target), 0)
+	for ; i < x.table.len(); i++ {
+		l, err := x.leaf(i)
+		if err != nil {
+			return vs, false, err
+		}
+		var scratch [128]byte
+		pos, internal, err := l.search(target, scratch[:0])
+		if err != nil {
+			return vs, false, x.damaged(i, err)
+		}
+		if pos == l.len() { // the version wanted may begin the next leaf
+			if i+1 < x.table.len() && bytes.Equal(y.ParseKey(x.table.low(i+1)), key) {
+				continue
+			}
+			return vs, false, nil
+		}
+		if internal, err = l.key(internal[:0], pos); err != nil {
+			return vs, false, x.damaged(i, err)
+		}
+		if !bytes.Equal(y.ParseKey(internal), key) {
+			return vs, false, nil
+		}
+		if vs, err = l.value(pos); err != nil {
+			return vs, false, x.damaged(i, err)
+		}
+		vs.Version = y.ParseTs(internal)
+		return vs, true, nil
+	}
+	return vs, false, nil
+}
+
+func (x *indexFile) damaged(i int, err error) error {
+	return corrupt(x.path, int64(x.table.offsets[i]), "leaf %d: %v", i, err)
+}
+
+// leaf returns leaf i, by way of the cache.
+func (x *indexFile) leaf(i int) (leaf, error) {
+	at, end := int64(x.table.offsets[i]), int64(x.table.offsets[i+1])
+	raw, _ := x.cache.get(cacheIndex, x.segment, at)
+	if raw == nil {
+		var err error
+		if raw, err = x.readBlock(x.file, x.path, kindLeaf, at, end, nil); err != nil {
+			return leaf{}, err
+		}
+		x.cache.put(cacheIndex, x.segment, at, raw, 0)
+	}
+	l, err := parseLeaf(raw)
+	if err != nil {
+		err = x.damaged(i, err)
+	}
+	return l, err
+}
+
+// leafInto is leaf for who reads many in a row: it takes what is cached, and adds nothing. The leaf lies in buf or in
+// the cache.
+func (x *indexFile) leafInto(i int, buf []byte) (leaf, []byte, error) {
+	at, end := int64(x.table.offsets[i]), int64(x.table.offsets[i+1])
+	raw, _ := x.cache.get(cacheIndex, x.segment, at)
+	if raw == nil {
+		if cap(buf) < int(end-at) {
+			buf = make([]byte, end-at)
+		}
+		var err error
+		if raw, err = x.readBlock(x.file, x.path, kindLeaf, at, end, buf); err != nil {
+			return leaf{}, buf, err
+		}
+	}
+	l, err := parseLeaf(raw)
+	if err != nil {
+		err = x.damaged(i, err)
+	}
+	return l, buf, err
+}
+
+// writeIndex makes the index file of a sealed segment from its index in memory, whole or not at all, and opens it.
+func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
+	path := filepath.Join(l.o.Dir, indexName(s.id()))
+	temp := filepath.Join(l.o.Dir, segmentStem(s.id())+indexTempSuffix)
+	b := &indexBuilder{seal: indexSealer{segment: s.id()}}
+	footer := indexFooter{
+		databaseID: l.o.DatabaseID, segment: s.id(), segmentCRC: s.header.checksum(), mixed: s.mixed.Load(),
+		end: s.end.Load(), firstSeq: s.header.firstSeq, lastSeq: s.lastSeq.Load(),
+		minTs: s.minTs.Load(), maxTs: s.maxTs.Load(), maxVersion: s.maxVersion.Load(),
+	}
+	if s.aead != nil {
+		if err := footer.wrap(l.o.EncryptionKey, &b.seal); err != nil {
+			return nil, fmt.Errorf("spill index %s: %w", path, err)
+		}
+	}
+	it := mem.iterator(false)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		vs := it.Value()
+		b.add(it.Key(), &vs)
+	}
+	if b.entries == 0 {
+		return nil, errEmptyIndex
+	}
+	out := b.finish(&footer)
+	if len(out) > math.MaxUint32 {
+		return nil, fmt.Errorf("%w: the index of segment %s takes %d bytes", ErrTooLarge, s.path, len(out))
+	}
+	err := func() error {
+		if err := l.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		f, err := l.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		if err != nil {
+			return err
+		}
+		return errors.Join(writeWhole(f, out), f.Close())
+	}()
+	if err == nil {
+		err = l.nameIndex(s, temp, path, int64(len(out)))
+	}
+	if err != nil {
+		_ = l.fs.Remove(temp) // if that fails too, the next Open removes it
+		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	}
+	x := &indexFile{indexSealer: b.seal, footer: footer, path: path, size: int64(len(out)), table: b.table, cache: l.cache}
+	if x.file, err = l.fs.OpenFile(path, os.O_RDONLY, 0); err != nil {
+		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	}
+	if err := x.load(); err != nil { // exact in memory, and read once
+		return nil, errors.Join(err, x.file.Close())
+	}
+	return x, nil
+}
+
+var (
+	errEmptyIndex = errors.New("segment has no entries")
+	errUnlinked   = errors.New("segment is gone")
+)
+
+// identity says which segment the index is of. The data key is bound to that.
+func (f *indexFooter) identity() []byte {
+	b := le.AppendUint64(bytes.Clone(f.databaseID[:]), f.segment)
+	return le.AppendUint32(b, f.segmentCRC)
+}
+
+// wrap makes the index's own data key, under the user's key.
+func (f *indexFooter) wrap(userKey []byte, seal *indexSealer) error {
+	f.encrypted = true
+	aead, err := wrapKey(userKey, f.nonce[:], f.wrapped[:], f.identity())
+	seal.aead = aead
+	return err
+}

@@ -1,0 +1,174 @@
+package spillfile
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// The life of a segment's index: in memory while the segment is written (lifecycle.go), in a file once it is sealed and
+// durable (indexSealed), in memory again if the file turns out to be damaged (heal), and then in a new file.
+
+// setIndex gives s an index and accounts for its memory.
+func (l *Log) setIndex(s *segment, x *segmentIndex) {
+	s.idx.mu.Lock()
+	defer s.idx.mu.Unlock()
+	l.countLocked(s, x.memory())
+	s.index.Store(x)
+}
+
+// countLocked accounts for n bytes of memory of the index of s, in place of what was counted. idx.mu must be held.
+func (l *Log) countLocked(s *segment, n int64) {
+	if s.idx.dropped {
+		n = 0
+	}
+	l.memory.Add(n - s.idx.counted)
+	s.idx.counted = n
+}
+
+// discount ends the accounting of a segment that left the log: nothing but its readers can free its memory now.
+func (l *Log) discount(s *segment) {
+	s.idx.mu.Lock()
+	defer s.idx.mu.Unlock()
+	s.idx.dropped = true
+	l.countLocked(s, 0)
+}
+
+// nameIndex gives a finished index file its name, unless the segment's files are removed by now.
+func (l *Log) nameIndex(s *segment, temp, path string, size int64) error {
+	s.idx.mu.Lock()
+	defer s.idx.mu.Unlock()
+	if s.idx.unlinked {
+		return errUnlinked
+	}
+	if err := l.fs.Rename(temp, path); err != nil {
+		return err
+	}
+	l.disk.Add(size - s.idx.disk)
+	s.idx.disk = size
+	return nil
+}
+
+// indexSealed makes files of the indexes of sealed segments that are still in memory, as far as the log is durable. An index
+// in a file is a promise that its segment, and all before it, is durable.
+func (l *Log) indexSealed() error {
+	l.indexing.Lock()
+	defer l.indexing.Unlock()
+	var todo []*segment
+	l.w.mu.Lock()
+	for _, s := range l.w.live {
+		end := Position{s.id(), s.end.Load()}
+		if s.sealed && s.index.Load().mem != nil && !end.after(l.w.mark) {
+			s.refs.Add(1)
+			todo = append(todo, s)
+		}
+	}
+	l.w.mu.Unlock()
+	var errs []error
+	for _, s := range todo {
+		if mem := s.index.Load().mem; mem != nil && len(errs) == 0 {
+			switch x, err := l.writeIndex(s, mem); {
+			case err == nil:
+				l.setIndex(s, &segmentIndex{file: x})
+			case errors.Is(err, errUnlinked), errors.Is(err, errEmptyIndex), errors.Is(err, ErrTooLarge):
+			default:
+				errs = append(errs, err)
+			}
+		}
+		l.unref(s)
+	}
+	return errors.Join(errs...)
+}
+
+// heal makes a damaged index again, in memory, from its segment. If somebody has done that already, it returns what he made.
+func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, error) {
+	s.idx.healing.Lock()
+	defer s.idx.healing.Unlock()
+	if x := s.index.Load(); x.file != bad {
+		return x, nil
+	}
+	mem, err := s.readIndex()
+	if err != nil {
+		return nil, err
+	}
+	l.o.Logf("spill index %s is made again from its segment: %v", bad.path, cause)
+	x := &segmentIndex{mem: mem}
+	s.idx.mu.Lock()
+	s.idx.old = append(s.idx.old, bad)
+	s.idx.mu.Unlock()
+	l.setIndex(s, x)
+	l.cache.forget(cacheIndex, s.id())
+	l.wakeBackground()
+	return x, nil
+}
+
+// readIndex makes the index of a sealed segment by reading all of it.
+func (s *segment) readIndex() (*memIndex, error) {
+	sc := scanner{s: s, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
+	rd := new(blockReader)
+	rd.reset(s.file, s.path, s.id(), s.aead, s.end.Load())
+	for at := int64(segmentHeaderSize); at < rd.limit; {
+		b, err := rd.next(at)
+		if err != nil {
+			return nil, readError(s.path, err)
+		}
+		if err := sc.take(rd, &b); err != nil {
+			return nil, err
+		}
+		at = b.next
+	}
+	if sc.end != rd.limit || sc.seq != s.lastSeq.Load() {
+		return nil, corrupt(s.path, sc.end, "the segment ends with batch %d, want %d at %d", sc.seq, s.lastSeq.Load(), rd.limit)
+	}
+	return sc.build()
+}
+
+// get returns the newest version of the user key at or below ts in s.
+func (l *Log) get(s *segment, key []byte, ts uint64, hash uint32) (vs y.ValueStruct, found bool, err error) {
+	for x := s.index.Load(); ; {
+		if x.mem != nil {
+			vs, found = x.mem.get(key, ts)
+			return vs, found, nil
+		}
+		if vs, found, err = x.file.get(key, ts, hash); err == nil {
+			return vs, found, nil
+		}
+		if x, err = l.heal(s, x.file, err); err != nil {
+			return vs, false, err
+		}
+	}
+}
+
+// iterator iterates the index of s. fail is told of an error that ended it.
+func (l *Log) iterator(s *segment, reverse bool, fail func(error)) y.Iterator {
+	x := s.index.Load()
+	if x.mem != nil {
+		return x.mem.iterator(reverse)
+	}
+	return &fileIterator{x: x.file, reverse: reverse, fail: fail, heal: func(bad *indexFile, cause error) (y.Iterator, error) {
+		healed, err := l.heal(s, bad, cause)
+		if err != nil {
+			return nil, err
+		}
+		if healed.mem == nil { // healed long ago, and in a new file since
+			return l.iterator(s, reverse, fail), nil
+		}
+		return healed.mem.iterator(reverse), nil
+	}}
+}
+
+// closeIndex closes the files of the index, after the last reader.
+func (s *segment) closeIndex() error {
+	s.idx.mu.Lock()
+	defer s.idx.mu.Unlock()
+	files := slices.Clone(s.idx.old)
+	if x := s.index.Load(); x != nil && x.file != nil {
+		files = append(files, x.file)
+	}
+	var errs []error
+	for _, x := range files {
+		errs = append(errs, x.file.Close())
+	}
+	return errors.Join(errs...)
+}
