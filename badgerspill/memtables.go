@@ -230,10 +230,14 @@ func (m *memtables) newest() int {
 	return numbers[len(numbers)-1]
 }
 
-// relieve is the budget manager's request for memory. It never blocks.
+// relieve is the budget manager's request for memory: the soft limit's flush, of Badger's memtables and of the spill's index. It
+// never blocks.
 func (m *memtables) relieve() {
 	m.relief.Store(true)
 	m.db.watch.hurry()
+	if m.db.log != nil {
+		m.db.log.Relieve()
+	}
 	m.db.wakeReplay()
 }
 

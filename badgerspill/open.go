@@ -182,6 +182,8 @@ func (db *DB) openSpill() error {
 		DatabaseID:    id,
 		Existing:      locked,
 		SegmentSize:   opt.SegmentSize,
+		IndexArena:    db.indexArena(),
+		CacheSize:     opt.SpillCacheSize,
 		SyncWrites:    opt.SyncWrites,
 		EncryptionKey: opt.EncryptionKey,
 		ReadOnly:      opt.ReadOnly,
@@ -202,6 +204,19 @@ func (db *DB) openSpill() error {
 	}
 	return nil
 }
+
+// indexArena is the memory of the index of the segment that is being written. It is in use from the first spilled commit on, when
+// memory is short already: two of them, one ready for the next segment, must fit between the spill limit and the limit, for
+// all databases of the budget.
+func (db *DB) indexArena() int64 {
+	share := db.manager.Limit() / int64(32*max(1, len(db.manager.Accounts())))
+	return min(max(minIndexArena, min(share, db.opt.SegmentSize/4)), maxIndexArena)
+}
+
+const (
+	minIndexArena = 64 << 10
+	maxIndexArena = 64 << 20
+)
 
 // firstSpilled is called before the first batch is written to an empty spill.
 func (db *DB) firstSpilled() error {

@@ -69,6 +69,9 @@ type Options struct {
 	SpillCapacity int64
 	// SegmentSize is the size in bytes at which a segment of the spill is sealed. In [4 KiB, 1 GiB]; 0 = 64 MiB.
 	SegmentSize int64
+	// SpillCacheSize bounds the memory in bytes for decoded blocks of the spill that were read by key; what is in use counts toward
+	// MemoryLimit. 0 = 1/32 of MemoryLimit, 16 MiB at most; negative = no cache.
+	SpillCacheSize int64
 	// SpillPolicy decides when commits are spilled: Auto, Always or Never.
 	SpillPolicy SpillPolicy
 	// StallThreshold is the age of the oldest commit in flight to Badger at which Badger counts as stalled, and
@@ -159,6 +162,12 @@ func (opt Options) WithSpillCapacity(bytes int64) Options {
 // WithSegmentSize sets SegmentSize, in bytes.
 func (opt Options) WithSegmentSize(bytes int64) Options {
 	opt.SegmentSize = bytes
+	return opt
+}
+
+// WithSpillCacheSize sets SpillCacheSize, in bytes.
+func (opt Options) WithSpillCacheSize(bytes int64) Options {
+	opt.SpillCacheSize = bytes
 	return opt
 }
 

@@ -109,6 +109,9 @@ func (opt Options) checked() (Options, error) {
 	if err := opt.checkMemory(slots); err != nil {
 		return opt, err
 	}
+	if opt.SpillCacheSize == 0 {
+		opt.SpillCacheSize = min(16<<20, opt.MemoryLimit/32)
+	}
 	if err := opt.checkDirs(); err != nil {
 		return opt, err
 	}

@@ -68,6 +68,9 @@ func (l *Log) backgroundWork() {
 	case prepare:
 		l.report(l.prepare())
 	}
+	if l.relief.Swap(false) {
+		l.relieve()
+	}
 	// Its errors are told by syncSegment.
 	_ = l.syncAll(false)
 	err := l.indexSealed()

@@ -77,6 +77,25 @@ func (l *Log) poisonLocked(s *segment, err error) {
 	l.sealLocked(s)
 }
 
+// Relieve asks for memory: the active segment is sealed in the background, and its index goes to a file, if that is worth a
+// segment. It never blocks.
+func (l *Log) Relieve() {
+	l.relief.Store(true)
+	l.wakeBackground()
+}
+
+// relieve is Relieve's work in the background.
+func (l *Log) relieve() {
+	l.w.mu.Lock()
+	defer l.unlockWriter()
+	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().size() >= l.o.IndexArena/reliefShare {
+		l.sealLocked(s)
+	}
+}
+
+// reliefShare: an index of less than that share of its arena is not worth a segment of its own.
+const reliefShare = 8
+
 // Seal ends the active segment, if there is one: it can be replayed and dropped as a whole then, and in the background its
 // index goes from memory to a file. It waits for a group that is being written, and returns ErrClosed or ErrReadOnly where nothing can be sealed.
 func (l *Log) Seal() error {

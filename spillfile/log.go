@@ -30,6 +30,7 @@ type Log struct {
 	prep     preparer
 	dead     graveyard
 	bg       background
+	relief   atomic.Bool // somebody asks for memory
 	cache    *blockCache
 	indexing sync.Mutex // one indexSealed at a time
 
