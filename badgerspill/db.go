@@ -230,6 +230,7 @@ func (db *DB) close() error {
 			}
 		}
 		db.replayer.Stop()
+		db.replayLog.endChunk()
 	}
 	db.watch.close()
 	db.background.Wait()

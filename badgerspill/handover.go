@@ -17,19 +17,24 @@ const (
 	// handOverWait, or StallThreshold if that is longer, bounds how long they wait for that, and before it for what is in the
 	// log's queue. Past it the hand-over is given up and tried again.
 	handOverWait = 5 * time.Millisecond
+	// reliefInterval is how often a replay that waits for memory asks for it at most.
+	reliefInterval = int64(10 * time.Millisecond)
 )
 
 // replayLog is the spill as the replayer sees it. Except for Pending and MayReplay its methods are called by the
 // replayer's goroutine only.
 type replayLog struct {
-	db     *DB
-	pos    spillfile.Position // next block to replay
-	chunk  spillfile.Chunk
-	seq    uint64 // all batches up to this are in Badger
-	synced uint64 // and up to this, synced there
-	noted  uint64 // and up to this, so noted in the manifest
-	marks  replayMarks
-	late   <-chan struct{} // closed when Badger has answered the load of a hand-over that was given up
+	db          *DB
+	pos         spillfile.Position // next block to replay
+	chunk       spillfile.Chunk
+	merge       *spillfile.Merge // the chunk that is being replayed in key order, nil: none
+	untaken     bool             // chunk holds entries of it that Badger has not taken yet
+	seq         uint64           // all batches up to this are in Badger
+	synced      uint64           // and up to this, synced there
+	noted       uint64           // and up to this, so noted in the manifest
+	marks       replayMarks
+	askedRelief int64           // when MayReplay asked for memory last, in nanoseconds of DB.now
+	late        <-chan struct{} // closed when Badger has answered the load of a hand-over that was given up
 }
 
 // Pending implements replay.Log.
@@ -43,8 +48,12 @@ func (r *replayLog) Pending() replay.Pending {
 	if c := db.spill.Capacity(); c > 0 {
 		p.Fill = float64(db.spill.Usage()) / float64(c)
 	}
-	p.Full = db.spill.IsSpilloverFull(0, 0) || db.spill.Stats().Parked > 0
+	p.Full = r.full()
 	return p
+}
+
+func (r *replayLog) full() bool {
+	return r.db.spill.IsSpilloverFull(0, 0) || r.db.spill.Stats().Parked > 0
 }
 
 // MayReplay implements replay.Log.
@@ -60,42 +69,64 @@ func (r *replayLog) MayReplay(full bool) bool {
 		return false
 	}
 	limit := db.manager.SoftLimit()
-	if full {
+	switch {
+	case full && (db.closing.Load() || r.full()):
 		limit = db.manager.Limit()
+	case full: // being drained: what is above is for the index of what is spilled meanwhile
+		limit = db.manager.SpillLimit()
 	}
 	// Only replay frees the index of the spill: it must not wait for that.
 	usage := db.manager.Usage()
 	if usage < limit || usage-db.manager.UsageByKind(wbm.SpillIndex) < limit/4 {
 		return true
 	}
-	db.manager.AskRelief()
+	// Relief wakes the replayer, who asks here again: not in a circle.
+	if now := db.now(); now-r.askedRelief >= reliefInterval {
+		r.askedRelief = now
+		db.manager.AskRelief()
+	}
 	return false
 }
 
-// Replay implements replay.Log: it moves the next blocks to Badger, in log order.
+// Replay implements replay.Log: it moves the next entries to Badger, in key order, or, when little is left, in log order.
 func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress, error) {
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
 	r.awaitLate()
-	r.chunk.Reset()
+	if r.merge == nil {
+		if err := r.beginChunk(); err != nil {
+			return replay.Progress{}, err
+		}
+	}
+	if r.merge != nil {
+		return r.replayChunk(maxBytes)
+	}
 	if err := r.db.log.ReadChunkInto(&r.chunk, r.pos, maxBytes); err != nil {
 		return replay.Progress{}, err
 	}
 	n := len(r.chunk.Entries)
-	if err := r.load(0); err != nil {
+	if err := r.load(0, r.chunk.Next); err != nil {
 		return replay.Progress{}, err
 	}
+	r.passed(r.chunk.Next, r.chunk.LastSeq)
 	return replay.Progress{Bytes: r.chunk.RawBytes, Entries: int64(n), Drained: r.chunk.AtEnd}, nil
 }
 
-// load moves the chunk to Badger and accounts for it. With a wait above 0 it gives up after that: the load goes on, and
+// passed says that Badger has everything before a place, up to seq.
+func (r *replayLog) passed(at spillfile.Position, seq uint64) {
+	r.pos = at
+	r.seq = max(r.seq, seq)
+	r.marks.pass(r.seq)
+}
+
+// load moves the chunk, which lies before to, to Badger and accounts for it. With a wait above 0 it gives up after that: the load goes on, and
 // nothing else may be loaded, nor commits go to Badger directly, before it has ended; see awaitLate.
-func (r *replayLog) load(wait time.Duration) error {
+func (r *replayLog) load(wait time.Duration, to spillfile.Position) error {
 	db := r.db
 	if entries := r.chunk.Entries; len(entries) > 0 {
 		// Ahead of Badger, whose log is mapped: a power cut must not leave there what the spill has lost. If this
 		// fails, replay is what ends the trouble.
-		if at, to := db.log.State().Synced, r.chunk.Next; at.Segment < to.Segment || at.Segment == to.Segment && at.Offset < to.Offset {
+		if at := db.log.State().Synced; at.Segment < to.Segment || at.Segment == to.Segment && at.Offset < to.Offset {
 			_ = db.log.Sync()
 		}
 		var memory int64
@@ -125,9 +156,6 @@ func (r *replayLog) load(wait time.Duration) error {
 		db.counters.replayedBytes.Add(r.chunk.RawBytes)
 		db.counters.replayedEntries.Add(int64(len(entries)))
 	}
-	r.pos = r.chunk.Next
-	r.seq = max(r.seq, r.chunk.LastSeq)
-	r.marks.pass(r.seq)
 	return nil
 }
 
@@ -294,7 +322,7 @@ func (r *replayLog) tryHandOver() (bool, error) {
 		return true, nil
 	}
 	st := db.log.State()
-	if st.Queued > 0 || db.router.open > 0 {
+	if st.Queued > 0 || db.router.open > 0 || r.merge != nil {
 		return false, nil
 	}
 	always := db.opt.SpillPolicy == Always
@@ -306,12 +334,13 @@ func (r *replayLog) tryHandOver() (bool, error) {
 		if !r.chunk.AtEnd {
 			return false, nil
 		}
-		if err := r.load(r.patience()); err != nil {
+		if err := r.load(r.patience(), r.chunk.Next); err != nil {
 			if errors.Is(err, errSlowHandOver) {
 				return false, nil
 			}
 			return false, err
 		}
+		r.passed(r.chunk.Next, r.chunk.LastSeq)
 		if always {
 			return true, nil
 		}
@@ -336,6 +365,7 @@ var errSlowHandOver = errors.New("the rest of the spill was not taken in time")
 
 // startOver makes replay begin at the first live block again: after recovery.
 func (r *replayLog) startOver() {
+	r.endChunk()
 	st := r.db.log.State()
 	r.pos = spillfile.Position{}
 	r.seq, r.synced, r.noted = st.ReplayedThrough, st.ReplayedThrough, st.ReplayedThrough

@@ -444,9 +444,10 @@ func (db *DB) start() {
 		db.replayer = replay.New(replay.Options{
 			Log: db.replayLog, Rate: db.rate,
 			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
-			OnBegin:    func(r replay.Run) { deliver(db.events, db.events.to.ReplayBegin, r) },
-			OnProgress: func(r replay.Run) { deliver(db.events, db.events.to.ReplayProgress, r) },
-			OnEnd:      func(r replay.Run) { deliver(db.events, db.events.to.ReplayEnd, r) },
+			CheckpointBytes: min(replay.DefaultCheckpointBytes, max(1<<20, opt.SpillCapacity/pressedChunkShare)),
+			OnBegin:         func(r replay.Run) { deliver(db.events, db.events.to.ReplayBegin, r) },
+			OnProgress:      func(r replay.Run) { deliver(db.events, db.events.to.ReplayProgress, r) },
+			OnEnd:           func(r replay.Run) { deliver(db.events, db.events.to.ReplayEnd, r) },
 			OnError: func(err error, retryIn time.Duration) {
 				db.opt.Errorf("badgerspill: replay of the spill failed, next try in %v: %v\n", retryIn, strings.TrimSpace(err.Error()))
 				db.events.backgroundError("replay", err)

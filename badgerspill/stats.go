@@ -11,6 +11,7 @@ import (
 type counters struct {
 	direct, hedged, spilled        atomic.Int64
 	replayedBytes, replayedEntries atomic.Int64
+	coalesced                      atomic.Int64
 	stalls, handOvers              atomic.Int64
 	spillStarts                    [causes]atomic.Int64
 }
@@ -41,9 +42,10 @@ type SpillStats struct {
 	HandOvers   int64
 	SpillStarts map[string]int64 // turns to the spill by cause
 
-	BytesSpilled    int64 // as written to the spill
-	BytesReplayed   int64 // before compression
-	EntriesReplayed int64
+	BytesSpilled     int64 // as written to the spill
+	BytesReplayed    int64 // before compression
+	EntriesReplayed  int64
+	EntriesCoalesced int64 // left out of the replay, since a newer version had made them invisible to everybody
 
 	SpillBytes    int64 // on disk now, files held by readers included
 	SpillCapacity int64
@@ -84,6 +86,7 @@ func (db *DB) SpillStats() SpillStats {
 		BytesSpilled:     sp.BytesSpilled,
 		BytesReplayed:    db.counters.replayedBytes.Load(),
 		EntriesReplayed:  db.counters.replayedEntries.Load(),
+		EntriesCoalesced: db.counters.coalesced.Load(),
 		SpillCapacity:    db.spill.Capacity(),
 		Append:           sp.AppendLatency,
 		ReplayState:      db.replayState(),

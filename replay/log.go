@@ -22,6 +22,9 @@ type Progress struct {
 	Bytes, Entries int64
 	// Drained tells that nothing is left beyond this batch.
 	Drained bool
+	// Midway tells that a checkpoint would not get further than before this batch: it is in the middle of a chunk that counts as a
+	// whole.
+	Midway bool
 }
 
 // Log is what the replayer needs of the spill. Its methods are called by one goroutine, one

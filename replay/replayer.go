@@ -34,6 +34,7 @@ type Replayer struct {
 		handOverDue   bool
 		dirty         bool
 		unsyncedBytes int64
+		midway        bool // as the last batch said
 		// failures counts consecutive ones; failed is the operation whose success ends them.
 		failures int
 		failed   operation

@@ -104,7 +104,7 @@ func (r *Replayer) batches(run *run) (operation, error) {
 				return 0, nil
 			}
 		}
-		if r.loop.unsyncedBytes >= r.o.CheckpointBytes {
+		if r.loop.unsyncedBytes >= r.o.CheckpointBytes && !r.loop.midway {
 			if err := r.checkpoint(); err != nil {
 				return opCheckpoint, err
 			}
@@ -121,6 +121,7 @@ func (r *Replayer) batch(run *run) (drained bool, err error) {
 	r.succeeded(opReplay)
 	r.loop.dirty = true
 	r.loop.unsyncedBytes += done.Bytes
+	r.loop.midway = done.Midway
 	r.loop.handOverDue = done.Drained
 	run.Bytes += done.Bytes
 	run.Entries += done.Entries
@@ -178,7 +179,10 @@ func (r *Replayer) checkpoint() error {
 		return err
 	}
 	r.succeeded(opCheckpoint)
-	r.loop.dirty, r.loop.unsyncedBytes = false, 0
+	r.loop.dirty = false
+	if !r.loop.midway {
+		r.loop.unsyncedBytes = 0
+	}
 	r.update(func(st *Stats) { st.Checkpoints++ })
 	return nil
 }

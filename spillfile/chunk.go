@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Chunk is a run of entries in log order, read for replay. Its memory is its own and is reused by
-// Log.ReadChunkInto: keys and values are valid until then.
+// Chunk is a run of entries read for replay: in log order by Log.ReadChunkInto, in key order by Merge.Next, which sets only Entries and
+// RawBytes. Its memory is its own and is reused by the next call: keys and values are valid until then.
 type Chunk struct {
 	Entries  []Entry  // Version is always filled in
 	Next     Position // where the next chunk begins
@@ -19,12 +19,17 @@ type Chunk struct {
 	slabs  [][]byte // raw blocks lie here
 	slab   int      // the one being filled
 	reader blockReader
+	window *window // of a Merge: the entries lie there, not in slabs
 }
 
 const slabSize = 256 << 10
 
 // Reset empties the chunk and keeps its memory.
 func (c *Chunk) Reset() {
+	if c.window != nil {
+		c.window.free()
+		c.window = nil
+	}
 	clear(c.Entries)
 	c.Entries = c.Entries[:0]
 	c.slabs = slices.DeleteFunc(c.slabs, func(s []byte) bool { return cap(s) > slabSize }) // those of large entries

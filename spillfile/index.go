@@ -87,6 +87,9 @@ type location struct {
 	valueLen uint32
 }
 
+// end is where the block ends in the segment.
+func (l *location) end() int64 { return l.block + blockHeaderSize + int64(l.stored) }
+
 func appendLocation(dst []byte, l location) []byte {
 	dst = binary.AppendUvarint(dst, l.segment)
 	dst = binary.AppendUvarint(dst, uint64(l.block))

@@ -76,6 +76,24 @@ func (l *Log) State() State {
 	return st
 }
 
+// Behind returns how many bytes of blocks lie behind a position, as far as it is in live segments. It does not block.
+func (l *Log) Behind(at Position) (bytes int64) {
+	v := l.Acquire()
+	if v == nil {
+		return 0
+	}
+	defer v.Release()
+	for _, s := range v.segs {
+		switch {
+		case s.id() > at.Segment:
+			bytes += s.end.Load() - segmentHeaderSize
+		case s.id() == at.Segment:
+			bytes += max(0, s.end.Load()-max(at.Offset, segmentHeaderSize))
+		}
+	}
+	return bytes
+}
+
 // Usage returns the bytes that all files take on disk, those too that are dropped and still held by a View, and the memory
 // that the indexes of live segments and the cache take. It does no I/O, and waits for none.
 func (l *Log) Usage() (disk, memory int64) { return l.disk.Load(), l.indexBytes() }

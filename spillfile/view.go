@@ -1,6 +1,7 @@
 package spillfile
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -63,16 +64,22 @@ func (v *View) Release() {
 	}
 }
 
+// newView makes a view of segments that cannot lose their last reference meanwhile.
+func newView(l *Log, segs []*segment) *View {
+	v := &View{log: l, segs: segs}
+	v.refs.Store(1)
+	for _, s := range segs {
+		s.refs.Add(1)
+		v.unordered = v.unordered || s.unordered()
+	}
+	return v
+}
+
 // publishLocked makes the live segments what Acquire returns. writer.mu must be held.
 func (l *Log) publishLocked() {
 	var v *View
 	if len(l.w.live) > 0 {
-		v = &View{log: l, segs: slices.Clone(l.w.live)}
-		v.refs.Store(1)
-		for _, s := range v.segs {
-			s.refs.Add(1)
-			v.unordered = v.unordered || s.unordered()
-		}
+		v = newView(l, slices.Clone(l.w.live))
 	}
 	if old := l.current.Swap(v); old != nil {
 		old.Release()
@@ -148,20 +155,17 @@ func (v *View) Ref(vs y.ValueStruct, version uint64) Ref {
 // Value appends the value of r to dst. It reads and checks the block: a *CorruptError means that the file was
 // damaged since. Blocks for one read of the file.
 func (v *View) Value(r Ref, dst []byte) ([]byte, error) {
-	i, ok := slices.BinarySearchFunc(v.segs, r.at.segment, func(s *segment, id uint64) int {
-		switch {
-		case s.id() < id:
-			return -1
-		case s.id() > id:
-			return 1
-		}
-		return 0
-	})
+	s, err := v.segment(r.at.segment)
+	if err != nil || r.ValueLen == 0 {
+		return dst, err
+	}
+	return s.value(&r, dst, v.log.cache)
+}
+
+func (v *View) segment(id uint64) (*segment, error) {
+	i, ok := slices.BinarySearchFunc(v.segs, id, func(s *segment, id uint64) int { return cmp.Compare(s.id(), id) })
 	if !ok {
-		return dst, fmt.Errorf("spill segment %d is not in this view: the Ref was found in another one", r.at.segment)
+		return nil, fmt.Errorf("spill segment %d is not in this view: the Ref was found in another one", id)
 	}
-	if r.ValueLen == 0 {
-		return dst, nil
-	}
-	return v.segs[i].value(&r, dst, v.log.cache)
+	return v.segs[i], nil
 }

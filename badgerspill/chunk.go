@@ -1,0 +1,96 @@
+package badgerspill
+
+import (
+	"math"
+
+	"github.com/badgerspill/badgerspill/replay"
+	"github.com/badgerspill/badgerspill/spillfile"
+)
+
+// Replay in key order. A chunk is the merge of many sealed segments, without the versions that nobody can see any more: to Badger the
+// spill is one huge memtable. Until all of a chunk is in Badger its segments stay, in the view and on disk, and hide what
+// Badger has of it so far; a crash in between replays it from the beginning, which is harmless.
+//
+// It does not break invariant I1: within a chunk keys come in order, and the versions of one key oldest first; between chunks, and
+// between a chunk and what is replayed in the order of the log, commits come in commit order.
+
+const (
+	// inOrderShare is the share of SegmentSize that is replayed in the order of the log rather than sealed and merged: less is not
+	// worth a segment and an index file of its own.
+	inOrderShare = 16
+	// chunkShare and pressedChunkShare are the share of the capacity that one chunk takes, and takes above ReplayHighWater. The
+	// larger it is the less Badger has to compact; but room comes free only at the end of a chunk.
+	chunkShare        = 4
+	pressedChunkShare = 16
+)
+
+// beginChunk starts to merge what is spilled, if that is enough to be worth it.
+func (r *replayLog) beginChunk() error {
+	db := r.db
+	behind := db.log.Behind(r.pos)
+	if behind <= db.opt.SegmentSize/inOrderShare {
+		return nil
+	}
+	most := db.spill.Capacity() / chunkShare
+	if float64(db.spill.Usage()) >= db.opt.ReplayHighWater*float64(db.spill.Capacity()) {
+		most = db.spill.Capacity() / pressedChunkShare
+	}
+	if behind <= most { // all of it is one chunk, what is being written too
+		if err := db.log.Seal(); err != nil {
+			return err
+		}
+	}
+	r.merge = db.log.NewMerge(r.pos, most)
+	return nil
+}
+
+// replayChunk moves the next entries of the merge to Badger.
+func (r *replayLog) replayChunk(maxBytes int64) (replay.Progress, error) {
+	if !r.untaken {
+		coalesced, err := r.merge.Next(&r.chunk, maxBytes, r.db.retention())
+		if err != nil {
+			r.endChunk() // and from r.pos again
+			return replay.Progress{}, err
+		}
+		r.db.counters.coalesced.Add(coalesced)
+		r.untaken = len(r.chunk.Entries) > 0
+	}
+	if !r.untaken {
+		r.passed(r.merge.End(), r.merge.LastSeq())
+		r.endChunk()
+		st := r.db.log.State()
+		return replay.Progress{Drained: st.Queued == 0 && r.seq >= st.LastSeq}, nil
+	}
+	if err := r.load(0, r.merge.End()); err != nil {
+		return replay.Progress{}, err
+	}
+	r.untaken = false
+	return replay.Progress{Bytes: r.chunk.RawBytes, Entries: int64(len(r.chunk.Entries)), Midway: true}, nil
+}
+
+// endChunk gives up the merge, wherever it is.
+func (r *replayLog) endChunk() {
+	if r.merge != nil {
+		r.merge.Close()
+		r.merge, r.untaken = nil, false
+		r.chunk.Reset()
+	}
+}
+
+// retention returns which versions Badger's compaction would keep now.
+func (db *DB) retention() spillfile.Retention {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	r := spillfile.Retention{Versions: db.opt.NumVersionsToKeep}
+	if r.Versions <= 0 {
+		r.Versions = math.MaxInt
+	}
+	switch {
+	case db.discardHold > 0:
+	case db.opt.managed:
+		r.DiscardTs = db.orc.discardTs
+	default:
+		r.DiscardTs = db.orc.discardable()
+	}
+	return r
+}

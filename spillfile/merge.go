@@ -1,0 +1,198 @@
+package spillfile
+
+import (
+	"time"
+
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// Retention says which versions of a key nobody can see any more. It is the rule of Badger's compaction
+// (levels.go, subcompact), applied to what the merge has of a key.
+type Retention struct {
+	// DiscardTs is the timestamp at or below which only the newest version of a key can still be read.
+	DiscardTs uint64
+	// Versions is how many versions are to be kept at and below DiscardTs, at least 1.
+	Versions int
+}
+
+// Merge hands out the oldest live segments in the order of their keys, for replay. Of each key the versions come oldest first: a
+// newer tombstone must not reach Badger before what it covers, or Badger's compaction could drop it by then. Versions
+// that nobody can see any more are left out. Not safe for concurrent use.
+//
+// A merge is not replayed until all of it is: only then LastSeq and End say how far.
+type Merge struct {
+	log  *Log
+	view *View
+	it   *Iterator
+
+	from    Position // entries before are replayed already
+	end     Position
+	lastSeq uint64
+	bytes   int64
+
+	key      []byte    // user key of versions
+	versions []version // of the key at hand that are to be kept, newest first; taken from the end
+	done     bool      // the iterator is at its end
+
+	ahead     chan *window // the window being read; nil: none
+	retention Retention
+	coalesced int64
+}
+
+// version is one version of Merge.key.
+type version struct {
+	ref Ref
+	vs  y.ValueStruct // without Value
+}
+
+// NewMerge starts a merge of sealed segments, the oldest first, as many as have maxBytes on disk together and at least one, from a
+// position on. Without any, it returns nil. It blocks while indexes are written that are still in memory. Close it.
+func (l *Log) NewMerge(from Position, maxBytes int64) *Merge {
+	// What cannot be written stays in memory and is merged from there; the background tells.
+	_ = l.indexSealed()
+	v := l.Acquire()
+	if v == nil {
+		return nil
+	}
+	defer v.Release()
+	m := &Merge{log: l, from: from}
+	replayed := l.replayed.Load()
+	l.w.mu.Lock()
+	active := l.w.active
+	l.w.mu.Unlock()
+	var segs []*segment
+	for _, s := range v.segs {
+		size := s.end.Load() - segmentHeaderSize
+		if s == active || len(segs) > 0 && m.bytes+size > maxBytes {
+			break
+		}
+		if s.id() < from.Segment || s.lastSeq.Load() <= replayed || s.id() == from.Segment && s.end.Load() <= from.Offset {
+			continue
+		}
+		segs = append(segs, s)
+		m.bytes += size
+		m.end, m.lastSeq = Position{s.id(), s.end.Load()}, s.lastSeq.Load()
+	}
+	if len(segs) == 0 {
+		return nil
+	}
+	m.view = newView(l, segs)
+	m.it = m.view.NewIterator(false)
+	m.it.Rewind()
+	return m
+}
+
+// End returns the place behind the last batch of the merge.
+func (m *Merge) End() Position { return m.end }
+
+// LastSeq returns the sequence of the last batch of the merge.
+func (m *Merge) LastSeq() uint64 { return m.lastSeq }
+
+// Bytes returns the size of the merged segments on disk.
+func (m *Merge) Bytes() int64 { return m.bytes }
+
+// Close ends the merge, wherever it is. It waits for reads that are under way.
+func (m *Merge) Close() {
+	if m.ahead != nil {
+		(<-m.ahead).free()
+		m.ahead = nil
+	}
+	_ = m.it.Close()
+	m.view.Release()
+}
+
+// Next fills c with the next entries, in order, of about maxBytes together and at least one; with none at the end. While the caller works
+// on them, the values of those after them are read. It returns how many entries were left out since the last call, as
+// nobody can see them. It blocks for reads of files. After an error the merge must be closed. Memory of c is valid
+// until the next call.
+func (m *Merge) Next(c *Chunk, maxBytes int64, r Retention) (coalesced int64, err error) {
+	m.retention = r
+	if m.ahead == nil {
+		m.readAhead(maxBytes)
+	}
+	w := <-m.ahead
+	m.ahead = nil
+	c.Reset()
+	if w.err != nil {
+		w.free()
+		return 0, w.err
+	}
+	c.takeWindow(w)
+	coalesced, m.coalesced = m.coalesced, 0
+	if len(c.Entries) > 0 {
+		m.readAhead(maxBytes)
+	}
+	return coalesced, nil
+}
+
+// readAhead gathers the places of the next entries and begins to read them.
+func (m *Merge) readAhead(maxBytes int64) {
+	w := windows.Get().(*window)
+	w.reset()
+	ahead := make(chan *window, 1)
+	m.ahead = ahead
+	for w.bytes < maxBytes {
+		v, ok := m.nextVersion()
+		if !ok {
+			break
+		}
+		w.add(m.key, v)
+	}
+	if w.err = m.it.Err(); w.err != nil || len(w.entries) == 0 {
+		ahead <- w
+		return
+	}
+	go func() {
+		w.err = w.read(m.view)
+		ahead <- w
+	}()
+}
+
+// nextVersion returns the next version to be kept, of the key m.key.
+func (m *Merge) nextVersion() (*version, bool) {
+	for len(m.versions) == 0 {
+		if !m.nextKey() {
+			return nil, false
+		}
+	}
+	v := &m.versions[len(m.versions)-1]
+	m.versions = m.versions[:len(m.versions)-1]
+	return v, true
+}
+
+// nextKey gathers the versions of the next key.
+func (m *Merge) nextKey() bool {
+	if !m.it.Valid() {
+		return false
+	}
+	m.key = append(m.key[:0], y.ParseKey(m.it.Key())...)
+	m.versions = m.versions[:0]
+	now := uint64(time.Now().Unix())
+	covered, kept := false, 0
+	for ; m.it.Valid() && string(y.ParseKey(m.it.Key())) == string(m.key); m.it.Next() {
+		vs := m.it.Value()
+		ref := m.view.Ref(vs, y.ParseTs(m.it.Key()))
+		if ref.at.segment == m.from.Segment && ref.at.block < m.from.Offset {
+			continue // replayed already
+		}
+		if covered {
+			m.coalesced++
+			continue
+		}
+		if ref.Version <= m.retention.DiscardTs && vs.Meta&MetaMerge == 0 {
+			kept++
+			gone := vs.Meta&MetaDelete != 0 || vs.ExpiresAt != 0 && vs.ExpiresAt <= now
+			covered = gone || vs.Meta&MetaDiscardEarlier != 0 || kept >= m.retention.Versions
+		}
+		vs.Value = nil
+		m.versions = append(m.versions, version{ref, vs})
+	}
+	return true
+}
+
+// takeWindow makes the entries of w those of c, in order.
+func (c *Chunk) takeWindow(w *window) {
+	c.window = w
+	c.Entries = append(c.Entries, w.entries...)
+	c.RawBytes = w.bytes
+}

@@ -1,0 +1,177 @@
+package spillfile
+
+import (
+	"cmp"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"sync/atomic"
+)
+
+// window is a run of entries in key order whose values lie anywhere in the merged segments. They are read in the order of the
+// files, by several readers at once, so that a disk that can do several things at a time does.
+type window struct {
+	entries []Entry // in key order; values are set by read
+	refs    []Ref
+	keys    []byte // all keys, one after the other
+	order   []int  // entries in the order of the files
+	slabs   []slab // of the readers: values lie there
+	bytes   int64
+	err     error
+}
+
+// slab is the memory of one reader.
+type slab struct {
+	buf []byte
+	dec decoder
+}
+
+const (
+	// windowReaders is how many reads are under way at once: enough to keep a solid-state disk busy with reads of a block each, few
+	// enough that they are no burden when all is in the page cache.
+	windowReaders = 16
+	// windowRun is the least that one reader takes: below, it is not worth a goroutine.
+	windowRun = 64
+	// readGap is how much is read in vain between two blocks rather than read twice.
+	readGap = 4 << 10
+	// readRun bounds what is read at once.
+	readRun = 256 << 10
+)
+
+var windows = sync.Pool{New: func() any { return new(window) }}
+
+// maxPooledWindow is the memory above which a window is left to the garbage collector.
+const maxPooledWindow = 16 << 20
+
+func (w *window) reset() {
+	clear(w.entries)
+	w.entries, w.refs, w.keys, w.order = w.entries[:0], w.refs[:0], w.keys[:0], w.order[:0]
+	w.bytes, w.err = 0, nil
+}
+
+func (w *window) free() {
+	size := cap(w.keys)
+	for i := range w.slabs {
+		size += cap(w.slabs[i].buf) + cap(w.slabs[i].dec.stored) + cap(w.slabs[i].dec.raw)
+	}
+	if size <= maxPooledWindow {
+		windows.Put(w)
+	}
+}
+
+func (w *window) add(key []byte, v *version) {
+	w.keys = append(w.keys, key...)
+	w.order = append(w.order, len(w.entries))
+	w.refs = append(w.refs, v.ref)
+	w.entries = append(w.entries, Entry{Version: v.ref.Version, ExpiresAt: v.vs.ExpiresAt, Meta: v.vs.Meta, UserMeta: v.vs.UserMeta})
+	w.bytes += int64(len(key)) + v.ref.ValueLen + minEntrySize
+}
+
+// read reads all values.
+func (w *window) read(v *View) error {
+	keys := w.keys
+	for i := range w.entries {
+		n := int(w.refs[i].at.keyLen)
+		w.entries[i].Key, keys = keys[:n:n], keys[n:]
+	}
+	slices.SortFunc(w.order, func(a, b int) int {
+		x, y := &w.refs[a].at, &w.refs[b].at
+		return cmp.Or(cmp.Compare(x.segment, y.segment), cmp.Compare(x.block, y.block))
+	})
+	readers := min(windowReaders, max(1, len(w.order)/windowRun))
+	for len(w.slabs) < readers {
+		w.slabs = append(w.slabs, slab{})
+	}
+	if readers == 1 {
+		return w.readRuns(v, &w.slabs[0], w.order)
+	}
+	var wg sync.WaitGroup
+	var failed atomic.Pointer[error]
+	for i := range readers {
+		part := w.order[i*len(w.order)/readers : (i+1)*len(w.order)/readers]
+		wg.Go(func() {
+			if err := w.readRuns(v, &w.slabs[i], part); err != nil {
+				failed.Store(&err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := failed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// readRuns reads the values of some entries, given in the order of the files, into the slab.
+func (w *window) readRuns(v *View, s *slab, order []int) error {
+	var need int64
+	for _, i := range order {
+		need += w.refs[i].ValueLen
+	}
+	if int64(cap(s.buf)) < need {
+		s.buf = make([]byte, 0, need)
+	}
+	s.buf = s.buf[:0]
+	for len(order) > 0 {
+		first := &w.refs[order[0]].at
+		seg, err := v.segment(first.segment)
+		if err != nil {
+			return err
+		}
+		// A run of blocks that lie close together.
+		n, end := 1, first.end()
+		for ; n < len(order); n++ {
+			next := &w.refs[order[n]].at
+			if next.segment != first.segment || next.block > end+readGap || next.end()-first.block > readRun {
+				break
+			}
+			end = max(end, next.end())
+		}
+		if err := w.readRun(seg, s, order[:n], first.block, end); err != nil {
+			return err
+		}
+		order = order[n:]
+	}
+	return nil
+}
+
+// readRun reads the bytes from start to end of a segment at once, and the entries in them.
+func (w *window) readRun(seg *segment, s *slab, order []int, start, end int64) error {
+	n := int(end - start)
+	if cap(s.dec.stored) < n {
+		s.dec.stored = make([]byte, n)
+	}
+	whole := s.dec.stored[:n]
+	if got, err := seg.file.ReadAt(whole, start); got < n {
+		if err == nil || err == io.EOF {
+			return corrupt(seg.path, start+int64(got), "file ends where %d bytes should follow", n-got)
+		}
+		return fmt.Errorf("spill segment %s: read of %d bytes at %d: %w", seg.path, n, start, err)
+	}
+	var raw []byte
+	var ts uint64
+	open := int64(-1) // the block in raw
+	for _, i := range order {
+		ref := &w.refs[i]
+		if ref.at.block != open {
+			var err error
+			block := whole[ref.at.block-start : ref.at.end()-start]
+			if raw, ts, err = seg.open(block, ref.at.stored, ref.at.block, &s.dec); err != nil {
+				return err
+			}
+			open = ref.at.block
+		}
+		e, err := seg.parse(ref, raw, ts)
+		if err != nil {
+			return err
+		}
+		if string(e.Key) != string(w.entries[i].Key) {
+			return corrupt(seg.path, ref.at.block, "entry at %d has another key than the index says", ref.at.offset)
+		}
+		at := len(s.buf)
+		s.buf = append(s.buf, e.Value...)
+		w.entries[i].Value = s.buf[at:len(s.buf):len(s.buf)]
+	}
+	return nil
+}
