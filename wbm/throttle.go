@@ -2,6 +2,7 @@ package wbm
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -61,13 +62,16 @@ type throttle struct {
 	// turn has one slot. Who fills it is the head; Go queues those that wait to fill it in
 	// the order in which they came.
 	turn chan struct{}
-	// wake has room for one signal to the head, waiting is how many would hear it.
-	wake    chan struct{}
+	// wake has room for one signal to the head.
+	wake chan struct{}
+	// waiting is how many are in the queue, its head included.
 	waiting atomic.Int64
 
-	// The rest belongs to the head.
-	tokens float64 // bytes, below 0 = debt
-	filled time.Time
+	mu struct {
+		sync.Mutex
+		tokens float64 // bytes, below 0 = debt
+		filled time.Time
+	}
 }
 
 // init sets up a throttle for a store of that capacity, whose mark is at a share of it. A
@@ -93,16 +97,10 @@ func (t *throttle) rate(room int64) float64 {
 // look returns the room that is left, and whether the writer has to be slowed at all.
 type look func() (room int64, slow bool)
 
-// try takes n bytes if nobody waits and there is a token.
+// try takes n bytes if nobody waits and there is a token. It keeps writers out of the queue
+// where tokens abound: handing a turn on costs more than taking a token.
 func (t *throttle) try(n int64, look look) bool {
-	select {
-	case t.turn <- struct{}{}:
-		sleep := t.take(n, look)
-		<-t.turn
-		return sleep == 0
-	default:
-		return false
-	}
+	return t.waiting.Load() == 0 && t.take(n, look) == 0
 }
 
 // wait queues until n bytes are taken, or look says that they need not be. A positive
@@ -158,15 +156,18 @@ func (t *throttle) take(n int64, look look) (sleep time.Duration) {
 	if rate == 0 {
 		return maxStep
 	}
+	b := &t.mu
+	b.Lock()
+	defer b.Unlock()
 	now := time.Now()
-	t.tokens += rate * now.Sub(t.filled).Seconds()
-	t.tokens = max(-float64(room), min(t.tokens, rate*maxStep.Seconds()))
-	t.filled = now
-	if t.tokens > 0 {
-		t.tokens -= float64(n)
+	b.tokens += rate * now.Sub(b.filled).Seconds()
+	b.tokens = max(-float64(room), min(b.tokens, rate*maxStep.Seconds()))
+	b.filled = now
+	if b.tokens > 0 {
+		b.tokens -= float64(n)
 		return 0
 	}
-	lack := -t.tokens / rate * float64(time.Second)
+	lack := -b.tokens / rate * float64(time.Second)
 	return time.Duration(max(float64(minStep), min(lack, float64(maxStep))))
 }
 

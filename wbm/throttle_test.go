@@ -46,7 +46,9 @@ func spillWithin(s *SpilloverManager, ctx context.Context, n int64, timeout time
 }
 
 // indebt makes the next commit wait for tokens, for as long as the horizon.
-func indebt(s *SpilloverManager) { s.throttle.tokens, s.throttle.filled = -math.MaxInt64, time.Now() }
+func indebt(s *SpilloverManager) {
+	s.throttle.mu.tokens, s.throttle.mu.filled = -math.MaxInt64, time.Now()
+}
 
 // writers write commits of n bytes in closed loops. What they see is read when they have
 // ended, except for the counts.
@@ -374,31 +376,26 @@ func TestSlowedCommitEnds(t *testing.T) {
 	}
 }
 
-// The rate is the one of the moment: a writer that would have had to wait for an hour passes
-// soon after room has come, and one that would have passed soon waits when it goes.
+// The rate is the one of the moment: who was about to pass waits when the room goes, and who
+// would have waited long passes soon when it comes.
 func TestRateIsNeverStale(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := throttled(t, halfGiB, 200*mib) // 100 MiB/s
-		begun := time.Now()
-		s.throttle.tokens, s.throttle.filled = -50*mib, begun
-		first, second := spill(s, 1), (*pending)(nil)
-		synctest.Wait()
-		second = spill(s, mib)
-		time.Sleep(100 * time.Millisecond) // 10 MiB of 50 are paid
-		s.Force(198*mib, 0)                // 1 MiB/s, and the debt is 2 MiB at most
-		time.Sleep(time.Second)
+		s.throttle.mu.tokens, s.throttle.mu.filled = -50*mib, time.Now()
+		first := spill(s, mib)
+		time.Sleep(400 * time.Millisecond) // 10 MiB of debt are left
+		s.Force(190*mib, 0)                // 5 MiB/s
+		time.Sleep(1900 * time.Millisecond)
 		require.True(t, first.parked())
-		time.Sleep(time.Second + maxStep)
+		time.Sleep(100*time.Millisecond + 2*maxStep)
 		require.False(t, first.parked())
-		// The next in turn pays the token that the first took, then takes 1 MiB.
-		time.Sleep(maxStep)
-		require.False(t, second.parked())
-		third := spill(s, 1)
+
+		second := spill(s, mib)
 		time.Sleep(100 * time.Millisecond)
-		require.True(t, third.parked(), "a debt of 1 MiB at 0.5 MiB/s")
-		s.ReleaseSpillover(199*mib, 0, 0) // 100 MiB/s
+		require.True(t, second.parked(), "a debt of 1 MiB at 4.5 MiB/s")
+		s.ReleaseSpillover(191*mib, 0, 0) // 100 MiB/s
 		time.Sleep(2 * maxStep)
-		require.False(t, third.parked())
+		require.False(t, second.parked())
 	})
 }
 
