@@ -151,6 +151,40 @@ func TestThrottleRate(t *testing.T) {
 	}
 }
 
+func TestThrottleStep(t *testing.T) {
+	for _, row := range []struct {
+		name     string
+		room     int64
+		tokens   float64
+		slow     bool
+		sleep    time.Duration
+		tokensAt float64 // after 1 byte was taken, or not
+	}{
+		{"a token", 2 * mib, 1, true, 0, 0},
+		{"no token", 2 * mib, 0, true, time.Millisecond, 0},
+		{"little debt", 2 * mib, -1, true, time.Millisecond, -1},
+		{"a debt of 5 ms", 2 * mib, -mib / 200, true, 5 * time.Millisecond, -mib / 200},
+		{"a debt of 1 s", 2 * mib, -mib, true, 10 * time.Millisecond, -mib},
+		{"a debt above the room", 2 * mib, -9 * mib, true, 10 * time.Millisecond, -2 * mib},
+		{"more than a step's tokens", 2 * mib, mib, true, 0, mib/100 - 1},
+		{"no room, nothing frees it yet", 0, 5, true, 10 * time.Millisecond, 5},
+		{"beyond the wall", -1, 5, true, 10 * time.Millisecond, 5},
+		{"the look says so", 2 * mib, -9, false, 0, -9},
+		{"a band of room", 256 * mib, -9, true, 0, -9},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var th throttle
+				th.init(halfGiB, 0.5)
+				th.mu.tokens, th.mu.filled = row.tokens, time.Now()
+				sleep := th.take(1, func() (int64, bool) { return row.room, row.slow })
+				require.InDelta(t, row.sleep, sleep, 10_000)
+				require.InDelta(t, row.tokensAt, th.mu.tokens, 1)
+			})
+		})
+	}
+}
+
 func TestNothingIsSlowed(t *testing.T) {
 	for _, row := range []struct {
 		name    string
@@ -158,13 +192,15 @@ func TestNothingIsSlowed(t *testing.T) {
 		mark    float64
 		direct  bool
 		timeout time.Duration
-		commits int // of 10 bytes
+		commits int
+		bytes   int64
 	}{
-		{"up to the mark", 0, 0.5, false, 0, 50},
-		{"on the way to Badger", 900, 0.5, true, 0, 50},
-		{"that is not to wait", 500, 0.5, false, -1, 50},
-		{"without a mark, up to the wall", 0, 0, false, 0, 100},
-		{"with the mark at the wall", 0, 1, false, 0, 100},
+		{"up to the mark", 0, 0.5, false, 0, 50, 10},
+		{"on the way to Badger", 900, 0.5, true, 0, 50, 10},
+		{"that is not to wait", 500, 0.5, false, -1, 50, 10},
+		{"that needs no room", 1000, 0.5, false, 0, 50, 0},
+		{"without a mark, up to the wall", 0, 0, false, 0, 100, 10},
+		{"with the mark at the wall", 0, 1, false, 0, 100, 10},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -175,7 +211,7 @@ func TestNothingIsSlowed(t *testing.T) {
 				s.SetActive(!row.direct)
 				begun := time.Now()
 				for range row.commits {
-					o, err := s.Reserve(context.Background(), Request{Memory: 10, Spill: 10}, row.timeout)
+					o, err := s.Reserve(context.Background(), Request{Memory: 10, Spill: row.bytes}, row.timeout)
 					require.NoError(t, err)
 					require.Equal(t, row.direct, o == Direct)
 				}
@@ -272,6 +308,7 @@ func TestNoDrainDoesNotHitTheWall(t *testing.T) {
 		for range 20 {
 			room := s.room()
 			time.Sleep(time.Second)
+			synctest.Wait()
 			require.InEpsilon(t, float64(room)*math.Exp(-0.5), s.room(), 0.25)
 			st := s.Stats()
 			require.Zero(t, st.WritersBlocked)
