@@ -43,7 +43,9 @@ func (r *replayLog) Pending() replay.Pending {
 	if c := db.spill.Capacity(); c > 0 {
 		p.Fill = float64(db.spill.Usage()) / float64(c)
 	}
-	p.Full = db.spill.IsSpilloverFull(0, 0) || db.spill.Stats().Parked > 0
+	// Full before the last piece is: near the wall commits are slowed so much that they may not hit it for long, and they
+	// must not crawl while memory has room for replay.
+	p.Full = db.spill.IsSpilloverFull(db.opt.spillPiece(), 0) || db.spill.Stats().Parked > 0
 	return p
 }
 
