@@ -50,11 +50,11 @@ const (
 //
 // # Liveness
 //
-// Writers queue, first in, first out. The head of the queue sleeps in steps of at most
-// 10 ms, and looks at room, rate and tokens after each: so it sees within a step
-// that the account is closed, that its way is no longer over the spill, or that the spill is full for
-// it, and goes on. A writer in the queue holds nothing, and the head keeps nothing from
-// anybody but those in the queue.
+// Who finds no token, or others waiting, queues, first in, first out. The head of the queue
+// sleeps in steps of at most 10 ms, and looks at room, rate and tokens after each. So it
+// sees within a step that the account is closed, that its commit no longer has to go to the
+// spill, or that the spill is full for it, and goes on; and so does the next. Whoever is in
+// the queue holds nothing.
 type throttle struct {
 	band    int64 // 0 = nobody is ever slowed
 	horizon time.Duration
