@@ -18,8 +18,8 @@ const (
 
 	// maxStep is how old the rate that a writer sleeps by may get.
 	maxStep = 10 * time.Millisecond
-	// minStep is shorter than what a sleep overruns by. Writers pass in bursts of a
-	// millisecond's worth instead of being woken one by one.
+	// minStep keeps the head from sleeping for each commit: writers pass in bursts of a
+	// millisecond's worth, which group commit likes.
 	minStep = time.Millisecond
 )
 
