@@ -18,22 +18,22 @@ const (
 	// inOrderShare is the share of SegmentSize that is replayed in the order of the log rather than sealed and merged: less is not
 	// worth a segment and an index file of its own.
 	inOrderShare = 16
-	// chunkShare and pressedChunkShare are the share of the capacity that one chunk takes, and takes above ReplayHighWater. The
-	// larger it is the less Badger has to compact; but room comes free only at the end of a chunk.
-	chunkShare        = 4
-	pressedChunkShare = 16
+	// chunkShare is the share of the capacity that one chunk takes below ReplayHighWater; above it is spillPiece. The larger
+	// it is the less Badger has to compact; but room comes free only at the end of a chunk, and commits that the spill's
+	// filling slows wait for that.
+	chunkShare = 4
 )
 
 // beginChunk starts to merge what is spilled, if that is enough to be worth it.
 func (r *replayLog) beginChunk() error {
 	db := r.db
 	behind := db.log.Behind(r.pos)
-	if behind <= db.opt.SegmentSize/inOrderShare {
+	if behind <= db.opt.segmentSize()/inOrderShare {
 		return nil
 	}
 	most := db.spill.Capacity() / chunkShare
 	if float64(db.spill.Usage()) >= db.opt.ReplayHighWater*float64(db.spill.Capacity()) {
-		most = db.spill.Capacity() / pressedChunkShare
+		most = db.opt.spillPiece()
 	}
 	if behind <= most { // all of it is one chunk, what is being written too
 		if err := db.log.Seal(); err != nil {

@@ -86,9 +86,10 @@ func (db *DB) openBudget() (err error) {
 		},
 	})
 	db.spill = wbm.NewSpilloverManager(wbm.SpilloverOptions{
-		Account:  db.account,
-		Capacity: db.opt.SpillCapacity,
-		Usable:   func() bool { return db.now() >= db.spillBroken.Load() },
+		Account:   db.account,
+		Capacity:  db.opt.SpillCapacity,
+		HighWater: db.opt.ReplayHighWater,
+		Usable:    func() bool { return db.now() >= db.spillBroken.Load() },
 	})
 	return nil
 }
@@ -142,6 +143,23 @@ func (db *DB) open() (err error) {
 	return nil
 }
 
+// spillPieces is in how many pieces, at least, a full spill frees its room. Commits that the spill's filling slows are
+// held up least when room comes often; a piece costs a sync of Badger.
+const spillPieces = 16
+
+// spillPiece returns the size in bytes that a segment, or what is replayed between two checkpoints, should not pass. It is
+// a multiple of 4 KiB.
+func (opt *Options) spillPiece() int64 {
+	if opt.SpillCapacity == 0 { // what an earlier Open has left is replayed at any size
+		return spillfile.MaxSegmentSize
+	}
+	piece := opt.SpillCapacity / spillPieces
+	return max(piece-piece%spillfile.MinSegmentSize, spillfile.MinSegmentSize)
+}
+
+// segmentSize returns the size in bytes at which a segment is sealed.
+func (opt *Options) segmentSize() int64 { return min(opt.SegmentSize, opt.spillPiece()) }
+
 // openSpill opens the log of the spill. A read-only database opens one that is there, and makes none.
 func (db *DB) openSpill() error {
 	opt := &db.opt
@@ -181,7 +199,7 @@ func (db *DB) openSpill() error {
 		FS:            fsys,
 		DatabaseID:    id,
 		Existing:      locked,
-		SegmentSize:   opt.SegmentSize,
+		SegmentSize:   opt.segmentSize(),
 		IndexArena:    db.indexArena(),
 		CacheSize:     opt.SpillCacheSize,
 		SyncWrites:    opt.SyncWrites,
@@ -210,7 +228,7 @@ func (db *DB) openSpill() error {
 // all databases of the budget.
 func (db *DB) indexArena() int64 {
 	share := db.manager.Limit() / int64(32*max(1, len(db.manager.Accounts())))
-	return min(max(minIndexArena, min(share, db.opt.SegmentSize/4)), maxIndexArena)
+	return min(max(minIndexArena, min(share, db.opt.segmentSize()/4)), maxIndexArena)
 }
 
 const (
@@ -444,7 +462,7 @@ func (db *DB) start() {
 		db.replayer = replay.New(replay.Options{
 			Log: db.replayLog, Rate: db.rate,
 			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
-			CheckpointBytes: min(replay.DefaultCheckpointBytes, max(1<<20, opt.SpillCapacity/pressedChunkShare)),
+			CheckpointBytes: min(replay.DefaultCheckpointBytes, opt.spillPiece()),
 			OnBegin:         func(r replay.Run) { deliver(db.events, db.events.to.ReplayBegin, r) },
 			OnProgress:      func(r replay.Run) { deliver(db.events, db.events.to.ReplayProgress, r) },
 			OnEnd:           func(r replay.Run) { deliver(db.events, db.events.to.ReplayEnd, r) },

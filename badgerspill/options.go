@@ -67,7 +67,8 @@ type Options struct {
 	SpillDir string
 	// SpillCapacity bounds the bytes of the spill on disk. 0 = no spill: commits wait when memory is exhausted.
 	SpillCapacity int64
-	// SegmentSize is the size in bytes at which a segment of the spill is sealed. In [4 KiB, 1 GiB]; 0 = 64 MiB.
+	// SegmentSize is the size in bytes at which a segment of the spill is sealed. In [4 KiB, 1 GiB]; 0 = 64 MiB. Segments
+	// are not made larger than a sixteenth of SpillCapacity, so that a small spill does not free its room all at once.
 	SegmentSize int64
 	// SpillCacheSize bounds the memory in bytes for decoded blocks of the spill that were read by key; what is in use counts toward
 	// MemoryLimit. 0 = 1/32 of MemoryLimit, 16 MiB at most; negative = no cache.
@@ -80,7 +81,8 @@ type Options struct {
 	// detour over the spill; a large one is added to the latency of every commit that a stall catches.
 	StallThreshold time.Duration
 	// BlockTimeout bounds how long a writer waits when memory and the spill are both exhausted; then the commit
-	// fails with ErrWriteBlocked and nothing is written. 0 = wait, negative = fail at once.
+	// fails with ErrWriteBlocked and nothing is written. 0 = wait, negative = fail at once. It also bounds, apart from
+	// that, how long a commit is slowed (ReplayHighWater), which never makes it fail; a negative one turns that off.
 	BlockTimeout time.Duration
 
 	// QuietRate is the write rate in bytes per second below which the database counts as quiet, and the spill is
@@ -90,7 +92,9 @@ type Options struct {
 	QuietWindow time.Duration
 	// MaxSpillAge is the age of the oldest spilled commit at which replay starts whatever the rate. 0 = 30 s.
 	MaxSpillAge time.Duration
-	// ReplayHighWater is the share of SpillCapacity at which replay starts whatever the rate. In (0, 1]; 0 = 0.5.
+	// ReplayHighWater is the share of SpillCapacity at which replay starts whatever the rate, and beyond which commits
+	// to the spill are slowed, the more the fuller it is, down to the rate at which replay makes room. In (0, 1], where 1
+	// slows none; 0 = 0.5.
 	ReplayHighWater float64
 	// DrainOnClose replays the whole spill in Close. Otherwise it stays for the next Open, and plain Badger
 	// refuses to open the directory until then.

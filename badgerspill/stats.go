@@ -33,8 +33,10 @@ type SpillStats struct {
 	CommitsHedged  int64 // sent to Badger, acknowledged by the spill
 	CommitsSpilled int64 // appended to the spill
 	CommitsBlocked int64 // waited for room
+	CommitsSlowed  int64 // waited for their turn because the spill is filled beyond ReplayHighWater
 
 	BlockedTime   time.Duration // that commits waited for room, summed
+	SlowedTime    time.Duration // that commits waited for their turn, summed
 	BlocksAvoided int64         // commits that the spill took when memory was short
 	BlockTimeouts int64         // commits that failed with ErrWriteBlocked
 
@@ -77,7 +79,9 @@ func (db *DB) SpillStats() SpillStats {
 		CommitsHedged:    db.counters.hedged.Load(),
 		CommitsSpilled:   db.counters.spilled.Load(),
 		CommitsBlocked:   sp.WritersBlocked,
+		CommitsSlowed:    sp.CommitsSlowed,
 		BlockedTime:      sp.BlockedTime,
+		SlowedTime:       sp.SlowedTime,
 		BlocksAvoided:    sp.BlocksAvoided,
 		BlockTimeouts:    sp.BlockTimeouts,
 		Stalls:           db.counters.stalls.Load(),

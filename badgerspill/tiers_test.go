@@ -224,7 +224,7 @@ func TestNoSpillRunsBadgerToTheLimit(t *testing.T) {
 
 // TestSpillFullIsEmptiedUpToTheLimit: replay that pauses at the soft limit must not do so when the spill is full.
 func TestSpillFullIsEmptiedUpToTheLimit(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.SegmentSize = 64<<10, 16<<10 })
+	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 64<<10, 1 })
 	f.occupy(f.share(0.95))
 	done := async(func() error {
 		for i := range 40 {
@@ -282,7 +282,7 @@ func TestSpillUsageFallsWhenFilesGo(t *testing.T) {
 		eventually(t, "the spill counts as empty", func() bool { return f.spill.Usage() == 0 })
 	})
 	t.Run("held by a reader", func(t *testing.T) {
-		f := open(t, func(opt *Options) { opt.SpillCapacity = 64 << 10 })
+		f := open(t, func(opt *Options) { opt.SpillCapacity = 2 << 20 }) // one segment takes all
 		free := f.occupy(f.share(0.95))
 		for i := range 13 {
 			f.put(key(i), incompressible(4<<10, i))

@@ -11,7 +11,8 @@
 //
 // # Liveness
 //
-// A writer waits in one place only, and what it waits for must come. The rules:
+// A writer waits in two places only: parked, for room, and before that slowed, for its turn
+// on the way to a spill that fills up (see throttle). What it waits for must come. The rules:
 //
 //  1. A parked writer holds nothing. A reservation is made whole or not at all.
 //  2. Relief is asked for at every park and at every re-check, from the biggest holder
@@ -24,6 +25,10 @@
 //  5. Every wait ends when its account is closed, its context ends or its timeout passes.
 //  6. A batch larger than the budget passes alone: when nobody has bytes in flight.
 //  7. A big batch is not starved by small ones, see below.
+//  8. A slowed writer holds nothing either. It looks at everything again at least every
+//     10 ms once it is the first in the queue, waits there for a horizon at most unless room
+//     shrinks meanwhile, and parks when the spill is full for it. Rule 5 holds, except that
+//     a timeout ends the slowing, not the reservation.
 //
 // # No starvation
 //

@@ -16,6 +16,10 @@ type SpilloverOptions struct {
 	Account *Account
 	// Capacity of the spill in bytes on disk; 0 or less means that there is no spill.
 	Capacity int64
+	// HighWater is the share of Capacity, above 0 and below 1, beyond which commits that go to
+	// the spill are slowed, the more the fuller it is; anything else means that none is. See
+	// Reserve.
+	HighWater float64
 	// IndexShare is the share of the memory limit that the in-memory index of the spill
 	// may take before the spill counts as full, above 0 and at most 1; anything else means
 	// 0.5.
@@ -37,8 +41,9 @@ type SpilloverManager struct {
 	usage  atomic.Int64
 	active atomic.Bool
 	// gate holds the claim of a waiter that was starved of room in the spill.
-	gate  gate
-	stats spilloverCounters
+	gate     gate
+	throttle throttle
+	stats    spilloverCounters
 }
 
 // NewSpilloverManager returns a manager with an empty, inactive spill.
@@ -46,12 +51,14 @@ func NewSpilloverManager(o SpilloverOptions) *SpilloverManager {
 	if !(o.IndexShare > 0 && o.IndexShare <= 1) {
 		o.IndexShare = DefaultIndexShare
 	}
-	return &SpilloverManager{
+	s := &SpilloverManager{
 		account:    o.Account,
 		capacity:   max(0, o.Capacity),
 		indexShare: o.IndexShare,
 		usable:     o.Usable,
 	}
+	s.throttle.init(s.capacity, o.HighWater)
+	return s
 }
 
 // Request is what a commit needs, in bytes, depending on the way it takes.
@@ -103,6 +110,7 @@ func (s *SpilloverManager) IsActive() bool { return s.active.Load() }
 func (s *SpilloverManager) SetActive(active bool) {
 	if s.active.Swap(active) != active {
 		s.account.manager.wake()
+		s.throttle.lookAgain()
 	}
 }
 
@@ -148,8 +156,17 @@ func (s *SpilloverManager) IsSpilloverFull(spillBytes, indexBytes int64) bool {
 // released, the spill is set active or inactive, or a timer fires. A batch larger than the
 // whole limit passes as Direct when nothing is in flight.
 //
-// After timeout the error is ErrWriteBlocked; 0 waits for ever, a negative one fails at
-// once. Other errors are ctx.Err() and ErrClosed. With an error, nothing is reserved.
+// Beyond HighWater a commit on its way to the spill is slowed first, holding nothing: commits
+// are let through one after the other at a rate that falls with the room that is left, and that
+// is looked at again every 10 ms. It ends when the commit's turn has come, when usage is
+// back below HighWater, when the way is Direct again, and when the spill is full for it, so that it
+// parks.
+//
+// After timeout without room the error is ErrWriteBlocked; 0 waits for ever, a negative one
+// fails at once. Being slowed does not count and is no reason to fail: it lasts timeout at most,
+// if that is positive, then the commit goes on as if its turn had come; and with a negative
+// one, which asks not to wait, there is none. Other errors are ctx.Err() and ErrClosed. With
+// an error, nothing is reserved.
 //
 // The caller must hold no lock that releasing memory, replay or SetActive need.
 func (s *SpilloverManager) Reserve(ctx context.Context, r Request, timeout time.Duration) (Outcome, error) {
@@ -163,6 +180,11 @@ func (s *SpilloverManager) reserveSlow(ctx context.Context, r Request, timeout t
 	if !valid(InFlight, r.Memory) || !valid(SpillIndex, r.Spill) || !valid(SpillIndex, r.Index) {
 		s.account.manager.leaks.Add(1)
 		return Direct, fmt.Errorf("%w: Request is %+v, each must be 0 to %d bytes", ErrInvalidOption, r, int64(maxLimit))
+	}
+	if timeout >= 0 && r.Spill > 0 && s.throttle.slows(s.room()) {
+		if err := s.slow(ctx, r, timeout); err != nil {
+			return Direct, err
+		}
 	}
 	if outcome, _ := s.attempt(r, nil); outcome != noRoom {
 		return outcome, nil
@@ -294,5 +316,8 @@ func (s *SpilloverManager) addUsage(delta int64) {
 	}
 	if delta < 0 {
 		s.account.manager.wake()
+		if !s.throttle.slows(s.room()) {
+			s.throttle.lookAgain()
+		}
 	}
 }

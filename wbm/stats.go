@@ -24,6 +24,12 @@ type SpilloverStats struct {
 	BlockedTime                   time.Duration
 	// Parked is how many are waiting now.
 	Parked int64
+	// CommitsSlowed counts reservations that had to wait for their turn because the spill was
+	// filled beyond HighWater, SlowedTime is the sum of those waits that are over, Slowed is
+	// how many are waiting now. None of them counts as parked or blocked for it.
+	CommitsSlowed int64
+	SlowedTime    time.Duration
+	Slowed        int64
 }
 
 type spilloverCounters struct {
@@ -31,6 +37,7 @@ type spilloverCounters struct {
 	blocksAvoided                            atomic.Int64
 	writersBlocked, blockedTime              atomic.Int64
 	blockTimeouts, parked                    atomic.Int64
+	commitsSlowed, slowedTime                atomic.Int64
 	appends                                  histogram
 }
 
@@ -41,6 +48,9 @@ func (s *SpilloverManager) RecordAppend(d time.Duration, commits int, bytes int6
 	s.stats.bytesSpilled.Add(bytes)
 	s.stats.appends.record(d)
 }
+
+// Parked returns how many reservations wait for room now. Safe for concurrent use; does not block.
+func (s *SpilloverManager) Parked() int64 { return s.stats.parked.Load() }
 
 // Stats returns the counters. Safe for concurrent use; does not block.
 func (s *SpilloverManager) Stats() SpilloverStats {
@@ -54,6 +64,9 @@ func (s *SpilloverManager) Stats() SpilloverStats {
 		BlockedTime:    time.Duration(s.stats.blockedTime.Load()),
 		BlockTimeouts:  s.stats.blockTimeouts.Load(),
 		Parked:         s.stats.parked.Load(),
+		CommitsSlowed:  s.stats.commitsSlowed.Load(),
+		SlowedTime:     time.Duration(s.stats.slowedTime.Load()),
+		Slowed:         s.throttle.waiting.Load(),
 	}
 }
 
