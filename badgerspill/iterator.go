@@ -365,6 +365,9 @@ func (it *Iterator) keep(s source) {
 		return
 	}
 	_ = s.fill(&it.item)
+	if it.item.own != nil && it.item.inner == nil {
+		it.item.own.key = it.last // the same, and not the source's, which is about to move
+	}
 }
 
 // findVersion is find when all versions are wanted, tombstones included.
