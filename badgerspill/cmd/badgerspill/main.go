@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/burst"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/flagcheck"
 )
 
 // What the process exits with, besides 0.
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 
-	var bad *burst.FlagError
+	var bad *flagcheck.Error
 	var usage *usageError
 	switch {
 	case err == nil:
