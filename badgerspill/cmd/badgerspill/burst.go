@@ -74,9 +74,12 @@ func newBurstChild() *cobra.Command {
 		Hidden: true,
 		Args:   noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// A terminal interrupts the whole process group. The parent decides, and ends this process by closing its input.
-			signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+			leaveSignalsToTheParent()
 			return burst.ChildMain(cmd.Context(), burst.OpenEngine, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
 }
+
+// leaveSignalsToTheParent is for a child. A terminal interrupts the whole process group; the parent decides, and ends this
+// process by closing its input.
+func leaveSignalsToTheParent() { signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP) }

@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newBurst(), newBurstChild())
+	root.AddCommand(newBurst(), newBench(), newBurstChild(), newBenchChild())
 	return root
 }
 

@@ -110,6 +110,18 @@ func (r *Run) Do(ctx context.Context, newWriter func() func(key, value []byte) e
 // are due, and take no other. Safe for concurrent use.
 func (r *Run) Stop() { r.stopped.Store(true) }
 
+// Answered tells whether every slot that was due before t, counted from the begin of the run, is acknowledged or failed.
+// Safe for concurrent use.
+func (r *Run) Answered(t time.Duration) bool {
+	// The last ones first: they are the ones that are missing.
+	for slot := r.cfg.Schedule.firstFrom(t) - 1; slot >= 0; slot-- {
+		if r.outcome[slot].Load() == outcomeUnsent {
+			return false
+		}
+	}
+	return true
+}
+
 // FirstError returns the error of the first write that failed, nil if none did. Safe for concurrent use.
 func (r *Run) FirstError() error {
 	r.mu.Lock()

@@ -88,8 +88,11 @@ func (w *Workspace) Done(name string) error {
 	if !w.remove {
 		return nil
 	}
-	return os.RemoveAll(filepath.Join(w.dir, name))
+	return w.Remove(name)
 }
+
+// Remove removes a directory, in a workspace that is kept, too.
+func (w *Workspace) Remove(name string) error { return os.RemoveAll(filepath.Join(w.dir, name)) }
 
 // Close removes the workspace unless it is to be kept.
 func (w *Workspace) Close() error {
