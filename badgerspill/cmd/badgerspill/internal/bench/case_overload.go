@@ -37,6 +37,7 @@ func overloadCase() *Case {
 			{"last", "commits accepted, last 10 s", PerSecond, nil},
 			{"offered", "commits offered", PerSecond, nil},
 			{"blocked", "commits blocked", Count, nil},
+			{"slowed", "commits slowed", Count, nil},
 			{"spilled", "commits spilled", Count, nil},
 		},
 		prepare: &stage{name: "sustained", run: measureSustained},
@@ -110,6 +111,9 @@ func overload(ctx context.Context, r *runner) error {
 		r.set("spilled", float64(l.CommitsSpilled))
 	}
 	if err := r.layerStats(db); err != nil {
+		return err
+	}
+	if err := r.setCounted("slowed", "CommitsSlowed"); err != nil {
 		return err
 	}
 	return r.reopened(db, func(db engine.Engine) error {

@@ -14,6 +14,10 @@ import (
 const (
 	gets    = 200_000 // of each kind, before scaling
 	minGets = 1_000
+	// getRounds take turns between the kinds, so that what else the machine does hits both.
+	getRounds = 10
+	// scans of each kind; the median counts.
+	scans = 3
 )
 
 // readsCase is how reads fare over a large spill, against plain Badger settled with the same data.
@@ -80,29 +84,8 @@ func read(ctx context.Context, r *runner) error {
 	}
 
 	before, all := r.cfg.preloaded(), r.cfg.preloaded()+readsEntries(r.cfg)
-	random := rand.New(rand.NewPCG(r.cfg.Seed, 2))
-	n := int(max(r.cfg.scaled(gets), minGets))
-	if err := r.step("warm up", db, nil, func() error {
-		_, err := r.get(ctx, db, random, 0, all, n/2)
+	if err := r.step("get", db, nil, func() error { return r.gets(ctx, db, before, all) }); err != nil {
 		return err
-	}); err != nil {
-		return err
-	}
-	for _, kind := range []struct {
-		figure      string
-		first, last int64
-	}{
-		{"get_spilled", before, all},
-		{"get_other", 0, before},
-	} {
-		if err := r.step("get", db, nil, func() error {
-			took, err := r.get(ctx, db, random, kind.first, kind.last, n)
-			r.setDuration(kind.figure+"_p50", quantile(took, 0.5))
-			r.setDuration(kind.figure+"_p99", quantile(took, 0.99))
-			return err
-		}); err != nil {
-			return err
-		}
 	}
 	if err := r.scan(ctx, db, "scan", all, func(visit func() bool) error {
 		return db.Scan(func(_, _ []byte) bool { return visit() })
@@ -123,7 +106,34 @@ func read(ctx context.Context, r *runner) error {
 	return r.close(db)
 }
 
-// get reads n random slots from first to last-1 and returns how long each took, in order of length.
+// gets measures random reads of slots 0 to before-1, which Badger has had since long, and of before to all-1.
+func (r *runner) gets(ctx context.Context, db engine.Engine, before, all int64) error {
+	random := rand.New(rand.NewPCG(r.cfg.Seed, 2))
+	n := int(max(r.cfg.scaled(gets), minGets))
+	if _, err := r.get(ctx, db, random, 0, all, n/2); err != nil { // warms the caches
+		return err
+	}
+	var spilled, other []time.Duration
+	for range getRounds {
+		took, err := r.get(ctx, db, random, before, all, n/getRounds)
+		if err != nil {
+			return err
+		}
+		spilled = append(spilled, took...)
+		if took, err = r.get(ctx, db, random, 0, before, n/getRounds); err != nil {
+			return err
+		}
+		other = append(other, took...)
+	}
+	for figure, took := range map[string][]time.Duration{"get_spilled": spilled, "get_other": other} {
+		slices.Sort(took)
+		r.setDuration(figure+"_p50", quantile(took, 0.5))
+		r.setDuration(figure+"_p99", quantile(took, 0.99))
+	}
+	return nil
+}
+
+// get reads n random slots from first to last-1 and returns how long each took.
 func (r *runner) get(ctx context.Context, db engine.Engine, random *rand.Rand, first, last int64, n int) ([]time.Duration, error) {
 	took := make([]time.Duration, 0, n)
 	var key, value []byte
@@ -139,7 +149,6 @@ func (r *runner) get(ctx context.Context, db engine.Engine, random *rand.Rand, f
 		}
 		took = append(took, time.Since(begin))
 	}
-	slices.Sort(took)
 	return took, nil
 }
 
@@ -156,20 +165,25 @@ var errMissed = errors.New("the scan missed entries")
 // scan measures how many entries a second a scan visits, and that it visits them all.
 func (r *runner) scan(ctx context.Context, db engine.Engine, figure string, entries int64, scan func(visit func() bool) error) error {
 	return r.step("scan", db, nil, func() error {
-		visited, begin := int64(0), time.Now()
-		err := scan(func() bool {
-			visited++
-			return visited%1000 != 0 || ctx.Err() == nil
-		})
-		r.set(figure, float64(visited)/time.Since(begin).Seconds())
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			return err
-		case visited != entries:
-			return fmt.Errorf("%w: %d of %d visited", errMissed, visited, entries)
+		var rates []*float64
+		for range scans {
+			visited, begin := int64(0), time.Now()
+			err := scan(func() bool {
+				visited++
+				return visited%1000 != 0 || ctx.Err() == nil
+			})
+			rate := float64(visited) / time.Since(begin).Seconds()
+			rates = append(rates, &rate)
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				return err
+			case visited != entries:
+				return fmt.Errorf("%w: %d of %d visited", errMissed, visited, entries)
+			}
 		}
+		r.set(figure, *median(rates))
 		return nil
 	})
 }

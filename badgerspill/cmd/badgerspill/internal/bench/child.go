@@ -180,6 +180,27 @@ func (r *runner) layerStats(db engine.Engine) (err error) {
 	return err
 }
 
+// setCounted sets a figure to what the layer's statistics, kept before, have under a name. A layer that does not count it
+// has no such figure.
+func (r *runner) setCounted(figure, name string) error {
+	var stats map[string]json.RawMessage
+	if len(r.res.LayerStats) > 0 {
+		if err := json.Unmarshal(r.res.LayerStats, &stats); err != nil {
+			return err
+		}
+	}
+	text, found := stats[name]
+	if !found {
+		return nil
+	}
+	var value float64
+	if err := json.Unmarshal(text, &value); err != nil {
+		return fmt.Errorf("%s of the layer: %w", name, err)
+	}
+	r.set(figure, value)
+	return nil
+}
+
 // verify adds a check of what the database holds to the result.
 func (r *runner) verify(check func() (openloop.Verification, error)) error {
 	return r.step("verify", nil, nil, func() error {

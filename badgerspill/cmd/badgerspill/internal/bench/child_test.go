@@ -143,6 +143,27 @@ func TestForegroundIsMeasuredWhileThereIsWork(t *testing.T) {
 	}
 }
 
+// The database is settled at 4 s, and its writers are stuck from 0.5 s to 6 s: most writes of the time that is measured are
+// sent after it.
+func TestForegroundCountsWritesThatAreStillToBeSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake(false)
+		e.toDo = func(at time.Duration) bool { return at > readyFor && at < 4*time.Second }
+		e.took = func(at time.Duration) time.Duration {
+			if at > 500*time.Millisecond && at < 6*time.Second {
+				return 6*time.Second - at
+			}
+			return time.Millisecond
+		}
+		r := fakeRunner(t, e, "foreground", tiny())
+		preload(t, r, e)
+		require.NoError(t, runStage(t, r, "load"))
+		require.InDelta(t, 3.8, r.res.Figures["time"], 0.06)
+		require.Greater(t, r.res.Figures["write_p50"], 3.0)
+		require.Greater(t, r.res.Figures["read_p50"], 3.0)
+	})
+}
+
 func TestForegroundReadThatFailsIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake(false)
@@ -193,6 +214,38 @@ func TestOverloadOfNothingOrTooMuch(t *testing.T) {
 	}
 }
 
+// A key of the base takes one time in the fake, one that was written later another.
+func TestGetsOfBothKindsAreToldApart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake(true)
+		r := fakeRunner(t, e, "reads", tiny())
+		preload(t, r, e)
+		require.NoError(t, r.writeBatch(t.Context(), e, r.cfg.preloaded(), readsEntries(r.cfg)))
+		base := map[string]bool{}
+		for slot := range r.cfg.preloaded() {
+			base[string(r.load.AppendKey(nil, slot))] = true
+		}
+		e.slow = func(key []byte) time.Duration {
+			if base[string(key)] {
+				return 5 * time.Millisecond
+			}
+			return 2 * time.Millisecond
+		}
+		e.layer = func(time.Duration) engine.Layer { return engine.Layer{SpillPending: 77, SpillBytes: 99} }
+		require.NoError(t, runStage(t, r, "read"))
+
+		f := r.res.Figures
+		require.InDelta(t, 0.003, f["get_spilled_p50"], 1e-9) // one more for any write or read of the fake
+		require.InDelta(t, 0.003, f["get_spilled_p99"], 1e-9)
+		require.InDelta(t, 0.006, f["get_other_p50"], 1e-9)
+		require.InDelta(t, 0.006, f["get_other_p99"], 1e-9)
+		require.EqualValues(t, 77, f["pending"])
+		require.EqualValues(t, 99, f["spill"])
+		require.True(t, r.res.Verified.OK(), "%v", r.res.Verified.Examples)
+		require.Equal(t, []engine.Options{{HoldSpill: true}}, e.options)
+	})
+}
+
 func TestScanThatMissesAnEntryIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake(false)
@@ -240,6 +293,17 @@ func TestChildThatIsToldNonsense(t *testing.T) {
 			require.Equal(t, err.Error(), m.Error)
 		})
 	}
+}
+
+func TestWhatTheLayerCountsByName(t *testing.T) {
+	r := newRunner(Job{}, nil)
+	require.NoError(t, r.setCounted("slowed", "CommitsSlowed"))
+	require.Empty(t, r.res.Figures, "no layer")
+	r.res.LayerStats = json.RawMessage(`{"CommitsBlocked": 3, "CommitsSlowed": 12, "State": "direct"}`)
+	require.NoError(t, r.setCounted("slowed", "CommitsSlowed"))
+	require.NoError(t, r.setCounted("else", "CommitsElse"))
+	require.Equal(t, map[string]float64{"slowed": 12}, r.res.Figures)
+	require.ErrorContains(t, r.setCounted("state", "State"), "State of the layer")
 }
 
 func TestQuantile(t *testing.T) {

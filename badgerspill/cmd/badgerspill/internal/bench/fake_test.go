@@ -23,6 +23,7 @@ type fakeEngine struct {
 	options []engine.Options // of every opening
 
 	took   func(at time.Duration) time.Duration // a write or read at that time
+	slow   func(key []byte) time.Duration       // how much longer a read of the key takes
 	layer  func(at time.Duration) engine.Layer
 	toDo   func(at time.Duration) bool // compaction has something to do
 	gotten int
@@ -35,6 +36,7 @@ func newFake(layered bool) *fakeEngine {
 	return &fakeEngine{
 		layered: layered, data: map[string][]byte{},
 		took:  func(time.Duration) time.Duration { return time.Millisecond },
+		slow:  func([]byte) time.Duration { return 0 },
 		layer: func(time.Duration) engine.Layer { return engine.Layer{} },
 		toDo:  func(time.Duration) bool { return false },
 	}
@@ -72,7 +74,7 @@ func (b fakeBatch) Flush() error                { return nil }
 func (b fakeBatch) Cancel()                     {}
 
 func (e *fakeEngine) Get(key, dst []byte) ([]byte, error) {
-	time.Sleep(e.took(e.at()))
+	time.Sleep(e.took(e.at()) + e.slow(key))
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.gotten++

@@ -166,8 +166,10 @@ func (p *parent) stage(ctx context.Context, s stage, name, dir string) (*StageRe
 			failure = m.Error
 		}
 	})
-	if killed := new(exec.ExitError); s.killed && res != nil && errors.As(err, &killed) {
-		err = nil
+	if s.killed && res != nil && failure == "" {
+		if died := new(exec.ExitError); errors.As(err, &died) {
+			return res, nil
+		}
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -178,6 +180,8 @@ func (p *parent) stage(ctx context.Context, s stage, name, dir string) (*StageRe
 		return nil, fmt.Errorf("the process that runs %s: %w", name, err)
 	case res == nil:
 		return nil, fmt.Errorf("the process that runs %s ended without a result", name)
+	case s.killed:
+		return nil, fmt.Errorf("the process that runs %s was to be killed, and ended by itself", name)
 	}
 	return res, nil
 }

@@ -181,6 +181,7 @@ func TestProcessThatIsToBeKilled(t *testing.T) {
 	}{
 		{"was killed", true, ended(), ""},
 		{"died before its result", false, ended(), "the process that runs badger: exit status 2"},
+		{"ended by itself", true, nil, "the process that runs badger was to be killed, and ended by itself"},
 		{"could not be told its job", true, errors.New("broken pipe"), "the process that runs badger: broken pipe"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -311,7 +312,7 @@ func TestBadValuesNameFlagValueAndBound(t *testing.T) {
 	}
 }
 
-func TestCopyIsWholeAndSynced(t *testing.T) {
+func TestCopyIsWhole(t *testing.T) {
 	from, to := t.TempDir(), t.TempDir()
 	require.NoError(t, os.MkdirAll(filepath.Join(from, "a", "b"), 0o700))
 	require.NoError(t, os.WriteFile(filepath.Join(from, "a", "b", "x"), []byte("one"), 0o600))
@@ -328,6 +329,8 @@ func TestCopyIsWholeAndSynced(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	require.ErrorIs(t, copyTree(ctx, to, t.TempDir()), context.Canceled)
-	require.Error(t, copyTree(t.Context(), to, to), "the files are there")
+	again := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(again, "y"), []byte("mine"), 0o600))
+	require.ErrorIs(t, copyTree(t.Context(), to, again), os.ErrExist)
 	require.NoError(t, syncTree(filepath.Join(to, "absent")))
 }
