@@ -29,9 +29,7 @@ func TestEachCaseEndToEnd(t *testing.T) {
 		{name: "replay", layered: []string{"replayed"}, checked: 2200, exactly: map[string]float64{"replayed": 1200}},
 		{name: "rss", layered: []string{"spill", "pending"}, checked: 20, exactly: map[string]float64{"pending": 4194}},
 		{name: "reads", layered: []string{"spill", "pending"}, checked: 3000, exactly: map[string]float64{"pending": 2097}},
-		// A thousand entries are in Badger's memtable, where nothing is left to be compacted.
-		{name: "foreground", layered: []string{"write_p50", "write_p99", "write_p999", "read_p50", "read_p99", "read_p999",
-			"write_p99_settled", "read_p99_settled"}, checked: 2000},
+		{name: "foreground", checked: 2000 + 500},
 		{name: "overload", flags: []string{"-duration", "1s"}, layered: []string{"blocked", "spilled"}, checked: 100},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -164,6 +164,21 @@ func TestForegroundCountsWritesThatAreStillToBeSent(t *testing.T) {
 	})
 }
 
+func TestForegroundIsMeasuredForASecondAtLeast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake(false)
+		cfg := tiny()
+		cfg.SettledFor = minSettledFor
+		r := fakeRunner(t, e, "foreground", cfg)
+		preload(t, r, e)
+		require.NoError(t, runStage(t, r, "load"))
+		require.InDelta(t, 0, r.res.Figures["settled"], 1e-3)
+		require.EqualValues(t, 1, r.res.Figures["time"])
+		require.InDelta(t, 0.001, r.res.Figures["write_p99"], 1e-5)
+		require.GreaterOrEqual(t, e.gotten, 2000)
+	})
+}
+
 func TestForegroundReadThatFailsIsAnError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake(false)
