@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/burst"
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
 )
 
 const burstHelp = `Burst drives the same load through plain Badger and through badgerspill, one after the
@@ -75,9 +74,12 @@ func newBurstChild() *cobra.Command {
 		Hidden: true,
 		Args:   noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			// A terminal interrupts the whole process group. The parent decides, and ends this process by closing its input.
-			signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-			return burst.ChildMain(cmd.Context(), engine.Open, cmd.InOrStdin(), cmd.OutOrStdout())
+			leaveSignalsToTheParent()
+			return burst.ChildMain(cmd.Context(), burst.OpenEngine, cmd.InOrStdin(), cmd.OutOrStdout())
 		},
 	}
 }
+
+// leaveSignalsToTheParent is for a child. A terminal interrupts the whole process group; the parent decides, and ends this
+// process by closing its input.
+func leaveSignalsToTheParent() { signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP) }

@@ -14,7 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/burst"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/flagcheck"
 )
 
 // What the process exits with, besides 0.
@@ -41,7 +41,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteContextC(ctx)
 
-	var bad *burst.FlagError
+	var bad *flagcheck.Error
 	var usage *usageError
 	switch {
 	case err == nil:
@@ -74,7 +74,7 @@ func newRoot() *cobra.Command {
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newBurst(), newBurstChild())
+	root.AddCommand(newBurst(), newBench(), newBurstChild(), newBenchChild())
 	return root
 }
 

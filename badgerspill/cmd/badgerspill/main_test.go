@@ -11,12 +11,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/bench"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/burst"
 )
 
 // The command starts its own executable again; under test that is the test binary.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == burst.ChildCommand {
+	if len(os.Args) > 1 && (os.Args[1] == burst.ChildCommand || os.Args[1] == bench.ChildCommand) {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(m.Run())
@@ -43,6 +44,14 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"out of bounds, one dash", []string{"burst", "-writers=0"}, "--writers 0: must be between 1 and 10000"},
 		{"unknown engine", []string{"burst", "-engine", "bolt"}, `--engine "bolt": must be both, badger or badgerspill`},
 		{"argument", []string{"burst", "now"}, `unexpected argument "now"`},
+		{"no case", []string{"bench"}, "name one case, not 0"},
+		{"two cases", []string{"bench", "settle", "hot"}, "name one case, not 2"},
+		{"unknown case", []string{"bench", "sprint"},
+			`case "sprint": must be settle, hot, replay, rss, reads, foreground or overload`},
+		{"no pairs", []string{"bench", "settle", "-pairs", "0"}, "--pairs 0: must be between 1 and 100"},
+		{"scale out of bounds", []string{"bench", "settle", "--scale=-1"}, "--scale -1: must be between 0.0001 and 100"},
+		{"scale that is no number", []string{"bench", "settle", "--scale=NaN"}, "--scale NaN: must be between 0.0001 and 100"},
+		{"unknown flag of a case", []string{"bench", "settle", "--writers", "5"}, "unknown flag: --writers"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			code, stdout, stderr := command(t, row.args...)
@@ -58,13 +67,24 @@ func TestHelpNamesTheVerbsAndEveryFlag(t *testing.T) {
 	code, stdout, _ := command(t)
 	require.Zero(t, code)
 	require.Contains(t, stdout, "burst ")
+	require.Contains(t, stdout, "bench ")
 	require.NotContains(t, stdout, burst.ChildCommand)
+	require.NotContains(t, stdout, bench.ChildCommand)
 
 	code, stdout, _ = command(t, "burst", "--help")
 	require.Zero(t, code)
 	for _, flag := range strings.Fields("--calm-rate --burst-rate --quiet-rate --calm --burst --quiet --backlog " +
 		"--value-size --writers --engine --sync --seed --dir --keep --json") {
 		require.Contains(t, stdout, flag+" ")
+	}
+
+	code, stdout, _ = command(t, "bench", "-h")
+	require.Zero(t, code)
+	for _, flag := range strings.Fields("--pairs --scale --duration --rate --settled-for --seed --dir --keep --json") {
+		require.Contains(t, stdout, flag+" ")
+	}
+	for _, c := range bench.Cases() {
+		require.Contains(t, stdout, "\n  "+c.Name+" ")
 	}
 }
 

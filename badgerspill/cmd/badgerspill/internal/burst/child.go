@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/workspace"
 )
 
 const (
@@ -49,7 +51,7 @@ func newChild(job Job, emit func(Message), precise bool) *child {
 func (c *child) run(ctx context.Context, open OpenFunc) error {
 	begin := time.Now()
 	job, res := c.job, c.res
-	db, err := open(job.Engine, job.Dir, OpenOptions{SyncWrites: job.Config.Sync})
+	db, err := open(job.Engine, job.Dir, engine.Options{SyncWrites: job.Config.Sync})
 	if err != nil {
 		return fmt.Errorf("open %s: %w", job.Engine, err)
 	}
@@ -132,7 +134,7 @@ func (c *child) drain(ctx context.Context, db Engine) error {
 }
 
 func (c *child) verify(ctx context.Context, open OpenFunc) error {
-	db, err := open(c.job.Engine, c.job.Dir, OpenOptions{Checking: true})
+	db, err := open(c.job.Engine, c.job.Dir, engine.Options{Checking: true})
 	if err != nil {
 		return fmt.Errorf("reopen %s: %w", c.job.Engine, err)
 	}
@@ -171,7 +173,7 @@ func (c *child) whileWorking(stage string, db Engine, work func() error) error {
 
 func (c *child) progress(p Progress) {
 	p.Engine, p.At = c.job.Engine, c.loop.Elapsed()
-	c.res.PeakDisk = max(c.res.PeakDisk, diskUsage(c.job.Dir))
+	c.res.PeakDisk = max(c.res.PeakDisk, workspace.Usage(c.job.Dir))
 	c.emit(Message{Progress: &p})
 }
 

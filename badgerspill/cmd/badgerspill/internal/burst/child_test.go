@@ -10,14 +10,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
 )
 
 // runChild returns the result and the stages that were reported, each once.
-func runChild(t *testing.T, engine string, cfg Config, open OpenFunc) (*EngineResult, []string, error) {
+func runChild(t *testing.T, name string, cfg Config, open OpenFunc) (*EngineResult, []string, error) {
 	t.Helper()
 	var res *EngineResult
 	var stages []string
-	c := newChild(Job{Engine: engine, Dir: t.TempDir(), Config: cfg}, func(m Message) {
+	c := newChild(Job{Engine: name, Dir: t.TempDir(), Config: cfg}, func(m Message) {
 		if m.Result != nil {
 			res = m.Result
 		}
@@ -36,7 +38,7 @@ func TestPlainEngineIsLoadedReopenedAndChecked(t *testing.T) {
 		disk := newFakeDisk()
 		res, stages, err := runChild(t, Badger, cfg, disk.opener(nil))
 		require.NoError(t, err)
-		require.Equal(t, []OpenOptions{{SyncWrites: true}, {Checking: true}}, disk.opened)
+		require.Equal(t, []engine.Options{{SyncWrites: true}, {Checking: true}}, disk.opened)
 		require.Equal(t, []string{stageLoad, stageClose, stageVerify}, stages)
 		require.Len(t, res.Phases, 3)
 		require.EqualValues(t, 100, res.phase(PhaseBurst).Acked)
@@ -112,7 +114,7 @@ func TestLostKeyIsFoundAfterTheReopen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := newFakeDisk()
 		inner := disk.opener(nil)
-		open := func(name, dir string, opt OpenOptions) (Engine, error) {
+		open := func(name, dir string, opt engine.Options) (Engine, error) {
 			if opt.Checking {
 				// Not the first key, which is read by itself too and would count twice.
 				keys := slices.Sorted(maps.Keys(disk.data))
@@ -130,7 +132,7 @@ func TestLostKeyIsFoundAfterTheReopen(t *testing.T) {
 }
 
 func TestEngineThatDoesNotOpen(t *testing.T) {
-	broken := func(string, string, OpenOptions) (Engine, error) { return nil, errDiskFull }
+	broken := func(string, string, engine.Options) (Engine, error) { return nil, errDiskFull }
 	_, _, err := runChild(t, Badger, smallConfig(), broken)
 	require.EqualError(t, err, "open badger: disk full")
 }
@@ -138,7 +140,7 @@ func TestEngineThatDoesNotOpen(t *testing.T) {
 func TestEngineThatDoesNotOpenAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		inner := newFakeDisk().opener(nil)
-		_, _, err := runChild(t, Badger, smallConfig(), func(name, dir string, opt OpenOptions) (Engine, error) {
+		_, _, err := runChild(t, Badger, smallConfig(), func(name, dir string, opt engine.Options) (Engine, error) {
 			if opt.Checking {
 				return nil, errors.New("corrupt")
 			}

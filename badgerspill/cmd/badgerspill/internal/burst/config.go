@@ -10,13 +10,16 @@ import (
 	"math"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/flagcheck"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/workspace"
 )
 
 // The engines to compare, and the value of Config.Engine that stands for both.
 const (
-	Badger      = "badger"
-	Badgerspill = "badgerspill"
+	Badger      = engine.Badger
+	Badgerspill = engine.Badgerspill
 	Both        = "both"
 )
 
@@ -68,18 +71,7 @@ func DefaultConfig() Config {
 	}
 }
 
-// FlagError is a flag whose value cannot be used.
-type FlagError struct {
-	Flag   string // with its dashes
-	Value  string
-	Reason string // the bound that the value breaks
-}
-
-func (e *FlagError) Error() string {
-	return fmt.Sprintf("%s %s: %s", e.Flag, e.Value, e.Reason)
-}
-
-// Validate returns a *FlagError for the first value that is out of its bounds.
+// Validate returns a *flagcheck.Error for the first value that is out of its bounds.
 func (c Config) Validate() error {
 	for _, f := range []struct {
 		flag     string
@@ -92,8 +84,8 @@ func (c Config) Validate() error {
 		{"--value-size", int64(c.ValueSize), openloop.MinValueSize, openloop.MaxValueSize},
 		{"--writers", int64(c.Writers), 1, maxWriters},
 	} {
-		if f.value < f.low || f.value > f.top {
-			return &FlagError{f.flag, fmt.Sprint(f.value), fmt.Sprintf("must be between %d and %d", f.low, f.top)}
+		if err := flagcheck.Between(f.flag, f.value, f.low, f.top); err != nil {
+			return err
 		}
 	}
 	for _, f := range []struct {
@@ -102,28 +94,26 @@ func (c Config) Validate() error {
 	}{
 		{"--calm", c.Calm}, {"--burst", c.Burst}, {"--quiet", c.Quiet}, {"--backlog", c.Backlog},
 	} {
-		if f.value < 0 || f.value > maxDuration {
-			return &FlagError{f.flag, f.value.String(), fmt.Sprintf("must be between 0s and %v", maxDuration)}
+		if err := flagcheck.Between(f.flag, f.value, 0, maxDuration); err != nil {
+			return err
 		}
 	}
 	switch c.Engine {
 	case Badger, Badgerspill, Both:
 	default:
-		return &FlagError{"--engine", fmt.Sprintf("%q", c.Engine),
-			fmt.Sprintf("must be %s, %s or %s", Both, Badger, Badgerspill)}
+		return flagcheck.New("--engine", fmt.Sprintf("%q", c.Engine), "must be %s, %s or %s", Both, Badger, Badgerspill)
 	}
 	for _, p := range c.phases() {
 		if p.Duration > 0 && p.Writes() == 0 {
-			return &FlagError{"--" + p.Name, p.Duration.String(),
-				fmt.Sprintf("must be long enough for one write at %d/s, or 0s to leave the phase out", p.Rate)}
+			return flagcheck.New("--"+p.Name, p.Duration,
+				"must be long enough for one write at %d/s, or 0s to leave the phase out", p.Rate)
 		}
 	}
 	switch n := c.schedule().Total(); {
 	case n == 0:
-		return &FlagError{"--burst", "0s", "must be above 0s when --calm and --quiet are 0s too"}
+		return flagcheck.New("--burst", "0s", "must be above 0s when --calm and --quiet are 0s too")
 	case n > maxWrites:
-		return &FlagError{"--burst", c.Burst.String(),
-			fmt.Sprintf("all phases together make %d writes, must be at most %d", n, maxWrites)}
+		return flagcheck.New("--burst", c.Burst, "all phases together make %d writes, must be at most %d", n, maxWrites)
 	}
 	return nil
 }
@@ -144,6 +134,27 @@ func (c Config) engines() []string {
 		return []string{Badger, Badgerspill}
 	}
 	return []string{c.Engine}
+}
+
+// workspace asks for a directory that holds the run.
+func (c Config) workspace() workspace.Options {
+	return workspace.Options{
+		Dir: c.Dir, Keep: c.Keep, Prefix: "badgerspill-burst-",
+		Need: c.need(), Advice: "lower --burst-rate, --burst or --value-size",
+	}
+}
+
+// need estimates how many bytes of disk a run takes at its peak.
+func (c Config) need() int64 {
+	data := c.keysAndValues()
+	// The tables, and beside them either what compaction is rewriting or the spill that is being replayed, each at most
+	// as large as the data; and Badger's logs.
+	const logs = 512 << 20
+	need := 2*data + logs
+	if kept := c.Dir != "" || c.Keep; kept && len(c.engines()) > 1 {
+		need += data + logs // the first database is still there
+	}
+	return need
 }
 
 // keysAndValues is how many bytes the load holds, before any compression.

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/flagcheck"
 )
 
 func TestDefaultsAreValidAndKeepTheirPromises(t *testing.T) {
@@ -13,7 +15,7 @@ func TestDefaultsAreValidAndKeepTheirPromises(t *testing.T) {
 	require.Equal(t, 64, c.Writers)
 	require.EqualValues(t, 60_000*20, c.phases()[1].Writes())
 	require.LessOrEqual(t, 2*(c.schedule().End()+c.Backlog), 2*time.Minute, "leaves a minute for the last replay, closing and checking")
-	require.Less(t, (&workspace{remove: true}).need(c), int64(3_400_000_000), "about 3 GB of disk")
+	require.Less(t, c.need(), int64(3_400_000_000), "about 3 GB of disk")
 }
 
 func TestBadValuesNameFlagValueAndBound(t *testing.T) {
@@ -45,7 +47,7 @@ func TestBadValuesNameFlagValueAndBound(t *testing.T) {
 			c := DefaultConfig()
 			row.set(&c)
 			err := c.Validate()
-			var bad *FlagError
+			var bad *flagcheck.Error
 			require.ErrorAs(t, err, &bad)
 			require.EqualError(t, err, row.want)
 		})
@@ -57,5 +59,5 @@ func TestLargestAllowedLoadDoesNotOverflow(t *testing.T) {
 	c.BurstRate, c.Burst = maxRate, maxDuration
 	require.EqualValues(t, 3_600_000_000, c.phases()[1].Writes())
 	c.ValueSize = 1 << 20
-	require.Positive(t, (&workspace{}).need(c))
+	require.Positive(t, c.need())
 }

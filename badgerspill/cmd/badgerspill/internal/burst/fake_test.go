@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
 )
 
@@ -26,14 +27,14 @@ type fakeEngine struct {
 type fakeDisk struct {
 	mu     sync.Mutex
 	data   map[string][]byte
-	opened []OpenOptions
+	opened []engine.Options
 }
 
 func newFakeDisk() *fakeDisk { return &fakeDisk{data: map[string][]byte{}} }
 
 // opener opens engines on the disk, after set has changed them.
 func (d *fakeDisk) opener(set func(*fakeEngine)) OpenFunc {
-	return func(name, _ string, opt OpenOptions) (Engine, error) {
+	return func(name, _ string, opt engine.Options) (Engine, error) {
 		d.opened = append(d.opened, opt)
 		e := &fakeEngine{disk: d, opened: time.Now(), layered: name == Badgerspill}
 		if set != nil {
@@ -75,11 +76,11 @@ func (e *fakeEngine) Scan(visit func(key, value []byte) bool) error {
 	return nil
 }
 
-func (e *fakeEngine) Layer() *Layer {
+func (e *fakeEngine) Layer() *engine.Layer {
 	if !e.layered {
 		return nil
 	}
-	l := &Layer{State: "direct", Tier: "normal", TiersEntered: []TierEntered{{"normal", 0}, {"spill", 1}}}
+	l := &engine.Layer{State: "direct", Tier: "normal", TiersEntered: []engine.TierEntered{{Tier: "normal", Times: 0}, {Tier: "spill", Times: 1}}}
 	if at := time.Since(e.opened); at >= e.spillFrom && at < e.spillTo && !e.drained.Load() {
 		l.State, l.SpillPending, l.SpillBytes = "spilling", 7, 700
 	}

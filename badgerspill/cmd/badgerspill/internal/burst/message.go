@@ -3,6 +3,7 @@ package burst
 import (
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
 )
 
@@ -26,7 +27,7 @@ type Progress struct {
 	Stage  string         `json:"stage"`
 	At     time.Duration  `json:"at_ns"`          // since the load began
 	Tick   *openloop.Tick `json:"tick,omitempty"` // while there is load
-	Layer  *Layer         `json:"layer,omitempty"`
+	Layer  *engine.Layer  `json:"layer,omitempty"`
 }
 
 // The stages of a child.
@@ -41,7 +42,7 @@ const (
 type EngineResult struct {
 	Engine   string                 `json:"engine"`
 	Phases   []openloop.PhaseResult `json:"phases"`
-	Layer    *Layer                 `json:"layer,omitempty"`
+	Layer    *engine.Layer          `json:"layer,omitempty"`
 	Spill    *SpillTimes            `json:"spill,omitempty"`
 	Verified openloop.Verification  `json:"verified"`
 	// WriteError is the first error that a write failed with.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/workspace"
 )
 
 // ErrFailed is returned by Run when a run went through and must not count as a success: an acknowledged key was missing,
@@ -19,18 +21,18 @@ type StartFunc func(ctx context.Context, job Job, message func(Message)) error
 
 // Run validates cfg, runs every engine that it names one after the other, and writes progress to progress and the result,
 // a table or one JSON value, to out. It blocks for about as long as the phases last, twice when both engines run.
-// The error is a *FlagError for a bad configuration, ErrFailed, the context's when interrupted, or what went wrong.
+// The error is a *flagcheck.Error for a bad configuration, ErrFailed, the context's when interrupted, or what went wrong.
 func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writer) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	work, err := openWorkspace(cfg)
+	work, err := workspace.Open(cfg.workspace())
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, work.close()) }()
+	defer func() { err = errors.Join(err, work.Close()) }()
 
-	fmt.Fprintf(progress, "databases in %s, up to %s\n", work.dir, worstCaseText(cfg))
+	fmt.Fprintf(progress, "databases in %s, up to %s\n", work.Dir(), worstCaseText(cfg))
 	report := Report{Config: cfg, OK: true}
 	for _, engine := range cfg.engines() {
 		res, err := runEngine(ctx, cfg, work, engine, start, progress)
@@ -43,14 +45,14 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 		report.Engines = append(report.Engines, res)
 		if !res.Verified.OK() {
 			report.OK = false
-			work.remove = false // what is left of the database is the evidence
-			report.Evidence = work.dir
+			work.Keep() // what is left of the database is the evidence
+			report.Evidence = work.Dir()
 			continue
 		}
 		if res.failed() > 0 {
 			report.OK = false
 		}
-		if err := work.engineDone(engine); err != nil {
+		if err := work.Done(engine); err != nil {
 			return err
 		}
 	}
@@ -67,10 +69,10 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 	return err
 }
 
-func runEngine(ctx context.Context, cfg Config, work *workspace, engine string, start StartFunc,
+func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, engine string, start StartFunc,
 	progress io.Writer,
 ) (*EngineResult, error) {
-	dir, err := work.engineDir(engine)
+	dir, err := work.Make(engine)
 	if err != nil {
 		return nil, err
 	}

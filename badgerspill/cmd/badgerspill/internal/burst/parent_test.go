@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/flagcheck"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
 )
 
@@ -75,7 +77,7 @@ func TestNamedDirectoryWithSomethingInIt(t *testing.T) {
 	cfg.Dir = t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(cfg.Dir, "thesis.tex"), []byte("x"), 0o600))
 	err := Run(t.Context(), cfg, fakeStart(t, nil), &bytes.Buffer{}, &bytes.Buffer{})
-	var bad *FlagError
+	var bad *flagcheck.Error
 	require.ErrorAs(t, err, &bad)
 	require.ErrorContains(t, err, `must be empty or absent, and holds "thesis.tex"`)
 	require.FileExists(t, filepath.Join(cfg.Dir, "thesis.tex"))
@@ -90,12 +92,6 @@ func TestNamedDirectoryThatIsAFile(t *testing.T) {
 	require.ErrorContains(t, err, cfg.Dir)
 }
 
-func TestTooLittleSpaceNamesDirectoryNeedAndFree(t *testing.T) {
-	err := checkSpace("/data", 3<<30, 1<<30+1<<29)
-	require.ErrorContains(t, err, "not enough disk space in /data: about 3.00 GiB needed, 1.50 GiB free")
-	require.NoError(t, checkSpace("/data", 3<<30, 3<<30))
-}
-
 func TestLoadThatNoDiskHoldsIsRefused(t *testing.T) {
 	root := tempRoot(t)
 	cfg := smallConfig()
@@ -106,11 +102,11 @@ func TestLoadThatNoDiskHoldsIsRefused(t *testing.T) {
 }
 
 func TestBothDatabasesNeedRoomOnlyIfTheyAreKept(t *testing.T) {
-	cfg := DefaultConfig()
-	removed, kept := &workspace{remove: true}, &workspace{}
-	require.Greater(t, kept.need(cfg), removed.need(cfg)+cfg.keysAndValues())
-	cfg.Engine = Badger
-	require.Equal(t, removed.need(cfg), kept.need(cfg))
+	removed, kept := DefaultConfig(), DefaultConfig()
+	kept.Keep = true
+	require.Greater(t, kept.need(), removed.need()+removed.keysAndValues())
+	removed.Engine, kept.Engine = Badger, Badger
+	require.Equal(t, removed.need(), kept.need())
 }
 
 func TestLostKeysFailTheRunAndKeepTheDatabase(t *testing.T) {
@@ -200,11 +196,11 @@ func TestJSONResultCanBeReadBack(t *testing.T) {
 }
 
 // sampleResult is a run as the two engines make it.
-func sampleResult(engine string) *EngineResult {
+func sampleResult(name string) *EngineResult {
 	us, ms, s := time.Microsecond, time.Millisecond, time.Second
-	if engine == Badger {
+	if name == Badger {
 		return &EngineResult{
-			Engine: engine,
+			Engine: name,
 			Phases: []openloop.PhaseResult{
 				{Phase: PhaseCalm, Duration: s, Due: 20, Acked: 20, OfferedRate: 20, AchievedRate: 20,
 					P50: 90 * us, P99: 400 * us, P999: 500 * us, Max: 999_700, WokeLateP50: 61 * us},
@@ -218,7 +214,7 @@ func sampleResult(engine string) *EngineResult {
 		}
 	}
 	return &EngineResult{
-		Engine: engine,
+		Engine: name,
 		Phases: []openloop.PhaseResult{
 			{Phase: PhaseCalm, Duration: s, Due: 20, Acked: 20, OfferedRate: 20, AchievedRate: 20,
 				P50: 100 * us, P99: 450 * us, P999: 600 * us, Max: 1234 * us, WokeLateP50: 64 * us, WokeLateP99: 90 * us},
@@ -227,9 +223,9 @@ func sampleResult(engine string) *EngineResult {
 			{Phase: PhaseQuiet, Duration: s, Due: 10, Acked: 10, OfferedRate: 10, AchievedRate: 10,
 				P50: 110 * us, P99: 2 * ms, P999: 3 * ms, Max: 3 * ms, WokeLateP50: 66 * us},
 		},
-		Layer: &Layer{
+		Layer: &engine.Layer{
 			State: "direct", Tier: "normal",
-			TiersEntered:  []TierEntered{{"normal", 2}, {"flush", 12}, {"spill", 1}, {"block", 0}},
+			TiersEntered:  []engine.TierEntered{{Tier: "normal", Times: 2}, {Tier: "flush", Times: 12}, {Tier: "spill", Times: 1}, {Tier: "block", Times: 0}},
 			CommitsDirect: 40, CommitsHedged: 64, CommitsSpilled: 1_090_000,
 			BytesSpilled: 930 << 20, BytesReplayed: 1100 << 20, EntriesReplayed: 1_090_064,
 			Stalls: 3, HandOvers: 1,

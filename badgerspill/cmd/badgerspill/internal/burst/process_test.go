@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/process"
 )
 
 // childEnv makes this test binary behave as the child that it names.
@@ -43,7 +45,7 @@ func startTestChild(ctx context.Context, t *testing.T, kind string, message func
 	if kind == "works" && ctx.Done() != nil {
 		cfg.Quiet = time.Minute
 	}
-	return process(ctx, cmd, Job{Engine: Badger, Dir: t.TempDir(), Config: cfg}, message)
+	return process.Run(ctx, cmd, Job{Engine: Badger, Dir: t.TempDir(), Config: cfg}, message)
 }
 
 func TestProcessDeliversTheResult(t *testing.T) {
@@ -80,7 +82,7 @@ func TestInterruptEndsTheProcess(t *testing.T) {
 	})
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, "load badger: context canceled", failure, "the child was to end by itself")
-	require.Less(t, time.Since(begin), stopPatience)
+	require.Less(t, time.Since(begin), process.StopPatience)
 }
 
 func TestChildMainWithoutAJob(t *testing.T) {
@@ -96,15 +98,4 @@ func TestChildMainEndsWithItsInput(t *testing.T) {
 	require.NoError(t, err)
 	err = ChildMain(t.Context(), newFakeDisk().opener(nil), bytes.NewReader(job), io.Discard)
 	require.ErrorIs(t, err, context.Canceled)
-}
-
-func TestTailKeepsTheEnd(t *testing.T) {
-	var stderr tail
-	for i := range 10_000 {
-		fmt.Fprintf(&stderr, "line %d\n", i)
-	}
-	require.LessOrEqual(t, len(stderr.buf), tailSize)
-	lines := strings.Split(stderr.text(), "\n")
-	require.Len(t, lines, tailLines)
-	require.Equal(t, "line 9999", lines[tailLines-1])
 }

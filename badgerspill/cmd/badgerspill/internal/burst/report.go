@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
 )
 
 // Report is the result of a whole run, as --json prints it. Durations are in nanoseconds.
@@ -63,27 +65,27 @@ func (r *Report) writeJSON(w io.Writer) error {
 }
 
 func (r *Report) writeTable(w io.Writer) error {
-	t := &textWriter{w: w}
+	t := text.NewWriter(w)
 	c := r.Config
-	t.printf("%d writers, values of %s, one Update per key, %s; latency counts from when a write was due\n\n",
-		c.Writers, bytesText(int64(c.ValueSize)), syncText(c.Sync))
-	t.columns(r.phaseRows())
+	t.Printf("%d writers, values of %s, one Update per key, %s; latency counts from when a write was due\n\n",
+		c.Writers, text.Bytes(int64(c.ValueSize)), syncText(c.Sync))
+	t.Columns(r.phaseRows())
 	r.notes(t)
 	if len(r.Ratios) > 0 {
-		t.printf("\nplain Badger's latency as a multiple of badgerspill's\n\n")
-		t.columns(r.ratioRows())
+		t.Printf("\nplain Badger's latency as a multiple of badgerspill's\n\n")
+		t.Columns(r.ratioRows())
 	}
 	for _, e := range r.Engines {
 		if e.Layer != nil {
-			t.printf("\nwhat the layer did\n\n")
-			t.columns(layerRows(e))
+			t.Printf("\nwhat the layer did\n\n")
+			t.Columns(layerRows(e))
 		}
 	}
-	t.printf("\nreopened and checked\n\n")
+	t.Printf("\nreopened and checked\n\n")
 	for _, e := range r.Engines {
 		r.verification(t, e)
 	}
-	return t.err
+	return t.Err()
 }
 
 func (r *Report) phaseRows() [][]string {
@@ -95,9 +97,9 @@ func (r *Report) phaseRows() [][]string {
 				continue
 			}
 			rows = append(rows, []string{
-				res.Phase, e.Engine, rateText(res.OfferedRate), rateText(res.AchievedRate),
-				durationText(res.P50), durationText(res.P99), durationText(res.P999), durationText(res.Max),
-				countText(res.Unsent), countText(res.Failed),
+				res.Phase, e.Engine, text.Rate(res.OfferedRate), text.Rate(res.AchievedRate),
+				text.Duration(res.P50), text.Duration(res.P99), text.Duration(res.P999), text.Duration(res.Max),
+				text.Count(res.Unsent), text.Count(res.Failed),
 			})
 		}
 	}
@@ -105,30 +107,30 @@ func (r *Report) phaseRows() [][]string {
 }
 
 // notes says what a reader of the table must know not to be misled by it.
-func (r *Report) notes(t *textWriter) {
-	t.printf("\n")
+func (r *Report) notes(t *text.Writer) {
+	t.Printf("\n")
 	for _, e := range r.Engines {
 		unsent := int64(0)
 		for _, p := range e.Phases {
 			unsent += p.Unsent
 		}
 		if unsent > 0 {
-			t.printf("%s: %s writes were still waiting to be sent when the run was cut off, %v after the last phase; "+
-				"no percentile counts them.\n", e.Engine, countText(unsent), r.Config.Backlog)
+			t.Printf("%s: %s writes were still waiting to be sent when the run was cut off, %v after the last phase; "+
+				"no percentile counts them.\n", e.Engine, text.Count(unsent), r.Config.Backlog)
 		}
 		if e.WriteError != "" {
-			t.printf("%s: %s writes failed, the first with: %s\n", e.Engine, countText(e.failed()), e.WriteError)
+			t.Printf("%s: %s writes failed, the first with: %s\n", e.Engine, text.Count(e.failed()), e.WriteError)
 		}
 	}
 	for _, e := range r.Engines {
 		late := ""
 		for _, p := range e.Phases {
 			if p.WokeLateP50 > 0 {
-				late += fmt.Sprintf(", %s %s", p.Phase, durationText(p.WokeLateP50))
+				late += fmt.Sprintf(", %s %s", p.Phase, text.Duration(p.WokeLateP50))
 			}
 		}
 		if late != "" {
-			t.printf("%s: of each latency, this much is the median lateness of the load generator itself: %s.\n",
+			t.Printf("%s: of each latency, this much is the median lateness of the load generator itself: %s.\n",
 				e.Engine, late[2:])
 		}
 	}
@@ -155,15 +157,15 @@ func layerRows(e *EngineResult) [][]string {
 	}
 	return [][]string{
 		{"tiers entered", tiers[2:]},
-		{"stalls seen", countText(l.Stalls)},
-		{"commits direct", countText(l.CommitsDirect)},
-		{"commits hedged", countText(l.CommitsHedged)},
-		{"commits spilled", countText(l.CommitsSpilled)},
-		{"commits blocked", countText(l.CommitsBlocked)},
-		{"bytes spilled", bytesText(l.BytesSpilled)},
-		{"bytes replayed", bytesText(l.BytesReplayed)},
-		{"entries replayed", countText(l.EntriesReplayed)},
-		{"hand-overs", countText(l.HandOvers)},
+		{"stalls seen", text.Count(l.Stalls)},
+		{"commits direct", text.Count(l.CommitsDirect)},
+		{"commits hedged", text.Count(l.CommitsHedged)},
+		{"commits spilled", text.Count(l.CommitsSpilled)},
+		{"commits blocked", text.Count(l.CommitsBlocked)},
+		{"bytes spilled", text.Bytes(l.BytesSpilled)},
+		{"bytes replayed", text.Bytes(l.BytesReplayed)},
+		{"entries replayed", text.Count(l.EntriesReplayed)},
+		{"hand-overs", text.Count(l.HandOvers)},
 		{"spill empty", e.Spill.text()},
 	}
 }
@@ -175,9 +177,9 @@ func (s *SpillTimes) text() string {
 	case s.Empty == 0:
 		return "not before the close"
 	}
-	where := fmt.Sprintf("%s after the end of the burst phase", secondsText(s.AfterBurst))
+	where := fmt.Sprintf("%s after the end of the burst phase", text.Seconds(s.AfterBurst))
 	if s.AfterBurst < 0 {
-		where = fmt.Sprintf("%s before the end of the burst phase", secondsText(-s.AfterBurst))
+		where = fmt.Sprintf("%s before the end of the burst phase", text.Seconds(-s.AfterBurst))
 	}
 	if s.Drained {
 		where += ", drained because the time was up"
@@ -185,33 +187,33 @@ func (s *SpillTimes) text() string {
 	return where
 }
 
-func (r *Report) verification(t *textWriter, e *EngineResult) {
+func (r *Report) verification(t *text.Writer, e *EngineResult) {
 	v := e.Verified
 	if v.OK() {
-		t.printf("  %-12s all %s acknowledged keys are there with their values (peak disk %s)\n",
-			e.Engine, countText(v.Checked), bytesText(e.PeakDisk))
+		t.Printf("  %-12s all %s acknowledged keys are there with their values (peak disk %s)\n",
+			e.Engine, text.Count(v.Checked), text.Bytes(e.PeakDisk))
 		return
 	}
-	t.printf("  %-12s of %s acknowledged keys %s are missing, %s wrong, %s unreadable\n",
-		e.Engine, countText(v.Checked), countText(v.Missing), countText(v.Wrong), countText(v.Unreadable))
+	t.Printf("  %-12s of %s acknowledged keys %s are missing, %s wrong, %s unreadable\n",
+		e.Engine, text.Count(v.Checked), text.Count(v.Missing), text.Count(v.Wrong), text.Count(v.Unreadable))
 	for _, example := range v.Examples {
-		t.printf("  %-12s   %s\n", "", example)
+		t.Printf("  %-12s   %s\n", "", example)
 	}
-	t.printf("  %-12s   the databases are kept in %s\n", "", r.Evidence)
+	t.Printf("  %-12s   the databases are kept in %s\n", "", r.Evidence)
 }
 
 func ratioText(x float64) string {
 	if x == 0 {
 		return "-"
 	}
-	return digits(x) + "x"
+	return text.Digits(x) + "x"
 }
 
 func timesText(n int64) string {
 	if n == 1 {
 		return "once"
 	}
-	return countText(n) + " times"
+	return text.Count(n) + " times"
 }
 
 func syncText(sync bool) string {

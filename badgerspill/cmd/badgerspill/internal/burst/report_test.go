@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
 )
 
@@ -35,8 +36,8 @@ func TestTable(t *testing.T) {
 	} {
 		t.Run(row.golden, func(t *testing.T) {
 			r := &Report{OK: true, Config: DefaultConfig()}
-			for _, engine := range row.engines {
-				r.Engines = append(r.Engines, sampleResult(engine))
+			for _, name := range row.engines {
+				r.Engines = append(r.Engines, sampleResult(name))
 			}
 			r.compare()
 			if row.change != nil {
@@ -66,35 +67,7 @@ func TestProgressLines(t *testing.T) {
 	require.Equal(t,
 		"badgerspill burst    12.0 s  offered  60,000/s  achieved  21,346/s  p99   1.23 s  behind   123,456"+
 			"  spill, spilling, spill 512.0 MiB (600,000 commits)",
-		Progress{Engine: Badgerspill, Stage: stageLoad, At: 12003 * time.Millisecond, Tick: &tick, Layer: &Layer{
+		Progress{Engine: Badgerspill, Stage: stageLoad, At: 12003 * time.Millisecond, Tick: &tick, Layer: &engine.Layer{
 			Tier: "spill", State: "spilling", SpillBytes: 512 << 20, SpillPending: 600_000,
 		}}.line())
-}
-
-func TestDurations(t *testing.T) {
-	for d, want := range map[time.Duration]string{
-		0:                       "-",
-		850:                     "0.85 µs",
-		85 * time.Microsecond:   "85.0 µs",
-		999_499:                 "999 µs",
-		999_500:                 "1.00 ms",
-		999_600_000:             "1.00 s",
-		time.Millisecond:        "1.00 ms",
-		9_994_000:               "9.99 ms",
-		9_999_000:               "10.0 ms",
-		312 * time.Millisecond:  "312 ms",
-		3306 * time.Millisecond: "3.31 s",
-		34 * time.Second:        "34.0 s",
-		20 * time.Minute:        "1,200 s",
-	} {
-		require.Equal(t, want, durationText(d), "%d ns", d)
-	}
-}
-
-func TestCounts(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0", 999: "999", 1000: "1,000", 123456: "123,456", 1234567: "1,234,567", -1000: "-1,000", -100: "-100",
-	} {
-		require.Equal(t, want, countText(n))
-	}
 }

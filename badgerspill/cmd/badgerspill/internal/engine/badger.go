@@ -1,32 +1,18 @@
-// Package engine opens the two databases that a burst compares, with the same Badger options.
 package engine
 
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/ristretto/v2"
 
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/burst"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
 )
 
-// Open opens the named engine in dir with Badger's default options, without a log. It is a burst.OpenFunc.
-func Open(name, dir string, opt burst.OpenOptions) (burst.Engine, error) {
-	switch name {
-	case burst.Badger:
-		return openBadger(dir, opt)
-	case burst.Badgerspill:
-		return openBadgerspill(dir, opt)
-	default:
-		return nil, fmt.Errorf("unknown engine %q", name)
-	}
-}
-
 type plain struct{ db *badger.DB }
 
-func openBadger(dir string, opt burst.OpenOptions) (burst.Engine, error) {
+func openBadger(dir string, opt Options) (Engine, error) {
 	options := badger.DefaultOptions(dir).WithLogger(nil).WithSyncWrites(opt.SyncWrites)
 	if opt.Checking {
 		options = options.WithNumCompactors(0)
@@ -82,7 +68,27 @@ func (p plain) Get(key, dst []byte) ([]byte, error) {
 	return dst, notFound(err)
 }
 
-func (p plain) Layer() *burst.Layer { return nil }
+func (p plain) ScanKeys(visit func(key []byte) bool) error {
+	return p.db.View(func(txn *badger.Txn) error {
+		opt := badger.DefaultIteratorOptions
+		opt.PrefetchValues = false
+		it := txn.NewIterator(opt)
+		defer it.Close()
+		for it.Rewind(); it.Valid() && visit(it.Item().Key()); it.Next() {
+		}
+		return nil
+	})
+}
+
+func (p plain) Batch() Batch { return p.db.NewWriteBatch() }
+
+func (p plain) Layer() *Layer { return nil }
+
+func (p plain) LayerStats() any { return nil }
+
+func (p plain) Levels() []badger.LevelInfo { return p.db.Levels() }
+
+func (p plain) BlockCacheBytes() int64 { return inCache(p.db.BlockCacheMetrics()) }
 
 func (p plain) Drain(context.Context) error { return nil }
 
@@ -93,4 +99,12 @@ func notFound(err error) error {
 		return openloop.ErrNotFound
 	}
 	return err
+}
+
+// inCache returns the bytes that a cache of blocks holds: a block costs its size.
+func inCache(m *ristretto.Metrics) int64 {
+	if m == nil {
+		return 0
+	}
+	return int64(m.CostAdded() - m.CostEvicted())
 }

@@ -2,18 +2,31 @@ package engine
 
 import (
 	"context"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/burst"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
 type layered struct{ db *badgerspill.DB }
 
-func openBadgerspill(dir string, opt burst.OpenOptions) (burst.Engine, error) {
+func openBadgerspill(dir string, opt Options) (Engine, error) {
 	options := badgerspill.DefaultOptions(dir).WithLogger(nil).WithSyncWrites(opt.SyncWrites)
 	if opt.Checking {
 		options = options.WithNumCompactors(0)
+	}
+	if opt.HoldSpill {
+		const never = 1000 * time.Hour
+		options = options.WithSpillPolicy(badgerspill.Always).WithDrainOnClose(false).
+			WithQuiet(options.QuietRate, never).WithMaxSpillAge(never).WithReplayHighWater(1)
+	}
+	if opt.MemoryLimit > 0 {
+		options = options.WithMemoryLimit(opt.MemoryLimit)
+	}
+	if opt.SpillCapacity > 0 {
+		options = options.WithSpillCapacity(opt.SpillCapacity)
 	}
 	db, err := badgerspill.Open(options)
 	if err != nil {
@@ -52,6 +65,20 @@ func (l layered) Scan(visit func(key, value []byte) bool) error {
 	})
 }
 
+func (l layered) ScanKeys(visit func(key []byte) bool) error {
+	return l.db.View(func(txn *badgerspill.Txn) error {
+		opt := badgerspill.DefaultIteratorOptions
+		opt.PrefetchValues = false
+		it := txn.NewIterator(opt)
+		defer it.Close()
+		for it.Rewind(); it.Valid() && visit(it.Item().Key()); it.Next() {
+		}
+		return nil
+	})
+}
+
+func (l layered) Batch() Batch { return l.db.NewWriteBatch() }
+
 func (l layered) Get(key, dst []byte) ([]byte, error) {
 	err := l.db.View(func(txn *badgerspill.Txn) error {
 		item, err := txn.Get(key)
@@ -66,9 +93,9 @@ func (l layered) Get(key, dst []byte) ([]byte, error) {
 	return dst, notFound(err)
 }
 
-func (l layered) Layer() *burst.Layer {
+func (l layered) Layer() *Layer {
 	s := l.db.SpillStats()
-	layer := &burst.Layer{
+	layer := &Layer{
 		State: s.State,
 		Tier:  s.Tier.String(),
 
@@ -88,10 +115,16 @@ func (l layered) Layer() *burst.Layer {
 	}
 	for tier, times := range s.TierEntered {
 		layer.TiersEntered = append(layer.TiersEntered,
-			burst.TierEntered{Tier: wbm.Tier(tier).String(), Times: times})
+			TierEntered{Tier: wbm.Tier(tier).String(), Times: times})
 	}
 	return layer
 }
+
+func (l layered) LayerStats() any { return l.db.SpillStats() }
+
+func (l layered) Levels() []badger.LevelInfo { return l.db.Levels() }
+
+func (l layered) BlockCacheBytes() int64 { return inCache(l.db.BlockCacheMetrics()) }
 
 func (l layered) Drain(ctx context.Context) error { return l.db.Drain(ctx) }
 

@@ -45,6 +45,17 @@ func (r *Run) Results() []PhaseResult {
 	return results
 }
 
+// ResultBetween sums up what was due from from until to, counted from the begin of the run: a part of one phase. It may
+// be asked for after Do has returned.
+func (r *Run) ResultBetween(from, to time.Duration) PhaseResult {
+	part := *r.cfg.Schedule.spanAt(from)
+	part.last = min(part.last, r.cfg.Schedule.firstFrom(to))
+	part.first = min(max(part.first, r.cfg.Schedule.firstFrom(from)), part.last)
+	part.begin, part.end = from, to
+	part.Duration = to - from
+	return r.result(&part)
+}
+
 func (r *Run) result(sp *span) PhaseResult {
 	res := PhaseResult{Phase: sp.Name, Duration: sp.Duration, Due: sp.last - sp.first}
 	latency, woke := newWindow(), newWindow()
@@ -66,12 +77,14 @@ func (r *Run) result(sp *span) PhaseResult {
 		took := time.Duration(o)
 		latency.record(took)
 		res.Max = max(res.Max, took)
-		if sp.due(slot)+took <= sp.end {
+		if r.cfg.Schedule.Due(slot)+took <= sp.end {
 			inPhase++
 		}
 	}
-	res.OfferedRate = float64(res.Due) / sp.Duration.Seconds()
-	res.AchievedRate = float64(inPhase) / sp.Duration.Seconds()
+	if sp.Duration > 0 {
+		res.OfferedRate = float64(res.Due) / sp.Duration.Seconds()
+		res.AchievedRate = float64(inPhase) / sp.Duration.Seconds()
+	}
 	res.P50, res.P99, res.P999 = latency.quantile(50), latency.quantile(99), latency.quantile(99.9)
 	// The histogram answers with the upper end of a bucket, which may lie above every value in it.
 	res.P50, res.P99, res.P999 = min(res.P50, res.Max), min(res.P99, res.Max), min(res.P999, res.Max)

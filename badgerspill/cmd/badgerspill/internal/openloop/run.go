@@ -43,6 +43,8 @@ type Run struct {
 	cfg   Config
 	start time.Time
 	next  atomic.Int64 // first slot that no writer has taken
+	// stopped lets no writer take another slot.
+	stopped atomic.Bool
 
 	// One element a slot, written only by the writer that took it.
 	outcome []atomic.Int64
@@ -104,6 +106,22 @@ func (r *Run) Do(ctx context.Context, newWriter func() func(key, value []byte) e
 	}
 }
 
+// Stop ends Do before the end of the schedule: writers send the slots that they have taken, at most one each, when these
+// are due, and take no other. Safe for concurrent use.
+func (r *Run) Stop() { r.stopped.Store(true) }
+
+// Answered tells whether every slot that was due before t, counted from the begin of the run, is acknowledged or failed.
+// Safe for concurrent use.
+func (r *Run) Answered(t time.Duration) bool {
+	// The last ones first: they are the ones that are missing.
+	for slot := r.cfg.Schedule.firstFrom(t) - 1; slot >= 0; slot-- {
+		if r.outcome[slot].Load() == outcomeUnsent {
+			return false
+		}
+	}
+	return true
+}
+
 // FirstError returns the error of the first write that failed, nil if none did. Safe for concurrent use.
 func (r *Run) FirstError() error {
 	r.mu.Lock()
@@ -121,7 +139,7 @@ func (r *Run) writer(ctx context.Context, write func(key, value []byte) error, i
 	p := newPacer(r.cfg.Precise)
 	defer p.close()
 
-	for {
+	for !r.stopped.Load() {
 		slot := r.next.Add(1) - 1
 		if slot >= sched.Total() || ctx.Err() != nil {
 			return

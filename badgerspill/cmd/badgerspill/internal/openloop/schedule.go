@@ -93,6 +93,14 @@ func (s *Schedule) dueBy(t time.Duration) int64 {
 	return n
 }
 
+// firstFrom returns the first slot that is due at t or later, Total if there is none.
+func (s *Schedule) firstFrom(t time.Duration) int64 {
+	if t <= 0 {
+		return 0
+	}
+	return s.dueBy(t - 1)
+}
+
 func (s *Schedule) spanOf(slot int64) int {
 	for i := range s.spans {
 		if slot < s.spans[i].last {

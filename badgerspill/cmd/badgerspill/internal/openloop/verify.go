@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 )
 
@@ -46,11 +47,27 @@ func (v Verification) OK() bool { return v.Missing+v.Wrong+v.Unreadable == 0 }
 // Verify looks for every acknowledged key. Keys of writes that were not acknowledged may be there or not. Verify
 // blocks until all was read; the only error is that of the context.
 func (r *Run) Verify(ctx context.Context, store Reader) (Verification, error) {
-	c := &check{load: r.cfg.Workload}
-	for slot := range r.cfg.Schedule.Total() {
-		if r.outcome[slot].Load() > 0 {
-			c.expected = append(c.expected, expectedKey{c.load.id(slot), slot})
+	return r.cfg.Workload.Verify(ctx, store, func(yield func(slot int64) bool) {
+		for slot := range r.cfg.Schedule.Total() {
+			if r.outcome[slot].Load() > 0 && !yield(slot) {
+				return
+			}
 		}
+	}, nil)
+}
+
+// Verify looks for the key of each slot, each of which comes once. Other keys may be there or not. wrong says what is
+// wrong with the value of a slot's key, "" if nothing; nil wants the value of the same slot. Verify blocks until all was
+// read; the only error is that of the context.
+func (w *Workload) Verify(ctx context.Context, store Reader, slots iter.Seq[int64],
+	wrong func(slot int64, value []byte) string,
+) (Verification, error) {
+	c := &check{load: w, wrong: wrong}
+	if wrong == nil {
+		c.wrong = c.otherThanItsOwn
+	}
+	for slot := range slots {
+		c.expected = append(c.expected, expectedKey{w.id(slot), slot})
 	}
 	// As numbers and as keys they have the same order.
 	slices.SortFunc(c.expected, func(a, b expectedKey) int { return cmp.Compare(a.id, b.id) })
@@ -83,6 +100,7 @@ type expectedKey struct {
 // check walks the scan and the acknowledged keys side by side.
 type check struct {
 	load     *Workload
+	wrong    func(slot int64, value []byte) string
 	expected []expectedKey
 	at       int // expected keys before it are done
 	want     []byte
@@ -134,11 +152,18 @@ func (c *check) get(i int, store Reader) {
 }
 
 func (c *check) compare(i int, value []byte) {
-	c.want = c.load.AppendValue(c.want[:0], c.expected[i].slot)
-	if !bytes.Equal(value, c.want) {
+	if reason := c.wrong(c.expected[i].slot, value); reason != "" {
 		c.v.Wrong++
-		c.example("key %s has a wrong value: %s", c.key(i), difference(value, c.want))
+		c.example("key %s has a wrong value: %s", c.key(i), reason)
 	}
+}
+
+func (c *check) otherThanItsOwn(slot int64, value []byte) string {
+	c.want = c.load.AppendValue(c.want[:0], slot)
+	if bytes.Equal(value, c.want) {
+		return ""
+	}
+	return difference(value, c.want)
 }
 
 func (c *check) key(i int) []byte {

@@ -1,7 +1,8 @@
 //go:build !linux && !darwin && !freebsd
 
-package burst
+package workspace
 
 func volumeOf(string) (volume, bool) { return volume{}, false }
 
-func diskUsage(string) int64 { return 0 }
+// Usage returns 0: the platform does not tell.
+func Usage(string) int64 { return 0 }

@@ -1,6 +1,6 @@
 //go:build linux || darwin || freebsd
 
-package burst
+package workspace
 
 import (
 	"io/fs"
@@ -20,9 +20,9 @@ func volumeOf(dir string) (v volume, ok bool) {
 	return volume{size: int64(st.Blocks) * block, free: int64(st.Bavail) * block}, true
 }
 
-// diskUsage returns the bytes allocated below dir. Badger's logs are sparse, so their length says nothing. Files
+// Usage returns the bytes allocated below dir. Badger's logs are sparse, so their length says nothing. Files
 // that vanish meanwhile do not count.
-func diskUsage(dir string) int64 {
+func Usage(dir string) int64 {
 	sum := int64(0)
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {

@@ -1,0 +1,80 @@
+// Package engine opens plain Badger and badgerspill behind one interface, with the same Badger options, so that they can
+// be compared.
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
+)
+
+// The engines.
+const (
+	Badger      = "badger"
+	Badgerspill = "badgerspill"
+)
+
+// Engine is an open database under test. All methods are safe for concurrent use, except Close.
+type Engine interface {
+	openloop.Reader
+	// ScanKeys calls visit with every key in order until that returns false. The key is valid during the call only.
+	ScanKeys(visit func(key []byte) bool) error
+	// Writer returns a function for one goroutine that puts one key in a transaction of its own and returns when it is
+	// acknowledged. It does not keep its arguments after that.
+	Writer() func(key, value []byte) error
+	// Batch returns a new batch, for one goroutine.
+	Batch() Batch
+
+	// Layer returns what the layer above Badger did so far, nil if there is none.
+	Layer() *Layer
+	// LayerStats returns all that the layer counts, as it is, nil if there is none.
+	LayerStats() any
+	// Levels returns what each level of Badger's tree holds.
+	Levels() []badger.LevelInfo
+	// BlockCacheBytes returns how much Badger's block cache holds, in bytes.
+	BlockCacheBytes() int64
+
+	// Drain blocks until nothing is left in the spill. A no-op without a layer.
+	Drain(ctx context.Context) error
+	// Close may block for as long as the engine needs to bring what it holds to disk.
+	Close() error
+}
+
+// Batch is a WriteBatch.
+type Batch interface {
+	// Set keeps key and value until Flush has returned. It may block, and commit what was set so far.
+	Set(key, value []byte) error
+	// Flush commits the rest and blocks until all is acknowledged.
+	Flush() error
+	// Cancel gives up what is not committed. It may be called after Flush.
+	Cancel()
+}
+
+// Options are the same for every engine, except for those of the layer, which plain Badger ignores. All else is as the
+// engines have it by default, without a log.
+type Options struct {
+	SyncWrites bool
+	// Checking opens what is there to read it once: without compaction, which would compete with the reads.
+	Checking bool
+
+	// HoldSpill puts every commit into the spill and keeps it there: nothing is replayed before the spill is full, nor by
+	// Close.
+	HoldSpill     bool
+	MemoryLimit   int64 // bytes; 0 = the default
+	SpillCapacity int64 // bytes; 0 = the default
+}
+
+// Open opens the named engine in dir, which exists.
+func Open(name, dir string, opt Options) (Engine, error) {
+	switch name {
+	case Badger:
+		return openBadger(dir, opt)
+	case Badgerspill:
+		return openBadgerspill(dir, opt)
+	default:
+		return nil, fmt.Errorf("unknown engine %q", name)
+	}
+}
