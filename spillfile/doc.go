@@ -10,6 +10,17 @@
 // under Options.SyncWrites), adds it to the index of the segment, tells Options.OnCommit, and wakes the others. A batch
 // alone passes through without any hand-off to another goroutine.
 //
+// # A read
+//
+// A View is a set of segments that stays readable. The segment that is written has its index in memory, each sealed one in a
+// file, with a Bloom filter and the lowest key of each leaf in memory: View.Get reads at most a leaf of each segment that may have the
+// key, and View.Value the block that the entry is in. An index is made again from its segment when it is damaged or missing.
+//
+// # Replay
+//
+// Log.NewMerge merges sealed segments in key order, without the versions that nobody can see any more; Log.ReadChunk reads in the order of
+// the log. Log.MarkReplayed drops what is replayed.
+//
 // # What holds at every moment
 //
 //   - Order on disk is the order of Enqueue. Sequences rise by one within a segment.
