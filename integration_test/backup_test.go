@@ -76,7 +76,6 @@ func openPlain(t *testing.T, o badger.Options, managed bool) plainSide {
 	return plainSide{db}
 }
 
-//
 // A transaction from before everything keeps replay from leaving out what nobody can see any more: plain Badger, which has not
 // compacted, still has it.
 func openLayer(t *testing.T, o badgerspill.Options, managed bool) spillSide {
