@@ -188,3 +188,17 @@ func (d *RateDetector) ObserveSustained(bytesPerSecond float64) {
 	}
 	d.mu.observedAt = now
 }
+
+// ObserveAtLeast tells that Badger took writes at that rate, in bytes per second, while it could
+// have taken more. It counts only if it is above what is known or, before anything is, assumed.
+func (d *RateDetector) ObserveAtLeast(bytesPerSecond float64) {
+	d.mu.Lock()
+	known := d.mu.sustained
+	d.mu.Unlock()
+	if known == 0 {
+		known = AssumedSustained
+	}
+	if bytesPerSecond > known {
+		d.ObserveSustained(bytesPerSecond)
+	}
+}
