@@ -76,6 +76,7 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 		it.sources = append(it.sources, &pendingSource{txn: txn, entries: txn.writes.sorted(opt.Reverse), reverse: opt.Reverse})
 	}
 	if view != nil {
+		txn.db.latency.scan()
 		it.sources = append(it.sources, &spillSource{txn: txn, view: view, it: view.NewIterator(opt.Reverse), reverse: opt.Reverse})
 	}
 	it.innerAll = opt.AllVersions || txn.db.opt.managed || (view != nil && view.Unordered())

@@ -89,6 +89,10 @@ type Options struct {
 	MaxSpillAge time.Duration
 	// ReplayHighWater is the share of SpillCapacity at which replay starts whatever the rate. In (0, 1]; 0 = 0.5.
 	ReplayHighWater float64
+	// ReplayMaxRate is the ceiling in bytes per second, before compression, for what replay gives to Badger on average.
+	// It does not hold while the spill is full, nor for Drain, Close, and what else replays first. 0 = none: replay gives way when
+	// the foreground suffers, and else goes as fast as Badger takes it.
+	ReplayMaxRate int64
 	// DrainOnClose replays the whole spill in Close. Otherwise it stays for the next Open, and plain Badger
 	// refuses to open the directory until then.
 	DrainOnClose bool
@@ -195,6 +199,12 @@ func (opt Options) WithMaxSpillAge(d time.Duration) Options {
 // WithReplayHighWater sets ReplayHighWater, a share of SpillCapacity.
 func (opt Options) WithReplayHighWater(share float64) Options {
 	opt.ReplayHighWater = share
+	return opt
+}
+
+// WithReplayMaxRate sets ReplayMaxRate, in bytes per second.
+func (opt Options) WithReplayMaxRate(bytesPerSecond int64) Options {
+	opt.ReplayMaxRate = bytesPerSecond
 	return opt
 }
 

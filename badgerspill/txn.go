@@ -210,6 +210,9 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if view == nil {
 		return txn.getInner(key)
 	}
+	if txn.db.latency.sampled() {
+		defer txn.db.latency.readSince(txn.db.now())
+	}
 	ref, ok := view.Get(key, txn.readTs, txn.db.opt.managed)
 	if !ok {
 		return txn.getInner(key)
