@@ -12,6 +12,8 @@ import (
 const (
 	// probeInterval is how often the monitor asks to be woken, to see how late that is.
 	probeInterval = 5 * time.Millisecond
+	// maxLate is as late as a probe is taken to be: no sample is worth more.
+	maxLate = 10 * time.Second
 	// probeIdle is how long it goes on after replay last asked.
 	probeIdle = 5 * time.Second
 	// readSampling: one point read in so many is timed. Two readings of the clock cost a tenth of a short one.
@@ -154,6 +156,7 @@ func (m *latencyMonitor) probe() {
 // woken records a probe that came so late. Those that would have been due meanwhile count, too: what comes from outside
 // does not wait with its next request until the last one was served.
 func (m *latencyMonitor) woken(late time.Duration) {
+	late = min(late, maxLate)
 	for m.wakes.samples.add(late); late > probeInterval; {
 		late -= probeInterval
 		m.wakes.samples.add(late)
