@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/bits"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -23,6 +24,7 @@ const (
 	// runtime's poller counts in milliseconds; a commit to the spill takes tens of microseconds, a read not much more.
 	acceptableWake   = 3 * time.Millisecond
 	acceptableCommit = 4 * time.Millisecond
+	acceptableSync   = 10 * time.Millisecond // a commit with SyncWrites
 	acceptableRead   = 4 * time.Millisecond
 	// acceptableFactor is how much more than without replay is acceptable, on a machine that is slower than that for other
 	// reasons: SyncWrites, a slow disk, the foreground itself, somebody else's processes.
@@ -30,9 +32,13 @@ const (
 
 	// calmShare is the share of its time up to which replay does not count: the latency then is that without it.
 	calmShare = 0.125
-	// calmEpoch: the least latency without replay is that of the last one to two epochs. Long against one compaction that replay
-	// has caused, which must not pass for the machine's own slowness.
-	calmEpoch = 15 * time.Second
+	// What a machine does without replay is the median of the last looks at it, and no more than the median of the last
+	// calmPatience at which replay worked next to nothing: only after half of those, 15 s, does the machine pass for slow. It
+	// takes that long to tell its own slowness from a compaction that replay has caused. Medians, since where others use the
+	// machine, too, a level means little by itself. After calmMemory what was seen is forgotten.
+	calmLooks    = 5
+	calmPatience = 120
+	calmMemory   = 10 * time.Minute
 
 	// minJudged is the number of samples from which on a percentile means something, maxJudge the time after which fewer
 	// have to do, and for which a judgement holds.
@@ -72,13 +78,17 @@ type latencyMonitor struct {
 	present float64 // of the caller of strain
 }
 
-func newLatencyMonitor(ctx context.Context, now func() int64, spawn func(func())) *latencyMonitor {
-	return &latencyMonitor{
+func newLatencyMonitor(ctx context.Context, syncWrites bool, now func() int64, spawn func(func())) *latencyMonitor {
+	m := &latencyMonitor{
 		now: now, ctx: ctx, spawn: spawn,
 		wakes:   latencySignal{acceptable: acceptableWake},
 		commits: latencySignal{acceptable: acceptableCommit},
 		reads:   latencySignal{acceptable: acceptableRead},
 	}
+	if syncWrites {
+		m.commits.acceptable = acceptableSync
+	}
+	return m
 }
 
 // commit records a commit that the spill took.
@@ -114,7 +124,7 @@ func (m *latencyMonitor) strain(share float64) float64 {
 	var worst float64
 	for _, s := range signals {
 		if there && share <= calmShare {
-			s.learn(now)
+			s.learn(now, share > 0)
 		}
 		worst = max(worst, s.strain(now))
 	}
@@ -175,9 +185,14 @@ type latencySignal struct {
 	level    time.Duration // 95th percentile of the last window
 	fresh    bool          // found by the last gather
 
-	// The least level without replay, of this epoch and the one before; 0: none seen.
-	calm, calmBefore time.Duration
-	epoch            int64
+	// Levels without replay, the latest ones in rings: whenever it did not work, and when it might have.
+	idle  [calmLooks]time.Duration
+	idles int
+	calm  [calmPatience]struct {
+		level time.Duration
+		at    int64
+	}
+	calms int
 }
 
 // gather takes what has come since the last call, judges it if it is enough, and returns how much came.
@@ -195,17 +210,36 @@ func (s *latencySignal) gather(now int64) int64 {
 	return n
 }
 
-// learn takes the level for one without replay.
-func (s *latencySignal) learn(now int64) {
+// learn takes the level for one without replay, during a run of replay or not.
+func (s *latencySignal) learn(now int64, run bool) {
 	if !s.fresh {
 		return
 	}
-	if now-s.epoch >= int64(calmEpoch) {
-		s.calm, s.calmBefore, s.epoch = 0, s.calm, now
+	s.idle[s.idles%len(s.idle)] = s.level
+	s.idles++
+	if run {
+		c := &s.calm[s.calms%len(s.calm)]
+		c.level, c.at = s.level, now
+		s.calms++
 	}
-	if s.calm == 0 || s.level < s.calm {
-		s.calm = s.level
+}
+
+// without returns the level without replay, as far as it is known; 0 at first.
+func (s *latencySignal) without(now int64) time.Duration {
+	idle := s.idle
+	known := idle[:min(s.idles, len(idle))]
+	if len(known) == 0 {
+		return 0
 	}
+	var calm [calmPatience]time.Duration
+	for i, c := range s.calm {
+		if c.level > 0 && now-c.at < int64(calmMemory) {
+			calm[i] = c.level
+		}
+	}
+	slices.Sort(known)
+	slices.Sort(calm[:])
+	return min(known[len(known)/2], calm[(len(calm)-1)/2])
 }
 
 // strain compares the level with what is acceptable.
@@ -213,11 +247,7 @@ func (s *latencySignal) strain(now int64) float64 {
 	if s.level == 0 || now-s.judged > int64(maxJudge) {
 		return 0
 	}
-	calm := s.calm
-	if s.calmBefore > 0 {
-		calm = min(calm, s.calmBefore)
-	}
-	return float64(s.level) / float64(max(s.acceptable, acceptableFactor*calm))
+	return float64(s.level) / float64(max(s.acceptable, acceptableFactor*s.without(now)))
 }
 
 // latencySamples is a histogram of durations with four buckets for each power of two, from a microsecond to 30 s. add may

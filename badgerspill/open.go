@@ -53,7 +53,7 @@ func Open(opt Options) (*DB, error) {
 	db := &DB{opt: opt, asked: asked, begin: time.Now(), events: newEvents(opt.EventListener), publisher: newPublisher()}
 	db.watch = newWatcher(db)
 	db.ctx, db.cancel = context.WithCancel(context.Background())
-	db.latency = newLatencyMonitor(db.ctx, db.now, db.background.Go)
+	db.latency = newLatencyMonitor(db.ctx, opt.SyncWrites, db.now, db.background.Go)
 	db.maxBatchCount, db.maxBatchSize = opt.maxBatch()
 	if opt.MemTableSize < asked.MemTableSize {
 		db.opt.Infof("badgerspill: MemoryLimit of %d bytes makes memtables %d bytes instead of %d: a transaction may hold %d entries and %d bytes\n",

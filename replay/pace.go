@@ -8,8 +8,8 @@ import (
 // How replay gives way.
 const (
 	// StrainInterval is how often Options.Strain is asked at most: long enough for a few dozen
-	// operations of a modest foreground, short enough that it suffers for a second at most
-	// before replay is at its slowest (four halvings).
+	// operations of a modest foreground, short enough that it suffers for little more than a
+	// second before replay is at its slowest.
 	StrainInterval = 250 * time.Millisecond
 
 	// firstDuty is the share of its time that replay works before anything is known.
@@ -25,9 +25,9 @@ const (
 	keepAhead = 1.25
 
 	// The duty halves while strain is above 1. Below it grows by a fixed step, and far below in
-	// proportion: 2.5 s from the least to all.
+	// proportion: 1.7 s from the least to all.
 	dutyStep   = 1.0 / 32
-	dutyGrowth = 1.25
+	dutyGrowth = 1.5
 	lowStrain  = 0.5
 
 	// minBatchBytes is the least that a batch shrinks to for the foreground's sake. A batch is
@@ -68,7 +68,8 @@ type pacer struct {
 	ceiling    atomic.Int64
 
 	duty   float64
-	looked time.Time     // when strain was asked
+	recent []float64     // the last strains, up to three
+	looked time.Time     // when the last one was asked for
 	worked time.Duration // since then
 
 	owing time.Duration // work that no rest has followed yet
@@ -108,9 +109,12 @@ func (p *pacer) look(now time.Time) {
 	}
 	share := min(1, p.worked.Seconds()/since.Seconds())
 	p.looked, p.worked = now, 0
-	switch strain := p.strain(share); {
-	case !(strain > 0): // nobody is there
-		p.duty = 1
+	strain := p.strain(share)
+	if !(strain > 0) { // nobody is there
+		p.duty, p.recent = 1, p.recent[:0]
+		return
+	}
+	switch strain := p.smooth(strain); {
 	case strain > 1 && share == 0: // not for our sake
 	case strain > 1:
 		p.duty = max(minDuty, p.duty/2)
@@ -119,6 +123,20 @@ func (p *pacer) look(now time.Time) {
 	default:
 		p.duty = min(1, p.duty*dutyGrowth)
 	}
+}
+
+// smooth returns the middle one of the last three strains: one bad moment is none of replay's.
+func (p *pacer) smooth(strain float64) float64 {
+	if len(p.recent) == 3 {
+		copy(p.recent, p.recent[1:])
+		p.recent = p.recent[:2]
+	}
+	p.recent = append(p.recent, strain)
+	if len(p.recent) < 3 {
+		return strain
+	}
+	a, b, c := p.recent[0], p.recent[1], p.recent[2]
+	return max(min(a, b), min(max(a, b), c))
 }
 
 // dutyFor returns the duty of a run for that reason.

@@ -265,6 +265,32 @@ func TestShortRestsAreSavedUp(t *testing.T) {
 	require.Less(t, rests, 250)
 }
 
+func TestOneBadMomentIsNoStrain(t *testing.T) {
+	strain := 0.9
+	o := Options{Strain: func(float64) float64 { return strain }}.withDefaults()
+	p := newPacer(&o)
+	now := time.Unix(1_700_000_000, 0)
+	look := func(s float64) {
+		strain = s
+		p.did(now, now.Add(StrainInterval))
+		now = now.Add(StrainInterval)
+		p.look(now)
+	}
+	for _, s := range []float64{0.9, 0.9, 50, 0.8, 0.7, 50, 0.9, 0.9} {
+		look(s)
+	}
+	require.InDelta(t, firstDuty+8*dutyStep, p.duty, 1e-9)
+	look(50)
+	look(2)
+	require.InDelta(t, (firstDuty+9*dutyStep)/2, p.duty, 1e-9, "two in a row are")
+	for _, s := range []float64{0.9, 0.9, 0} {
+		look(s)
+	}
+	require.EqualValues(t, 1, p.duty)
+	look(2)
+	require.Equal(t, 0.5, p.duty, "somebody new")
+}
+
 func TestStrainThatIsNoNumber(t *testing.T) {
 	for _, strain := range []float64{math.NaN(), math.Inf(-1), -1} {
 		o := Options{Strain: func(float64) float64 { return strain }}.withDefaults()
