@@ -212,7 +212,9 @@ func (db *DB) await(c *commit) error {
 	if c.spilled {
 		start := db.now()
 		_ = db.log.Commit(c.batch) // the outcome is settled by spilled, before this returns
-		db.spill.RecordAppend(db.since(start), 1, c.batch.Size())
+		took := db.since(start)
+		db.spill.RecordAppend(took, 1, c.batch.Size())
+		db.latency.commit(took)
 	}
 	if c.batch != nil {
 		c.batch.Free()

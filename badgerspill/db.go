@@ -38,6 +38,7 @@ type DB struct {
 	watch     *watcher
 	events    *events
 	counters  counters
+	latency   *latencyMonitor
 	banned    bannedNamespaces
 	publisher *publisher
 

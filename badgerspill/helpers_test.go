@@ -411,10 +411,11 @@ func tryOpen(t *testing.T, dir string, changes ...func(*Options)) (*fixture, err
 		change(&f.opt)
 	}
 	f.opt.EventListener = f.events.listener()
-	f.opt.seams = seams{fs: f.hooks, engine: func(e engine) engine {
+	f.opt.seams.fs = f.hooks
+	f.opt.seams.engine = func(e engine) engine {
 		f.stub.engine = e
 		return f.stub
-	}}
+	}
 	db, err := Open(f.opt)
 	if err != nil {
 		return nil, err

@@ -77,6 +77,7 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 		it.sources = append(it.sources, &pendingSource{txn: txn, entries: txn.writes.sorted(opt.Reverse), reverse: opt.Reverse})
 	}
 	if view != nil {
+		txn.db.latency.scan()
 		it.spill = view.NewIterator(opt.Reverse)
 		it.sources = append(it.sources, &spillSource{txn: txn, view: view, it: it.spill, reverse: opt.Reverse})
 	}

@@ -25,6 +25,7 @@ const spillRetry = time.Second
 type seams struct {
 	engine func(engine) engine
 	fs     spillfile.FS
+	strain func(share float64) float64 // of the foreground, for the replayer
 }
 
 func (opt *Options) fs() spillfile.FS {
@@ -52,6 +53,7 @@ func Open(opt Options) (*DB, error) {
 	db := &DB{opt: opt, asked: asked, begin: time.Now(), events: newEvents(opt.EventListener), publisher: newPublisher()}
 	db.watch = newWatcher(db)
 	db.ctx, db.cancel = context.WithCancel(context.Background())
+	db.latency = newLatencyMonitor(db.ctx, opt.SyncWrites, db.now, db.background.Go)
 	db.maxBatchCount, db.maxBatchSize = opt.maxBatch()
 	if opt.MemTableSize < asked.MemTableSize {
 		db.opt.Infof("badgerspill: MemoryLimit of %d bytes makes memtables %d bytes instead of %d: a transaction may hold %d entries and %d bytes\n",
@@ -459,8 +461,13 @@ func (db *DB) start() {
 	if db.log != nil {
 		db.replayLog = &replayLog{db: db}
 		db.replayLog.startOver()
+		strain := db.latency.strain
+		if opt.seams.strain != nil {
+			strain = opt.seams.strain
+		}
 		db.replayer = replay.New(replay.Options{
-			Log: db.replayLog, Rate: db.rate,
+			Log: db.replayLog, Rate: db.rate, MaxRate: opt.ReplayMaxRate, Strain: strain,
+			Absorbed:    int64(opt.NumMemtables+1) * opt.MemTableSize,
 			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
 			CheckpointBytes: min(replay.DefaultCheckpointBytes, opt.spillPiece()),
 			OnBegin:         func(r replay.Run) { deliver(db.events, db.events.to.ReplayBegin, r) },

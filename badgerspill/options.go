@@ -86,7 +86,8 @@ type Options struct {
 	BlockTimeout time.Duration
 
 	// QuietRate is the write rate in bytes per second below which the database counts as quiet, and the spill is
-	// replayed. 0 = half of the rate that Badger has been seen to sustain.
+	// replayed. 0 = half of the rate that Badger has been seen to sustain while it was replayed to, at first 8 MiB/s; see
+	// docs/design.md, Replay.
 	QuietRate float64
 	// QuietWindow is how long the write rate must stay below QuietRate. 0 = 1 s.
 	QuietWindow time.Duration
@@ -96,6 +97,10 @@ type Options struct {
 	// to the spill are slowed, the more the fuller it is, down to the rate at which replay makes room. In (0, 1], where 1
 	// slows none; 0 = 0.5.
 	ReplayHighWater float64
+	// ReplayMaxRate is the ceiling in bytes per second, before compression, for what replay gives to Badger on average.
+	// It does not hold while the spill is full, nor for Drain, Close, and what else replays first. 0 = none: replay gives way when
+	// the foreground suffers, and else goes as fast as Badger takes it.
+	ReplayMaxRate int64
 	// DrainOnClose replays the whole spill in Close. Otherwise it stays for the next Open, and plain Badger
 	// refuses to open the directory until then.
 	DrainOnClose bool
@@ -208,6 +213,12 @@ func (opt Options) WithMaxSpillAge(d time.Duration) Options {
 // WithReplayHighWater sets ReplayHighWater, a share of SpillCapacity.
 func (opt Options) WithReplayHighWater(share float64) Options {
 	opt.ReplayHighWater = share
+	return opt
+}
+
+// WithReplayMaxRate sets ReplayMaxRate, in bytes per second.
+func (opt Options) WithReplayMaxRate(bytesPerSecond int64) Options {
+	opt.ReplayMaxRate = bytesPerSecond
 	return opt
 }
 

@@ -85,6 +85,9 @@ func (opt Options) checked() (Options, error) {
 	if !(opt.QuietRate >= 0) {
 		return opt, bad("QuietRate", opt.QuietRate, "at least 0 bytes per second")
 	}
+	if opt.ReplayMaxRate < 0 {
+		return opt, bad("ReplayMaxRate", opt.ReplayMaxRate, "at least 0 bytes per second")
+	}
 	for _, d := range []struct {
 		field string
 		value *time.Duration

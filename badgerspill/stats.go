@@ -57,9 +57,14 @@ type SpillStats struct {
 
 	Append      wbm.Latency // from the end of encoding to the acknowledgement by the spill
 	ReplayState string
-	WriteRate   float64 // bytes per second
-	QuietRate   float64
-	Quiet       bool
+
+	ReplayRate       float64       // bytes per second before compression, pauses included, of the run under way, or the last one
+	ReplayDuty       float64       // share of its time that replay works at most, so that the foreground does not suffer; 1 = all
+	ReplayPausedTime time.Duration // that replay has paused in all: for memory, for the foreground, for ReplayMaxRate
+
+	WriteRate float64 // bytes per second
+	QuietRate float64
+	Quiet     bool
 }
 
 // SpillStats returns what the layer does and has done. It does not block and is safe for concurrent use.
@@ -102,6 +107,10 @@ func (db *DB) SpillStats() SpillStats {
 		if n := db.counters.spillStarts[c].Load(); n > 0 {
 			s.SpillStarts[c.String()] = n
 		}
+	}
+	if db.replayer != nil {
+		st := db.replayer.Stats()
+		s.ReplayRate, s.ReplayDuty, s.ReplayPausedTime = st.Run.Rate(), st.Duty, st.PausedTime
 	}
 	if db.log != nil {
 		st := db.log.State()

@@ -232,6 +232,9 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if view == nil {
 		return txn.getInner(key)
 	}
+	if txn.db.latency.sampled() {
+		defer txn.db.latency.readSince(txn.db.now())
+	}
 	ref, ok, err := view.Get(key, txn.readTs, txn.db.opt.managed)
 	if err != nil {
 		return nil, fmt.Errorf("badgerspill: spill: %w", err)

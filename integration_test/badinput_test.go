@@ -71,6 +71,7 @@ func TestOptionsOutOfRange(t *testing.T) {
 		{"negative high water", "ReplayHighWater", func(o options) options { return o.WithReplayHighWater(-0.5) }},
 		{"high water above 1", "ReplayHighWater", func(o options) options { return o.WithReplayHighWater(1.0001) }},
 		{"high water that is no number", "ReplayHighWater", func(o options) options { return o.WithReplayHighWater(nan) }},
+		{"negative ceiling of replay", "ReplayMaxRate", func(o options) options { return o.WithReplayMaxRate(-1) }},
 		{"no memtables", "NumMemtables", func(o options) options { return o.WithNumMemtables(0) }},
 		{"more memtables than numbers", "NumMemtables", func(o options) options { return o.WithNumMemtables(math.MaxInt) }},
 		{"memtables of no size", "MemTableSize", func(o options) options { return o.WithMemTableSize(0) }},

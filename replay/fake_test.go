@@ -22,8 +22,9 @@ type fakeLog struct {
 	capacity int64
 	full     bool
 	oldest   time.Time
-	// batchTime is how long Badger takes for a batch.
+	// batchTime is how long Badger takes for a batch, and for its bytes if there is a speed.
 	batchTime time.Duration
+	speed     int64 // bytes per second
 	// usage of memory in percent; replay pauses at 80, and with full at 100.
 	memory int
 	// fail is asked before each operation.
@@ -40,6 +41,7 @@ type fakeLog struct {
 
 	calls      map[string]int
 	replayedAt []time.Time
+	asked      []int64 // how large the batches might have been
 }
 
 func newFakeLog(bytes int64) *fakeLog {
@@ -103,7 +105,14 @@ func (l *fakeLog) Replay(_ context.Context, maxBytes int64) (Progress, error) {
 	if err := l.call("replay", opReplay); err != nil {
 		return Progress{}, err
 	}
-	time.Sleep(l.batchTime)
+	took := l.batchTime
+	l.set(func() {
+		l.asked = append(l.asked, maxBytes)
+		if l.speed > 0 {
+			took += time.Duration(float64(min(maxBytes, l.bytes)) / float64(l.speed) * float64(time.Second))
+		}
+	})
+	time.Sleep(took)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.replayedAt = append(l.replayedAt, time.Now())
@@ -224,7 +233,10 @@ func newTest(t *testing.T, l *fakeLog, o Options) (*Replayer, *recorder) {
 }
 
 // burst writes at ten times the quiet rate of newTest until it is stopped.
-func burst(d *RateDetector) (stop func()) {
+func burst(d *RateDetector) (stop func()) { return write(d, 10*d.QuietRate()) }
+
+// write writes at a constant rate until it is stopped.
+func write(d *RateDetector, bytesPerSecond float64) (stop func()) {
 	quit, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -233,7 +245,7 @@ func burst(d *RateDetector) (stop func()) {
 		for {
 			select {
 			case <-tick.C:
-				d.Add(int64(d.QuietRate() * 10 * 0.005))
+				d.Add(int64(bytesPerSecond * 0.005))
 			case <-quit:
 				return
 			}

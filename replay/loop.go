@@ -85,6 +85,7 @@ func (r *Replayer) trigger(p Pending) Reason { return r.reason(ReasonNone, p) }
 func (r *Replayer) reason(current Reason, p Pending) Reason {
 	// Also where no case below asks for the rate: a gap would make the quiet window begin anew.
 	r.o.Rate.Sample()
+	r.pacer.look(time.Now())
 	quiet := func() bool {
 		if current == ReasonQuiet {
 			return !r.o.Rate.Burst()

@@ -37,6 +37,20 @@ type Options struct {
 	// BatchBytes is the size of one batch, CheckpointBytes how much is replayed between
 	// two checkpoints of a run.
 	BatchBytes, CheckpointBytes int64
+	// Absorbed is how many bytes Badger may take in memory before it has to work for them: what
+	// its memtables hold. What it sustains is measured beyond them. 0 or less: nothing.
+	Absorbed int64
+	// MaxRate is the ceiling in bytes per second for what a run gives to Badger on average, 0
+	// or less for none. It does not hold while the spill is full, nor for Drain. It can be
+	// changed later: SetMaxRate.
+	MaxRate int64
+	// Strain tells how much the foreground suffers now, compared with what is acceptable: 0 if
+	// there is none, 1 at the limit, more beyond. Above 1 a run works a smaller share of its
+	// time, in smaller batches, unless the spill is full or being drained. It is called by the
+	// replaying goroutine while data waits, at most every StrainInterval; share, 0 to 1, is
+	// the share of the time since the last call that replay worked. It must not block.
+	// Nil: replay never gives way.
+	Strain func(share float64) float64
 	// BackoffMin is the delay after a first error; it doubles up to BackoffMax.
 	BackoffMin, BackoffMax time.Duration
 	// Tick is how often the triggers are looked at while data waits. The default is a tenth
@@ -67,6 +81,7 @@ func (o Options) withDefaults() Options {
 	if o.CheckpointBytes <= 0 {
 		o.CheckpointBytes = DefaultCheckpointBytes
 	}
+	o.Absorbed = max(0, o.Absorbed)
 	if o.BackoffMin <= 0 {
 		o.BackoffMin = DefaultBackoffMin
 	}

@@ -38,8 +38,8 @@ const (
 // RateOptions configures a RateDetector. A zero field, or one out of range, means its default.
 type RateOptions struct {
 	// QuietRate is the write rate in bytes per second below which it may be quiet. 0 means
-	// half of the rate that Badger was seen to sustain, and at least 2 MiB/s;
-	// 8 MiB/s before it was seen.
+	// half of the rate that Badger was seen to sustain (see ObserveSustained), and at least
+	// 2 MiB/s; 8 MiB/s before it was seen.
 	QuietRate float64
 	// QuietWindow is how long the rate has to stay below.
 	QuietWindow time.Duration
@@ -170,8 +170,9 @@ func (d *RateDetector) quietRateLocked() float64 {
 	return max(MinAutoQuietRate, d.mu.sustained/2)
 }
 
-// ObserveSustained tells that Badger took writes at that rate, in bytes per second, over
-// some time and without stalling. The highest is kept and decays toward later ones.
+// ObserveSustained tells that Badger took writes at that rate, in bytes per second, as fast as
+// it could and for longer than its memtables absorb them. The highest is kept and decays
+// toward later ones. The replayer tells what its runs measure.
 func (d *RateDetector) ObserveSustained(bytesPerSecond float64) {
 	if !(bytesPerSecond > 0) || math.IsInf(bytesPerSecond, 1) {
 		return
@@ -187,4 +188,18 @@ func (d *RateDetector) ObserveSustained(bytesPerSecond float64) {
 		d.mu.sustained = bytesPerSecond + (d.mu.sustained-bytesPerSecond)*keep
 	}
 	d.mu.observedAt = now
+}
+
+// ObserveAtLeast tells that Badger took writes at that rate, in bytes per second, while it could
+// have taken more. It counts only if it is above what is known or, before anything is, assumed.
+func (d *RateDetector) ObserveAtLeast(bytesPerSecond float64) {
+	d.mu.Lock()
+	known := d.mu.sustained
+	d.mu.Unlock()
+	if known == 0 {
+		known = AssumedSustained
+	}
+	if bytesPerSecond > known {
+		d.ObserveSustained(bytesPerSecond)
+	}
 }

@@ -11,7 +11,8 @@ import (
 // One goroutine, started by Start, walks through the states; see State for the diagram.
 // What the fields below "loop" hold is that goroutine's alone.
 type Replayer struct {
-	o Options
+	o     Options
+	pacer *pacer
 
 	// wake and kick have room for one signal, so none is lost while nobody listens. kick is
 	// for a new caller of Drain, who does not wait for the end of a backoff.
@@ -53,6 +54,8 @@ func New(o Options) *Replayer {
 		quit: make(chan struct{}),
 		done: make(chan struct{}),
 	}
+	r.pacer = newPacer(&r.o)
+	r.mu.stats.Duty = 1
 	r.mu.drains = map[*drain]struct{}{}
 	return r
 }
@@ -88,6 +91,16 @@ func (r *Replayer) Stop() {
 // Wake makes the replayer look at the log: it is not empty any more, or it has passed the
 // high-water mark. It never blocks, and is cheap enough to be called too often.
 func (r *Replayer) Wake() { signal(r.wake) }
+
+// SetMaxRate changes the ceiling, in bytes per second; 0 or less takes it away. It holds at once, for
+// a run under way too: a pause that the new ceiling makes unnecessary ends. It does not block.
+func (r *Replayer) SetMaxRate(bytesPerSecond int64) {
+	r.pacer.ceiling.Store(max(0, bytesPerSecond))
+	r.Wake()
+}
+
+// MaxRate returns the ceiling in bytes per second, 0 for none. It does not block.
+func (r *Replayer) MaxRate() int64 { return r.pacer.ceiling.Load() }
 
 func signal(c chan struct{}) {
 	select {

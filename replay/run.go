@@ -6,9 +6,6 @@ import (
 )
 
 const (
-	// sustainedWindow is the shortest time over which throughput says what Badger sustains:
-	// a shorter one may have filled a memtable and no more.
-	sustainedWindow = time.Second
 	// pauseCheckpoint is how long a pause lasts before it takes a checkpoint. What the
 	// spill still keeps of replayed data is memory too, perhaps the memory waited for.
 	pauseCheckpoint = time.Second
@@ -29,10 +26,8 @@ const (
 // run is one run under way.
 type run struct {
 	Run
-	begun time.Time
-	// windowBegun and windowBytes measure throughput over sustainedWindow.
-	windowBegun time.Time
-	windowBytes int64
+	begun      time.Time
+	throughput throughput
 	// handOverTried: a hand-over found more data, and nothing was replayed since.
 	handOverTried bool
 	emptyBatches  int
@@ -44,7 +39,7 @@ type run struct {
 // Badger is not replayed again and its files go.
 func (r *Replayer) replaying() State {
 	now := time.Now()
-	run := &run{Run: Run{Reason: r.loop.reason}, begun: now, windowBegun: now}
+	run := &run{Run: Run{Reason: r.loop.reason}, begun: now, throughput: throughput{begun: now, absorbed: r.o.Absorbed}}
 	r.update(func(st *Stats) { st.Runs++; st.Run = run.Run })
 	r.o.OnBegin(run.Run)
 
@@ -81,6 +76,12 @@ func (r *Replayer) batches(run *run) (operation, error) {
 		}
 		run.Reason = reason
 
+		if p.Bytes > 0 {
+			if rest := r.pacer.rest(reason, time.Now()); rest > 0 {
+				r.rest(run, rest)
+				continue
+			}
+		}
 		if p.Bytes > 0 && !r.o.Log.MayReplay(p.Full || reason == ReasonDrain) {
 			if err := r.pause(run); err != nil {
 				return opCheckpoint, err
@@ -114,10 +115,14 @@ func (r *Replayer) batches(run *run) (operation, error) {
 }
 
 func (r *Replayer) batch(run *run) (drained bool, err error) {
-	done, err := r.o.Log.Replay(context.Background(), r.o.BatchBytes)
+	begun := time.Now()
+	done, err := r.o.Log.Replay(context.Background(), r.pacer.size(run.Reason))
+	now := time.Now()
+	r.pacer.did(begun, now)
 	if err != nil {
 		return false, err
 	}
+	r.pacer.gave(run.Reason, done.Bytes, now.Sub(begun))
 	r.succeeded(opReplay)
 	r.loop.dirty = true
 	r.loop.unsyncedBytes += done.Bytes
@@ -125,16 +130,12 @@ func (r *Replayer) batch(run *run) (drained bool, err error) {
 	r.loop.handOverDue = done.Drained
 	run.Bytes += done.Bytes
 	run.Entries += done.Entries
-	r.update(func(st *Stats) { st.Bytes += done.Bytes; st.Entries += done.Entries })
+	duty := r.pacer.dutyFor(run.Reason)
+	r.update(func(st *Stats) { st.Bytes += done.Bytes; st.Entries += done.Entries; st.Duty = duty })
 	r.progress(run)
 	r.o.OnProgress(run.Run)
 
-	run.windowBytes += done.Bytes
-	now := time.Now()
-	if took := now.Sub(run.windowBegun); took >= sustainedWindow {
-		r.o.Rate.ObserveSustained(float64(run.windowBytes) / took.Seconds())
-		run.windowBegun, run.windowBytes = now, 0
-	}
+	run.throughput.add(done.Bytes, now, r.o.Rate)
 
 	if done.Bytes > 0 || done.Entries > 0 {
 		run.handOverTried, run.emptyBatches = false, 0
@@ -159,7 +160,9 @@ func (r *Replayer) handOver(run *run) (bool, error) {
 	run.handOverTried = true
 	r.loop.handOverDue = true
 	drains := r.draining()
+	begun := time.Now()
 	ok, err := r.o.Log.HandOver(context.Background())
+	r.pacer.did(begun, time.Now())
 	if err != nil {
 		return false, err
 	}
@@ -175,7 +178,10 @@ func (r *Replayer) handOver(run *run) (bool, error) {
 }
 
 func (r *Replayer) checkpoint() error {
-	if err := r.o.Log.Checkpoint(context.Background()); err != nil {
+	begun := time.Now()
+	err := r.o.Log.Checkpoint(context.Background())
+	r.pacer.did(begun, time.Now())
+	if err != nil {
 		return err
 	}
 	r.succeeded(opCheckpoint)
@@ -187,11 +193,26 @@ func (r *Replayer) checkpoint() error {
 	return nil
 }
 
+// rest waits before the next batch, one tick at most: then the reason is looked at again, as after a Wake.
+func (r *Replayer) rest(run *run, d time.Duration) {
+	run.throughput.rested = true
+	begun := time.Now()
+	timer := time.NewTimer(min(d, r.o.Tick))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.wake:
+	case <-r.quit:
+	}
+	r.update(func(st *Stats) { st.PausedTime += time.Since(begun) })
+}
+
 // pause waits until memory allows another batch, or the run has no reason any more.
 func (r *Replayer) pause(run *run) error {
 	r.update(func(st *Stats) { st.State = Paused; st.Pauses++ })
 	defer r.enter(Replaying)
 	begun := time.Now()
+	defer func() { r.update(func(st *Stats) { st.PausedTime += time.Since(begun) }) }()
 	tick := time.NewTimer(r.o.Tick)
 	defer tick.Stop()
 	for {

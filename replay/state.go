@@ -27,7 +27,8 @@ const (
 	Waiting
 	// Replaying is a run under way.
 	Replaying
-	// Paused is a run that waits for memory.
+	// Paused is a run that waits for memory. The short rests that it takes to give way to the
+	// foreground are part of Replaying.
 	Paused
 	// Backoff is the delay after an error.
 	Backoff
@@ -126,6 +127,11 @@ type Stats struct {
 	Bytes, Entries int64
 	// Runs were begun, Pauses are how often one waited for memory.
 	Runs, Pauses int64
+	// PausedTime is how long runs paused in all: for memory, for the foreground, for the ceiling.
+	PausedTime time.Duration
+	// Duty is the share of its time, above 0 and at most 1, that the latest batch's run was to
+	// work for the foreground's sake. The ceiling, if there is one, may have left it less.
+	Duty float64
 	// Checkpoints and HandOvers that succeeded.
 	Checkpoints, HandOvers int64
 	// Errors is how often an operation failed, LastError the latest of them, which stays

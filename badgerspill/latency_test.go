@@ -1,0 +1,325 @@
+package badgerspill
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// monitored is a monitor with a clock of its own and no probe: wake-ups are told to it.
+type monitored struct {
+	*latencyMonitor
+	clock  int64
+	spawns int
+}
+
+func newMonitored(t *testing.T) *monitored {
+	m := &monitored{clock: int64(time.Hour)}
+	m.latencyMonitor = newLatencyMonitor(t.Context(), false, func() int64 { return m.clock }, func(func()) { m.spawns++ })
+	return m
+}
+
+// window lets a quarter of a second pass with a foreground and wake-ups that late, and asks for the strain.
+func (m *monitored) window(late time.Duration, share float64) float64 {
+	for range 50 {
+		m.woken(late)
+		m.commit(50 * time.Microsecond)
+	}
+	return m.idle(share)
+}
+
+func (m *monitored) idle(share float64) float64 {
+	m.clock += int64(250 * time.Millisecond)
+	return m.strain(share)
+}
+
+func TestLatencyQuantiles(t *testing.T) {
+	for seed := range uint64(100) {
+		r := rand.New(rand.NewPCG(seed, 1))
+		n := 1 + r.IntN(1000)
+		var samples latencySamples
+		all := make([]time.Duration, n)
+		for i := range all {
+			all[i] = time.Duration(math.Exp(r.Float64()*math.Log(20e9))) - 1 // up to 20 s
+			samples.add(all[i])
+		}
+		slices.Sort(all)
+		var counts latencyCounts
+		require.EqualValues(t, n, samples.moveTo(&counts))
+		require.Zero(t, samples.moveTo(&counts), "taken")
+		for _, q := range []float64{0, 0.5, 0.95, 1} {
+			exact := all[int(q*float64(n-1))]
+			got := counts.quantile(q, int64(n))
+			require.Greater(t, got, exact, "seed %d", seed)
+			require.LessOrEqual(t, got, exact+exact/4+1025, "seed %d", seed)
+		}
+	}
+	for d, want := range map[time.Duration]int{-5: 0, 0: 0, 1023: 0, 1024: 1, time.Hour: latencyBuckets - 1, math.MaxInt64: latencyBuckets - 1} {
+		require.Equal(t, want, latencyBucket(d), "%d", d)
+	}
+	for i := range latencyBuckets - 1 {
+		require.Equal(t, i, latencyBucket(latencyTop(i)-1))
+		require.Equal(t, i+1, latencyBucket(latencyTop(i)))
+	}
+}
+
+func TestStrainOfWakeUps(t *testing.T) {
+	m := newMonitored(t)
+	require.InDelta(t, 1.1/3, m.window(1100*time.Microsecond, 0), 0.1, "an idle machine")
+	require.InDelta(t, 2, m.window(6*time.Millisecond, 1), 0.5)
+	require.Equal(t, 1, m.spawns)
+
+	for i := range 50 { // 4 % are late: no matter
+		late := time.Millisecond
+		if i < 2 {
+			late = 5 * time.Millisecond
+		}
+		m.woken(late)
+		m.commit(0)
+	}
+	require.Less(t, m.idle(1), 0.5)
+
+	// One probe that is 60 ms late stands for those that would have been due meanwhile.
+	for range 38 {
+		m.woken(time.Millisecond)
+	}
+	m.woken(60 * time.Millisecond)
+	require.InDelta(t, 50.0/3, m.idle(1), 5)
+}
+
+func TestStrainOfCommitsAndReads(t *testing.T) {
+	m := newMonitored(t)
+	for range 100 {
+		m.commit(8 * time.Millisecond)
+	}
+	require.InDelta(t, 2, m.idle(1), 0.5)
+	synced := newLatencyMonitor(t.Context(), true, m.now, m.spawn)
+	for range 100 {
+		synced.commit(8 * time.Millisecond)
+	}
+	require.InDelta(t, 0.8, synced.strain(1), 0.2)
+	for range 100 {
+		m.commit(time.Millisecond)
+		m.readSince(m.clock - int64(16*time.Millisecond))
+	}
+	require.InDelta(t, 4, m.idle(1), 1)
+	require.Less(t, m.window(time.Millisecond, 1), 5.0, "the reads' level holds for a while")
+	for range 4 {
+		m.window(time.Millisecond, 1)
+	}
+	require.Less(t, m.window(time.Millisecond, 1), 0.5, "and no longer")
+}
+
+// A few samples are not a percentile: they are kept until there are more, or a second has passed.
+func TestStrainOfFewSamples(t *testing.T) {
+	m := newMonitored(t)
+	for range 4 {
+		for range 7 {
+			m.scan()
+		}
+		m.commit(20 * time.Millisecond)
+		require.Zero(t, m.idle(1))
+	}
+	m.scan()
+	require.InDelta(t, 5, m.idle(1), 1.3)
+}
+
+func TestNoForegroundIsNoStrain(t *testing.T) {
+	m := newMonitored(t)
+	for range 50 {
+		m.woken(time.Millisecond)
+	}
+	require.Zero(t, m.idle(0))
+	require.NotZero(t, m.wakes.level)
+	require.Zero(t, m.wakes.idles, "nothing is learned from it")
+	late := func() float64 {
+		for range 50 {
+			m.woken(100 * time.Millisecond)
+		}
+		return m.idle(1)
+	}
+	require.Zero(t, late())
+	for range 8 {
+		m.commit(0)
+	}
+	require.Greater(t, late(), 10.0)
+	for range 5 {
+		late()
+	}
+	require.Zero(t, late(), "gone")
+	for range 100_000 {
+		m.commit(0)
+	}
+	require.Greater(t, late(), 10.0)
+	for range 8 {
+		late()
+	}
+	require.Zero(t, late(), "gone as soon, however busy it was")
+	m.readSince(m.clock)
+	require.Greater(t, late(), 10.0, "a read stands for those not sampled")
+	for range 8 {
+		late()
+	}
+	for range 4 {
+		m.scan()
+	}
+	require.Greater(t, late(), 10.0)
+	for range 5 {
+		late()
+	}
+	require.Zero(t, late(), "iterators are counted once")
+
+	m.window(time.Millisecond, 0)
+	m.commit(0)
+	m.idle(0)
+	require.Equal(t, 1, m.wakes.idles, "a level is learned once")
+}
+
+// A machine that wakes 20 ms late whether replay works or not: that, and twice that, is acceptable there. It takes 15 s of hardly any
+// replay to find out, so that a compaction which replay has caused does not count.
+func TestSlowMachineIsNoStrain(t *testing.T) {
+	m := newMonitored(t)
+	for range 100 {
+		require.Greater(t, m.window(20*time.Millisecond, 0), 5.0, "without a run nothing can be told")
+	}
+	for range 100 {
+		require.Greater(t, m.window(20*time.Millisecond, 0.5), 5.0, "nor while replay works")
+	}
+	for range 60 {
+		require.Greater(t, m.window(20*time.Millisecond, 0.06), 5.0, "it may be a compaction")
+	}
+	require.InDelta(t, 0.5, m.window(20*time.Millisecond, 0.06), 0.01)
+	require.InDelta(t, 0.75, m.window(30*time.Millisecond, 1), 0.25)
+	require.InDelta(t, 2, m.window(80*time.Millisecond, 1), 0.5)
+
+	for range 2 {
+		m.window(time.Millisecond, 0.06)
+	}
+	require.Less(t, m.window(20*time.Millisecond, 1), 1.0, "two good moments")
+	m.window(time.Millisecond, 0)
+	require.Greater(t, m.window(20*time.Millisecond, 1), 5.0, "it is fast again")
+	for range 3 {
+		m.window(20*time.Millisecond, 0)
+	}
+	require.Less(t, m.window(20*time.Millisecond, 1), 1.0, "and slow again, as is known of it")
+	m.clock += int64(calmMemory)
+	require.Greater(t, m.window(20*time.Millisecond, 1), 5.0, "or was, long ago")
+}
+
+func TestProbeRunsWhileAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		begin := time.Now()
+		var wg sync.WaitGroup
+		spawned := 0
+		m := newLatencyMonitor(ctx, false, func() int64 { return int64(time.Since(begin)) }, func(f func()) { spawned++; wg.Go(f) })
+		counted := func() (n int64) {
+			var counts latencyCounts
+			return m.wakes.samples.moveTo(&counts)
+		}
+		for range 10 {
+			m.strain(0)
+			require.LessOrEqual(t, counted(), int64(51))
+			time.Sleep(250 * time.Millisecond)
+		}
+		require.InDelta(t, 50, counted(), 1)
+		time.Sleep(time.Hour)
+		require.InDelta(t, (probeIdle-250*time.Millisecond)/probeInterval, counted(), 2)
+		wg.Wait()
+		m.strain(0)
+		time.Sleep(time.Second)
+		require.Positive(t, counted(), "again")
+		cancel()
+		wg.Wait()
+		m.strain(0)
+		require.Equal(t, 2, spawned, "closed")
+	})
+}
+
+func TestLatencyIsRecordedWithoutAllocation(t *testing.T) {
+	m := newMonitored(t)
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		m.commit(time.Millisecond)
+		if m.sampled() {
+			m.readSince(m.clock)
+		}
+		m.scan()
+		m.woken(20 * time.Millisecond)
+	}))
+	m.strain(0)
+	require.Zero(t, testing.AllocsPerRun(100, func() {
+		m.window(time.Millisecond, 0)
+	}))
+}
+
+// The monitor hears of what goes through the spill, and of nothing else.
+func TestForegroundIsMeasuredWhileThereIsASpill(t *testing.T) {
+	for _, policy := range []SpillPolicy{Auto, Always} {
+		t.Run(policy.String(), func(t *testing.T) {
+			f := open(t, func(o *Options) { o.SpillPolicy = policy })
+			for range 10 {
+				f.put("k", "v")
+			}
+			require.NoError(t, f.View(func(txn *Txn) error {
+				for range 100 * readSampling {
+					if _, err := txn.Get([]byte("k")); err != nil {
+						return err
+					}
+				}
+				txn.NewIterator(DefaultIteratorOptions).Close()
+				return nil
+			}))
+			var counts latencyCounts
+			commits, reads := f.latency.commits.samples.moveTo(&counts), f.latency.reads.samples.moveTo(&counts)
+			if policy == Auto {
+				require.Zero(t, commits+reads+f.latency.scans.Load())
+				return
+			}
+			require.EqualValues(t, 10, commits)
+			require.InDelta(t, 100, reads, 60)
+			require.EqualValues(t, 1, f.latency.scans.Load())
+		})
+	}
+}
+
+func TestReplayGivesWay(t *testing.T) {
+	f := open(t, eager, func(o *Options) {
+		o.SpillPolicy, o.ReplayMaxRate = Always, 1<<20
+		o.seams.strain = func(float64) float64 { return 2 }
+	})
+	require.EqualValues(t, 1, f.SpillStats().ReplayDuty)
+	for i := range 256 { // 16 s at that rate, if it held for Drain
+		f.put(fmt.Sprint(i), incompressible(64<<10, i))
+	}
+	eventually(t, "replay works the least share of its time", func() bool { return f.SpillStats().ReplayDuty == 1.0/16 })
+	st := f.SpillStats()
+	require.Positive(t, st.ReplayRate)
+	require.Less(t, st.ReplayRate, 2.0*(1<<20))
+	require.Positive(t, st.ReplayPausedTime)
+	require.Positive(t, st.SpillPending)
+
+	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
+	defer cancel()
+	require.NoError(t, f.Drain(ctx), "who drains waits for it: the ceiling does not hold")
+	require.EqualValues(t, 1, f.SpillStats().ReplayDuty, "nor does replay give way")
+}
+
+func TestReadsAreSampled(t *testing.T) {
+	m := newMonitored(t)
+	n := 0
+	for range 80_000 {
+		if m.sampled() {
+			n++
+		}
+	}
+	require.InDelta(t, 80_000/readSampling, n, 1000)
+}
