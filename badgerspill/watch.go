@@ -69,10 +69,12 @@ func (w *watcher) run() {
 		if commits != lastCommits {
 			lastCommits, lastActive = commits, now
 		}
-		if discard != lastDiscard && !db.opt.managed {
+		if discard != lastDiscard {
 			lastDiscard = discard
-			db.discarded.Store(discard)
-			db.inner.SetDiscardTs(discard)
+			if !db.opt.managed {
+				db.discarded.Store(discard)
+				db.inner.SetDiscardTs(discard)
+			}
 		}
 		if db.memtables.relief.Load() || now-lastMemtables >= memtableInterval {
 			lastMemtables = now
