@@ -141,3 +141,47 @@ func BenchmarkAcquireEmpty(b *testing.B) {
 		}
 	}
 }
+
+// Point reads over many sealed segments: of keys that are there, and of keys that are not.
+func BenchmarkGetManySegments(b *testing.B) {
+	o := testOptions(b.TempDir())
+	o.SegmentSize, o.IndexArena, o.CacheSize = 64<<20, 16<<20, 12<<20
+	l := mustOpen(b, o)
+	defer l.Close()
+	const segments, perSegment = 36, 60_000
+	r := rand.New(rand.NewPCG(1, 2))
+	keys := make([]uint64, 0, segments*perSegment)
+	for s := range segments {
+		batch := NewBatch()
+		for range perSegment {
+			k := r.Uint64()
+			keys = append(keys, k)
+			batch.Add(&Entry{Key: fmt.Appendf(nil, "%016x", k), Value: []byte("v")})
+		}
+		l.Enqueue(batch, uint64(s+1))
+		require.NoError(b, l.Commit(batch))
+		batch.Free()
+		require.NoError(b, l.Seal())
+	}
+	require.NoError(b, l.Sync())
+	require.NoError(b, l.indexSealed())
+	v := l.Acquire()
+	defer v.Release()
+	for _, hit := range []bool{false, true} {
+		b.Run(map[bool]string{true: "hit", false: "miss"}[hit], func(b *testing.B) {
+			b.ReportAllocs()
+			var key []byte
+			for b.Loop() {
+				k := r.Uint64()
+				if hit {
+					k = keys[r.IntN(len(keys))]
+				}
+				key = fmt.Appendf(key[:0], "%016x", k)
+				_, ok, err := v.Get(key, 1<<60, false)
+				if err != nil || ok != hit {
+					b.Fatal(ok, err)
+				}
+			}
+		})
+	}
+}

@@ -13,7 +13,7 @@ type indexBuilder struct {
 	seal   indexSealer
 	out    []byte // finished blocks
 	table  leafTable
-	hashes []uint32 // of user keys, for the filter
+	hashes []uint64 // of user keys, for the filter
 
 	keys    []byte // of the open leaf, one after the other
 	keyEnd  []int
@@ -40,7 +40,7 @@ func (b *indexBuilder) add(key []byte, vs *y.ValueStruct) {
 	b.valEnd = append(b.valEnd, len(b.values))
 	// Versions of one key need one place in the filter.
 	if len(b.last) == 0 || !y.SameKey(key, b.last) {
-		b.hashes = append(b.hashes, y.Hash(y.ParseKey(key)))
+		b.hashes = append(b.hashes, filterHash(y.ParseKey(key)))
 	}
 	b.last = append(b.last[:0], key...)
 	b.entries++
@@ -131,7 +131,7 @@ func (b *indexBuilder) finish(footer *indexFooter) []byte {
 	b.table.biggest = b.last
 	footer.entries = b.entries
 	footer.filter = int64(len(b.out))
-	b.out = b.seal.seal(b.out, kindFilter, y.NewFilter(b.hashes, filterBits), footer.filter)
+	b.out = b.seal.seal(b.out, kindFilter, newFilter(b.hashes), footer.filter)
 	footer.table = int64(len(b.out))
 	b.out = b.seal.seal(b.out, kindTable, b.table.marshal(), footer.table)
 	at := len(b.out)

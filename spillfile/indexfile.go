@@ -22,7 +22,7 @@ type indexFile struct {
 	file   File
 	path   string
 	size   int64
-	filter y.Filter
+	filter filter
 	table  leafTable
 	cache  *blockCache
 }
@@ -78,6 +78,9 @@ func (x *indexFile) load() error {
 	if err := x.table.unmarshal(table, x.footer.filter); err != nil {
 		return corrupt(x.path, x.footer.table, "table of leaves: %v", err)
 	}
+	if len(filter) == 0 || len(filter)%filterBlock != 0 {
+		return corrupt(x.path, x.footer.filter, "filter of %d bytes", len(filter))
+	}
 	x.filter = bytes.Clone(filter)
 	return nil
 }
@@ -88,10 +91,16 @@ func (x *indexFile) memory() int64 {
 	return int64(cap(x.filter)) + x.table.memory() + fixed
 }
 
-// get returns the newest version of the user key at or below ts. hash is y.Hash of the key.
-func (x *indexFile) get(key []byte, ts uint64, hash uint32) (vs y.ValueStruct, found bool, err error) {
-	if bytes.Compare(key, y.ParseKey(x.table.low(0))) < 0 || bytes.Compare(key, y.ParseKey(x.table.biggest)) > 0 ||
-		!x.filter.MayContain(hash) {
+// mayHave is false if no version of the user key is in the segment: by the filter, which nearly always knows, and by the range of
+// keys.
+func (x *indexFile) mayHave(key []byte, hash uint64) bool {
+	return x.filter.mayContain(hash) && bytes.Compare(key, y.ParseKey(x.table.low(0))) >= 0 &&
+		bytes.Compare(key, y.ParseKey(x.table.biggest)) <= 0
+}
+
+// get returns the newest version of the user key at or below ts. hash is filterHash of the key.
+func (x *indexFile) get(key []byte, ts uint64, hash uint64) (vs y.ValueStruct, found bool, err error) {
+	if !x.mayHave(key, hash) {
 		return vs, false, nil
 	}
 	var stack [128]byte

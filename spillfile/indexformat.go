@@ -34,9 +34,6 @@ const (
 	tableShare = 2
 	// leafCost is what one leaf takes in memory besides its lowest key.
 	leafCost = 8
-
-	// filterBits per key make about 1 % of false positives.
-	filterBits = 10
 )
 
 // The kinds of blocks in an index file.

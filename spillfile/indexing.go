@@ -66,17 +66,24 @@ func (l *Log) indexSealed() error {
 	}
 	l.w.mu.Unlock()
 	var errs []error
+	indexed := false
 	for _, s := range todo {
 		if mem := s.index.Load().mem; mem != nil && len(errs) == 0 {
 			switch x, err := l.writeIndex(s, mem); {
 			case err == nil:
 				l.setIndex(s, &segmentIndex{file: x})
+				indexed = true
 			case errors.Is(err, errUnlinked), errors.Is(err, errEmptyIndex), errors.Is(err, ErrTooLarge):
 			default:
 				errs = append(errs, err)
 			}
 		}
 		l.unref(s)
+	}
+	if indexed { // views to come know the filters
+		l.w.mu.Lock()
+		l.publishLocked()
+		l.w.mu.Unlock()
 	}
 	return errors.Join(errs...)
 }
@@ -125,7 +132,7 @@ func (s *segment) readIndex() (*memIndex, error) {
 }
 
 // get returns the newest version of the user key at or below ts in s.
-func (l *Log) get(s *segment, key []byte, ts uint64, hash uint32) (vs y.ValueStruct, found bool, err error) {
+func (l *Log) get(s *segment, key []byte, ts uint64, hash uint64) (vs y.ValueStruct, found bool, err error) {
 	for x := s.index.Load(); ; {
 		if x.mem != nil {
 			vs, found = x.mem.get(key, ts)

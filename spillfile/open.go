@@ -163,7 +163,9 @@ func (l *Log) open() error {
 	l.publishLocked()
 	l.w.mu.Unlock()
 	kept = r.live
-	l.wakeBackground() // to make the indexes that are missing
+	if len(kept) > 0 {
+		l.wakeBackground() // to make the indexes that are missing
+	}
 	for _, e := range r.events {
 		l.o.Logf("spill %s: dropped %d bytes that were never known to be durable: %v", e.File, e.Bytes, e.Err)
 		l.o.OnEvent(e)

@@ -19,6 +19,8 @@ type View struct {
 	segs []*segment // oldest first; immutable
 	refs atomic.Int64
 
+	filters []filter // of segs, as far as they were known when the view was made; what a miss looks at lies together
+
 	unordered bool // of the segments but the last, which may become so
 }
 
@@ -66,10 +68,13 @@ func (v *View) Release() {
 
 // newView makes a view of segments that cannot lose their last reference meanwhile.
 func newView(l *Log, segs []*segment) *View {
-	v := &View{log: l, segs: segs}
+	v := &View{log: l, segs: segs, filters: make([]filter, len(segs))}
 	v.refs.Store(1)
-	for _, s := range segs {
+	for i, s := range segs {
 		s.refs.Add(1)
+		if x := s.index.Load(); x.file != nil {
+			v.filters[i] = x.file.filter
+		}
 		v.unordered = v.unordered || s.unordered()
 	}
 	return v
@@ -96,8 +101,11 @@ func (v *View) Unordered() bool { return v.unordered || v.segs[len(v.segs)-1].un
 // segments does. It reads the index of sealed segments that may have the key: at most a block of a file each, mostly one in
 // all. A damaged index is made again from its segment; the error is that of reading this, a *CorruptError if it is damaged, too.
 func (v *View) Get(key []byte, ts uint64, highest bool) (best Ref, found bool, err error) {
-	hash := y.Hash(key)
+	hash := filterHash(key)
 	for i := len(v.segs) - 1; i >= 0; i-- {
+		if f := v.filters[i]; f != nil && !f.mayContain(hash) {
+			continue
+		}
 		vs, ok, err := v.log.get(v.segs[i], key, ts, hash)
 		if err != nil {
 			return Ref{}, false, err

@@ -1,0 +1,50 @@
+package spillfile
+
+import "github.com/cespare/xxhash/v2"
+
+// filter is a Bloom filter of blocks of 32 bytes: all bits of a key lie in one block, so a look at it costs one cache miss, and a
+// point read looks at one for each sealed segment. It is the split block Bloom filter of Apache Parquet (BloomFilter.md), after Putze,
+// Sanders and Singler, "Cache-, Hash- and Space-Efficient Bloom Filters" (2007): eight words a block, one bit in each.
+type filter []byte
+
+const (
+	filterBlock = 32
+	// filterBits a key make about one false positive in 250 looks. It is what a read over dozens of segments pays in vain.
+	filterBits = 12
+)
+
+// filterSalt are the odd multipliers of the Parquet specification.
+var filterSalt = [8]uint32{0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d, 0x705495c7, 0x2df1424b, 0x9efc4947, 0x5c6bfb31}
+
+// filterHash is what filters know of a user key. It is stored on disk, so it must not change.
+func filterHash(key []byte) uint64 { return xxhash.Sum64(key) }
+
+func newFilter(hashes []uint64) filter {
+	blocks := (len(hashes)*filterBits + 8*filterBlock - 1) / (8 * filterBlock)
+	f := make(filter, max(1, blocks)*filterBlock)
+	for _, h := range hashes {
+		block := f.block(h)
+		for i, salt := range filterSalt {
+			bit := uint32(h) * salt >> 27
+			block[4*i+int(bit/8)] |= 1 << (bit % 8)
+		}
+	}
+	return f
+}
+
+func (f filter) block(h uint64) []byte {
+	at := int(h >> 32 * uint64(len(f)/filterBlock) >> 32 * filterBlock)
+	return f[at : at+filterBlock : at+filterBlock]
+}
+
+// mayContain is false if the key of this hash is certainly not in the set.
+func (f filter) mayContain(h uint64) bool {
+	block := f.block(h)
+	for i, salt := range filterSalt {
+		bit := uint32(h) * salt >> 27
+		if le.Uint32(block[4*i:])>>bit&1 == 0 {
+			return false
+		}
+	}
+	return true
+}
