@@ -317,3 +317,28 @@ func TestIndexIsRetriedWhenTheDiskIsFull(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "one", got)
 }
+
+// No key is missed, and false positives are as rare as the comment at filterBits says.
+func TestFilter(t *testing.T) {
+	r := newRand(t)
+	for _, n := range []int{0, 1, 15, 16, 17, 1_000, 60_000} {
+		set := map[uint64]bool{}
+		var hashes []uint64
+		for range n {
+			h := filterHash(fmt.Appendf(nil, "%016x", r.Uint64()))
+			set[h] = true
+			hashes = append(hashes, h)
+		}
+		f := newFilter(hashes)
+		for _, h := range hashes {
+			require.True(t, f.mayContain(h))
+		}
+		wrong, tries := 0, 200_000
+		for range tries {
+			if h := filterHash(fmt.Appendf(nil, "%016x", r.Uint64())); f.mayContain(h) && !set[h] {
+				wrong++
+			}
+		}
+		require.Less(t, wrong, tries/700, "of %d keys", n)
+	}
+}
