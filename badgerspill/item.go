@@ -31,6 +31,12 @@ type ownItem struct {
 	buf   []byte // reused for values read from the spill
 }
 
+// setValue takes a copy of the value that was read ahead.
+func (own *ownItem) setValue(value []byte) {
+	own.buf = append(own.buf[:0], value...)
+	own.value, own.view = own.buf, nil
+}
+
 // set makes item one that is not Badger's. What it was before is overwritten.
 func (item *Item) set(own ownItem) {
 	item.inner = nil

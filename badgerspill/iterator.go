@@ -23,7 +23,7 @@ type Iterator struct {
 	opt    IteratorOptions
 	isKey  bool // NewKeyIterator: the prefix is the whole key
 	view   *spillfile.View
-	spill  *spillfile.Iterator // over view; nil without one
+	spill  spillIterator // over view; nil without one
 	closed bool
 	item   Item
 
@@ -78,8 +78,9 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 	}
 	if view != nil {
 		txn.db.latency.scan()
-		it.spill = view.NewIterator(opt.Reverse)
-		it.sources = append(it.sources, &spillSource{txn: txn, view: view, it: it.spill, reverse: opt.Reverse})
+		s := newSpillSource(view, opt.Reverse, opt.PrefetchValues)
+		it.spill = s.it
+		it.sources = append(it.sources, s)
 	}
 	it.innerAll = opt.AllVersions || txn.db.opt.managed || (view != nil && view.Unordered())
 	it.sources = append(it.sources, &badgerSource{txn: txn, it: it.openBadger(it.mergeOptions(opt.Prefix))})

@@ -67,12 +67,35 @@ func (s *pendingSource) fill(item *Item) error {
 	return nil
 }
 
-// spillSource iterates a view of the spill, all versions.
+// spillIterator is an iterator of the spill, reading values ahead or not.
+type spillIterator interface {
+	Rewind()
+	Seek(internal []byte)
+	Valid() bool
+	Next()
+	Err() error
+	Close() error
+}
+
+// spillSource iterates a view of the spill, all versions. Where values are wanted anyway it reads them ahead.
 type spillSource struct {
-	txn     *Txn
 	view    *spillfile.View
-	it      *spillfile.Iterator
+	it      spillIterator
+	keys    *spillfile.Iterator // it, if it reads keys only
+	scan    *spillfile.Scan     // it, if it reads values ahead
 	reverse bool
+}
+
+func newSpillSource(view *spillfile.View, reverse, values bool) *spillSource {
+	s := &spillSource{view: view, reverse: reverse}
+	if values {
+		s.scan = view.NewScan(reverse)
+		s.it = s.scan
+	} else {
+		s.keys = view.NewIterator(reverse)
+		s.it = s.keys
+	}
+	return s
 }
 
 func (s *spillSource) rewind() { s.it.Rewind() }
@@ -85,20 +108,44 @@ func (s *spillSource) seek(key []byte) {
 	s.it.Seek(y.KeyWithTs(key, ts))
 }
 
-func (s *spillSource) valid() bool     { return s.it.Valid() }
-func (s *spillSource) key() []byte     { return y.ParseKey(s.it.Key()) }
-func (s *spillSource) version() uint64 { return y.ParseTs(s.it.Key()) }
-func (s *spillSource) next()           { s.it.Next() }
-func (s *spillSource) close()          { _ = s.it.Close() }
+func (s *spillSource) valid() bool { return s.it.Valid() }
+func (s *spillSource) next()       { s.it.Next() }
+func (s *spillSource) close()      { _ = s.it.Close() }
+
+func (s *spillSource) key() []byte {
+	if s.scan != nil {
+		return s.scan.UserKey()
+	}
+	return y.ParseKey(s.keys.Key())
+}
+
+func (s *spillSource) version() uint64 {
+	if s.scan != nil {
+		return s.scan.Ref().Version
+	}
+	return y.ParseTs(s.keys.Key())
+}
+
+func (s *spillSource) ref() spillfile.Ref {
+	if s.scan != nil {
+		return s.scan.Ref()
+	}
+	return s.view.Ref(s.keys.Value(), y.ParseTs(s.keys.Key()))
+}
 
 func (s *spillSource) deleted() bool {
-	vs := s.it.Value()
-	return deletedOrExpired(vs.Meta, vs.ExpiresAt)
+	ref := s.ref()
+	return deletedOrExpired(ref.Meta, ref.ExpiresAt)
 }
 
 func (s *spillSource) fill(item *Item) error {
-	ref := s.view.Ref(s.it.Value(), s.version())
-	item.setSpilled(s.view, s.key(), ref)
+	item.setSpilled(s.view, s.key(), s.ref())
+	if s.scan == nil {
+		return nil
+	}
+	if value, ok := s.scan.Value(); ok {
+		item.own.setValue(value)
+	}
 	return nil
 }
 

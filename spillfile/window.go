@@ -15,6 +15,7 @@ type window struct {
 	entries []Entry // in key order; values are set by read
 	refs    []Ref
 	keys    []byte // all keys, one after the other
+	keyEnd  []int  // of each in keys
 	order   []int  // entries in the order of the files
 	slabs   []slab // of the readers: values lie there
 	bytes   int64
@@ -46,7 +47,7 @@ const maxPooledWindow = 16 << 20
 
 func (w *window) reset() {
 	clear(w.entries)
-	w.entries, w.refs, w.keys, w.order = w.entries[:0], w.refs[:0], w.keys[:0], w.order[:0]
+	w.entries, w.refs, w.keys, w.keyEnd, w.order = w.entries[:0], w.refs[:0], w.keys[:0], w.keyEnd[:0], w.order[:0]
 	w.bytes, w.err = 0, nil
 }
 
@@ -62,18 +63,26 @@ func (w *window) free() {
 
 func (w *window) add(key []byte, v *version) {
 	w.keys = append(w.keys, key...)
+	w.keyEnd = append(w.keyEnd, len(w.keys))
 	w.order = append(w.order, len(w.entries))
 	w.refs = append(w.refs, v.ref)
 	w.entries = append(w.entries, Entry{Version: v.ref.Version, ExpiresAt: v.vs.ExpiresAt, Meta: v.vs.Meta, UserMeta: v.vs.UserMeta})
 	w.bytes += int64(len(key)) + v.ref.ValueLen + minEntrySize
 }
 
+// keyAt returns the key of entry i.
+func (w *window) keyAt(i int) []byte {
+	start := 0
+	if i > 0 {
+		start = w.keyEnd[i-1]
+	}
+	return w.keys[start:w.keyEnd[i]:w.keyEnd[i]]
+}
+
 // read reads all values.
 func (w *window) read(v *View) error {
-	keys := w.keys
 	for i := range w.entries {
-		n := int(w.refs[i].at.keyLen)
-		w.entries[i].Key, keys = keys[:n:n], keys[n:]
+		w.entries[i].Key = w.keyAt(i)
 	}
 	slices.SortFunc(w.order, func(a, b int) int {
 		x, y := &w.refs[a].at, &w.refs[b].at
