@@ -69,7 +69,7 @@ func (w *watcher) run() {
 		if commits != lastCommits {
 			lastCommits, lastActive = commits, now
 		}
-		if discard != lastDiscard && !db.opt.managed {
+		if discard != lastDiscard {
 			lastDiscard = discard
 			db.discarded.Store(discard)
 			db.inner.SetDiscardTs(discard)
@@ -111,12 +111,13 @@ func (w *watcher) run() {
 	}
 }
 
-// progress returns the last timestamp assigned and what Badger may discard.
+// progress returns the last timestamp assigned and what Badger may discard, 0 for nothing new. In managed mode that is the
+// caller's to say.
 func (db *DB) progress() (commits, discard uint64) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if discard = db.orc.discardable(); db.discardHold > 0 {
-		discard = 0
+	if !db.opt.managed && db.discardHold == 0 {
+		discard = db.orc.discardable()
 	}
 	return db.orc.nextTs, discard
 }
