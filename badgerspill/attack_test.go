@@ -1,9 +1,14 @@
 package badgerspill
 
 import (
+	"io/fs"
+	"math"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile"
 )
 
 // In managed mode the watcher once went round and round, from the first idle second on of a database that held something when it
@@ -20,4 +25,65 @@ func TestManagedWatcherSleepsAndEnds(t *testing.T) {
 	require.EqualValues(t, 7, f.MaxVersion())
 	eventually(t, "the watcher sleeps", f.watch.asleep.Load)
 	require.NoError(t, receive(t, "end of Close", async(f.Close)))
+}
+
+// rationedFS lets so many reads of files of the spill pass, while it is on.
+type rationedFS struct {
+	spillfile.FS
+	on   atomic.Bool
+	left atomic.Int64
+}
+
+type rationedFile struct {
+	spillfile.File
+	fs *rationedFS
+}
+
+func (r *rationedFS) OpenFile(name string, flag int, perm fs.FileMode) (spillfile.File, error) {
+	f, err := r.FS.OpenFile(name, flag, perm)
+	return &rationedFile{f, r}, err
+}
+
+func (f *rationedFile) ReadAt(b []byte, at int64) (int, error) {
+	if f.fs.on.Load() && f.fs.left.Add(-1) < 0 {
+		return 0, errTest
+	}
+	return f.File.ReadAt(b, at)
+}
+
+// The spill cannot be read among the versions of a key. What Badger has of that key is older, and no answer.
+func TestIteratorEndsWhereTheSpillCannotBeRead(t *testing.T) {
+	for name, seek := range map[string]func(it *Iterator){
+		"rewind": func(it *Iterator) { it.Rewind() },
+		"seek":   func(it *Iterator) { it.Seek([]byte("k")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := open(t)
+			disk := &rationedFS{FS: f.hooks.FS}
+			f.hooks.FS = disk
+			f.put("k", "old")
+			free := f.occupy(f.share(0.91))
+			f.put("k", "new")
+			txn := f.NewTransaction(false)
+			defer txn.Discard()
+			for range 500 { // which txn does not see, and which fill a leaf of the index
+				f.put("k", "newer")
+			}
+			free()
+			require.NoError(t, f.log.Seal())
+			require.NoError(t, f.log.Sync())
+			f.log.NewMerge(spillfile.Position{}, math.MaxInt64).Close() // writes the index
+
+			it := txn.NewIterator(DefaultIteratorOptions)
+			disk.left.Store(1)
+			disk.on.Store(true)
+			defer disk.on.Store(false)
+			seek(it)
+			valid := it.Valid()
+			it.Close()
+			require.Negative(t, disk.left.Load(), "nothing failed")
+			require.False(t, valid, "an old version")
+			require.ErrorIs(t, txn.failed(), errTest)
+		})
+	}
 }
