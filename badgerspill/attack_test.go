@@ -3,11 +3,14 @@ package badgerspill
 import (
 	"io/fs"
 	"math"
+	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -86,4 +89,30 @@ func TestIteratorEndsWhereTheSpillCannotBeRead(t *testing.T) {
 			require.ErrorIs(t, txn.failed(), errTest)
 		})
 	}
+}
+
+// Close gives up a chunk that is begun, and so does a drop: one after the other.
+func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
+	f := open(t, sorted, func(opt *Options) { opt.DrainOnClose = false })
+	f.spillMany(100, 100, 200)
+	p, err := f.replayLog.Replay(f.ctx, 1000)
+	require.NoError(t, err)
+	require.True(t, p.Midway)
+	dropping, goOn := make(chan struct{}), make(chan struct{})
+	f.hooks.set(func(op, path string) error {
+		if op == "rename" && path == filepath.Join(f.opt.Dir, "spill", "MANIFEST") {
+			close(dropping)
+			<-goOn
+		}
+		return nil
+	})
+	dropped := async(f.DropAll)
+	receive(t, "the spill is dropped", dropping)
+	f.hooks.clear()
+	closed := async(f.Close)
+	eventually(t, "replay has stopped", func() bool { return f.replayer.State() == replay.Stopped })
+	never(t, 20*time.Millisecond, "Close does not wait for the drop", func() bool { return len(closed) > 0 })
+	close(goOn)
+	require.NoError(t, receive(t, "end of DropAll", dropped))
+	require.NoError(t, receive(t, "end of Close", closed))
 }
