@@ -116,3 +116,14 @@ func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
 	require.NoError(t, receive(t, "end of DropAll", dropped))
 	require.NoError(t, receive(t, "end of Close", closed))
 }
+
+// A chunk comes in key order, so its versions say little about what of it is in an SSTable. A memtable of it that an iterator pins must
+// not stop replay for as long as the iterator is open.
+func TestChunkGoesOnBesideAPinnedMemtable(t *testing.T) {
+	f := open(t, small, func(opt *Options) { opt.SegmentSize = 256 << 10 })
+	f.put("first", "1")
+	defer pin(t, f.DB)()
+	f.spillOne("second", "2")
+	f.spillMany(6000, 6000, 900)
+	f.drained()
+}
