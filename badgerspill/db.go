@@ -231,10 +231,12 @@ func (db *DB) close() error {
 			}
 		}
 		db.replayer.Stop()
-		db.replayLog.endChunk()
 	}
 	db.watch.close()
 	db.background.Wait()
+	if db.replayLog != nil { // only now: a drop ends the chunk, too
+		db.replayLog.endChunk()
+	}
 	if db.log != nil {
 		// Before Badger is closed: a crash in between leaves the interlock in place.
 		if !db.opt.ReadOnly {

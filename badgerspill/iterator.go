@@ -213,6 +213,9 @@ func (it *Iterator) blocked(key []byte) bool {
 	inner := &badgerSource{txn: it.txn, it: all.NewIterator(opt)}
 	defer inner.close()
 	look(inner)
+	if it.spill != nil && it.spill.Err() != nil {
+		return false // not known; head tells
+	}
 	return first != nil && it.pastPrefix(first)
 }
 
@@ -348,6 +351,9 @@ func (it *Iterator) decide() bool {
 		} else if err != nil {
 			deleted = true
 		}
+	}
+	if it.spill != nil && it.spill.Err() != nil {
+		found = false // the newest version may be where it ended; head tells
 	}
 	if !found || deleted {
 		if it.advance != nil {

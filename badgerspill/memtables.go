@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -26,6 +27,7 @@ type memtables struct {
 
 	tables   func() []badger.TableInfo
 	lastList int64 // when tables was called last, in nanoseconds of DB.now; the watcher's own
+	lastMove int64 // when a memtable was found sealed, or bytes were freed; likewise
 
 	mu struct {
 		sync.Mutex
@@ -51,6 +53,11 @@ type mark struct {
 	flushed uint64
 	bytes   int64
 }
+
+// stuckInterval is how long sealed memtables may show no sign of their flush while memory is asked for. Past it they are taken for
+// flushed, and held by an iterator, although no version says so: those of a chunk, which come in the order of keys, say little. Then
+// the active memtable is sealed: the second one at the latest the iterator does not hold, and when that goes all before are known to be flushed.
+const stuckInterval = int64(time.Second)
 
 // markBytes is about how many bytes one mark stands for.
 const markBytes = 64 << 10
@@ -142,11 +149,14 @@ func (m *memtables) look() {
 		return
 	}
 	relief := m.relief.Swap(false)
+	now := m.db.now()
 	m.mu.Lock()
+	active := m.mu.active.number
 	m.findSealed()
+	moved := m.mu.active.number != active
 	freed := m.releaseGone()
 	// Badger's tables cost more to look at than its files, and say more: about memtables that an iterator holds.
-	list := relief && freed == 0 && flushing(m.mu.sealed) && m.db.now()-m.lastList >= tablesInterval
+	list := relief && freed == 0 && flushing(m.mu.sealed) && now-m.lastList >= tablesInterval
 	m.mu.Unlock()
 
 	var version uint64
@@ -154,7 +164,7 @@ func (m *memtables) look() {
 		for _, t := range m.tables() {
 			version = max(version, t.MaxVersion)
 		}
-		m.lastList = m.db.now()
+		m.lastList = now
 	}
 
 	// What all databases of the budget may keep unsealed stays an eighth of it, however many they are.
@@ -165,7 +175,11 @@ func (m *memtables) look() {
 		freed += t.release(version)
 		pinned += t.pinned
 	}
+	if moved || freed > 0 {
+		m.lastMove = now
+	}
 	seal := relief && freed == 0 && !flushing(m.mu.sealed) && m.mu.active.bytes > worth
+	seal = seal || list && freed == 0 && now-m.lastMove >= stuckInterval
 	m.mu.Unlock()
 	m.db.account.SetPinned(pinned)
 	if freed > 0 {

@@ -113,12 +113,13 @@ func (w *watcher) run() {
 	}
 }
 
-// progress returns the last timestamp assigned and what Badger may discard.
+// progress returns the last timestamp assigned and what Badger may discard, 0 for nothing new. In managed mode that is the
+// caller's to say.
 func (db *DB) progress() (commits, discard uint64) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if discard = db.orc.discardable(); db.discardHold > 0 {
-		discard = 0
+	if !db.opt.managed && db.discardHold == 0 {
+		discard = db.orc.discardable()
 	}
 	return db.orc.nextTs, discard
 }

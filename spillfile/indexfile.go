@@ -39,23 +39,10 @@ func openIndexFile(fsys FS, path string, userKey []byte, cache *blockCache) (x *
 		}
 	}()
 	x = &indexFile{file: f, path: path, cache: cache}
-	if x.size, err = f.Size(); err != nil {
-		return nil, fmt.Errorf("spill index %s: %w", path, err)
-	}
-	at := x.size - indexFooterSize
-	if at < 0 {
-		return nil, corrupt(path, 0, "index of %d bytes", x.size)
-	}
-	b := make([]byte, indexFooterSize)
-	if n, err := f.ReadAt(b, at); n < len(b) {
-		if err == io.EOF {
-			return nil, corrupt(path, at, "index footer is cut off after %d bytes", n)
-		}
-		return nil, fmt.Errorf("spill index %s: read of the footer: %w", path, err)
-	}
-	if err := x.footer.unmarshal(path, at, b); err != nil {
+	if x.footer, x.size, err = readIndexFooter(f, path); err != nil {
 		return nil, err
 	}
+	at := x.size - indexFooterSize
 	x.segment = x.footer.segment
 	if x.footer.encrypted {
 		if x.aead, err = openKey(userKey, x.footer.nonce[:], x.footer.wrapped[:], x.footer.identity()); err != nil {
@@ -63,6 +50,25 @@ func openIndexFile(fsys FS, path string, userKey []byte, cache *blockCache) (x *
 		}
 	}
 	return x, x.load()
+}
+
+// readIndexFooter returns the footer of an index file, and the file's size.
+func readIndexFooter(f File, path string) (footer indexFooter, size int64, err error) {
+	if size, err = f.Size(); err != nil {
+		return footer, 0, fmt.Errorf("spill index %s: %w", path, err)
+	}
+	at := size - indexFooterSize
+	if at < 0 {
+		return footer, 0, corrupt(path, 0, "index of %d bytes", size)
+	}
+	b := make([]byte, indexFooterSize)
+	if n, err := f.ReadAt(b, at); n < len(b) {
+		if err == io.EOF {
+			return footer, 0, corrupt(path, at, "index footer is cut off after %d bytes", n)
+		}
+		return footer, 0, fmt.Errorf("spill index %s: read of the footer: %w", path, err)
+	}
+	return footer, size, footer.unmarshal(path, at, b)
 }
 
 // load reads what stays in memory.

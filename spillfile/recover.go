@@ -210,6 +210,7 @@ func (r *recovery) scanChain() error {
 			r.cut = &cut{file: f.path, reason: f.bad}
 		}
 		if r.cut != nil {
+			r.seeIndex(f)
 			if err := r.dropFrom(f, 0); err != nil {
 				return err
 			}
@@ -255,6 +256,7 @@ func (r *recovery) indexed(f *foundSegment) bool {
 	x, err := openIndexFile(r.l.fs, filepath.Join(r.l.o.Dir, indexName(f.id)), r.l.o.EncryptionKey, r.l.cache)
 	if err != nil {
 		r.l.o.Logf("spill index of segment %s is made again: %v", f.path, err)
+		r.seeIndex(f)
 		return false
 	}
 	ft := &x.footer
@@ -290,6 +292,24 @@ func (r *recovery) indexed(f *foundSegment) bool {
 	s.sealed = true
 	r.live = append(r.live, s)
 	return true
+}
+
+// seeIndex sees the synced mark that the index file of a segment is, also where the segment or the rest of the index is damaged.
+func (r *recovery) seeIndex(f *foundSegment) {
+	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
+		return
+	}
+	path := filepath.Join(r.l.o.Dir, indexName(f.id))
+	file, err := r.l.fs.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	ft, _, err := readIndexFooter(file, path)
+	if err == nil && ft.databaseID == r.contents.manifest.databaseID && ft.segment == f.id &&
+		(f.seg == nil || ft.segmentCRC == f.seg.header.checksum()) {
+		r.seeMark(Position{f.id, ft.end}, path)
+	}
 }
 
 func (r *recovery) foreign() error {

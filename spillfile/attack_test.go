@@ -1,0 +1,54 @@
+package spillfile
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// An index is a promise that its segment and all before it are durable. So damage before it is corruption, and no torn tail that
+// may be dropped, also where no block has a mark that says so.
+func TestIndexAfterTheCutIsASyncedMark(t *testing.T) {
+	for name, damage := range map[string]func(o Options, files map[string]string){
+		"block of an earlier segment": func(o Options, files map[string]string) {
+			delete(files, indexName(1))
+			at := segmentName(1)
+			files[at] = flip(files[at], segmentHeaderSize+blockHeaderSize, 1)
+		},
+		"header of the segment": func(o Options, files map[string]string) {
+			at := segmentName(2)
+			files[at] = flip(files[at], 40, 1)
+		},
+		"last segment and the filter of its index": func(o Options, files map[string]string) {
+			at := segmentName(2)
+			files[at] = flip(files[at], segmentHeaderSize+blockHeaderSize, 1)
+			at = indexName(2)
+			files[at] = flip(files[at], len(files[at])-indexFooterSize-40, 1)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMemFS()
+			o := faultOptions(m, false, nil)
+			l := mustOpen(t, o)
+			defer l.Close()
+			// No sync ends before the last block is written, so no block has a mark.
+			mustPut(t, l, 1, "a", "one")
+			first := l.w.active
+			first.syncing.Lock()
+			require.NoError(t, l.Seal())
+			mustPut(t, l, 2, "b", "two")
+			require.NoError(t, l.Seal())
+			first.syncing.Unlock()
+			require.NoError(t, l.Sync())
+			require.NoError(t, l.indexSealed())
+			files := m.files()
+			damage(o, files)
+			o.FS = memDisk(o.Dir, files)
+			again, err := Open(o)
+			if err == nil {
+				require.NoError(t, again.Close())
+			}
+			require.ErrorIs(t, err, ErrCorrupt)
+		})
+	}
+}
