@@ -119,6 +119,14 @@ func (h *recording) check() (violations []string) {
 			versions[c.Key] = append(versions[c.Key], committedWrite{ts, id, c.Delete})
 		}
 	}
+	lost := map[int]bool{} // keys of commits that a killed process did not bring to an end: who met one had a conflict
+	for _, r := range h.records {
+		if _, kept := h.receipts[r.ID]; !kept && r.Outcome == txnUnknown {
+			for _, c := range r.Changes {
+				lost[c.Key] = true
+			}
+		}
+	}
 	for _, vs := range versions {
 		slices.SortFunc(vs, func(a, b committedWrite) int { return cmp.Compare(a.ts, b.ts) })
 	}
@@ -170,7 +178,7 @@ func (h *recording) check() (violations []string) {
 				}
 			}
 		}
-		if r.Outcome == txnConflicted && !conflict {
+		if r.Outcome == txnConflicted && !conflict && !slices.ContainsFunc(r.Reads, func(o observation) bool { return lost[o.Key] }) {
 			wrong("%v had no conflict", r)
 		}
 	}
@@ -432,6 +440,10 @@ func TestCheckersFindWhatIsWrong(t *testing.T) {
 		{"a conflict with somebody", []*txnRecord{
 			put(1, 0, nil, 1), at(20, 25, 26, put(2, 1, nil, 1)), at(20, 30, 31, ended(txnConflicted, put(3, 1, []observation{saw(1, 1, 1)}, 1))),
 		}, map[int]uint64{1: 1, 2: 2}, "", true},
+		{"a conflict with one that was lost", []*txnRecord{
+			put(1, 0, nil, 1), at(20, 25, 90, ended(txnUnknown, put(2, 1, nil, 1))),
+			at(20, 30, 31, ended(txnConflicted, put(3, 1, []observation{saw(1, 1, 1)}, 1))),
+		}, map[int]uint64{1: 1}, "", true},
 		{"acknowledged before the snapshot, and not in it", []*txnRecord{put(1, 0, nil, 1), get(2, 0, none(1))},
 			map[int]uint64{1: 1}, "began after the acknowledgement of transaction 1", false},
 		{"acknowledged in another order", []*txnRecord{put(1, 0, nil, 1), put(2, 0, nil, 2)},
