@@ -28,8 +28,8 @@ const (
 	oldCommits  = 40 // between two looks of the oldest transaction
 )
 
-// journal takes down what a client does, in the order of the calls.
-type journal interface {
+// historyJournal takes down what a client does, in the order of the calls.
+type historyJournal interface {
 	begin(id int)
 	commit(r *txnRecord) // everything but the outcome is known
 	end(id int, o txnOutcome)
@@ -80,13 +80,13 @@ func (j *memoryJournal) killed() {
 	}
 }
 
-// client is one of several that share db, nextID and journal.
-type client struct {
+// historyClient is one of several that share db, nextID and journal.
+type historyClient struct {
 	db      *badgerspill.DB
 	number  int
 	rng     *rand.Rand
 	nextID  *atomic.Int64
-	journal journal
+	journal historyJournal
 }
 
 // errEnded is how a client learns that the database was closed.
@@ -120,7 +120,7 @@ type tracker struct {
 	own  map[int]txnChange
 }
 
-func (c *client) newTracker(update bool) *tracker {
+func (c *historyClient) newTracker(update bool) *tracker {
 	id := int(c.nextID.Add(1))
 	c.journal.begin(id)
 	txn := c.db.NewTransaction(update)
@@ -168,18 +168,18 @@ func (t *tracker) get(key int) error {
 	return t.sawItem(key, item)
 }
 
-// scan is an iteration over all keys that can be stopped and continued.
-type scan struct {
+// historyScan is an iteration over all keys that can be stopped and continued.
+type historyScan struct {
 	t       *tracker
 	it      *badgerspill.Iterator
 	reverse bool
 	next    int // the key that would come next
 }
 
-func (t *tracker) newScan(rng *rand.Rand) *scan {
+func (t *tracker) newScan(rng *rand.Rand) *historyScan {
 	opt := badgerspill.DefaultIteratorOptions
 	opt.Prefix, opt.Reverse, opt.PrefetchValues = []byte("k/"), rng.IntN(2) == 0, rng.IntN(2) == 0
-	s := &scan{t: t, it: t.NewIterator(opt), reverse: opt.Reverse}
+	s := &historyScan{t: t, it: t.NewIterator(opt), reverse: opt.Reverse}
 	from := []byte("k/")
 	if s.reverse {
 		from, s.next = append(from, 0xFF), historyKeys-1
@@ -189,7 +189,7 @@ func (t *tracker) newScan(rng *rand.Rand) *scan {
 }
 
 // upTo goes on until so many keys were passed. What is not there is a phantom.
-func (s *scan) upTo(keys int) error {
+func (s *historyScan) upTo(keys int) error {
 	step := 1
 	if s.reverse {
 		step = -1
@@ -210,7 +210,7 @@ func (s *scan) upTo(keys int) error {
 }
 
 // end reads the rest and closes the iterator.
-func (s *scan) end() error {
+func (s *historyScan) end() error {
 	defer s.it.Close()
 	if err := s.upTo(historyKeys); err != nil {
 		return err
@@ -234,7 +234,7 @@ func (t *tracker) write(key int, del bool) (err error) {
 }
 
 // run makes one transaction: fn, and then the commit.
-func (c *client) run(update bool, fn func(t *tracker) error) error {
+func (c *historyClient) run(update bool, fn func(t *tracker) error) error {
 	t := c.newTracker(update)
 	defer t.Discard()
 	if err := fn(t); err != nil {
@@ -264,9 +264,9 @@ func (c *client) run(update bool, fn func(t *tracker) error) error {
 }
 
 // some are a few different keys.
-func (c *client) some() []int { return c.rng.Perm(historyKeys)[:1+c.rng.IntN(3)] }
+func (c *historyClient) some() []int { return c.rng.Perm(historyKeys)[:1+c.rng.IntN(3)] }
 
-func (c *client) writeSome(t *tracker, keys []int) error {
+func (c *historyClient) writeSome(t *tracker, keys []int) error {
 	for _, k := range keys {
 		if err := t.write(k, c.rng.IntN(5) == 0); err != nil {
 			return err
@@ -276,12 +276,12 @@ func (c *client) writeSome(t *tracker, keys []int) error {
 }
 
 // blind writes without reading. Unlike other transactions it may run while the database is closed.
-func (c *client) blind() error {
+func (c *historyClient) blind() error {
 	return c.run(true, func(t *tracker) error { return c.writeSome(t, c.some()) })
 }
 
 // reads makes a transaction that writes nothing.
-func (c *client) reads() error {
+func (c *historyClient) reads() error {
 	switch n := c.rng.IntN(20); {
 	case n < 14:
 		return c.run(false, func(t *tracker) error { return t.getAll(c.some()) })
@@ -293,7 +293,7 @@ func (c *client) reads() error {
 }
 
 // writes makes a transaction that writes.
-func (c *client) writes() error {
+func (c *historyClient) writes() error {
 	switch n := c.rng.IntN(30); {
 	case n < 10:
 		return c.blind()
@@ -337,7 +337,7 @@ func (c *client) writes() error {
 }
 
 // step makes one random transaction.
-func (c *client) step() error {
+func (c *historyClient) step() error {
 	if c.rng.IntN(3) == 0 {
 		return c.reads()
 	}
@@ -355,7 +355,7 @@ func (t *tracker) getAll(keys []int) error {
 
 // long reads the same keys again and again, by point reads, by new iterators and by one that was opened in the beginning,
 // while commits go by.
-func (c *client) long(t *tracker) error {
+func (c *historyClient) long(t *tracker) error {
 	early := t.newScan(c.rng)
 	err := early.upTo(c.rng.IntN(historyKeys))
 	until := t.r.ReadTs + uint64(c.rng.IntN(longCommits))
@@ -369,7 +369,7 @@ func (c *client) long(t *tracker) error {
 
 // old is one transaction as long as everything else: it reads all keys every few commits, until stop is closed. If it
 // writes something in the end, that must be refused.
-func (c *client) old(update bool, stop <-chan struct{}) error {
+func (c *historyClient) old(update bool, stop <-chan struct{}) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	return c.run(update, func(t *tracker) error {
@@ -396,25 +396,25 @@ func (c *client) old(update bool, stop <-chan struct{}) error {
 	})
 }
 
-// workload is what the clients of one database share.
-type workload struct {
+// historyLoad is what the clients of one database share.
+type historyLoad struct {
 	db      *badgerspill.DB
 	nextID  *atomic.Int64
-	journal journal
+	journal historyJournal
 	rng     *rand.Rand
 
 	mu       sync.Mutex
 	failures []error
 }
 
-func (w *workload) client(number int) *client {
+func (w *historyLoad) client(number int) *historyClient {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return &client{db: w.db, number: number, nextID: w.nextID, journal: w.journal, rng: rand.New(rand.NewPCG(w.rng.Uint64(), 1))}
+	return &historyClient{db: w.db, number: number, nextID: w.nextID, journal: w.journal, rng: rand.New(rand.NewPCG(w.rng.Uint64(), 1))}
 }
 
 // ended takes the error of a client down, unless it is that the database was closed, and says whether it is over.
-func (w *workload) ended(err error) bool {
+func (w *historyLoad) ended(err error) bool {
 	if err != nil && !errors.Is(err, errEnded) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -424,7 +424,7 @@ func (w *workload) ended(err error) bool {
 }
 
 // start lets clients act until stop returns true or the database is closed.
-func (w *workload) start(from, to int, act func(c *client) error, stop func() bool) (wait func()) {
+func (w *historyLoad) start(from, to int, act func(c *historyClient) error, stop func() bool) (wait func()) {
 	var wg sync.WaitGroup
 	for n := from; n < to; n++ {
 		c := w.client(n)
@@ -436,8 +436,8 @@ func (w *workload) start(from, to int, act func(c *client) error, stop func() bo
 	return wg.Wait
 }
 
-// fill writes as much as a memtable of churning holds, to keys of its own: Badger flushes and compacts.
-func fill(db *badgerspill.DB) error {
+// fillMemtable writes as much as a memtable of churning holds, to keys of its own: Badger flushes and compacts.
+func fillMemtable(db *badgerspill.DB) error {
 	wb := db.NewWriteBatch()
 	defer wb.Cancel()
 	for i := range 1200 {
@@ -463,10 +463,10 @@ func handOvers(ctx context.Context, db *badgerspill.DB) {
 	}
 }
 
-// audit ends a history: it reads all keys and all receipts.
-func audit(t *testing.T, db *badgerspill.DB, j *memoryJournal, nextID *atomic.Int64) *recording {
+// auditHistory ends a history: it reads all keys and all receipts.
+func auditHistory(t *testing.T, db *badgerspill.DB, j *memoryJournal, nextID *atomic.Int64) *recording {
 	t.Helper()
-	c := &client{db: db, number: 99, nextID: nextID, journal: j, rng: rand.New(rand.NewPCG(1, 1))}
+	c := &historyClient{db: db, number: 99, nextID: nextID, journal: j, rng: rand.New(rand.NewPCG(1, 1))}
 	h := &recording{receipts: map[int]uint64{}}
 	require.NoError(t, c.run(false, func(tr *tracker) error {
 		opt := badgerspill.DefaultIteratorOptions

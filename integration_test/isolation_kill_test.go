@@ -85,14 +85,14 @@ func TestIsolationChild(t *testing.T) {
 	j.print("open ", 0)
 	ids := &atomic.Int64{}
 	ids.Store(int64(numbers[1]))
-	w := &workload{db: db, nextID: ids, journal: j, rng: rand.New(rand.NewPCG(uint64(numbers[2]), 2))}
+	w := &historyLoad{db: db, nextID: ids, journal: j, rng: rand.New(rand.NewPCG(uint64(numbers[2]), 2))}
 	if numbers[0] == len(killModes) || killModes[numbers[0]].drain {
 		go handOvers(context.Background(), db)
 	}
 	if w.rng.IntN(2) == 0 {
-		go func() { _ = fill(db) }()
+		go func() { _ = fillMemtable(db) }()
 	}
-	w.start(0, 5, (*client).step, func() bool { return false })()
+	w.start(0, 5, (*historyClient).step, func() bool { return false })()
 	j.failed("client", w.failures)
 }
 
@@ -113,9 +113,9 @@ func TestIsolationOverKills(t *testing.T) {
 			j.killed()
 			ids := &atomic.Int64{}
 			ids.Store(int64(lastID))
-			audit(t, db, j, ids)
+			auditHistory(t, db, j, ids)
 			require.NoError(t, db.Drain(context.Background()))
-			h := audit(t, db, j, ids)
+			h := auditHistory(t, db, j, ids)
 			happened := 0
 			for _, r := range h.records {
 				if _, kept := h.receipts[r.ID]; kept && r.Outcome == txnUnknown {

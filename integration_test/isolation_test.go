@@ -36,15 +36,15 @@ func toAndFro(o badgerspill.Options) badgerspill.Options {
 func TestIsolation(t *testing.T) {
 	for _, m := range killModes {
 		t.Run(m.name, func(t *testing.T) {
-			ends := isolation(t, m.change, func(t *testing.T, w *workload) { storm(t, w, m.drain) })
+			ends := isolation(t, m.change, func(t *testing.T, w *historyLoad) { isolationStorm(t, w, m.drain) })
 			require.Positive(t, ends[txnConflicted])
 		})
 	}
-	t.Run("to and fro", func(t *testing.T) { isolation(t, toAndFro, calm) })
+	t.Run("to and fro", func(t *testing.T) { isolation(t, toAndFro, isolationCalm) })
 }
 
 // isolation checks the history of three openings of one database.
-func isolation(t *testing.T, change func(badgerspill.Options) badgerspill.Options, epoch func(*testing.T, *workload)) map[txnOutcome]int {
+func isolation(t *testing.T, change func(badgerspill.Options) badgerspill.Options, epoch func(*testing.T, *historyLoad)) map[txnOutcome]int {
 	t.Helper()
 	rng := random(t)
 	opt := change(badgerspill.OptionsFrom(churning(filepath.Join(t.TempDir(), "db"))))
@@ -53,7 +53,7 @@ func isolation(t *testing.T, change func(badgerspill.Options) badgerspill.Option
 	for i := range 3 {
 		db, err := badgerspill.Open(opt.WithDrainOnClose(i%2 == 1))
 		require.NoError(t, err)
-		w := &workload{db: db, nextID: ids, journal: j, rng: rng}
+		w := &historyLoad{db: db, nextID: ids, journal: j, rng: rng}
 		epoch(t, w)
 		closeUnder(t, w)
 		require.Empty(t, w.failures)
@@ -66,9 +66,9 @@ func isolation(t *testing.T, change func(badgerspill.Options) badgerspill.Option
 	}
 	db, err := badgerspill.Open(opt)
 	require.NoError(t, err)
-	audit(t, db, j, ids)
+	auditHistory(t, db, j, ids)
 	require.NoError(t, db.Drain(context.Background()))
-	h := audit(t, db, j, ids)
+	h := auditHistory(t, db, j, ids)
 	require.NoError(t, db.Close())
 	ends := map[txnOutcome]int{}
 	for _, r := range h.records {
@@ -82,8 +82,8 @@ func isolation(t *testing.T, change func(badgerspill.Options) badgerspill.Option
 	return ends
 }
 
-// storm lets several clients do everything at once, while Badger flushes and compacts under one old snapshot.
-func storm(t *testing.T, w *workload, drain bool) {
+// isolationStorm lets several clients do everything at once, while Badger flushes and compacts under one old snapshot.
+func isolationStorm(t *testing.T, w *historyLoad, drain bool) {
 	t.Helper()
 	const clients = 5
 	over := make(chan struct{})
@@ -110,22 +110,22 @@ func storm(t *testing.T, w *workload, drain bool) {
 			for steps.Load() < limit*n/parts {
 				<-tick.C
 			}
-			w.ended(fill(w.db))
+			w.ended(fillMemtable(w.db))
 		}
 	})
-	w.start(0, clients, (*client).step, func() bool { return steps.Add(1) > limit })()
+	w.start(0, clients, (*historyClient).step, func() bool { return steps.Add(1) > limit })()
 	<-filled
 	close(over)
 	cancel()
 	beside.Wait()
 }
 
-// calm lets one client write and drain after each commit, while others read, most of them in transactions of one read.
-func calm(t *testing.T, w *workload) {
+// isolationCalm lets one client write and drain after each commit, while others read, most of them in transactions of one read.
+func isolationCalm(t *testing.T, w *historyLoad) {
 	t.Helper()
 	const readers = 2
 	stop := make(chan struct{})
-	read := w.start(1, 1+readers, (*client).reads, func() bool {
+	read := w.start(1, 1+readers, (*historyClient).reads, func() bool {
 		select {
 		case <-stop:
 			return true
@@ -134,7 +134,7 @@ func calm(t *testing.T, w *workload) {
 		}
 	})
 	left := *isolationSteps
-	w.start(0, 1, func(c *client) error {
+	w.start(0, 1, func(c *historyClient) error {
 		if err := c.writes(); err != nil {
 			return err
 		}
@@ -145,23 +145,23 @@ func calm(t *testing.T, w *workload) {
 }
 
 // closeUnder closes the database under clients that write.
-func closeUnder(t *testing.T, w *workload) {
+func closeUnder(t *testing.T, w *historyLoad) {
 	t.Helper()
 	var steps atomic.Int64
 	begun := make(chan struct{})
-	writers := w.start(10, 13, (*client).blind, func() bool {
+	writers := w.start(10, 13, (*historyClient).blind, func() bool {
 		if steps.Add(1) == 20 {
 			close(begun)
 		}
 		return false
 	})
-	within(t, "20 commits", func() { <-begun })
-	within(t, "Close", func() { require.NoError(t, w.db.Close()) })
-	within(t, "end of the writers", writers)
+	mustEnd(t, "20 commits", func() { <-begun })
+	mustEnd(t, "Close", func() { require.NoError(t, w.db.Close()) })
+	mustEnd(t, "end of the writers", writers)
 }
 
-// within fails the test unless fn returns in time.
-func within(t *testing.T, what string, fn func()) {
+// mustEnd fails the test unless fn returns in time.
+func mustEnd(t *testing.T, what string, fn func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() { defer close(done); fn() }()
