@@ -166,7 +166,7 @@ func (db *DB) openSpill() error {
 		return err
 	}
 	if !known && !opt.ReadOnly {
-		if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
+		if err := fsys.MkdirAll(opt.Dir, 0o700); err != nil {
 			return fmt.Errorf("badgerspill: option Dir: %w", err)
 		}
 		// Written only after the spill was found to be ours or empty: an identity that is not there yet matches no
