@@ -68,10 +68,18 @@ func readFile(fsys spillfile.FS, path string, limit int64) (text []byte, ok bool
 
 // writeFile makes a file durably, whole or not at all: written beside, synced, renamed, the directory synced.
 func writeFile(fsys spillfile.FS, path string, text []byte) error {
-	f, err := fsys.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	// What a crash has left is in the way of O_EXCL; so is anything that somebody else has put there.
+	err := fsys.Remove(path + ".tmp")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	var f spillfile.File
+	if err == nil {
+		f, err = fsys.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	}
 	if err == nil {
 		_, werr := f.WriteAt(text, 0)
-		err = errors.Join(werr, f.Sync(), f.Close())
+		err = errors.Join(f.Chmod(0o600), werr, f.Sync(), f.Close()) // whatever the umask
 	}
 	if err == nil {
 		err = fsys.Rename(path+".tmp", path)

@@ -44,7 +44,7 @@ func (l *interlock) write(text string) error {
 	f, err := l.fs.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
 		_, werr := f.WriteAt([]byte(text), 0)
-		err = errors.Join(f.Truncate(int64(len(text))), werr, f.Sync(), f.Close(), l.fs.SyncDir(l.dir))
+		err = errors.Join(f.Chmod(0o600), f.Truncate(int64(len(text))), werr, f.Sync(), f.Close(), l.fs.SyncDir(l.dir))
 	}
 	if err != nil {
 		return fmt.Errorf("badgerspill: interlock %s: %w", l.path(), err)

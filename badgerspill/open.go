@@ -186,7 +186,7 @@ func (db *DB) openSpill() error {
 		return err
 	}
 	if !known && !opt.ReadOnly {
-		if err := os.MkdirAll(opt.Dir, 0o700); err != nil {
+		if err := fsys.MkdirAll(opt.Dir, 0o700); err != nil {
 			return fmt.Errorf("badgerspill: option Dir: %w", err)
 		}
 		// Written only after the spill was found to be ours or empty: an identity that is not there yet matches no
@@ -435,6 +435,9 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 		if view.Unordered() {
 			continue // a merge operator may have written a version twice
 		}
+		if !sameEntry(ref, item) {
+			return item.Version(), nil
+		}
 		ours, err := view.Value(ref, nil)
 		if err != nil {
 			return 0, fmt.Errorf("badgerspill: spill: %w", err)
@@ -449,6 +452,13 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 		}
 	}
 	return 0, nil
+}
+
+// sameEntry compares all but the values. A tombstone has no time to live.
+func sameEntry(ours spillfile.Ref, theirs *badger.Item) bool {
+	return ours.UserMeta == theirs.UserMeta() && ours.ExpiresAt == theirs.ExpiresAt() &&
+		(ours.ExpiresAt > 0 || (ours.Meta&metaDelete > 0) == theirs.IsDeletedOrExpired()) &&
+		(ours.Meta&metaDiscardEarlier > 0) == theirs.DiscardEarlierVersions()
 }
 
 // start starts the goroutines. Before it, no lock is needed.

@@ -3,6 +3,7 @@ package badgerspill
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -175,6 +176,8 @@ func (opt *Options) checkDirs() error {
 	if opt.SpillDir == "" {
 		opt.SpillDir = filepath.Join(opt.Dir, "spill")
 	}
+	// As all paths below it: a ".." after a symbolic link takes away the link, and does not follow it.
+	opt.SpillDir = filepath.Clean(opt.SpillDir)
 	spill, err := resolve(opt.SpillDir)
 	if err != nil {
 		return fmt.Errorf("badgerspill: option SpillDir: %w", err)
@@ -187,25 +190,59 @@ func (opt *Options) checkDirs() error {
 		if rel, err := filepath.Rel(spill, dir); err == nil && filepath.IsLocal(rel) {
 			return bad("SpillDir", opt.SpillDir, "a directory of its own, not %s (%s) nor a parent of it", d.field, d.dir)
 		}
+		if rel, err := filepath.Rel(dir, spill); err == nil && filepath.IsLocal(rel) {
+			if name, _, _ := strings.Cut(rel, string(filepath.Separator)); taken(name) {
+				return bad("SpillDir", opt.SpillDir, "elsewhere: in %s (%s) the name %s is that of another file", d.field, d.dir, name)
+			}
+		}
 	}
 	return nil
 }
 
-// resolve returns the absolute path of what dir names now, symbolic links followed as far as it exists.
+// taken reports whether Badger, or the layer, uses a name in Badger's directories.
+func taken(name string) bool {
+	switch name {
+	case "MANIFEST", "MANIFEST-REWRITE", "KEYREGISTRY", "REWRITE-KEYREGISTRY", "LOCK", "DISCARD":
+		return true
+	}
+	switch filepath.Ext(name) {
+	case ".sst", ".vlog", memSuffix:
+		return true
+	}
+	return strings.HasPrefix(name, identityName) // and dropName, and both while they are written
+}
+
+// maxLinks is how many symbolic links that lead to nothing are followed in one path: as many as Linux does.
+const maxLinks = 40
+
+// resolve returns the absolute path of what dir names now, or will once it is made: symbolic links are followed, those
+// that lead to nothing yet, too.
 func resolve(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return "", err
 	}
-	rest := ""
-	for at := dir; ; at = filepath.Dir(at) {
+	rest, links := "", 0
+	for at := dir; ; {
 		if real, err := filepath.EvalSymlinks(at); err == nil {
 			return filepath.Join(real, rest), nil
 		}
-		if at == filepath.Dir(at) {
+		above := filepath.Dir(at)
+		if at == above {
 			return dir, nil
 		}
+		if to, err := os.Readlink(at); err == nil && links < maxLinks {
+			if links++; !filepath.IsAbs(to) {
+				if real, err := filepath.EvalSymlinks(above); err == nil {
+					above = real
+				}
+				to = filepath.Join(above, to)
+			}
+			at = filepath.Clean(to)
+			continue
+		}
 		rest = filepath.Join(filepath.Base(at), rest)
+		at = above
 	}
 }
 

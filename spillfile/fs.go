@@ -8,7 +8,8 @@ import (
 // FS is every way in which this package touches a file system, so that a test can fail any of them.
 // Implementations are safe for concurrent use.
 type FS interface {
-	// OpenFile is os.OpenFile. With os.O_EXCL it must not follow a symbolic link.
+	// OpenFile is os.OpenFile, but it opens nothing that is not a regular file, and follows no symbolic link in the last
+	// element of name: who may put a name into the directory must not choose what is read or written.
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	Remove(name string) error
 	// Rename replaces newname atomically.
@@ -16,12 +17,13 @@ type FS interface {
 	ReadDir(dir string) ([]fs.DirEntry, error)
 	// MkdirAll creates dir and its parents, and gives dir exactly the mode perm if it created it.
 	MkdirAll(dir string, perm fs.FileMode) error
+	// Stat is os.Lstat.
 	Stat(name string) (fs.FileInfo, error)
 	// SyncDir makes the creations, renames and removals in dir durable before it returns.
 	SyncDir(dir string) error
 	// Lock takes the lock file name, without waiting, until the Closer is closed. A lock held by
 	// somebody else is an error that matches ErrLocked. A shared lock creates nothing; its error is
-	// fs.ErrNotExist if the file is missing.
+	// fs.ErrNotExist if the file is missing. It follows no symbolic link, as OpenFile.
 	Lock(name string, shared bool) (io.Closer, error)
 	// Free returns the bytes available to this user and the size of the volume that holds dir.
 	Free(dir string) (free, total int64, err error)

@@ -11,7 +11,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const noFollow = unix.O_NOFOLLOW
+const (
+	noFollow = unix.O_NOFOLLOW
+	nonBlock = unix.O_NONBLOCK // means nothing to regular files
+)
 
 func (osFS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
@@ -23,11 +26,11 @@ func (osFS) SyncDir(dir string) error {
 }
 
 func (osFS) Lock(name string, shared bool) (io.Closer, error) {
-	flag, how := os.O_RDWR|os.O_CREATE|noFollow, unix.LOCK_EX
+	flag, how := os.O_RDWR|os.O_CREATE, unix.LOCK_EX
 	if shared {
-		flag, how = os.O_RDONLY|noFollow, unix.LOCK_SH
+		flag, how = os.O_RDONLY, unix.LOCK_SH
 	}
-	f, err := os.OpenFile(name, flag, 0o600)
+	f, err := openNoFollow(name, flag, 0o600)
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-const noFollow = 0
+const noFollow, nonBlock = 0, 0
 
 // SyncDir does nothing: the system has no such call, and NTFS journals names on its own.
 func (osFS) SyncDir(string) error { return nil }

@@ -1,0 +1,181 @@
+package integration_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill"
+)
+
+// The same clients in a child process, which prints what it does; the parent kills it at a random moment, starts the next on
+// the same directory, and checks the history of all of them as one. What was not acknowledged may have happened or not,
+// but not first the one, as somebody read it, and then the other.
+
+var isolationKills = flag.Int("isolationkills", 4, "children that the isolation test kills in each state")
+
+const isolationChildEnv = "BADGERSPILL_ISOLATION_CHILD" // directory|state|first transaction|seed
+
+// isolationStates are those of the kill test, and to and fro.
+func isolationStates() (names []string, options func(dir string, state int) badgerspill.Options) {
+	for _, m := range killModes {
+		names = append(names, m.name)
+	}
+	names = append(names, "to and fro")
+	return names, func(dir string, state int) badgerspill.Options {
+		change := toAndFro
+		if state < len(killModes) {
+			change = killModes[state].change
+		}
+		return change(badgerspill.OptionsFrom(churning(dir)))
+	}
+}
+
+// printedJournal prints a line a call, each with one write: lines are in the order of the calls.
+type printedJournal struct{ out io.Writer }
+
+func (p printedJournal) print(kind string, what any) {
+	b, err := json.Marshal(what)
+	if err == nil {
+		_, err = p.out.Write(append(append([]byte(kind), b...), '\n'))
+	}
+	if err != nil {
+		panic(err) // the parent is gone
+	}
+}
+
+func (p printedJournal) begin(id int)              { p.print("begin ", id) }
+func (p printedJournal) commit(r *txnRecord)       { p.print("commit ", r) }
+func (p printedJournal) end(id int, o txnOutcome)  { p.print("end ", [2]int{id, int(o)}) }
+func (p printedJournal) failed(what string, e any) { p.print("failed ", fmt.Sprint(what, ": ", e)) }
+
+func TestIsolationChild(t *testing.T) {
+	arg := os.Getenv(isolationChildEnv)
+	if arg == "" {
+		t.Skip("run by TestIsolationOverKills")
+	}
+	parts := strings.Split(arg, "|")
+	var numbers [3]int
+	for i, p := range parts[1:] {
+		n, err := strconv.Atoi(p)
+		require.NoError(t, err)
+		numbers[i] = n
+	}
+	j := printedJournal{os.Stdout}
+	_, options := isolationStates()
+	db, err := badgerspill.Open(options(parts[0], numbers[0]))
+	if err != nil {
+		j.failed("open", err)
+		return
+	}
+	j.print("open ", 0)
+	ids := &atomic.Int64{}
+	ids.Store(int64(numbers[1]))
+	w := &historyLoad{db: db, nextID: ids, journal: j, rng: rand.New(rand.NewPCG(uint64(numbers[2]), 2))}
+	if numbers[0] == len(killModes) || killModes[numbers[0]].drain {
+		go handOvers(context.Background(), db)
+	}
+	if w.rng.IntN(2) == 0 {
+		go func() { _ = fillMemtable(db) }()
+	}
+	w.start(0, 5, (*historyClient).step, func() bool { return false })()
+	j.failed("client", w.failures)
+}
+
+func TestIsolationOverKills(t *testing.T) {
+	names, options := isolationStates()
+	for state, name := range names {
+		t.Run(name, func(t *testing.T) {
+			rng := random(t)
+			dir := filepath.Join(t.TempDir(), "db")
+			j, lastID := &memoryJournal{}, 0
+			for range *isolationKills {
+				killedHistory(t, rng, dir, state, j, &lastID)
+			}
+			db, err := badgerspill.Open(options(dir, state))
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = db.Close() })
+			pending := len(j.open)
+			j.killed()
+			ids := &atomic.Int64{}
+			ids.Store(int64(lastID))
+			auditHistory(t, db, j, ids)
+			require.NoError(t, db.Drain(context.Background()))
+			h := auditHistory(t, db, j, ids)
+			happened := 0
+			for _, r := range h.records {
+				if _, kept := h.receipts[r.ID]; kept && r.Outcome == txnUnknown {
+					happened++
+				}
+			}
+			t.Logf("%d transactions, %d commits; %d under way at the last kill, %d of unknown outcome took place",
+				len(h.records), len(h.receipts), pending, happened)
+			h.require(t)
+		})
+	}
+}
+
+// killedHistory runs a child until it has ended a random number of transactions, and kills it.
+func killedHistory(t *testing.T, rng *rand.Rand, dir string, state int, j *memoryJournal, lastID *int) {
+	t.Helper()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self, "-test.run", "^TestIsolationChild$")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d|%d|%d", isolationChildEnv, dir, state, *lastID, rng.IntN(1<<30)))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+	defer func() {
+		_ = cmd.Wait()
+		require.True(t, limit.Stop(), "the child hangs")
+	}()
+	ended, enough := 0, 1+rng.IntN(250)
+	lines := bufio.NewReader(out)
+	for {
+		line, err := lines.ReadString('\n') // the last one may be cut short
+		if err != nil {
+			break
+		}
+		kind, what, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch kind {
+		case "open":
+			j.killed()
+		case "begin":
+			var id int
+			require.NoError(t, json.Unmarshal([]byte(what), &id))
+			*lastID = max(*lastID, id)
+			j.begin(id)
+		case "commit":
+			r := new(txnRecord)
+			require.NoError(t, json.Unmarshal([]byte(what), r))
+			j.commit(r)
+		case "end":
+			var end [2]int
+			require.NoError(t, json.Unmarshal([]byte(what), &end))
+			j.end(end[0], txnOutcome(end[1]))
+			if ended++; ended == enough {
+				require.NoError(t, cmd.Process.Kill())
+			}
+		default:
+			_ = cmd.Process.Kill()
+			t.Errorf("child: %s", line)
+		}
+	}
+	require.GreaterOrEqual(t, ended, enough, "the child ended by itself")
+}

@@ -1,0 +1,133 @@
+//go:build unix
+
+package integration_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/badgerspill/badgerspill/badgerspill"
+)
+
+// TestPipesInTheSpill: nor is anything else opened that is not a file. A pipe would make Open wait for its other end.
+func TestPipesInTheSpill(t *testing.T) {
+	o := layer(filepath.Join(t.TempDir(), "db")).WithSpillPolicy(badgerspill.Always).WithSegmentSize(4<<10).
+		WithQuiet(1, time.Hour).WithDrainOnClose(false)
+	want := smallSpill(t, o)
+	pristine := filepath.Join(t.TempDir(), "pristine")
+	require.NoError(t, os.CopyFS(pristine, os.DirFS(o.Dir)))
+	for _, file := range layerFiles(t, o.Dir) {
+		for _, readOnly := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, read-only %v", filepath.Base(file), readOnly), func(t *testing.T) {
+				restore(t, o.Dir, pristine)
+				o := o
+				o.Options = o.Options.WithReadOnly(readOnly)
+				require.NoError(t, os.Remove(file))
+				require.NoError(t, unix.Mkfifo(file, 0o600))
+				mustEnd(t, "Open", func() {
+					opened := openOrNamed(t, o, file, want)
+					// Nothing is read from the lock; the interlock is removed and set anew.
+					harmless := filepath.Base(file) == "LOCK" || filepath.Base(file) == interlockFile
+					require.Equal(t, harmless, opened)
+				})
+			})
+		}
+	}
+}
+
+// A child of another umask: it spills, keeps its database open, and waits to be killed.
+const umaskChildEnv = "BADGERSPILL_UMASK_CHILD" // umask|directory|directory of the spill
+
+func TestUmaskChild(t *testing.T) {
+	arg := os.Getenv(umaskChildEnv)
+	if arg == "" {
+		t.Skip("run by TestModesWhateverTheUmask")
+	}
+	parts := strings.Split(arg, "|")
+	mask, err := strconv.ParseInt(parts[0], 8, 32)
+	require.NoError(t, err)
+	unix.Umask(int(mask))
+	db := openSpill(t, umaskOptions(parts[1], parts[2]))
+	for i := range 30 {
+		set(t, db, string(key(i)), incompressibleText(i, 900))
+	}
+	fmt.Println("ready")
+	_, _ = io.Copy(io.Discard, os.Stdin)
+}
+
+func umaskOptions(dir, spill string) badgerspill.Options {
+	return layer(dir).WithSpillDir(spill).WithSpillPolicy(badgerspill.Always).WithSegmentSize(4<<10).WithQuiet(1, time.Hour)
+}
+
+func TestModesWhateverTheUmask(t *testing.T) {
+	masks := []int{0, 0o077}
+	if os.Geteuid() == 0 { // Badger opens its own files again, which only root can if they are nobody's
+		masks = append(masks, 0o777)
+	}
+	for _, mask := range masks {
+		for _, deep := range []bool{false, true} { // the default place of the spill, and one whose parents are made, too
+			t.Run(fmt.Sprintf("umask %03o, elsewhere %v", mask, deep), func(t *testing.T) {
+				above := t.TempDir()
+				dir := filepath.Join(above, "made", "db")
+				spill := filepath.Join(dir, "spill")
+				if deep {
+					spill = filepath.Join(above, "x", "y", "spill")
+				}
+				self, err := os.Executable()
+				require.NoError(t, err)
+				cmd := exec.Command(self, "-test.run", "^TestUmaskChild$")
+				cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%o|%s|%s", umaskChildEnv, mask, dir, spill))
+				cmd.Stderr = os.Stderr
+				_, err = cmd.StdinPipe()
+				require.NoError(t, err)
+				out, err := cmd.StdoutPipe()
+				require.NoError(t, err)
+				require.NoError(t, cmd.Start())
+				limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
+				ready := false
+				lines := bufio.NewScanner(out)
+				for !ready && lines.Scan() {
+					ready = lines.Text() == "ready"
+				}
+				limit.Stop()
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				require.True(t, ready, "the child has failed: %s", lines.Text())
+
+				modes := map[string]fs.FileMode{}
+				add := func(path string) {
+					info, err := os.Lstat(path)
+					require.NoError(t, err)
+					modes[filepath.Base(path)] = info.Mode()
+				}
+				add(dir)
+				add(spill)
+				files, err := filepath.Glob(filepath.Join(spill, "*"))
+				require.NoError(t, err)
+				require.Greater(t, len(files), 5, "a lock, a manifest and segments")
+				for _, f := range append(files, filepath.Join(dir, "BADGERSPILL"), filepath.Join(dir, interlockFile)) {
+					add(f)
+				}
+				for name, mode := range modes {
+					want := fs.FileMode(0o600)
+					if name == "db" || name == "spill" {
+						want = fs.ModeDir | 0o700
+					}
+					require.Equal(t, want, mode, name)
+				}
+			})
+		}
+	}
+}
