@@ -75,7 +75,7 @@ func (r *replayLog) MayReplay(full bool) bool {
 	case full && (db.closing.Load() || r.full()):
 		limit = db.manager.Limit()
 	case full: // being drained: what is above is for the index of what is spilled meanwhile
-		limit = db.manager.SpillLimit()
+		limit = db.manager.Limit() - db.manager.Limit()/8
 	}
 	// Only replay frees the index of the spill: it must not wait for that.
 	usage := db.manager.Usage()
