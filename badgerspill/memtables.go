@@ -152,9 +152,9 @@ func (m *memtables) look() {
 	now := m.db.now()
 	m.mu.Lock()
 	active := m.mu.active.number
-	m.findSealed()
+	gone := m.findSealed(relief)
 	moved := m.mu.active.number != active
-	freed := m.releaseGone()
+	freed := m.releaseGone(gone)
 	// Badger's tables cost more to look at than its files, and say more: about memtables that an iterator holds.
 	list := relief && freed == 0 && flushing(m.mu.sealed) && now-m.lastList >= tablesInterval
 	m.mu.Unlock()
@@ -198,16 +198,23 @@ func (m *memtables) look() {
 	}
 }
 
-// findSealed finds memtables that Badger has sealed since the last look. Needs mu.
-func (m *memtables) findSealed() {
+// findSealed finds memtables that Badger has sealed since the last look. It returns the number of one that came and went
+// unseen between two looks, or -1. The file of the one that was active may still be there then, held by an iterator; so with
+// thorough it looks for higher numbers in any case. Needs mu.
+func (m *memtables) findSealed(thorough bool) (gone int) {
+	gone = -1
 	for m.exists(m.mu.active.number + 1) {
 		m.sealActive(m.mu.active.number + 1)
 	}
-	if !m.exists(m.mu.active.number) { // sealed and flushed between two looks
+	if thorough || !m.exists(m.mu.active.number) {
 		if next := m.newest(); next > m.mu.active.number {
+			if next > m.mu.active.number+1 {
+				gone = m.mu.active.number + 1
+			}
 			m.sealActive(next)
 		}
 	}
+	return gone
 }
 
 func (m *memtables) sealActive(next int) {
@@ -217,9 +224,9 @@ func (m *memtables) sealActive(next int) {
 }
 
 // releaseGone takes out the memtables that are gone, and what those hold that came before one that is gone: they are
-// flushed, too, and held by an iterator. It returns the bytes that this frees. Needs mu.
-func (m *memtables) releaseGone() (freed int64) {
-	gone := -1
+// flushed, too, and held by an iterator. gone is the number of one that is known to be gone, or -1. It returns the bytes that this
+// frees. Needs mu.
+func (m *memtables) releaseGone(gone int) (freed int64) {
 	m.mu.sealed = slices.DeleteFunc(m.mu.sealed, func(t *memtable) bool {
 		if m.exists(t.number) {
 			return false

@@ -120,7 +120,7 @@ func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
 // A chunk comes in key order, so its versions say little about what of it is in an SSTable. A memtable of it that an iterator pins must
 // not stop replay for as long as the iterator is open.
 func TestChunkGoesOnBesideAPinnedMemtable(t *testing.T) {
-	f := open(t, small, func(opt *Options) { opt.SegmentSize = 256 << 10 })
+	f := open(t, small, func(opt *Options) { opt.SegmentSize, opt.SpillPolicy = 256<<10, Always })
 	f.put("first", "1")
 	defer pin(t, f.DB)()
 	f.spillOne("second", "2")
