@@ -120,7 +120,7 @@ func (r *Replayer) batch(run *run) (drained bool, err error) {
 	}
 	r.succeeded(opReplay)
 	r.loop.dirty = true
-	r.loop.unsyncedBytes += done.Bytes
+	r.loop.unsyncedBytes += done.Bytes + done.Skipped
 	r.loop.midway = done.Midway
 	r.loop.handOverDue = done.Drained
 	run.Bytes += done.Bytes
@@ -136,7 +136,7 @@ func (r *Replayer) batch(run *run) (drained bool, err error) {
 		run.windowBegun, run.windowBytes = now, 0
 	}
 
-	if done.Bytes > 0 || done.Entries > 0 {
+	if done.Bytes > 0 || done.Entries > 0 || done.Skipped > 0 {
 		run.handOverTried, run.emptyBatches = false, 0
 	} else if run.emptyBatches++; run.emptyBatches > maxEmptyBatches && !done.Drained {
 		r.nap()
