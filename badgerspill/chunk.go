@@ -40,7 +40,7 @@ func (r *replayLog) beginChunk() error {
 			return err
 		}
 	}
-	r.merge = db.log.NewMerge(r.pos, most)
+	r.merge, r.merged = db.log.NewMerge(r.pos, most), 0
 	return nil
 }
 
@@ -57,14 +57,16 @@ func (r *replayLog) replayChunk(maxBytes int64) (replay.Progress, error) {
 	}
 	if !r.untaken {
 		r.passed(r.merge.End(), r.merge.LastSeq())
+		skipped := max(0, r.merge.Bytes()-r.merged)
 		r.endChunk()
 		st := r.db.log.State()
-		return replay.Progress{Drained: st.Queued == 0 && r.seq >= st.LastSeq}, nil
+		return replay.Progress{Skipped: skipped, Drained: st.Queued == 0 && r.seq >= st.LastSeq}, nil
 	}
 	if err := r.load(0, r.merge.End()); err != nil {
 		return replay.Progress{}, err
 	}
 	r.untaken = false
+	r.merged += r.chunk.RawBytes
 	return replay.Progress{Bytes: r.chunk.RawBytes, Entries: int64(len(r.chunk.Entries)), Midway: true}, nil
 }
 

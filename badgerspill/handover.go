@@ -28,6 +28,7 @@ type replayLog struct {
 	pos         spillfile.Position // next block to replay
 	chunk       spillfile.Chunk
 	merge       *spillfile.Merge // the chunk that is being replayed in key order, nil: none
+	merged      int64            // bytes of it that Badger has taken
 	untaken     bool             // chunk holds entries of it that Badger has not taken yet
 	seq         uint64           // all batches up to this are in Badger
 	synced      uint64           // and up to this, synced there

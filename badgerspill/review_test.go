@@ -127,3 +127,14 @@ func TestChunkGoesOnBesideAPinnedMemtable(t *testing.T) {
 	f.spillMany(6000, 6000, 900)
 	f.drained()
 }
+
+// A checkpoint comes after so much of the spill, not after so much of what is left of it: room must come free also where nearly
+// all is left out.
+func TestCheckpointsCountWhatIsLeftOut(t *testing.T) {
+	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 1<<20, 0.95 })
+	f.spillMany(700, 7, 900)
+	require.Greater(t, f.spill.Usage(), int64(600<<10))
+	f.drained()
+	require.GreaterOrEqual(t, f.SpillStats().EntriesCoalesced, int64(600))
+	require.GreaterOrEqual(t, f.replayer.Stats().Checkpoints, int64(3))
+}

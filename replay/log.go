@@ -20,6 +20,8 @@ type Pending struct {
 // Progress is what one batch has moved to Badger.
 type Progress struct {
 	Bytes, Entries int64
+	// Skipped is how many more bytes of the log lie behind, of what needed not be moved. A checkpoint lets go of them, too.
+	Skipped int64
 	// Drained tells that nothing is left beyond this batch.
 	Drained bool
 	// Midway tells that a checkpoint would not get further than before this batch: it is in the middle of a chunk that counts as a

@@ -125,7 +125,7 @@ func (r *Replayer) batch(run *run) (drained bool, err error) {
 	r.pacer.gave(run.Reason, done.Bytes, now.Sub(begun))
 	r.succeeded(opReplay)
 	r.loop.dirty = true
-	r.loop.unsyncedBytes += done.Bytes
+	r.loop.unsyncedBytes += done.Bytes + done.Skipped
 	r.loop.midway = done.Midway
 	r.loop.handOverDue = done.Drained
 	run.Bytes += done.Bytes
@@ -137,7 +137,7 @@ func (r *Replayer) batch(run *run) (drained bool, err error) {
 
 	run.throughput.add(done.Bytes, now, r.o.Rate)
 
-	if done.Bytes > 0 || done.Entries > 0 {
+	if done.Bytes > 0 || done.Entries > 0 || done.Skipped > 0 {
 		run.handOverTried, run.emptyBatches = false, 0
 	} else if run.emptyBatches++; run.emptyBatches > maxEmptyBatches && !done.Drained {
 		r.nap()
