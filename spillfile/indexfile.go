@@ -234,6 +234,9 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 	}
 	x := &indexFile{indexSealer: b.seal, footer: footer, path: path, size: int64(len(out)), table: b.table, cache: l.cache}
 	if x.file, err = l.fs.OpenFile(path, os.O_RDONLY, 0); err != nil {
+		if s.unlinked() {
+			return nil, errUnlinked
+		}
 		return nil, fmt.Errorf("spill index %s: %w", path, err)
 	}
 	if err := x.load(); err != nil { // exact in memory, and read once

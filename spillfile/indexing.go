@@ -50,6 +50,13 @@ func (l *Log) nameIndex(s *segment, temp, path string, size int64) error {
 	return nil
 }
 
+// unlinked says that the files of s are removed, or will be.
+func (s *segment) unlinked() bool {
+	s.idx.mu.Lock()
+	defer s.idx.mu.Unlock()
+	return s.idx.unlinked
+}
+
 // indexSealed makes files of the indexes of sealed segments that are still in memory, as far as the log is durable. An index
 // in a file is a promise that its segment, and all before it, is durable.
 func (l *Log) indexSealed() error {
@@ -59,7 +66,7 @@ func (l *Log) indexSealed() error {
 	l.w.mu.Lock()
 	for _, s := range l.w.live {
 		end := Position{s.id(), s.end.Load()}
-		if s.sealed && s.index.Load().mem != nil && !end.after(l.w.mark) {
+		if s.sealed && s.index.Load().mem != nil && !end.after(l.w.mark) && !s.unindexable {
 			s.refs.Add(1)
 			todo = append(todo, s)
 		}
@@ -73,7 +80,9 @@ func (l *Log) indexSealed() error {
 			case err == nil:
 				l.setIndex(s, &segmentIndex{file: x})
 				indexed = true
-			case errors.Is(err, errUnlinked), errors.Is(err, errEmptyIndex), errors.Is(err, ErrTooLarge):
+			case errors.Is(err, errUnlinked):
+			case errors.Is(err, errEmptyIndex), errors.Is(err, ErrTooLarge):
+				s.unindexable = true
 			default:
 				errs = append(errs, err)
 			}
@@ -95,7 +104,7 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	if x := s.index.Load(); x.file != bad {
 		return x, nil
 	}
-	mem, err := s.readIndex()
+	mem, err := s.readIndex(l.replayed.Load())
 	if err != nil {
 		return nil, err
 	}
@@ -110,9 +119,9 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	return x, nil
 }
 
-// readIndex makes the index of a sealed segment by reading all of it.
-func (s *segment) readIndex() (*memIndex, error) {
-	sc := scanner{s: s, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
+// readIndex makes the index of a sealed segment by reading all of it. What is replayed is left out: Badger has it.
+func (s *segment) readIndex(replayed uint64) (*memIndex, error) {
+	sc := scanner{s: s, replayed: replayed, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
 	rd := new(blockReader)
 	rd.reset(s.file, s.path, s.id(), s.aead, s.end.Load())
 	for at := int64(segmentHeaderSize); at < rd.limit; {

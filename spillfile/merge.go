@@ -30,20 +30,18 @@ type Merge struct {
 	lastSeq uint64
 	bytes   int64
 
-	key      []byte    // user key of versions
-	versions []version // of the key at hand that are to be kept, newest first; taken from the end
-	done     bool      // the iterator is at its end
+	key      []byte // user key of versions
+	versions []Ref  // of the key at hand that are to be kept, newest first; taken from the end
+	walked   int    // entries looked at since the last window was begun
 
 	ahead     chan *window // the window being read; nil: none
 	retention Retention
 	coalesced int64
 }
 
-// version is one version of Merge.key.
-type version struct {
-	ref Ref
-	vs  y.ValueStruct // without Value
-}
+// maxWalk bounds how many entries one window looks at: where nearly all are left out, the caller wants to be asked again before all
+// of the merge is through.
+const maxWalk = 64 << 10
 
 // NewMerge starts a merge of sealed segments, the oldest first, as many as have maxBytes on disk together and at least one, from a
 // position on. Without any, it returns nil. It blocks while indexes are written that are still in memory. Close it.
@@ -131,7 +129,8 @@ func (m *Merge) readAhead(maxBytes int64) {
 	w.reset()
 	ahead := make(chan *window, 1)
 	m.ahead = ahead
-	for w.bytes < maxBytes {
+	m.walked = 0
+	for w.bytes < maxBytes && m.walked < maxWalk {
 		v, ok := m.nextVersion()
 		if !ok {
 			break
@@ -149,7 +148,7 @@ func (m *Merge) readAhead(maxBytes int64) {
 }
 
 // nextVersion returns the next version to be kept, of the key m.key.
-func (m *Merge) nextVersion() (*version, bool) {
+func (m *Merge) nextVersion() (*Ref, bool) {
 	for len(m.versions) == 0 {
 		if !m.nextKey() {
 			return nil, false
@@ -170,8 +169,8 @@ func (m *Merge) nextKey() bool {
 	now := uint64(time.Now().Unix())
 	covered, kept := false, 0
 	for ; m.it.Valid() && string(y.ParseKey(m.it.Key())) == string(m.key); m.it.Next() {
-		vs := m.it.Value()
-		ref := m.view.Ref(vs, y.ParseTs(m.it.Key()))
+		m.walked++
+		ref := m.view.Ref(m.it.Value(), y.ParseTs(m.it.Key()))
 		if ref.at.segment == m.from.Segment && ref.at.block < m.from.Offset {
 			continue // replayed already
 		}
@@ -179,13 +178,12 @@ func (m *Merge) nextKey() bool {
 			m.coalesced++
 			continue
 		}
-		if ref.Version <= m.retention.DiscardTs && vs.Meta&MetaMerge == 0 {
+		if ref.Version <= m.retention.DiscardTs && ref.Meta&MetaMerge == 0 {
 			kept++
-			gone := vs.Meta&MetaDelete != 0 || vs.ExpiresAt != 0 && vs.ExpiresAt <= now
-			covered = gone || vs.Meta&MetaDiscardEarlier != 0 || kept >= m.retention.Versions
+			gone := ref.Meta&MetaDelete != 0 || ref.ExpiresAt != 0 && ref.ExpiresAt <= now
+			covered = gone || ref.Meta&MetaDiscardEarlier != 0 || kept >= m.retention.Versions
 		}
-		vs.Value = nil
-		m.versions = append(m.versions, version{ref, vs})
+		m.versions = append(m.versions, ref)
 	}
 	return true
 }

@@ -76,9 +76,8 @@ func (s *Scan) readAhead() {
 	s.ahead = ahead
 	for len(w.entries) < s.size && w.bytes < maxScanBytes && s.it.Valid() {
 		internal := s.it.Key()
-		vs := s.it.Value()
-		v := version{ref: s.view.Ref(vs, y.ParseTs(internal)), vs: vs}
-		w.add(y.ParseKey(internal), &v)
+		ref := s.view.Ref(s.it.Value(), y.ParseTs(internal))
+		w.add(y.ParseKey(internal), &ref)
 		s.it.Next()
 	}
 	s.ended = !s.it.Valid()

@@ -44,6 +44,8 @@ type segment struct {
 	// Guarded by writer.mu.
 	synced int64 // everything before is durable
 	sealed bool
+
+	unindexable bool // its index stays in memory, whatever happens; guarded by Log.indexing
 }
 
 // indexState is what is known of a segment's index beside the index itself.

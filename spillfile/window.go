@@ -61,13 +61,13 @@ func (w *window) free() {
 	}
 }
 
-func (w *window) add(key []byte, v *version) {
+func (w *window) add(key []byte, ref *Ref) {
 	w.keys = append(w.keys, key...)
 	w.keyEnd = append(w.keyEnd, len(w.keys))
 	w.order = append(w.order, len(w.entries))
-	w.refs = append(w.refs, v.ref)
-	w.entries = append(w.entries, Entry{Version: v.ref.Version, ExpiresAt: v.vs.ExpiresAt, Meta: v.vs.Meta, UserMeta: v.vs.UserMeta})
-	w.bytes += int64(len(key)) + v.ref.ValueLen + minEntrySize
+	w.refs = append(w.refs, *ref)
+	w.entries = append(w.entries, Entry{Version: ref.Version, ExpiresAt: ref.ExpiresAt, Meta: ref.Meta, UserMeta: ref.UserMeta})
+	w.bytes += int64(len(key)) + ref.ValueLen + minEntrySize
 }
 
 // keyAt returns the key of entry i.
