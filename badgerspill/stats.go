@@ -55,11 +55,13 @@ type SpillStats struct {
 	Segments      int
 	OldestSpilled time.Duration // age of the oldest segment with such commits
 
-	Append      wbm.Latency // from the end of encoding to the acknowledgement by the spill
-	ReplayState string
-	WriteRate   float64 // bytes per second
-	QuietRate   float64
-	Quiet       bool
+	Append       wbm.Latency // from the end of encoding to the acknowledgement by the spill
+	ReplayState  string
+	ReplayErrors int64   // since Open: of Badger or of the spill, while replaying; each is tried again
+	ReplayError  error   // the latest of them, nil if there was none
+	WriteRate    float64 // bytes per second
+	QuietRate    float64
+	Quiet        bool
 }
 
 // SpillStats returns what the layer does and has done. It does not block and is safe for concurrent use.
@@ -97,6 +99,10 @@ func (db *DB) SpillStats() SpillStats {
 		WriteRate:        db.rate.Rate(),
 		QuietRate:        db.rate.QuietRate(),
 		Quiet:            db.rate.Quiet(),
+	}
+	if db.replayer != nil {
+		st := db.replayer.Stats()
+		s.ReplayErrors, s.ReplayError = st.Errors, st.LastError
 	}
 	for c := range causes {
 		if n := db.counters.spillStarts[c].Load(); n > 0 {
