@@ -49,10 +49,16 @@ func OpenKeyRegistry(opt KeyRegistryOptions) (*KeyRegistry, error) {
 // holds, wrapped with opt.EncryptionKey. It refuses while a spill beside it holds commits, whose keys are wrapped with the
 // old one: open the database and Drain it first.
 func WriteKeyRegistry(reg *KeyRegistry, opt KeyRegistryOptions) error {
-	lock := interlock{fs: spillfile.OS, dir: opt.Dir}
-	if !opt.InMemory && lock.exists() {
-		where, _ := lock.read()
-		return fmt.Errorf("badgerspill: the spill in %s holds commits under the old key: Drain the database before its key is changed", where)
+	if !opt.InMemory {
+		lock := interlock{fs: spillfile.OS, dir: opt.Dir}
+		locked, err := lock.present()
+		if err != nil {
+			return err
+		}
+		if locked {
+			where, _, _ := lock.read()
+			return fmt.Errorf("badgerspill: the spill in %s holds commits under the old key: Drain the database before its key is changed", where)
+		}
 	}
 	return badger.WriteKeyRegistry(reg, opt)
 }

@@ -531,6 +531,11 @@ func (f *fixture) direct() {
 	eventually(f.t, "interlock and segments gone", func() bool { return !f.interlock.exists() && len(segments(f.t, f.opt.Dir)) == 0 })
 }
 
+func (l *interlock) exists() bool {
+	there, err := l.present()
+	return there || err != nil
+}
+
 func segments(t *testing.T, dir string) (paths []string) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "spill", "*.seg"))

@@ -52,18 +52,19 @@ func (l *interlock) write(text string) error {
 	return nil
 }
 
-// read returns the directory of the spill that is written in the file, and whether the file is there and not doubted.
-func (l *interlock) read() (spill string, trusted bool) {
+// read returns the directory of the spill that is written in the file, and whether the file is there and not doubted. With
+// an error it is not known to be there.
+func (l *interlock) read() (spill string, trusted bool, err error) {
 	spill = "an unknown directory"
-	text, there, _ := readFile(l.fs, l.path(), 8<<10)
-	if !there { // or not readable, which is no proof that it was
-		return spill, false
+	text, there, err := readFile(l.fs, l.path(), 8<<10)
+	if !there {
+		return spill, false, err
 	}
 	dir, rest, ok := strings.Cut(string(text), "\n")
 	if ok && dir != "" {
 		spill = dir
 	}
-	return spill, !strings.HasPrefix(rest, doubted)
+	return spill, !strings.HasPrefix(rest, doubted), nil
 }
 
 // drop removes the file if the spill is empty.
@@ -90,7 +91,16 @@ func (l *interlock) remove() error {
 	return nil
 }
 
-func (l *interlock) exists() bool {
-	_, err := l.fs.Stat(l.path())
-	return err == nil
+func (l *interlock) present() (bool, error) { return fileExists(l.fs, l.path()) }
+
+// fileExists tells a file that is not there from one of which that is not known.
+func fileExists(fsys spillfile.FS, path string) (bool, error) {
+	_, err := fsys.Stat(path)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	}
+	return false, fmt.Errorf("badgerspill: %w", err)
 }

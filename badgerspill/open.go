@@ -170,9 +170,18 @@ func (db *DB) openSpill() error {
 		return nil
 	}
 	db.interlock = &interlock{fs: fsys, dir: opt.Dir, spill: opt.SpillDir, free: func() bool { return db.log.Empty() }}
-	_, err := fsys.Stat(filepath.Join(opt.SpillDir, "MANIFEST"))
-	exists, locked := err == nil, db.interlock.exists()
-	where, trusted := db.interlock.read()
+	exists, err := fileExists(fsys, filepath.Join(opt.SpillDir, "MANIFEST"))
+	if err != nil {
+		return err
+	}
+	locked, err := db.interlock.present()
+	if err != nil {
+		return err
+	}
+	where, trusted, err := db.interlock.read()
+	if err != nil { // it is taken for missing: what Badger holds is compared with the spill
+		opt.Warningf("badgerspill: the interlock is not readable: %v\n", err)
+	}
 	db.interlock.trusted = trusted
 	if locked && !exists {
 		return fmt.Errorf("badgerspill: %w: %s has no MANIFEST, and %s says that there are commits in %s. Set SpillDir to where they "+
@@ -262,7 +271,11 @@ func (db *DB) openBadger() (err error) {
 	if db.opt.InMemory {
 		return db.openInner(opt)
 	}
-	if db.interlock.exists() {
+	locked, err := db.interlock.present()
+	if err != nil {
+		return err
+	}
+	if locked {
 		if db.opt.ReadOnly {
 			return db.openShadow(opt)
 		}

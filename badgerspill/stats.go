@@ -55,8 +55,10 @@ type SpillStats struct {
 	Segments      int
 	OldestSpilled time.Duration // age of the oldest segment with such commits
 
-	Append      wbm.Latency // from the end of encoding to the acknowledgement by the spill
-	ReplayState string
+	Append       wbm.Latency // from the end of encoding to the acknowledgement by the spill
+	ReplayState  string
+	ReplayErrors int64 // since Open: of Badger or of the spill, while replaying; each is tried again
+	ReplayError  error // the latest of them, nil if there was none
 
 	ReplayRate       float64       // bytes per second before compression, pauses included, of the run under way, or the last one
 	ReplayDuty       float64       // share of its time that replay works at most, so that the foreground does not suffer; 1 = all
@@ -102,6 +104,10 @@ func (db *DB) SpillStats() SpillStats {
 		WriteRate:        db.rate.Rate(),
 		QuietRate:        db.rate.QuietRate(),
 		Quiet:            db.rate.Quiet(),
+	}
+	if db.replayer != nil {
+		st := db.replayer.Stats()
+		s.ReplayErrors, s.ReplayError = st.Errors, st.LastError
 	}
 	for c := range causes {
 		if n := db.counters.spillStarts[c].Load(); n > 0 {

@@ -16,17 +16,23 @@ func newAEAD(key []byte) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-// wrapKey makes a random data key, stores it in wrapped under the user's key, bound to aad, and returns the cipher for it.
-func wrapKey(userKey, nonce, wrapped, aad []byte) (cipher.AEAD, error) {
-	var key [dataKey]byte
-	rand.Read(key[:])
+// newDataKey makes a random data key and the cipher for it.
+func newDataKey() ([]byte, cipher.AEAD, error) {
+	key := make([]byte, dataKey)
+	rand.Read(key)
+	aead, err := newAEAD(key)
+	return key, aead, err
+}
+
+// wrapKey stores a data key in wrapped under the user's key, bound to aad.
+func wrapKey(userKey, key, nonce, wrapped, aad []byte) error {
 	rand.Read(nonce)
 	outer, err := newAEAD(userKey)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	copy(wrapped, outer.Seal(nil, nonce, key[:], aad))
-	return newAEAD(key[:])
+	copy(wrapped, outer.Seal(nil, nonce, key, aad))
+	return nil
 }
 
 // openKey undoes wrapKey. Its errors match ErrKeyMissing or ErrWrongKey.
@@ -49,7 +55,11 @@ func openKey(userKey, nonce, wrapped, aad []byte) (cipher.AEAD, error) {
 // wrapped: both are bound to the rest of the header.
 func (h *segmentHeader) wrapDataKey(userKey []byte) (cipher.AEAD, error) {
 	h.encrypted = true
-	return wrapKey(userKey, h.nonce[:], h.wrapped[:], h.aad())
+	key, aead, err := newDataKey()
+	if err != nil {
+		return nil, err
+	}
+	return aead, wrapKey(userKey, key, h.nonce[:], h.wrapped[:], h.aad())
 }
 
 // openDataKey undoes wrapDataKey. It returns nil for a plaintext segment, whatever userKey is.

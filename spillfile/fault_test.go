@@ -4,11 +4,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 )
 
 type fate int
@@ -25,6 +29,24 @@ type history struct {
 	fate   map[string]fate
 	tried  uint64 // highest sequence that MarkReplayed was called with
 	marked uint64 // highest that it returned nil for
+	mu     sync.Mutex
+	told   string // what calls, events and the log said of failures
+}
+
+func (h *history) note(err error) error {
+	if err != nil {
+		h.mu.Lock()
+		h.told += err.Error() + "\n"
+		h.mu.Unlock()
+	}
+	return err
+}
+
+// listen makes o tell h.
+func (h *history) listen(o Options) Options {
+	o.OnEvent = func(e Event) { _ = h.note(e.Err) }
+	o.Logf = func(format string, args ...any) { _ = h.note(fmt.Errorf(format, args...)) }
+	return o
 }
 
 func newHistory() *history {
@@ -52,7 +74,7 @@ func (h *history) commit(l *Log, ts uint64, n, size int) {
 		batches, names = append(batches, b), append(names, mine)
 	}
 	for i, b := range batches {
-		err := l.Commit(b)
+		err := h.note(l.Commit(b))
 		for _, name := range names[i] {
 			if err == nil {
 				h.fate[name] = acked
@@ -67,9 +89,76 @@ func (h *history) commit(l *Log, ts uint64, n, size int) {
 func (h *history) mark(l *Log, seq uint64) {
 	seq = min(seq, l.State().LastSeq)
 	h.tried = max(h.tried, seq)
-	if l.MarkReplayed(seq) == nil {
+	if h.note(l.MarkReplayed(seq)) == nil {
 		h.marked = max(h.marked, seq)
 	}
+}
+
+// read reads all there is in every way, by point and backward too. What an operation that fails leaves is an error, not
+// something else.
+func (h *history) read(l *Log) (err error) {
+	v := l.Acquire()
+	if v == nil {
+		return nil
+	}
+	defer v.Release()
+	same := func(ref Ref, key []byte) error {
+		value, err := v.Value(ref, nil)
+		name := fmt.Sprintf("%s@%d", key, ref.Version)
+		if want, ok := h.value[name]; err == nil && (!ok || want != string(value)) {
+			panic(name + " has another value")
+		}
+		return err
+	}
+	for _, reverse := range []bool{false, true} {
+		it := v.NewIterator(reverse)
+		n := 0
+		for it.Rewind(); it.Valid() && err == nil; it.Next() {
+			n++
+			err = same(v.Ref(it.Value(), y.ParseTs(it.Key())), y.ParseKey(it.Key()))
+		}
+		if err = errors.Join(err, it.Err(), it.Close()); err != nil {
+			return err
+		}
+	}
+	for i := range 18 {
+		key := fmt.Appendf(nil, "key-%d", i)
+		ref, ok, err := v.Get(key, math.MaxUint64, false)
+		if ok && err == nil {
+			err = same(ref, key)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// merge reads all sealed segments in the order of keys, as replay does, and marks them replayed if it should.
+func (h *history) merge(l *Log, mark bool) error {
+	m := l.NewMerge(Position{}, math.MaxInt64)
+	if m == nil {
+		return nil
+	}
+	defer m.Close()
+	for c := new(Chunk); ; {
+		if _, err := m.Next(c, 500, Retention{Versions: math.MaxInt}); err != nil {
+			return err
+		}
+		for _, e := range c.Entries {
+			name := fmt.Sprintf("%s@%d", e.Key, e.Version)
+			if h.value[name] != string(e.Value) {
+				panic(name + " has another value")
+			}
+		}
+		if len(c.Entries) == 0 {
+			break
+		}
+	}
+	if mark {
+		h.mark(l, m.LastSeq())
+	}
+	return nil
 }
 
 // work drives a log through everything that it does to files.
@@ -77,18 +166,32 @@ func (h *history) work(l *Log) {
 	size := 30
 	h.commit(l, 10, 2, size)
 	h.commit(l, 20, 1, size)
-	_ = l.Seal()
+	_ = h.note(l.Seal())
+	_ = h.note(h.merge(l, false))
+	_ = h.note(h.read(l))
 	h.commit(l, 30, 3, size)
 	l.Rotate(33)
 	h.commit(l, 40, 1, 300)
 	h.mark(l, 2)
-	_ = l.Sync()
+	_ = h.note(l.Sync())
 	h.commit(l, 50, 2, size)
 	h.mark(l, 5)
 	for i := range 4 {
 		h.commit(l, 60+10*uint64(i), 1, 200)
 	}
 	h.mark(l, 9)
+	_ = h.note(h.read(l))
+	_ = h.note(h.merge(l, true))
+	h.commit(l, 100, 2, size)
+	if r := l.State().LastSeq; r > h.tried {
+		h.tried = r
+		if h.note(l.DiscardAll()) == nil {
+			h.marked = r
+		}
+	}
+	for i := range 3 {
+		h.commit(l, 110+10*uint64(i), 1, 250)
+	}
 }
 
 // check compares a log with the history. sure: a batch that failed must not be there.
@@ -120,6 +223,11 @@ func (h *history) check(t *testing.T, l *Log, sure bool) {
 
 var errInjected = errors.New("injected")
 
+// takesRoom are the operations that a full disk fails.
+func takesRoom(op string) bool {
+	return op == "create" || op == "write" || op == "sync" || op == "rename" || op == "syncdir" || op == "mkdir"
+}
+
 var faultModes = []struct {
 	name string
 	sync bool
@@ -138,12 +246,16 @@ func faultOptions(m *memFS, sync bool, key []byte) Options {
 // what failed is not.
 func TestEveryOperationFailsOnce(t *testing.T) {
 	for _, mode := range faultModes {
-		for _, op := range []string{"any", "short write", "two in a row"} {
+		for _, op := range []string{"any", "short write", "two in a row", "no space"} {
+			if mode.key != nil && op != "any" || op == "two in a row" && !mode.sync {
+				continue // nothing new
+			}
 			t.Run(mode.name+"/"+op, func(t *testing.T) {
+				before := goleak.IgnoreCurrent()
 				for k := 1; ; k++ {
 					m := newMemFS()
-					n, hit := 0, false
-					if op == "short write" {
+					n, hit, what := 0, false, []string(nil)
+					if op == "short write" || op == "no space" {
 						m.shortWrite = 70
 					}
 					// A second failure may be that of the truncation after the first.
@@ -151,28 +263,35 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 					if op == "two in a row" {
 						sure, last = false, k+1
 					}
-					m.setFault(func(got, _ string, _ int) error {
-						if op == "short write" && got != "write" {
+					if op == "no space" {
+						last = k + 7
+					}
+					m.setFault(func(got, name string, _ int) error {
+						if op == "short write" && got != "write" || op == "no space" && !takesRoom(got) {
 							return nil
 						}
 						if n++; n >= k && n <= last {
 							hit = true
+							what = append(what, got+" "+name)
 							return errInjected
 						}
 						return nil
 					})
 					h := newHistory()
+					o := h.listen(faultOptions(m, mode.sync, mode.key))
 					for range 2 { // the second round works on recovered segments
-						l, err := Open(faultOptions(m, mode.sync, mode.key))
-						if err != nil {
+						l, err := Open(o)
+						if h.note(err) != nil {
 							require.True(t, errors.Is(err, errInjected), "%v", err)
 							m.setFault(nil)
-							l = mustOpen(t, faultOptions(m, mode.sync, mode.key))
+							l = mustOpen(t, o)
 						}
 						if h.marked == 0 {
 							h.work(l)
 						} else {
+							_ = h.note(h.read(l))
 							h.commit(l, 1000, 2, 40)
+							_ = h.note(h.merge(l, false))
 						}
 						m.mu.Lock()
 						fault := m.fault
@@ -180,33 +299,36 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 						m.mu.Unlock()
 						h.check(t, l, sure)
 						m.setFault(fault)
-						if err := l.Close(); err != nil {
+						if err := h.note(l.Close()); err != nil {
 							require.True(t, errors.Is(err, errInjected) || errors.Is(err, ErrPoisoned), "%v", err)
 						}
 					}
 					m.setFault(nil)
-					l := mustOpen(t, faultOptions(m, mode.sync, mode.key))
+					l := mustOpen(t, o)
 					h.check(t, l, sure)
 					h.commit(l, 2000, 1, 1)
 					h.check(t, l, sure)
 					require.NoError(t, l.Close())
 					if !hit {
+						t.Logf("%d operations", k)
+						require.NoError(t, goleak.Find(before))
 						return
 					}
+					require.Contains(t, h.told, errInjected.Error(), "nobody was told of operation %d: %s", k, what)
 				}
 			})
 		}
 	}
 }
 
-// The process is killed, or the power cut, at every operation.
+// The process is killed, or the power cut, at every operation. Of what was not synced a power cut leaves nothing, or any part.
 func TestCrashAtEveryOperation(t *testing.T) {
 	r := newRand(t)
 	for _, mode := range faultModes {
 		t.Run(mode.name, func(t *testing.T) {
+			indexes := map[string]int{} // index files that cuts left
 			for k := 1; ; k++ {
 				m := newMemFS()
-				var left, cut *memFS
 				m.setFault(func(_, _ string, n int) error {
 					if n >= k {
 						return errInjected
@@ -218,16 +340,25 @@ func TestCrashAtEveryOperation(t *testing.T) {
 				if err == nil {
 					h.work(l)
 				}
-				left, cut = m.killed(), m.powerCut(r)
+				left := m.killed()
+				cuts := map[string]*memFS{"only what was synced": m.onlySynced(), "a part": m.powerCut(r), "another part": m.powerCut(r)}
 				reached := left.ops >= k
 				if err == nil {
 					_ = l.Close()
 				}
 
-				l, err = Open(faultOptions(cut, mode.sync, mode.key))
-				require.NoError(t, err, "power cut at %d", k)
-				checkAfterPowerCut(t, h, l, mode.sync)
-				require.NoError(t, l.Close())
+				for name, cut := range cuts {
+					for file := range cut.files() {
+						if _, ok := parseIndexName(file); ok {
+							indexes[name]++
+						}
+					}
+					l, err = Open(faultOptions(cut, mode.sync, mode.key))
+					require.NoError(t, err, "power cut at %d, %s", k, name)
+					checkAfterPowerCut(t, h, l, mode.sync)
+					require.NoError(t, h.read(l), "power cut at %d, %s", k, name)
+					require.NoError(t, l.Close())
+				}
 
 				l, err = Open(faultOptions(left, mode.sync, mode.key))
 				require.NoError(t, err, "killed at %d", k)
@@ -237,8 +368,11 @@ func TestCrashAtEveryOperation(t *testing.T) {
 				l = mustOpen(t, faultOptions(left, mode.sync, mode.key))
 				require.True(t, l.State().CleanClose)
 				h.check(t, l, false)
+				require.NoError(t, h.read(l))
 				require.NoError(t, l.Close())
 				if !reached {
+					require.Len(t, indexes, len(cuts), "cuts with index files: %v", indexes)
+					t.Logf("%d operations; index files that cuts left: %v", k, indexes)
 					return
 				}
 			}
@@ -266,6 +400,8 @@ func TestPowerCutsInARow(t *testing.T) {
 							_ = l.Sync()
 						case 2:
 							h.mark(l, h.marked+uint64(r.IntN(4)))
+						case 3:
+							require.NoError(t, h.merge(l, r.IntN(2) == 0))
 						}
 					}
 					m = m.powerCut(r)

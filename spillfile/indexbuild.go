@@ -125,8 +125,9 @@ func (b *indexBuilder) closeLeaf() {
 	b.keys, b.keyEnd, b.values, b.valEnd = b.keys[:0], b.keyEnd[:0], b.values[:0], b.valEnd[:0]
 }
 
-// finish returns the whole file. footer must be complete but for what finish knows.
-func (b *indexBuilder) finish(footer *indexFooter) []byte {
+// finish returns the whole file. footer must be complete but for what finish knows. dataKey, nil for plaintext, is that of the
+// sealer.
+func (b *indexBuilder) finish(footer *indexFooter, userKey, dataKey []byte) ([]byte, error) {
 	b.closeLeaf()
 	b.table.biggest = b.last
 	footer.entries = b.entries
@@ -134,8 +135,13 @@ func (b *indexBuilder) finish(footer *indexFooter) []byte {
 	b.out = b.seal.seal(b.out, kindFilter, newFilter(b.hashes), footer.filter)
 	footer.table = int64(len(b.out))
 	b.out = b.seal.seal(b.out, kindTable, b.table.marshal(), footer.table)
+	if dataKey != nil {
+		if err := wrapKey(userKey, dataKey, footer.nonce[:], footer.wrapped[:], footer.aad()); err != nil {
+			return nil, err
+		}
+	}
 	at := len(b.out)
 	b.out = append(b.out, make([]byte, indexFooterSize)...)
 	footer.marshal(b.out[at:])
-	return b.out
+	return b.out, nil
 }

@@ -45,7 +45,7 @@ func openIndexFile(fsys FS, path string, userKey []byte, cache *blockCache) (x *
 	at := x.size - indexFooterSize
 	x.segment = x.footer.segment
 	if x.footer.encrypted {
-		if x.aead, err = openKey(userKey, x.footer.nonce[:], x.footer.wrapped[:], x.footer.identity()); err != nil {
+		if x.aead, err = openKey(userKey, x.footer.nonce[:], x.footer.wrapped[:], x.footer.aad()); err != nil {
 			return nil, corrupt(path, at, "index key does not open: %v", err)
 		}
 	}
@@ -197,8 +197,11 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 		end: s.end.Load(), firstSeq: s.header.firstSeq, lastSeq: s.lastSeq.Load(),
 		minTs: s.minTs.Load(), maxTs: s.maxTs.Load(), maxVersion: s.maxVersion.Load(),
 	}
+	var key []byte
 	if s.aead != nil {
-		if err := footer.wrap(l.o.EncryptionKey, &b.seal); err != nil {
+		footer.encrypted = true
+		var err error
+		if key, b.seal.aead, err = newDataKey(); err != nil {
 			return nil, fmt.Errorf("spill index %s: %w", path, err)
 		}
 	}
@@ -211,11 +214,14 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 	if b.entries == 0 {
 		return nil, errEmptyIndex
 	}
-	out := b.finish(&footer)
+	out, err := b.finish(&footer, l.o.EncryptionKey, key)
+	if err != nil {
+		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	}
 	if len(out) > math.MaxUint32 {
 		return nil, fmt.Errorf("%w: the index of segment %s takes %d bytes", ErrTooLarge, s.path, len(out))
 	}
-	err := func() error {
+	err = func() error {
 		if err := l.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
@@ -250,16 +256,9 @@ var (
 	errUnlinked   = errors.New("segment is gone")
 )
 
-// identity says which segment the index is of. The data key is bound to that.
-func (f *indexFooter) identity() []byte {
-	b := le.AppendUint64(bytes.Clone(f.databaseID[:]), f.segment)
-	return le.AppendUint32(b, f.segmentCRC)
-}
-
-// wrap makes the index's own data key, under the user's key.
-func (f *indexFooter) wrap(userKey []byte, seal *indexSealer) error {
-	f.encrypted = true
-	aead, err := wrapKey(userKey, f.nonce[:], f.wrapped[:], f.identity())
-	seal.aead = aead
-	return err
+// aad is what the data key is bound to: all of the footer before it. So the footer is authenticated, too.
+func (f *indexFooter) aad() []byte {
+	var b [indexFooterSize]byte
+	f.marshal(b[:])
+	return b[:footerAAD]
 }

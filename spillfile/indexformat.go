@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4/y"
@@ -21,6 +22,7 @@ const (
 	indexTempSuffix = ".idx.tmp"
 
 	indexFooterSize      = 192
+	footerAAD            = 120 // bytes of the footer that the data key is bound to
 	indexBlockHeaderSize = 12
 
 	flagIndexMixed byte = 2
@@ -351,7 +353,7 @@ func (t *leafTable) unmarshal(b []byte, end int64) error {
 	}
 	n := int64(le.Uint32(b))
 	b = b[4:]
-	if n == 0 || n*(2+8) > int64(len(b)) {
+	if end > math.MaxUint32 || n == 0 || n*(2+8) > int64(len(b)) {
 		return errIndex
 	}
 	key := func() ([]byte, bool) {

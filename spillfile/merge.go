@@ -46,8 +46,8 @@ const maxWalk = 64 << 10
 // NewMerge starts a merge of sealed segments, the oldest first, as many as have maxBytes on disk together and at least one, from a
 // position on. Without any, it returns nil. It blocks while indexes are written that are still in memory. Close it.
 func (l *Log) NewMerge(from Position, maxBytes int64) *Merge {
-	// What cannot be written stays in memory and is merged from there; the background tells.
-	_ = l.indexSealed()
+	// What cannot be written stays in memory and is merged from there.
+	l.report(l.indexSealed())
 	v := l.Acquire()
 	if v == nil {
 		return nil

@@ -261,7 +261,7 @@ func (r *recovery) indexed(f *foundSegment) bool {
 	}
 	ft := &x.footer
 	fits := ft.databaseID == s.header.databaseID && ft.segment == f.id && ft.segmentCRC == s.header.checksum() &&
-		ft.firstSeq == s.header.firstSeq && ft.lastSeq >= ft.firstSeq
+		ft.encrypted == s.header.encrypted && ft.firstSeq == s.header.firstSeq && ft.lastSeq >= ft.firstSeq
 	if fits {
 		r.seeMark(Position{f.id, ft.end}, x.path)
 	}

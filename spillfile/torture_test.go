@@ -116,7 +116,9 @@ func (o *torture) step(l *Log) {
 	r, h := o.r, o.told
 	o.ts += 100
 	h.commit(l, o.ts, 1+r.IntN(3), 1+r.IntN(100))
-	switch r.IntN(8) {
+	switch r.IntN(9) {
+	case 5:
+		_ = h.merge(l, r.IntN(2) == 0)
 	case 0:
 		_ = l.Seal()
 	case 1:
