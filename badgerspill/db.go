@@ -233,6 +233,7 @@ func (db *DB) close() error {
 		db.replayLog.endChunk()
 	}
 	db.watch.close()
+	db.space.stop()
 	db.background.Wait()
 	if db.log != nil {
 		// Before Badger is closed: a crash in between leaves the interlock in place.

@@ -410,6 +410,9 @@ func tryOpen(t *testing.T, dir string, changes ...func(*Options)) (*fixture, err
 	for _, change := range changes {
 		change(&f.opt)
 	}
+	if f.opt.seams.fs != nil {
+		f.hooks.FS = f.opt.seams.fs
+	}
 	f.opt.EventListener = f.events.listener()
 	f.opt.seams = seams{fs: f.hooks, engine: func(e engine) engine {
 		f.stub.engine = e
