@@ -7,7 +7,7 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// The walk of a write: Txn.Commit -> submit: admit (budget, way) -> place (conflicts, timestamp, queue, under the
+// The walk of a write: Txn.Commit -> submit: admit (budget, way) -> claim (disk) -> place (conflicts, timestamp, queue, under the
 // commit lock) -> await (append by this goroutine, or Badger's answer) -> acknowledged in commit order.
 
 func (db *DB) newCommit(txn *Txn) *commit {
@@ -91,15 +91,28 @@ func (db *DB) submit(txn *Txn) (*commit, error) {
 		if db.closing.Load() {
 			return nil, ErrBlockedWrites
 		}
-		if err := db.space.check(); err != nil {
-			return nil, err
-		}
 		way, req, err := db.admit(c)
 		if err != nil {
+			if errors.Is(err, ErrNoSpace) {
+				db.counters.noSpace.Add(1)
+			}
+			return nil, err
+		}
+		c.claim = c.spaceCost(way)
+		if err := db.space.claim(db.space.sideOf(way), c.claim); err != nil {
+			db.spill.Cancel(req, way)
+			if way == wbm.Spilled && db.space.separate() && db.space.spill.low.Load() != nil {
+				continue // the spill counts as full now
+			}
+			if c.inner != nil {
+				c.inner.Discard()
+			}
+			db.counters.noSpace.Add(1)
 			return nil, err
 		}
 		placed, err := db.place(txn, c, way)
 		if !placed {
+			db.space.cancel(c.claim)
 			db.spill.Cancel(req, way)
 		}
 		if err != nil {
@@ -119,7 +132,7 @@ func (db *DB) submit(txn *Txn) (*commit, error) {
 // transaction.
 func (db *DB) admit(c *commit) (wbm.Outcome, wbm.Request, error) {
 	req := c.request()
-	way, err := db.spill.Reserve(db.ctx, req, db.opt.BlockTimeout)
+	way, err := db.reserveRoom(req)
 	if err != nil {
 		if db.closing.Load() || errors.Is(err, wbm.ErrClosed) {
 			err = ErrBlockedWrites

@@ -233,6 +233,7 @@ func (db *DB) close() error {
 		db.replayer.Stop()
 	}
 	db.watch.close()
+	db.space.stop()
 	db.background.Wait()
 	if db.replayLog != nil { // only now: a drop ends the chunk, too
 		db.replayLog.endChunk()

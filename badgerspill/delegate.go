@@ -55,8 +55,18 @@ func (db *DB) BannedNamespaces() []uint64 { return db.inner.BannedNamespaces() }
 // RunValueLogGC rewrites a file of Badger's value log of which at least discardRatio, between 0 and 1, is garbage. It
 // blocks for the disk, and is safe for concurrent use, one at a time. Errors: ErrNoRewrite if there was nothing to do,
 // ErrRejected while another one runs and after Close, ErrInvalidRequest for a discardRatio of at most 0 or at least 1,
-// ErrGCInMemoryMode, ErrGCInReadOnlyMode.
-func (db *DB) RunValueLogGC(discardRatio float64) error { return db.inner.RunValueLogGC(discardRatio) }
+// ErrGCInMemoryMode, ErrGCInReadOnlyMode, ErrNoSpace if there is not room for what it may write before it removes the file.
+func (db *DB) RunValueLogGC(discardRatio float64) error {
+	if db.IsClosed() {
+		return db.inner.RunValueLogGC(discardRatio)
+	}
+	cost := db.opt.collectCost(discardRatio)
+	if err := db.space.claim(&db.space.badger, cost); err != nil {
+		return err
+	}
+	defer db.space.settle(cost)
+	return db.inner.RunValueLogGC(discardRatio)
+}
 
 // keyRange is a part of the key space, as Ranges returns it. Its bounds are internal keys, with a timestamp at the end.
 type keyRange struct {

@@ -47,8 +47,8 @@ var (
 	// ErrWriteBlocked is returned by a commit that waited BlockTimeout for room in memory or in the spill. Nothing
 	// was written; the commit can be tried again.
 	ErrWriteBlocked = wbm.ErrWriteBlocked
-	// ErrNoSpace is returned by a commit while the free space on a volume is below MinFreeSpace. Nothing was
-	// written; service is normal again when space is back.
+	// ErrNoSpace is returned by a commit that no volume with free space above MinFreeSpace can take, by an Open that has not
+	// the room to open, and by a few other calls that make Badger write. Nothing was written; service is normal again when space is back.
 	ErrNoSpace = errors.New("free disk space is below MinFreeSpace")
 	// ErrForeignWrites is returned by Open when Badger holds commits that are newer than the spill and that did
 	// not come through the layer: somebody removed the interlock and wrote with plain Badger.

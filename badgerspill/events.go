@@ -19,12 +19,13 @@ const (
 	CauseQueue                      // too many commits are in flight to Badger
 	CauseRecovery                   // Open found commits in the spill
 	CausePolicy                     // SpillPolicy is Always
+	CauseSpace                      // Badger's volume is low on space, and the spill has another
 	causes
 )
 
 // String returns the cause in a word.
 func (c SpillCause) String() string {
-	return [...]string{"memory", "stall", "queue", "recovery", "policy"}[c]
+	return [...]string{"memory", "stall", "queue", "recovery", "policy", "space"}[c]
 }
 
 // EventListener is told of what the layer does. Every field may be nil. Events are delivered one at a time, in order, by

@@ -139,8 +139,13 @@ func (r *replayLog) load(wait time.Duration, to spillfile.Position) error {
 			memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
 			newest = max(newest, e.Version)
 		}
+		cost := badgerCost(memory, r.chunk.RawBytes)
+		if err := db.space.claim(&db.space.badger, cost); err != nil {
+			return err
+		}
 		db.account.Force(wbm.InFlight, memory)
 		load := func() error {
+			defer db.space.settle(cost)
 			err := db.engine.load(entries)
 			if err != nil {
 				db.account.Release(wbm.InFlight, memory)

@@ -410,6 +410,9 @@ func tryOpen(t *testing.T, dir string, changes ...func(*Options)) (*fixture, err
 	for _, change := range changes {
 		change(&f.opt)
 	}
+	if f.opt.seams.fs != nil {
+		f.hooks.FS = f.opt.seams.fs
+	}
 	f.opt.EventListener = f.events.listener()
 	f.opt.seams.fs = f.hooks
 	f.opt.seams.engine = func(e engine) engine {

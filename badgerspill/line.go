@@ -23,6 +23,7 @@ type commit struct {
 	entries  []spillfile.Entry // copies of writes, for Badger; see own
 	keys     []uint64          // fingerprints, for conflict detection
 	memory   int64             // bytes of budget on the way to Badger
+	claim    int64             // bytes of room on disk that it holds: see diskSpace
 	batch    *spillfile.Batch  // made by admit if the commit is to go to the spill
 	spilled  bool              // and it does
 	inner    *badger.Txn       // the transaction that carries it to Badger, until it is sent

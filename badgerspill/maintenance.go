@@ -10,12 +10,16 @@ import (
 )
 
 // Flatten replays the spill and then compacts until all data is in one level of Badger's tree, with so many workers. It
-// blocks for all of that. It panics on a read-only database.
+// blocks for all of that. It returns an error that matches ErrNoSpace if free space is below MinFreeSpace, and panics on a read-only
+// database.
 func (db *DB) Flatten(workers int) error {
 	if db.IsClosed() {
 		return ErrDBClosed
 	}
 	if err := db.drainThrough(db.ctx); err != nil {
+		return err
+	}
+	if err := db.space.check(); err != nil {
 		return err
 	}
 	return db.inner.Flatten(workers)

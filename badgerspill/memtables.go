@@ -190,6 +190,12 @@ func (m *memtables) look() {
 			defer m.sealing.Store(false)
 			m.db.gate.Lock()
 			defer m.db.gate.Unlock()
+			// It fills a log. Without room for that, the bytes stay where they are.
+			size := m.db.opt.MemTableSize
+			if m.db.space.claim(&m.db.space.badger, size) != nil {
+				return
+			}
+			defer m.db.space.settle(size)
 			if err := m.db.engine.seal(); err != nil && !m.db.closing.Load() {
 				m.db.events.backgroundError("seal Badger's memtable", err)
 			}

@@ -91,7 +91,7 @@ func (db *DB) openBudget() (err error) {
 		Account:   db.account,
 		Capacity:  db.opt.SpillCapacity,
 		HighWater: db.opt.ReplayHighWater,
-		Usable:    func() bool { return db.now() >= db.spillBroken.Load() },
+		Usable:    func() bool { return db.now() >= db.spillBroken.Load() && db.space.spillUsable() },
 	})
 	return nil
 }
@@ -136,10 +136,10 @@ func (db *DB) open() (err error) {
 	}
 	db.banned.offset = db.opt.NamespaceOffset
 	db.banned.load(db.inner)
-	db.space = newDiskSpace(db)
 	if db.memtables, err = newMemtables(db); err != nil {
 		return err
 	}
+	db.space = newDiskSpace(db)
 	db.start()
 	db.publishMetrics()
 	return nil
@@ -293,6 +293,9 @@ func (db *DB) openBadger() (err error) {
 		}
 	}()
 	if err := removeEmptyLogs(opt); err != nil {
+		return err
+	}
+	if err := db.opt.roomToOpen(); err != nil {
 		return err
 	}
 	if err := db.flushLargerMemtables(opt); err != nil {

@@ -108,9 +108,12 @@ type Options struct {
 	// WriteBufferManager is a budget shared with other databases; MemoryLimit and the ratios are then the
 	// manager's. nil = a manager of its own.
 	WriteBufferManager *wbm.WriteBufferManager
-	// MinFreeSpace is the free space in bytes on the volumes of Dir, ValueDir and SpillDir below which commits
-	// fail with ErrNoSpace: Badger itself dies of SIGBUS on a full disk. 0 = 1 GiB or 1 % of the volume, the
-	// smaller; negative = no check.
+	// MinFreeSpace is a floor of free space in bytes on the volumes of Dir, ValueDir and SpillDir, for Badger itself dies of SIGBUS
+	// on a full disk. Below it (8 MiB above it, in fact, and earlier for a commit that would go below) replay pauses and commits
+	// to Badger fail with ErrNoSpace. A spill on a volume of its own has its own floor: below it the spill counts as full, and while
+	// only Badger's is low commits go to the spill until that is full. Service is normal again when space is back. 0 = 1 GiB or
+	// 1 % of the volume, the smaller, but at least what Badger may write of its own accord (docs/design.md, disk space), which a
+	// floor that is set here should leave, too; negative = no check.
 	MinFreeSpace int64
 	// EventListener is told of what the layer does. nil = nobody.
 	EventListener *EventListener

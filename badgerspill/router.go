@@ -128,6 +128,7 @@ func (db *DB) answered(c *commit, err error) {
 	} else {
 		db.account.Release(wbm.InFlight, c.memory)
 	}
+	db.space.settle(c.claim)
 	acked.acknowledge()
 	if ended != nil {
 		db.events.stallEnd(ended, db.now())
@@ -163,6 +164,7 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 		c.hedge.Finish()
 		c.hedge.Owner = c
 		db.spill.Force(c.hedge.Size(), c.hedge.IndexSize())
+		db.space.force(c.hedge.Size())
 		hedges = append(hedges, c.hedge)
 	}
 	db.log.EnqueueAll(hedges, func(i int) uint64 { return hedges[i].Owner.(*commit).ts }, followed)
@@ -236,10 +238,15 @@ func (db *DB) checkStall() int64 {
 // spilled is called by the log's leader for each group of batches, in order, before their goroutines are woken.
 func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 	var acked ackList
-	var commits, hedged int64
+	var commits, hedged, claimed int64
 	db.mu.Lock()
 	for _, b := range batches {
 		c := b.Owner.(*commit)
+		if c.spilled {
+			claimed += c.claim
+		} else { // its own claim is for its way to Badger
+			claimed += b.Size()
+		}
 		if err != nil {
 			continue
 		}
@@ -257,6 +264,7 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 	}
 	db.mu.Unlock()
 	db.spillUse.written(batches)
+	db.space.settle(claimed)
 	db.counters.spilled.Add(commits)
 	db.counters.hedged.Add(hedged)
 	acked.acknowledge()
@@ -271,7 +279,7 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 // later ones are behind them in the log's queue, so I1 holds. Otherwise they fail.
 func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList) {
 	st := db.log.State()
-	fresh := st.LiveSegments == 0 // not LiveBatches: what is replayed is in the view until its segment is dropped
+	fresh := st.LiveSegments == 0 && db.space.badger.low.Load() == nil // not LiveBatches: what is replayed is in the view until its segment is dropped
 	db.spillBroken.Store(db.now() + int64(spillRetry))
 	for _, b := range batches {
 		c := b.Owner.(*commit)
@@ -284,6 +292,8 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList)
 		case fresh && db.router.open < 3*maxInFlight && db.opt.SpillPolicy != Always:
 			c.own()
 			db.account.Force(wbm.InFlight, c.memory)
+			c.claim = c.spaceCost(wbm.Direct)
+			db.space.force(c.claim)
 			db.ask(c)
 		default:
 			db.line.settle(c, err, acked)

@@ -1,33 +1,83 @@
 package badgerspill
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"math"
+	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// spaceInterval is how often free space is looked at, at most.
-const spaceInterval = int64(100 * time.Millisecond)
+const (
+	// spaceInterval is how often free space is looked at without a reason.
+	spaceInterval = int64(100 * time.Millisecond)
+	// spaceStep is how much room there must be above the floor for service to be normal: one batch of replay with all
+	// that it will cost. Room for less would let commits and replay fail and succeed in turn.
+	spaceStep = 8 << 20
+	// openSlack is what Badger needs to open, beside the tables of the memtable logs that it finds: the first pages of new logs.
+	openSlack = 1 << 20
+)
 
-// diskSpace keeps commits from a full disk: Badger's logs are memory-mapped, and a page that the disk has no room for
-// ends the process with SIGBUS.
+// diskSpace keeps the volumes above their floors. Badger's logs and tables are memory-mapped, and a page that the disk
+// has no room for ends the process with SIGBUS; so what Badger is going to write must have room before it is told to.
+//
+// A look takes the free space and what Badger will write of its own accord (reserve). Whatever is written after it counts
+// against what was left then: first as in flight, from before it is written until Badger or the spill has answered, then as
+// written, until the next look sees it on the disk. When that has used up the room, the next commit looks again. So
+// nothing depends on how often one looks.
 type diskSpace struct {
-	db   *DB
-	fs   spillfile.FS
+	db     *DB
+	off    bool
+	shared bool // the spill's volume is one of Badger's, or may be
+
+	badger, spill spaceSide
+
+	inFlight atomic.Int64 // bytes claimed and not settled
+	written  atomic.Int64 // bytes settled, ever
+	last     atomic.Int64 // when it was looked at last, in nanoseconds of DB.now
+
+	asking struct { // for looks in the background
+		sync.Mutex
+		stopped bool
+	}
+
+	mu sync.Mutex // one look at a time
+	// normal ends when Badger's volume gets low: who waits for room then would wait for replay, which pauses. Guarded by mu
+	// for writing.
+	normal atomic.Pointer[spaceContext]
+}
+
+type spaceContext struct {
+	context.Context
+	end context.CancelFunc
+}
+
+// spaceSide is what is known of the volumes of one side: Badger's, or the spill's.
+type spaceSide struct {
 	dirs []string
-	last atomic.Int64 // when it was looked at last, in nanoseconds of DB.now
+	room atomic.Int64 // bytes above the floor at the last look
+	mark atomic.Int64 // diskSpace.written then; stored after room, and read before it: the other way round would forget bytes
 	low  atomic.Pointer[spaceError]
 }
 
 type spaceError struct {
-	dir         string
-	free, floor int64
+	dir               string
+	free, floor, need int64
 }
 
 func (e *spaceError) Error() string {
+	if e.need > 0 {
+		return fmt.Sprintf("badgerspill: %v: %s has %d bytes free, the floor is %d, and this needs %d; make room, or lower MinFreeSpace",
+			ErrNoSpace, e.dir, e.free, e.floor, e.need)
+	}
 	return fmt.Sprintf("badgerspill: %v: %s has %d bytes free, the floor is %d; make room, or lower MinFreeSpace",
 		ErrNoSpace, e.dir, e.free, e.floor)
 }
@@ -35,55 +85,372 @@ func (e *spaceError) Error() string {
 func (e *spaceError) Is(target error) bool { return target == ErrNoSpace }
 
 func newDiskSpace(db *DB) *diskSpace {
-	s := &diskSpace{db: db, fs: db.opt.fs()}
+	s := &diskSpace{db: db}
+	s.normal.Store(&spaceContext{db.ctx, func() {}})
 	if db.opt.InMemory || db.opt.ReadOnly || db.opt.MinFreeSpace < 0 {
+		s.off = true
 		return s
 	}
-	for _, dir := range []string{db.opt.Dir, db.opt.ValueDir, db.opt.SpillDir} {
-		abs, err := filepath.Abs(dir)
-		if err == nil {
-			s.dirs = append(s.dirs, abs)
-		}
+	s.badger.add(db.opt.Dir)
+	s.badger.add(db.opt.ValueDir)
+	if db.log != nil {
+		s.spill.add(db.opt.SpillDir)
 	}
-	s.last.Store(-spaceInterval)
+	s.shared = s.sharesVolume()
+	s.resume()
+	s.look()
 	return s
 }
 
-// check returns an error matching ErrNoSpace while a volume is below the floor. It looks at the volumes at most every
-// spaceInterval.
-func (s *diskSpace) check() error {
-	if len(s.dirs) == 0 {
-		return nil
+func (s *spaceSide) add(dir string) {
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
 	}
-	now, last := s.db.now(), s.last.Load()
-	if now-last >= spaceInterval && s.last.CompareAndSwap(last, now) {
+	for _, have := range s.dirs {
+		if have == dir {
+			return
+		}
+	}
+	s.dirs = append(s.dirs, dir)
+}
+
+// sharesVolume is true where it cannot be known: a floor that is too high costs less than one that is too low.
+func (s *diskSpace) sharesVolume() bool {
+	for _, spill := range s.spill.dirs {
+		theirs, ok := s.volume(spill)
+		if !ok {
+			return true
+		}
+		for _, dir := range s.badger.dirs {
+			if ours, ok := s.volume(dir); !ok || ours == theirs {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (s *diskSpace) volume(dir string) (uint64, bool) {
+	info, err := s.db.opt.fs().Stat(dir)
+	if err != nil {
+		return 0, false
+	}
+	return volumeOf(info)
+}
+
+// separate reports whether the spill has a volume of its own.
+func (s *diskSpace) separate() bool { return !s.off && !s.shared && len(s.spill.dirs) > 0 }
+
+// sideOf returns whose floor holds for what takes that way. On one volume there is one floor, Badger's: the spill must not use up
+// what Badger needs.
+func (s *diskSpace) sideOf(way wbm.Outcome) *spaceSide {
+	if way == wbm.Spilled && !s.shared {
+		return &s.spill
+	}
+	return &s.badger
+}
+
+// reserve returns how much Badger may write of its own accord at most, with what it holds now, before it gives back anything:
+// the tables of all memtables, then a compaction of level 0, these included, with the base level, and beside it one of the other
+// levels by each other compactor. It writes new tables before it removes what they replace.
+func (s *diskSpace) reserve() int64 {
+	unflushed := s.db.account.UsageByKind(wbm.Memtable)
+	need := 2 * unflushed
+	var deep, file int64
+	for _, l := range s.db.inner.Levels() {
+		if l.Level == 0 {
+			need += l.Size
+			continue
+		}
+		if l.IsBaseLevel {
+			need += l.Size
+		}
+		if l.Size > 0 {
+			deep += l.Size
+			file = max(file, l.TargetFileSize)
+		}
+	}
+	// A table and about as many below it as a level is larger than the one above.
+	each := file * int64(s.db.opt.LevelSizeMultiplier+2)
+	return need + min(deep, each*int64(max(s.db.opt.NumCompactors-1, 1)))
+}
+
+// floor returns the floor of a volume of total bytes.
+func (s *diskSpace) floor(total, reserve int64) int64 {
+	if s.db.opt.MinFreeSpace != 0 {
+		return s.db.opt.MinFreeSpace
+	}
+	return max(min(1<<30, total/100), reserve)
+}
+
+// look takes the free space of all volumes.
+func (s *diskSpace) look() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last.Store(s.db.now())
+	// Before everything else: what is settled after this counts twice until the next look, never not at all.
+	mark := s.written.Load()
+	reserve := s.reserve()
+	was := s.badger.low.Load()
+	s.lookAt(&s.badger, mark, reserve)
+	switch low := s.badger.low.Load(); {
+	case low != nil && was == nil:
+		s.normal.Load().end()
+		s.db.opt.Warningf("badgerspill: %s has %d bytes free, the floor is %d: replay pauses, and commits to Badger fail with ErrNoSpace until there is room\n",
+			low.dir, low.free, low.floor)
+	case low == nil && was != nil:
+		s.resume()
+		s.db.opt.Infof("badgerspill: there is room for Badger again\n")
+	}
+	if !s.separate() {
+		s.spill.low.Store(s.badger.low.Load())
+		return
+	}
+	was = s.spill.low.Load()
+	s.lookAt(&s.spill, mark, 0)
+	switch low := s.spill.low.Load(); {
+	case low != nil && was == nil:
+		s.db.opt.Warningf("badgerspill: %s has %d bytes free, the floor is %d: the spill counts as full until there is room\n",
+			low.dir, low.free, low.floor)
+	case low == nil && was != nil:
+		s.db.opt.Infof("badgerspill: there is room for the spill again\n")
+	}
+}
+
+// resume makes a new context of normal service. Needs mu, or that nobody else knows s.
+func (s *diskSpace) resume() {
+	ctx, end := context.WithCancel(s.db.ctx)
+	s.normal.Store(&spaceContext{ctx, end})
+}
+
+func (s *diskSpace) lookAt(side *spaceSide, mark, reserve int64) {
+	room := int64(math.MaxInt64 / 4) // where it is not knowable: writes report what they meet
+	var tightest *spaceError
+	for _, dir := range side.dirs {
+		free, total, err := s.db.opt.fs().Free(dir)
+		if err != nil {
+			continue
+		}
+		floor := s.floor(total, reserve)
+		if left := free - floor; left < room {
+			room, tightest = left, &spaceError{dir: dir, free: free, floor: floor}
+		}
+	}
+	side.room.Store(room)
+	side.mark.Store(mark)
+	if room >= spaceStep {
+		tightest = nil
+	}
+	side.low.Store(tightest)
+}
+
+// left returns the room above the floor, what was claimed since the last look taken off.
+func (s *diskSpace) left(side *spaceSide) int64 {
+	mark := side.mark.Load()
+	return side.room.Load() - (s.written.Load() - mark) - s.inFlight.Load()
+}
+
+// refresh looks if that is due. It may block for the file system.
+func (s *diskSpace) refresh() {
+	if now, last := s.db.now(), s.last.Load(); !s.off && now-last >= spaceInterval && s.last.CompareAndSwap(last, now) {
 		s.look()
 	}
-	if low := s.low.Load(); low != nil {
+}
+
+// refreshSoon is refresh for who must not block.
+func (s *diskSpace) refreshSoon() {
+	if now, last := s.db.now(), s.last.Load(); s.off || now-last < spaceInterval || !s.last.CompareAndSwap(last, now) {
+		return
+	}
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	if !s.asking.stopped {
+		s.db.background.Go(s.look)
+	}
+}
+
+// stop ends looks in the background; Close waits for the last one.
+func (s *diskSpace) stop() {
+	s.asking.Lock()
+	defer s.asking.Unlock()
+	s.asking.stopped = true
+}
+
+// check returns an error matching ErrNoSpace while Badger's volume is low: nothing may be written to it, replay pauses.
+func (s *diskSpace) check() error {
+	s.refresh()
+	if low := s.badger.low.Load(); low != nil {
 		return low
 	}
 	return nil
 }
 
-func (s *diskSpace) look() {
-	for _, dir := range s.dirs {
-		free, total, err := s.fs.Free(dir)
-		if err != nil {
-			continue // not knowable here: writes report what they meet
+// spillUsable reports whether the spill's volume has room. It does not block.
+func (s *diskSpace) spillUsable() bool {
+	if s == nil { // not before Open is done
+		return true
+	}
+	s.refreshSoon()
+	return s.spill.low.Load() == nil
+}
+
+// claim takes n bytes of a side's room, to be settled once they are written, or not going to be. Without room it returns an error matching
+// ErrNoSpace, and nothing is taken.
+func (s *diskSpace) claim(side *spaceSide, n int64) error {
+	if s.off {
+		return nil
+	}
+	s.refresh()
+	s.inFlight.Add(n)
+	if s.left(side) >= spaceStep {
+		return nil
+	}
+	s.look()
+	left := s.left(side)
+	low := side.low.Load()
+	if low == nil && left >= 0 {
+		return nil
+	}
+	s.inFlight.Add(-n)
+	if low != nil {
+		return low
+	}
+	for _, dir := range side.dirs {
+		if free, total, err := s.db.opt.fs().Free(dir); err == nil {
+			return &spaceError{dir: dir, free: free, floor: s.floor(total, s.reserve()), need: n}
 		}
-		floor := s.db.opt.MinFreeSpace
-		if floor == 0 {
-			floor = min(1<<30, total/100)
-		}
-		if free < floor {
-			if s.low.Swap(&spaceError{dir, free, floor}) == nil {
-				s.db.opt.Warningf("badgerspill: %s has %d bytes free, below MinFreeSpace of %d: commits fail with ErrNoSpace until there is room\n",
-					dir, free, floor)
+	}
+	return &spaceError{dir: side.dirs[0], need: n}
+}
+
+// force is claim for what must pass.
+func (s *diskSpace) force(n int64) {
+	if !s.off {
+		s.inFlight.Add(n)
+	}
+}
+
+// settle ends a claim of n bytes that may have been written. Badger's must be accounted for as in its memtables by then.
+func (s *diskSpace) settle(n int64) {
+	if !s.off {
+		s.written.Add(n) // first: they must not be counted nowhere
+		s.inFlight.Add(-n)
+	}
+}
+
+// cancel ends a claim of n bytes of which nothing was written.
+func (s *diskSpace) cancel(n int64) {
+	if !s.off {
+		s.inFlight.Add(-n)
+	}
+}
+
+// badgerCost is what entries cost on Badger's volume in the end, at most: log, table, the compaction of that (see reserve), and
+// the value log.
+func badgerCost(memory, raw int64) int64 { return 3*memory + raw }
+
+// spaceCost is what c costs on the volume of its way.
+func (c *commit) spaceCost(way wbm.Outcome) int64 {
+	if way == wbm.Spilled {
+		return c.batch.Size() + c.batch.IndexSize()
+	}
+	return badgerCost(c.memory, c.rawBytes)
+}
+
+// reserveRoom is the way that a commit takes through memory, the spill's capacity and the room on disk. It may block for room, but not while
+// Badger's volume is low: only who makes room there could end that.
+func (db *DB) reserveRoom(req wbm.Request) (wbm.Outcome, error) {
+	s := db.space
+	for {
+		s.refresh()
+		low := s.badger.low.Load()
+		if low == nil {
+			way, err := db.spill.Reserve(s.normal.Load(), req, db.opt.BlockTimeout)
+			if err == nil || db.ctx.Err() != nil || !errors.Is(err, context.Canceled) {
+				return way, err
 			}
-			return
+			continue // Badger's volume got low meanwhile, or was when the context was taken
+		}
+		if s.shared || db.log == nil {
+			return wbm.Direct, low
+		}
+		way, err := db.spill.Reserve(db.ctx, req, -1)
+		switch {
+		case errors.Is(err, wbm.ErrWriteBlocked):
+			return way, low
+		case err != nil || way == wbm.Spilled:
+			return way, err
+		}
+		db.spill.Cancel(req, way)
+		if !db.canSpill() {
+			return way, low
+		}
+		if err := db.turnToSpill(); err != nil {
+			return way, err
 		}
 	}
-	if s.low.Swap(nil) != nil {
-		s.db.opt.Infof("badgerspill: free space is above MinFreeSpace again\n")
+}
+
+// turnToSpill sends commits to the spill because Badger's volume is low and the spill has another.
+func (db *DB) turnToSpill() error {
+	db.mu.Lock()
+	if db.closed || db.dropping {
+		db.mu.Unlock()
+		return ErrBlockedWrites
 	}
+	if db.router.state == Spilling {
+		db.mu.Unlock()
+		return nil
+	}
+	last := db.startSpilling(CauseSpace, false)
+	db.background.Add(1) // Close waits for this append
+	db.mu.Unlock()
+	defer db.background.Done()
+	if last != nil {
+		_ = db.log.Commit(last)
+	}
+	return nil
+}
+
+// roomToOpen returns an error matching ErrNoSpace if Badger cannot open without more room than there is: it writes tables of the
+// memtable logs that an unclean stop has left.
+func (opt *Options) roomToOpen() error {
+	if opt.InMemory || opt.ReadOnly || opt.MinFreeSpace < 0 {
+		return nil
+	}
+	need := int64(openSlack)
+	numbers, err := memNumbers(opt.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("badgerspill: option Dir: %w", err)
+	}
+	for _, n := range numbers {
+		if info, err := os.Stat(memPath(opt.Dir, n)); err == nil {
+			need += min(allocated(info), info.Size())
+		}
+	}
+	for _, dir := range []string{opt.Dir, opt.ValueDir} {
+		if free, _, err := opt.fs().Free(dir); err == nil && free < need {
+			return fmt.Errorf("badgerspill: %w: opening needs %d bytes in %s, %d are free", ErrNoSpace, need, dir, free)
+		}
+	}
+	return nil
+}
+
+// collectCost is what a garbage collection of the value log may write: what is left of the largest file that is not written to any
+// more, and the pointers to it.
+func (opt *Options) collectCost(discardRatio float64) (most int64) {
+	if !(discardRatio > 0 && discardRatio < 1) {
+		return 0 // Badger refuses it
+	}
+	files, err := os.ReadDir(opt.ValueDir)
+	if err != nil {
+		return 0
+	}
+	var last int64 // by number the newest comes last
+	for _, f := range files {
+		if info, err := f.Info(); err == nil && strings.HasSuffix(f.Name(), ".vlog") {
+			most, last = max(most, last), info.Size()
+		}
+	}
+	return int64(float64(most) * (1 - discardRatio) * 1.25)
 }

@@ -13,6 +13,7 @@ type counters struct {
 	replayedBytes, replayedEntries atomic.Int64
 	coalesced                      atomic.Int64
 	stalls, handOvers              atomic.Int64
+	noSpace                        atomic.Int64
 	spillStarts                    [causes]atomic.Int64
 }
 
@@ -39,6 +40,7 @@ type SpillStats struct {
 	SlowedTime    time.Duration // that commits waited for their turn, summed
 	BlocksAvoided int64         // commits that the spill took when memory was short
 	BlockTimeouts int64         // commits that failed with ErrWriteBlocked
+	NoSpace       int64         // commits that failed with ErrNoSpace
 
 	Stalls      int64
 	HandOvers   int64
@@ -91,6 +93,7 @@ func (db *DB) SpillStats() SpillStats {
 		SlowedTime:       sp.SlowedTime,
 		BlocksAvoided:    sp.BlocksAvoided,
 		BlockTimeouts:    sp.BlockTimeouts,
+		NoSpace:          db.counters.noSpace.Load(),
 		Stalls:           db.counters.stalls.Load(),
 		HandOvers:        db.counters.handOvers.Load(),
 		SpillStarts:      map[string]int64{},

@@ -49,8 +49,16 @@ func (sw *StreamWriter) prepare(inner func() error) error {
 	return err
 }
 
-// Write writes a buffer of marshalled pb.KV. The keys of one StreamId must be in rising order, over all calls.
-func (sw *StreamWriter) Write(buf *z.Buffer) error { return sw.inner.Write(buf) }
+// Write writes a buffer of marshalled pb.KV. The keys of one StreamId must be in rising order, over all calls. It returns an error
+// that matches ErrNoSpace, and writes nothing, if there is not room for the buffer above MinFreeSpace.
+func (sw *StreamWriter) Write(buf *z.Buffer) error {
+	cost := int64(buf.LenNoPadding())
+	if err := sw.db.space.claim(&sw.db.space.badger, cost); err != nil {
+		return err
+	}
+	defer sw.db.space.settle(cost)
+	return sw.inner.Write(buf)
+}
 
 // Flush makes all that was written part of the database and lets commits through again, with timestamps above all that was
 // written.

@@ -1,0 +1,424 @@
+//go:build unix
+
+package badgerspill
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// disks is a file system in which the spill may have a volume of its own, and whose free space the test says.
+type disks struct {
+	spillfile.FS
+	separate            bool
+	badgerFree          atomic.Int64
+	spillFree           atomic.Int64
+	badgerSize, measure int64 // measure: badgerFree is what the files under dir leave of so many bytes
+	dir                 string
+	least               atomic.Int64 // free space ever seen
+	looks               atomic.Int64
+}
+
+func newDisks(free int64) *disks {
+	d := &disks{FS: spillfile.OS, badgerSize: 1 << 40}
+	d.badgerFree.Store(free)
+	d.spillFree.Store(free)
+	d.least.Store(1 << 62)
+	return d
+}
+
+func inSpill(path string) bool { return strings.Contains(path, "spill") }
+
+func (d *disks) Free(dir string) (free, total int64, err error) {
+	d.looks.Add(1)
+	if d.measure > 0 {
+		return d.left(), d.measure, nil
+	}
+	if d.separate && inSpill(dir) {
+		return d.spillFree.Load(), 1 << 40, nil
+	}
+	return d.badgerFree.Load(), d.badgerSize, nil
+}
+
+// left returns what the files leave of the volume.
+func (d *disks) left() int64 {
+	left := d.measure
+	_ = filepath.WalkDir(d.dir, func(_ string, e fs.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			if info, err := e.Info(); err == nil {
+				left -= allocated(info)
+			}
+		}
+		return nil // what is removed meanwhile is gone
+	})
+	for {
+		least := d.least.Load()
+		if left >= least || d.least.CompareAndSwap(least, left) {
+			return left
+		}
+	}
+}
+
+type statInfo struct {
+	fs.FileInfo
+	st syscall.Stat_t
+}
+
+func (s *statInfo) Sys() any { return &s.st }
+
+func (d *disks) Stat(name string) (fs.FileInfo, error) {
+	info, err := d.FS.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	s := &statInfo{FileInfo: info}
+	if d.separate && inSpill(name) {
+		s.st.Dev = 1
+	}
+	return s, nil
+}
+
+const testFloor = 100 << 20
+
+func on(d *disks) func(*Options) {
+	return func(opt *Options) { opt.MinFreeSpace, opt.seams.fs = testFloor, d }
+}
+
+// settled waits until every claim is settled: none may leak.
+func (f *fixture) settledClaims() {
+	f.t.Helper()
+	eventually(f.t, "all claims are settled", func() bool { return f.space.inFlight.Load() == 0 })
+}
+
+func TestNoSpaceOnOneVolume(t *testing.T) {
+	d := newDisks(1 << 30)
+	f := open(t, on(d))
+	f.put("a", "1")
+	f.spillOne("b", "2")
+	d.badgerFree.Store(testFloor - 1)
+	eventually(t, "the next look", func() bool { return f.space.check() != nil })
+	for range 3 {
+		require.ErrorIs(t, put(f.DB, "c", "3"), ErrNoSpace)
+	}
+	require.EqualValues(t, 3, f.SpillStats().NoSpace)
+	require.ErrorIs(t, f.Flatten(1), ErrNoSpace)
+	require.False(t, f.replayLog.MayReplay(true))
+	require.ErrorIs(t, f.drainNow(f.ctx, nil), ErrNoSpace)
+	require.Equal(t, "1", f.get("a"))
+	require.Equal(t, "2", f.get("b"))
+	require.Equal(t, absent, f.get("c"))
+
+	d.badgerFree.Store(1 << 30)
+	eventually(t, "service is normal again", func() bool { return put(f.DB, "c", "3") == nil })
+	f.drained()
+	f.direct()
+	require.Equal(t, "3", f.get("c"))
+	f.settledClaims()
+}
+
+func TestNoSpaceEndsAWait(t *testing.T) {
+	d := newDisks(1 << 30)
+	f := open(t, on(d), noSpill)
+	f.occupy(f.share(1))
+	waits := f.putAsync("a", "1")
+	eventually(t, "it waits for memory", f.parked)
+	d.badgerFree.Store(testFloor - 1)
+	f.space.look()
+	require.ErrorIs(t, receive(t, "the waiting commit", waits), ErrNoSpace)
+	require.ErrorIs(t, receive(t, "another", f.putAsync("b", "2")), ErrNoSpace)
+	f.settledClaims()
+}
+
+// The spill's volume alone is low: the spill is full, no more. Badger takes what it can, and replay makes room.
+func TestSpillVolumeLow(t *testing.T) {
+	d := newDisks(1 << 30)
+	d.separate = true
+	f := open(t, on(d))
+	require.True(t, f.space.separate())
+	d.spillFree.Store(testFloor - 1)
+	f.space.look()
+	free := f.occupy(f.share(0.95))
+	f.put("a", "1")
+	require.Equal(t, Direct, f.routerState(), "a full spill lets Badger use all memory")
+	free()
+
+	d.spillFree.Store(1 << 30)
+	f.space.look()
+	f.spillOne("b", "2")
+	d.spillFree.Store(testFloor - 1)
+	f.space.look()
+	held := make(chan struct{})
+	release := sync.OnceFunc(func() { close(held) })
+	t.Cleanup(release)
+	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { <-held; return nil } })
+	waits := f.putAsync("c", "3")
+	eventually(t, "it waits for the spill", f.parked)
+	release()
+	require.NoError(t, receive(t, "the waiting commit", waits), "replay has emptied the spill")
+	f.direct()
+	f.settledClaims()
+}
+
+// Badger's volume alone is low: commits go to the spill, and replay pauses. When the spill is full, too, nobody waits for what
+// cannot come.
+func TestBadgerVolumeLow(t *testing.T) {
+	d := newDisks(1 << 30)
+	d.separate = true
+	f := open(t, on(d), eager, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 1<<20, 1 })
+	f.put("a", "1")
+	d.badgerFree.Store(testFloor - 1)
+	f.space.look()
+	value := incompressible(64<<10, 1)
+	var err error
+	n := 0
+	for ; err == nil; n++ {
+		require.Less(t, n, 20)
+		err = put(f.DB, key(n), value)
+	}
+	require.ErrorIs(t, err, ErrNoSpace)
+	require.Greater(t, n, 10)
+	require.EqualValues(t, 1, f.SpillStats().SpillStarts["space"])
+	require.Zero(t, f.stub.loads())
+	require.Equal(t, 1, f.stub.sends())
+	require.Equal(t, value, f.get(key(0)))
+
+	d.badgerFree.Store(1 << 30)
+	f.space.look()
+	f.drained()
+	f.direct()
+	require.Equal(t, value, f.get(key(n-2)))
+	require.Equal(t, value, f.inBadger(key(n-2)))
+	f.put("b", "2")
+	require.Equal(t, 2, f.stub.sends())
+	f.settledClaims()
+}
+
+// The spill's disk fails while Badger's volume is low: the commit must not go there after all.
+func TestBadgerVolumeLowAndTheSpillFails(t *testing.T) {
+	d := newDisks(1 << 30)
+	d.separate = true
+	f := open(t, on(d))
+	d.badgerFree.Store(testFloor - 1)
+	f.space.look()
+	f.hooks.set(failSegmentWrites)
+	require.ErrorIs(t, put(f.DB, "a", "1"), errTest)
+	require.Zero(t, f.stub.sends())
+	require.ErrorIs(t, put(f.DB, "a", "1"), ErrNoSpace, "the spill is not tried for a second")
+	f.hooks.clear()
+	f.spillBroken.Store(0)
+	f.put("a", "2")
+	require.Equal(t, "2", f.get("a"))
+	f.settledClaims()
+}
+
+// One commit does not fit, though others do.
+func TestNoSpaceForALargeCommit(t *testing.T) {
+	d := newDisks(testFloor + spaceStep + 1<<20)
+	f := open(t, on(d), func(opt *Options) { opt.MemTableSize = 32 << 20 })
+	large := incompressible(4<<20-1, 1)
+	require.Greater(t, badgerCost(int64(len(large)), int64(len(large))), int64(spaceStep+1<<20))
+	require.Less(t, int64(len(large)), f.MaxBatchSize())
+	err := f.Update(func(txn *Txn) error {
+		for i := range 4 {
+			if err := txn.Set([]byte(key(i)), []byte(large[i<<20:min((i+1)<<20-1, len(large))])); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	require.ErrorIs(t, err, ErrNoSpace)
+	require.ErrorContains(t, err, "this needs")
+	f.put("small", "1")
+	f.settledClaims()
+}
+
+// No time passes here between two looks: what was claimed must be counted, in flight or written, by however many at once.
+func TestClaimsCountDownBetweenLooks(t *testing.T) {
+	const room = 64 << 20
+	d := newDisks(testFloor + room)
+	f := open(t, on(d))
+	f.space.last.Store(int64(time.Hour)) // of the clock of now
+	var claimed atomic.Int64
+	var writers sync.WaitGroup
+	for range 4 {
+		writers.Go(func() {
+			for f.space.claim(&f.space.badger, 1<<20) == nil {
+				claimed.Add(1 << 20)
+			}
+		})
+	}
+	writers.Wait()
+	require.LessOrEqual(t, claimed.Load(), int64(room))
+	require.Greater(t, claimed.Load(), int64(room-8<<20), "nobody is refused before the room is used up")
+
+	f.space.settle(claimed.Load()) // written, but the last look does not know
+	require.Zero(t, f.space.inFlight.Load())
+	require.Less(t, f.space.left(&f.space.badger), int64(spaceStep))
+	d.badgerFree.Add(-claimed.Load())
+	require.ErrorIs(t, f.space.claim(&f.space.badger, 8<<20), ErrNoSpace)
+	require.Zero(t, f.space.inFlight.Load(), "a refused claim takes nothing")
+
+	d.badgerFree.Store(testFloor + room)
+	require.NoError(t, f.space.claim(&f.space.badger, 1<<20), "a claim that finds too little looks at once")
+	f.space.cancel(1 << 20)
+}
+
+// A volume as small as a few memtables, and a burst far faster than the interval between two looks. What is claimed since
+// the last look must keep Badger within the volume, with all that it writes of its own accord.
+func TestBurstStaysWithinASmallVolume(t *testing.T) {
+	for _, policy := range []SpillPolicy{Auto, Never, Always} {
+		t.Run(policy.String(), func(t *testing.T) {
+			bounded(t)
+			d := newDisks(0)
+			d.dir, d.measure = t.TempDir(), 48<<20
+			f := openAt(t, d.dir, eager, func(opt *Options) {
+				opt.MemTableSize, opt.NumMemtables, opt.NumLevelZeroTables = 1<<20, 3, 2
+				opt.BaseTableSize, opt.BaseLevelSize, opt.ValueThreshold = 512<<10, 2<<20, 64<<10
+				opt.SpillPolicy, opt.StallThreshold = policy, 2*time.Millisecond
+				opt.MinFreeSpace, opt.seams.fs = 0, d
+			})
+			var acked atomic.Int64
+			ended := make(chan error, 4)
+			var writers sync.WaitGroup
+			stop := make(chan struct{})
+			for w := range 4 {
+				writers.Go(func() {
+					for i := 0; ; i++ {
+						if err := put(f.DB, string(rune('a'+w))+key(i), incompressible(20<<10, w<<20|i)); err != nil {
+							ended <- err
+							return
+						}
+						acked.Add(1)
+					}
+				})
+			}
+			var watcher sync.WaitGroup
+			watcher.Go(func() {
+				tick := time.NewTicker(time.Millisecond)
+				defer tick.Stop()
+				for {
+					select {
+					case <-tick.C:
+						d.left()
+					case <-stop:
+						return
+					}
+				}
+			})
+			writers.Wait()
+			for range 4 {
+				require.ErrorIs(t, <-ended, ErrNoSpace)
+			}
+			// What is on its way yet: flushes and compactions.
+			eventually(t, "memtables are flushed", func() bool { return !f.memtables.flushing() })
+			never(t, 100*time.Millisecond, "the volume is exceeded", func() bool { return d.left() < 0 })
+			close(stop)
+			watcher.Wait()
+			t.Logf("%d commits of 20 KiB, %d looks, %d KiB free at the least, reserve %d KiB", acked.Load(), d.looks.Load(), d.least.Load()>>10, f.space.reserve()>>10)
+			require.Positive(t, d.least.Load())
+			require.Greater(t, acked.Load(), int64(200), "most of the volume can be used")
+			f.settledClaims()
+		})
+	}
+}
+
+func TestReserveIsWhatBadgerMayWrite(t *testing.T) {
+	f := open(t, func(opt *Options) { opt.MinFreeSpace, opt.seams.fs = 0, newDisks(1<<40); small(opt) })
+	require.Zero(t, f.space.reserve(), "a new database needs none")
+	require.EqualValues(t, 1<<30, f.space.floor(1<<40, 0))
+	require.EqualValues(t, 1<<20, f.space.floor(100<<20, 1))
+	require.EqualValues(t, 50<<20, f.space.floor(100<<20, 50<<20), "more than a hundredth, where Badger needs it")
+	for i := range 3 {
+		f.put(key(i), incompressible(800, i))
+	}
+	held := f.account.UsageByKind(wbm.Memtable)
+	require.Positive(t, held)
+	require.Equal(t, 2*held, f.space.reserve(), "a table, and its compaction")
+	require.NoError(t, f.stub.seal())
+	eventually(t, "the memtable is a table", func() bool {
+		f.watch.hurry()
+		return f.account.UsageByKind(wbm.Memtable) == 0
+	})
+	size := int64(0)
+	for _, l := range f.Levels() {
+		size += l.Size
+	}
+	require.Positive(t, size)
+	require.GreaterOrEqual(t, f.space.reserve(), size)
+}
+
+func TestOpenOnAFullVolume(t *testing.T) {
+	d := newDisks(1 << 30)
+	f := open(t, on(d))
+	f.put("a", strings.Repeat("1", 512<<10))
+	dir := crash(t, f.opt.Dir)
+	d.badgerFree.Store(openSlack + 256<<10)
+	_, err := tryOpen(t, dir, on(d))
+	require.ErrorIs(t, err, ErrNoSpace)
+	require.ErrorContains(t, err, dir)
+	d.badgerFree.Store(openSlack + 2<<20)
+	g := openAt(t, dir, on(d))
+	require.Equal(t, f.get("a"), g.get("a"))
+	require.ErrorIs(t, put(g.DB, "b", "2"), ErrNoSpace)
+}
+
+func TestNoSpaceForValueLogGC(t *testing.T) {
+	d := newDisks(1 << 40)
+	f := open(t, on(d), func(opt *Options) { opt.ValueThreshold, opt.ValueLogFileSize = 1<<10, 4<<20 })
+	for i := range 24 {
+		f.put(key(i%4), incompressible(300<<10, i))
+	}
+	cost := f.opt.collectCost(0.1)
+	require.Greater(t, cost, int64(3<<20))
+	require.Less(t, cost, int64(8<<20))
+	require.Zero(t, f.opt.collectCost(1))
+	d.badgerFree.Store(testFloor)
+	f.space.look()
+	require.ErrorIs(t, f.RunValueLogGC(0.1), ErrNoSpace)
+	d.badgerFree.Store(1 << 40)
+	f.space.look()
+	require.NotErrorIs(t, f.RunValueLogGC(0.1), ErrNoSpace)
+	require.ErrorIs(t, f.RunValueLogGC(1), badger.ErrInvalidRequest)
+	f.settledClaims()
+}
+
+func TestSpillOnAVolumeThatIsNotKnown(t *testing.T) {
+	f := open(t, func(opt *Options) { opt.MinFreeSpace, opt.seams.fs = 0, noStat{newDisks(1 << 40)} })
+	require.False(t, f.space.separate())
+	require.Equal(t, &f.space.badger, f.space.sideOf(wbm.Spilled))
+}
+
+type noStat struct{ *disks }
+
+func (n noStat) Stat(name string) (fs.FileInfo, error) {
+	if strings.HasSuffix(name, "spill") {
+		return nil, os.ErrPermission
+	}
+	return n.disks.Stat(name)
+}
+
+func TestCloseWhileSpaceIsLow(t *testing.T) {
+	d := newDisks(1 << 30)
+	f := open(t, on(d), func(opt *Options) { opt.DrainOnClose = false })
+	f.spillOne("a", "1")
+	waits := make(chan error, 1)
+	d.badgerFree.Store(testFloor)
+	f.space.look()
+	go func() { waits <- f.Drain(context.Background()) }()
+	require.NoError(t, receive(t, "Close", async(f.Close)))
+	require.Error(t, receive(t, "Drain", waits))
+}
