@@ -23,7 +23,7 @@ var besideEntries = flag.Int("beside", 500_000, "entries of 1 KiB in the databas
 // was due: on plain Badger that compacts what it was just given by a WriteBatch, and on the layer while a spill with the same
 // entries is being replayed, without and with pacing, the latter with data younger and older than MaxSpillAge. "settled"
 // metrics go on until compaction has caught up. One iteration is one run, of half a minute to two.
-// Nothing else should run: others-% is what other processes had of the cores.
+// Nothing else should run: others-% is what other processes had of the cores, the kernel for writing back included (15 to 30).
 func BenchmarkForegroundBesideReplay(b *testing.B) {
 	n := uint64(*besideEntries)
 	filled := b.TempDir()

@@ -431,7 +431,7 @@ func TestSustainedIsMeasuredBeyondMemtables(t *testing.T) {
 	require.EqualValues(t, AssumedSustained/2, d.QuietRate(), "not twice as much as they hold")
 	add(mib, 50*time.Millisecond)
 	require.InDelta(t, 10*mib, d.QuietRate(), 0.3*mib)
-	for range 99 {
+	for range 199 {
 		add(mib, 50*time.Millisecond)
 	}
 	require.Positive(t, w.bytes)
