@@ -472,3 +472,71 @@ func TestNothingIsWrittenInPlaintext(t *testing.T) {
 		})
 	}
 }
+
+// An index whose checksums are right, and that points to what cannot be there: nothing is allocated for it, and it is made again.
+func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
+	for name, forge := range map[string]func(at *location){
+		"another segment":                   func(at *location) { at.segment = 2 },
+		"a block of 4 GiB":                  func(at *location) { at.stored = math.MaxUint32 },
+		"a value of 4 GiB":                  func(at *location) { at.valueLen = math.MaxUint32 },
+		"a key of 4 GiB":                    func(at *location) { at.keyLen = math.MaxUint32 },
+		"an entry far behind its block":     func(at *location) { at.offset = math.MaxUint32 },
+		"a block in the header":             func(at *location) { at.block = 10 },
+		"a block behind the end":            func(at *location) { at.block = 1 << 40 },
+		"a block before the file":           func(at *location) { at.block = -1 },
+		"a block whose end is out of range": func(at *location) { at.block = math.MaxInt64 - 5 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := newMemFS()
+			l := mustOpen(t, faultOptions(m, true, nil))
+			mustPut(t, l, 1, "a", "one")
+			mustPut(t, l, 2, "b", "two")
+			mem := l.w.active.mem()
+			want := dump(t, l)
+			require.NoError(t, l.Close())
+			files := m.files()
+			index := []byte(files[indexName(1)])
+			var ft indexFooter
+			at := len(index) - indexFooterSize
+			require.NoError(t, ft.unmarshal("", int64(at), index[at:]))
+			build := &indexBuilder{seal: indexSealer{segment: 1}}
+			it := mem.iterator(false)
+			for it.Rewind(); it.Valid(); it.Next() {
+				vs := it.Value()
+				place, err := parseLocation(vs.Value)
+				require.NoError(t, err)
+				forge(&place)
+				vs.Value = appendLocation(nil, place)
+				build.add(it.Key(), &vs)
+			}
+			require.NoError(t, it.Close())
+			forged, err := build.finish(&ft, nil, nil)
+			require.NoError(t, err)
+			files[indexName(1)] = string(forged)
+			for how, read := range map[string]func(l *Log){
+				"get":      func(l *Log) { answersOrCorrupt(t, l, want) },
+				"iterator": func(l *Log) { requireSame(t, want, dump(t, l)) },
+				"merge": func(l *Log) {
+					m := l.NewMerge(Position{}, math.MaxInt64)
+					defer m.Close()
+					all, _ := collect(t, m, 1<<20, Retention{Versions: 1})
+					require.Len(t, all, 2)
+				},
+			} {
+				var lines strings.Builder
+				var mu sync.Mutex
+				o := faultOptions(nil, true, nil)
+				o.Logf = func(format string, args ...any) {
+					mu.Lock()
+					fmt.Fprintf(&lines, format+"\n", args...)
+					mu.Unlock()
+				}
+				l, _, err := damaged(t, o, files)
+				require.NoError(t, err)
+				bounded(t, len(forged), 0, func() { read(l) })
+				require.NoError(t, l.Close())
+				require.Contains(t, lines.String(), "is made again", how)
+			}
+		})
+	}
+}
