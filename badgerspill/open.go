@@ -227,7 +227,7 @@ func (db *DB) openSpill() error {
 			err = errors.Join(err, fsys.Remove(filepath.Join(opt.Dir, identityName)))
 		}
 		if errors.Is(err, spillfile.ErrWrongKey) || errors.Is(err, spillfile.ErrKeyMissing) {
-			err = fmt.Errorf("%w: %w", ErrEncryptionKeyMismatch, err)
+			err = fmt.Errorf("%w: %w; if Badger's key was changed since, change it back, Drain, and change it again", ErrEncryptionKeyMismatch, err)
 		}
 		return fmt.Errorf("badgerspill: spill: %w", err)
 	}

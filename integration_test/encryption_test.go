@@ -160,3 +160,61 @@ func TestRotationOfTheUsersKey(t *testing.T) {
 	require.NoError(t, db.Close())
 	requireAll(t, openSpill(t, o.WithEncryptionKey(after)), want)
 }
+
+// Badger's command-line tool changes the user's key while the spill holds commits under the old one. Neither key opens the database
+// then, which is said, with what to do, and nothing is changed; once the key is changed back all is there.
+func TestRotationPastTheSpill(t *testing.T) {
+	before, after := bytes.Repeat([]byte{6}, 32), bytes.Repeat([]byte{7}, 16)
+	o := encrypted(t.TempDir(), before)
+	rotate := func(from, to []byte) { // as badger rotate does it
+		reg, err := badger.OpenKeyRegistry(badger.KeyRegistryOptions{Dir: o.Dir, ReadOnly: true, EncryptionKey: from, EncryptionKeyRotationDuration: 10 * 24 * time.Hour})
+		require.NoError(t, err)
+		require.NoError(t, badger.WriteKeyRegistry(reg, badger.KeyRegistryOptions{Dir: o.Dir, EncryptionKey: to, EncryptionKeyRotationDuration: 10 * 24 * time.Hour}))
+		require.NoError(t, reg.Close())
+	}
+	db := openSpill(t, o)
+	want := writeSecrets(t, db)
+	require.NoError(t, db.Close())
+	rotate(before, after)
+	files := hashes(t, filepath.Join(o.Dir, "spill"))
+	_, err := badgerspill.Open(o.WithEncryptionKey(after))
+	require.ErrorIs(t, err, badgerspill.ErrEncryptionKeyMismatch)
+	require.ErrorIs(t, err, spillfile.ErrWrongKey)
+	require.ErrorContains(t, err, "change it back")
+	_, err = badgerspill.Open(o)
+	require.ErrorIs(t, err, badgerspill.ErrEncryptionKeyMismatch)
+	require.NotErrorIs(t, err, spillfile.ErrWrongKey, "this is the key of the spill")
+	require.Equal(t, files, hashes(t, filepath.Join(o.Dir, "spill")))
+	rotate(after, before)
+	db = openSpill(t, o)
+	requireAll(t, db, want)
+	require.NoError(t, db.Drain(context.Background()))
+	require.NoError(t, db.Close())
+	rotate(before, after)
+	requireAll(t, openSpill(t, o.WithEncryptionKey(after)), want)
+}
+
+// The data keys of Badger change every moment while commits are spilled, replayed in chunks and read; the spill has keys of its own.
+func TestDataKeyRotationWhileReplayRuns(t *testing.T) {
+	k := bytes.Repeat([]byte{8}, 32)
+	o := encrypted(t.TempDir(), k)
+	o.Options = o.Options.WithEncryptionKeyRotationDuration(time.Nanosecond)
+	want := map[string]string{}
+	for range 4 {
+		db := openSpill(t, o)
+		requireAll(t, db, want)
+		for i := range 60 {
+			key, value := string(key(i)), string(secretValue)+string(bytes.Repeat([]byte{byte(i)}, 700))
+			set(t, db, key, value)
+			want[key] = value
+		}
+		require.NoError(t, db.Drain(context.Background()))
+		requireAll(t, db, want)
+		set(t, db, "last", string(secretValue))
+		want["last"] = string(secretValue)
+		require.Empty(t, filesWith(t, o.Dir, secretValue))
+		require.NoError(t, db.Close())
+	}
+	require.NoError(t, openSpill(t, o.WithDrainOnClose(true)).Close())
+	requirePlain(t, o.Options, want)
+}

@@ -23,7 +23,8 @@ import (
 // The kill test: a child process commits with several writers and prints each acknowledged commit; the parent kills it
 // at a random moment, reopens the database, and finds all that was acknowledged, nothing torn, nothing resurrected.
 
-var killRounds = flag.Int("killrounds", 2, "rounds of the kill test in each state")
+// A usual run has 30 rounds in all, a nightly one at least 500: -killrounds 50.
+var killRounds = flag.Int("killrounds", 3, "rounds of the kill test in each state")
 
 const (
 	killEnv     = "BADGERSPILL_KILL_CHILD"
@@ -52,9 +53,23 @@ var killModes = []struct {
 	{"synced", func(o badgerspill.Options) badgerspill.Options {
 		return o.WithSyncWrites(true).WithStallThreshold(time.Millisecond).WithSegmentSize(64<<10).WithQuiet(1e12, time.Millisecond)
 	}, false},
+	// Small segments, and versions that need not be replayed: chunks in key order run all the time.
+	{"chunks", func(o badgerspill.Options) badgerspill.Options { return chunks(o).WithStallThreshold(time.Nanosecond) }, true},
+	{"chunks, synced and encrypted", func(o badgerspill.Options) badgerspill.Options {
+		o.Options = o.Options.WithIndexCacheSize(1 << 20)
+		return chunks(o).WithSpillPolicy(badgerspill.Always).WithSyncWrites(true).WithEncryptionKey(make([]byte, 32))
+	}, false},
+	{"chunks, small spill", func(o badgerspill.Options) badgerspill.Options {
+		return chunks(o).WithSpillPolicy(badgerspill.Always).WithSpillCapacity(4 << 20)
+	}, false},
 	{"memory short", func(o badgerspill.Options) badgerspill.Options {
 		return o.WithStallThreshold(-1).WithLimitRatios(0.0005, 0.001).WithQuiet(1e12, time.Millisecond)
 	}, false},
+}
+
+func chunks(o badgerspill.Options) badgerspill.Options {
+	o.Options = o.Options.WithNumVersionsToKeep(1)
+	return o.WithSegmentSize(4<<10).WithQuiet(1e12, time.Millisecond)
 }
 
 func killOptions(dir string, mode int) badgerspill.Options {
@@ -89,6 +104,16 @@ func killChild(arg string) {
 		go func() {
 			for {
 				_ = db.Drain(context.Background())
+			}
+		}()
+	}
+	if strings.HasPrefix(killModes[mode].name, "chunks") {
+		go func() {
+			for range time.Tick(time.Millisecond) {
+				if n := db.SpillStats().EntriesCoalesced; n > 0 { // which only chunks do
+					fmt.Println("chunk")
+					return
+				}
 			}
 		}()
 	}
@@ -140,16 +165,24 @@ func TestKillAndRecover(t *testing.T) {
 			rng := random(t)
 			dir := t.TempDir()
 			var acked [killWriters]uint64
+			chunked := 0
 			for range *killRounds {
-				killOnce(t, rng, dir, mode, &acked)
+				if killOnce(t, rng, dir, mode, &acked) {
+					chunked++
+				}
 				killCheck(t, dir, mode, &acked)
+			}
+			if strings.HasPrefix(m.name, "chunks") {
+				t.Logf("%d of %d children replayed in chunks before they were killed", chunked, *killRounds)
+				require.True(t, chunked > 0 || *killRounds < 10)
 			}
 		})
 	}
 }
 
-// killOnce lets a child run until it has acknowledged a random number of commits, and kills it.
-func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWriters]uint64) {
+// killOnce lets a child run until it has acknowledged a random number of commits, and kills it. It returns whether the child told of a
+// chunk.
+func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWriters]uint64) (chunked bool) {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
@@ -162,6 +195,10 @@ func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWr
 	limit := 1 + rng.IntN(3000)
 	lines := bufio.NewScanner(out)
 	for n := 0; lines.Scan(); n++ {
+		if lines.Text() == "chunk" {
+			chunked = true
+			continue
+		}
 		var w int
 		var i uint64
 		_, err := fmt.Sscanf(lines.Text(), "ack %d %d", &w, &i)
@@ -172,6 +209,7 @@ func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWr
 			require.NoError(t, cmd.Process.Kill())
 		}
 	}
+	return chunked
 }
 
 func killCheck(t *testing.T, dir string, mode int, acked *[killWriters]uint64) {

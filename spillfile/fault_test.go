@@ -639,3 +639,50 @@ func TestRemovalThatFailedIsRepeated(t *testing.T) {
 	require.Zero(t, l.State().DiskBytes)
 	require.NoError(t, l.Close())
 }
+
+// A merge reads values by several readers at once. If any of their reads fails, that is the merge's error, at once or with the next window.
+func TestAnyReadOfAMergeFails(t *testing.T) {
+	m := newMemFS()
+	o := faultOptions(m, false, nil)
+	o.SegmentSize, o.IndexArena = 1<<20, 1<<20
+	l := mustOpen(t, o)
+	defer l.Close()
+	for i := range 600 { // each in a block of its own, in an order that is not that of keys
+		mustPut(t, l, uint64(i+1), fmt.Sprintf("%04d", i*311%600), strings.Repeat(fmt.Sprint(i), 20))
+	}
+	require.NoError(t, l.Seal())
+	require.NoError(t, l.syncAll(false))
+	require.NoError(t, l.indexSealed())
+	for k := 1; ; k++ {
+		n, hit := 0, false
+		m.setFault(func(op, name string, _ int) error {
+			if op != "read" || !strings.HasSuffix(name, segmentSuffix) {
+				return nil
+			}
+			if n++; n == k {
+				hit = true
+				return errInjected
+			}
+			return nil
+		})
+		merge := l.NewMerge(Position{}, math.MaxInt64)
+		var c Chunk
+		var err error
+		entries := 0
+		for {
+			if _, err = merge.Next(&c, 8<<20, Retention{Versions: 1}); err != nil || len(c.Entries) == 0 {
+				break
+			}
+			entries += len(c.Entries)
+		}
+		merge.Close()
+		m.setFault(nil)
+		if !hit {
+			require.NoError(t, err)
+			require.Equal(t, 600, entries)
+			require.Greater(t, k, 4, "one reader did it all")
+			return
+		}
+		require.ErrorIs(t, err, errInjected, "read %d", k)
+	}
+}

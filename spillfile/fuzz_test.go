@@ -66,6 +66,10 @@ func exercise(t *testing.T, o Options) {
 	}
 }
 
+// segmentPerByte bounds what reading a segment takes for each byte of it: snappy makes 22 bytes of one at most, an entry takes 6 of
+// those, and about 400 bytes in the index and in what is read.
+const segmentPerByte = 22 * 400 / 6 * 2
+
 func FuzzSegment(f *testing.F) {
 	files := seedFiles(f, nil)
 	first := []byte(files[segmentName(1)])
@@ -79,10 +83,14 @@ func FuzzSegment(f *testing.F) {
 		if stamped {
 			restamp(b, 1)
 		}
-		exercise(t, faultOptions(memDisk("/spill", map[string]string{manifestName: files[manifestName], segmentName(1): string(b)}), true, nil))
+		bounded(t, len(b), segmentPerByte, func() {
+			exercise(t, faultOptions(memDisk("/spill", map[string]string{manifestName: files[manifestName], segmentName(1): string(b)}), true, nil))
+		})
 		// The same bytes before an intact successor, and as an encrypted segment.
-		exercise(t, faultOptions(memDisk("/spill", map[string]string{
-			manifestName: files[manifestName], segmentName(1): string(b), segmentName(2): files[segmentName(2)]}), false, make([]byte, 32)))
+		bounded(t, len(b), segmentPerByte, func() {
+			exercise(t, faultOptions(memDisk("/spill", map[string]string{
+				manifestName: files[manifestName], segmentName(1): string(b), segmentName(2): files[segmentName(2)]}), false, make([]byte, 32)))
+		})
 	})
 }
 
@@ -101,7 +109,7 @@ func FuzzManifest(f *testing.F) {
 		if m.unmarshal("MANIFEST", b) == nil && m.next > 1<<62 {
 			return // numbers that run out are not a state that a spill gets into
 		}
-		exercise(t, faultOptions(memDisk("/spill", disk), true, nil))
+		bounded(t, len(b), 0, func() { exercise(t, faultOptions(memDisk("/spill", disk), true, nil)) })
 	})
 }
 

@@ -90,6 +90,13 @@ type location struct {
 // end is where the block ends in the segment.
 func (l *location) end() int64 { return l.block + blockHeaderSize + int64(l.stored) }
 
+// within says whether an intact entry can lie there in a segment that ends at end. It bounds what is allocated to read it.
+func (l *location) within(segment uint64, end int64) bool {
+	stored := int64(l.stored)
+	return l.segment == segment && l.block >= segmentHeaderSize && l.block <= end-blockHeaderSize-stored &&
+		l.keyLen <= MaxKeySize && int64(l.offset)+int64(l.keyLen)+int64(l.valueLen) <= stored*snappyMaxRatio
+}
+
 func appendLocation(dst []byte, l location) []byte {
 	dst = binary.AppendUvarint(dst, l.segment)
 	dst = binary.AppendUvarint(dst, uint64(l.block))

@@ -135,13 +135,26 @@ func (x *indexFile) get(key []byte, ts uint64, hash uint64) (vs y.ValueStruct, f
 		if !bytes.Equal(y.ParseKey(internal), key) {
 			return vs, false, nil
 		}
-		if vs, err = l.value(pos); err != nil {
+		if vs, err = x.value(&l, pos); err != nil {
 			return vs, false, x.damaged(i, err)
 		}
 		vs.Version = y.ParseTs(internal)
 		return vs, true, nil
 	}
 	return vs, false, nil
+}
+
+// value returns what the index says of entry i of a leaf, once it is known to point into the segment.
+func (x *indexFile) value(l *leaf, i int) (y.ValueStruct, error) {
+	vs, err := l.value(i)
+	if err != nil {
+		return vs, err
+	}
+	at, err := parseLocation(vs.Value)
+	if err == nil && !at.within(x.segment, x.footer.end) {
+		err = fmt.Errorf("entry %d points to %d bytes at %d of segment %d", i, at.stored, at.block, at.segment)
+	}
+	return vs, err
 }
 
 func (x *indexFile) damaged(i int, err error) error {

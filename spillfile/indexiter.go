@@ -48,7 +48,7 @@ func (it *fileIterator) move(pos int) error {
 	}
 	key, err := it.leaf.key(it.key[:0], pos)
 	if err == nil {
-		_, err = it.leaf.value(pos)
+		_, err = it.x.value(&it.leaf, pos)
 	}
 	if err != nil {
 		return it.x.damaged(it.at, err)

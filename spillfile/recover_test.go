@@ -63,11 +63,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 			require.NoError(t, l.Close())
 			seg := segmentName(1)
 			whole := files[seg]
-			step := 3
-			if name == "sync" {
-				step = 1
-			}
-			for cut := len(whole); cut >= int(intact); cut -= step {
+			for cut := len(whole); cut >= int(intact); cut-- {
 				files[seg] = whole[:cut]
 				l, m, err := damaged(t, o, files)
 				require.NoError(t, err, "cut at %d", cut)
@@ -84,7 +80,11 @@ func TestTornTailAtEveryByte(t *testing.T) {
 				require.NoError(t, l.Close())
 			}
 			// A tail of the right length with any byte wrong is torn as well.
-			for at := int(intact); at < len(whole); at += 3 {
+			step := 3
+			if name == "sync" {
+				step = 1
+			}
+			for at := int(intact); at < len(whole); at += step {
 				files[seg] = flip(whole, at, 0x40)
 				l, m, err := damaged(t, o, files)
 				require.NoError(t, err, "byte %d", at)
