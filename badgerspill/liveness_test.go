@@ -197,6 +197,7 @@ type liveness struct {
 	stalls  atomic.Int64
 	replays atomic.Int64
 	seals   atomic.Int64
+	ackedMu sync.Mutex
 	acked   []map[*livenessDB]int // by writer: the last commit that was acknowledged
 	stop    chan struct{}
 	watcher sync.WaitGroup
@@ -225,10 +226,12 @@ func newLiveness(t *testing.T, rng *rand.Rand, n int) *liveness {
 			eager(&opt)
 		}
 		d := &livenessDB{number: i, opt: opt}
-		if i == 0 {
-			// Its writers must be served by the spill, or time out.
+		switch i {
+		case 0: // its writers must be served by the spill, or time out
 			d.forGood = true
 			d.opt.StallThreshold, d.opt.SpillCapacity, d.opt.BlockTimeout = time.Millisecond, 256<<10, 100*time.Millisecond
+		case 1: // its writers have nowhere else to go, and wait as long as it takes
+			d.opt.SpillCapacity, d.opt.BlockTimeout = 0, 0
 		}
 		l.dbs = append(l.dbs, d)
 	}
@@ -240,7 +243,26 @@ func newLiveness(t *testing.T, rng *rand.Rand, n int) *liveness {
 	opening.Wait()
 	require.Empty(t, l.oracle.failures)
 	l.watcher.Go(func() { l.oracle.watch(l.stop) })
+	l.fillIdle()
 	return l
+}
+
+// fillIdle makes those that get no writes hold most of the budget, in memtables that are not full. Only if they are asked for it
+// do the others get on.
+func (l *liveness) fillIdle() {
+	idle := l.dbs[len(l.busy):]
+	for i, d := range idle {
+		share := int(l.limit) * 3 / 4 / len(idle)
+		for n := 0; share > 0; n++ {
+			end := l.oracle.begin(holdLimit, "first commit to database %d", i)
+			err := d.now.Load().Update(func(txn *Txn) error { return some(txn, fmt.Sprintf("idle/%d", n), min(share, 64<<10)) })
+			end("idle")
+			if !errors.Is(err, ErrWriteBlocked) { // the others are enough
+				require.NoError(l.t, err)
+			}
+			share -= 64 << 10
+		}
+	}
 }
 
 func (l *liveness) open(d *livenessDB) {
@@ -309,9 +331,10 @@ func (l *liveness) run(d time.Duration) {
 			running = false
 		}
 	}
+	// The writers end, although old snapshots are still there, and a Badger that answers nothing.
 	close(over)
-	l.calm(true)
 	writers.Wait()
+	l.calm(true)
 	require.Empty(l.t, l.oracle.failures)
 }
 
@@ -481,9 +504,12 @@ func (w *livenessWriter) write(d *livenessDB, o *openDB) {
 		w.ended(d, o, n, txn.Commit(), end)
 		return
 	}
-	outcome := make(chan error, 1)
-	txn.CommitWith(func(err error) { outcome <- err })
-	w.underWay = append(w.underWay, func() { w.ended(d, o, n, <-outcome, end) })
+	over := make(chan struct{})
+	txn.CommitWith(func(err error) {
+		w.ended(d, o, n, err, end)
+		close(over)
+	})
+	w.underWay = append(w.underWay, func() { <-over })
 }
 
 // ended judges how a commit has ended.
@@ -491,7 +517,9 @@ func (w *livenessWriter) ended(d *livenessDB, o *openDB, n int, err error, end f
 	switch {
 	case err == nil:
 		end("committed")
+		w.ackedMu.Lock()
 		w.acked[w.number][d] = max(w.acked[w.number][d], n)
+		w.ackedMu.Unlock()
 	case errors.Is(err, ErrWriteBlocked):
 		took := end("timed out")
 		if t := d.opt.BlockTimeout; t == 0 || took < t {
@@ -521,7 +549,7 @@ func (l *liveness) settle() {
 		require.NoError(t, o.Drain(o.ctx))
 		end("drained")
 		eventually(t, fmt.Sprintf("database %d counts what it holds", d.number), func() bool {
-			o.memtables.relieve() // so that the watcher looks
+			o.watch.hurry()
 			return l.counts(o) == ""
 		})
 		last := map[int]string{}
