@@ -158,7 +158,7 @@ func exerciseIndex(t *testing.T, b []byte) {
 	}
 	for _, key := range keys {
 		for _, ts := range []uint64{0, 2, math.MaxUint64} {
-			_, _, err := x.get(key, ts, y.Hash(key))
+			_, _, err := x.get(key, ts, filterHash(key))
 			corrupted(err)
 		}
 	}

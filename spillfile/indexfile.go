@@ -248,7 +248,9 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 		err = l.nameIndex(s, temp, path, int64(len(out)))
 	}
 	if err != nil {
-		_ = l.fs.Remove(temp) // if that fails too, the next Open removes it
+		if rerr := l.fs.Remove(temp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			l.o.Logf("spill index %s: the next Open removes it: %v", temp, rerr)
+		}
 		return nil, fmt.Errorf("spill index %s: %w", path, err)
 	}
 	x := &indexFile{indexSealer: b.seal, footer: footer, path: path, size: int64(len(out)), table: b.table, cache: l.cache}

@@ -87,7 +87,9 @@ func (s *Scan) readAhead() {
 		return
 	}
 	go func() {
-		w.err = w.read(s.view)
+		if w.err = w.read(s.view); w.err != nil { // Value says so, and who wants the value anyway reads it
+			s.view.log.o.Logf("values could not be read ahead: %v", w.err)
+		}
 		ahead <- w
 	}()
 }
