@@ -35,6 +35,7 @@ func (r *replayLog) beginChunk() error {
 	if float64(db.spill.Usage()) >= db.opt.ReplayHighWater*float64(db.spill.Capacity()) {
 		most = db.opt.spillPiece()
 	}
+	most = min(most, db.space.chunkRoom())
 	if behind <= most { // all of it is one chunk, what is being written too
 		if err := db.log.Seal(); err != nil {
 			return err

@@ -73,11 +73,11 @@ func (c *commit) encode() {
 // above.
 func (c *commit) request() wbm.Request {
 	if c.batch != nil {
-		return wbm.Request{Memory: c.memory, Spill: c.batch.Size(), Index: c.batch.IndexSize()}
+		return wbm.Request{Memory: c.memory, Spill: c.batch.DiskSize(), Index: c.batch.IndexSize()}
 	}
 	return wbm.Request{
 		Memory: c.memory,
-		Spill:  spillfile.EstimateSize(c.writes.len(), c.rawBytes),
+		Spill:  spillfile.EstimateDiskSize(c.writes.len(), c.keyBytes, c.rawBytes),
 		Index:  spillfile.EstimateIndexSize(c.writes.len(), c.keyBytes),
 	}
 }
@@ -101,7 +101,7 @@ func (db *DB) submit(txn *Txn) (*commit, error) {
 		c.claim = c.spaceCost(way)
 		if err := db.space.claim(db.space.sideOf(way), c.claim); err != nil {
 			db.spill.Cancel(req, way)
-			if way == wbm.Spilled && db.space.separate() && db.space.spill.low.Load() != nil {
+			if way == wbm.Spilled && db.space.spill.low.Load() != nil {
 				continue // the spill counts as full now
 			}
 			if c.inner != nil {

@@ -219,7 +219,12 @@ func (db *DB) openSpill() error {
 		OnFirst:       db.firstSpilled,
 		OnCommit:      db.spilled,
 		OnEvent:       db.segmentEvent,
-		Logf:          func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
+		OnIndexed: func() {
+			if db.ready.Load() {
+				db.spillUse.refresh()
+			}
+		},
+		Logf: func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
 	})
 	if err != nil {
 		db.log = nil

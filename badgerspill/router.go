@@ -163,8 +163,8 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 		}
 		c.hedge.Finish()
 		c.hedge.Owner = c
-		db.spill.Force(c.hedge.Size(), c.hedge.IndexSize())
-		db.space.force(c.hedge.Size())
+		db.spill.Force(c.hedge.DiskSize(), c.hedge.IndexSize())
+		db.space.force(c.hedge.DiskSize())
 		hedges = append(hedges, c.hedge)
 	}
 	db.log.EnqueueAll(hedges, func(i int) uint64 { return hedges[i].Owner.(*commit).ts }, followed)
@@ -245,7 +245,7 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 		if c.spilled {
 			claimed += c.claim
 		} else { // its own claim is for its way to Badger
-			claimed += b.Size()
+			claimed += b.DiskSize()
 		}
 		if err != nil {
 			continue

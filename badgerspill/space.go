@@ -96,7 +96,9 @@ func newDiskSpace(db *DB) *diskSpace {
 	if db.log != nil {
 		s.spill.add(db.opt.SpillDir)
 	}
-	s.shared = s.sharesVolume()
+	if s.shared = s.sharesVolume(); s.shared {
+		s.spill.dirs = s.badger.dirs
+	}
 	s.resume()
 	s.look()
 	return s
@@ -141,13 +143,33 @@ func (s *diskSpace) volume(dir string) (uint64, bool) {
 // separate reports whether the spill has a volume of its own.
 func (s *diskSpace) separate() bool { return !s.off && !s.shared && len(s.spill.dirs) > 0 }
 
-// sideOf returns whose floor holds for what takes that way. On one volume there is one floor, Badger's: the spill must not use up
-// what Badger needs.
+// sideOf returns whose floor holds for what takes that way.
 func (s *diskSpace) sideOf(way wbm.Outcome) *spaceSide {
-	if way == wbm.Spilled && !s.shared {
+	if way == wbm.Spilled {
 		return &s.spill
 	}
 	return &s.badger
+}
+
+const (
+	// replayCost is how much room replay of some bytes of the spill needs before they are dropped: as badgerCost, for values.
+	replayCost = 4
+	// replaySegments is for how many segments, at most, that room is kept free.
+	replaySegments = 2
+)
+
+// replayRoom returns what a spill on Badger's volume must leave there beside Badger's floor: without it a full volume would keep
+// the spill from being replayed, which alone makes room.
+func (s *diskSpace) replayRoom() int64 {
+	return replayCost * min(s.db.log.State().LiveBytes, replaySegments*s.db.opt.segmentSize())
+}
+
+// chunkRoom returns how large a chunk may be: on Badger's volume its segments take room until all of it is in Badger.
+func (s *diskSpace) chunkRoom() int64 {
+	if s.off || !s.shared {
+		return math.MaxInt64
+	}
+	return max(s.left(&s.badger)/replayCost, s.db.opt.segmentSize())
 }
 
 // reserve returns how much Badger may write of its own accord at most, with what it holds now, before it gives back anything:
@@ -183,6 +205,18 @@ func (s *diskSpace) floor(total, reserve int64) int64 {
 	return max(min(1<<30, total/100), reserve)
 }
 
+// floorOf returns the floor of a side on a volume of total bytes.
+func (s *diskSpace) floorOf(side *spaceSide, total int64) int64 {
+	switch {
+	case side == &s.badger:
+		return s.floor(total, s.reserve())
+	case s.shared:
+		return s.floor(total, s.reserve()) + s.replayRoom()
+	default:
+		return s.floor(total, 0)
+	}
+}
+
 // look takes the free space of all volumes.
 func (s *diskSpace) look() {
 	s.mu.Lock()
@@ -190,9 +224,8 @@ func (s *diskSpace) look() {
 	s.last.Store(s.db.now())
 	// Before everything else: what is settled after this counts twice until the next look, never not at all.
 	mark := s.written.Load()
-	reserve := s.reserve()
 	was := s.badger.low.Load()
-	s.lookAt(&s.badger, mark, reserve)
+	s.lookAt(&s.badger, mark)
 	switch low := s.badger.low.Load(); {
 	case low != nil && was == nil:
 		s.normal.Load().end()
@@ -202,12 +235,12 @@ func (s *diskSpace) look() {
 		s.resume()
 		s.db.opt.Infof("badgerspill: there is room for Badger again\n")
 	}
-	if !s.separate() {
+	if len(s.spill.dirs) == 0 {
 		s.spill.low.Store(s.badger.low.Load())
 		return
 	}
 	was = s.spill.low.Load()
-	s.lookAt(&s.spill, mark, 0)
+	s.lookAt(&s.spill, mark)
 	switch low := s.spill.low.Load(); {
 	case low != nil && was == nil:
 		s.db.opt.Warningf("badgerspill: %s has %d bytes free, the floor is %d: the spill counts as full until there is room\n",
@@ -223,7 +256,7 @@ func (s *diskSpace) resume() {
 	s.normal.Store(&spaceContext{ctx, end})
 }
 
-func (s *diskSpace) lookAt(side *spaceSide, mark, reserve int64) {
+func (s *diskSpace) lookAt(side *spaceSide, mark int64) {
 	room := int64(math.MaxInt64 / 4) // where it is not knowable: writes report what they meet
 	var tightest *spaceError
 	for _, dir := range side.dirs {
@@ -231,7 +264,7 @@ func (s *diskSpace) lookAt(side *spaceSide, mark, reserve int64) {
 		if err != nil {
 			continue
 		}
-		floor := s.floor(total, reserve)
+		floor := s.floorOf(side, total)
 		if left := free - floor; left < room {
 			room, tightest = left, &spaceError{dir: dir, free: free, floor: floor}
 		}
@@ -317,7 +350,7 @@ func (s *diskSpace) claim(side *spaceSide, n int64) error {
 	}
 	for _, dir := range side.dirs {
 		if free, total, err := s.db.opt.fs().Free(dir); err == nil {
-			return &spaceError{dir: dir, free: free, floor: s.floor(total, s.reserve()), need: n}
+			return &spaceError{dir: dir, free: free, floor: s.floorOf(side, total), need: n}
 		}
 	}
 	return &spaceError{dir: side.dirs[0], need: n}
@@ -352,7 +385,7 @@ func badgerCost(memory, raw int64) int64 { return 3*memory + raw }
 // spaceCost is what c costs on the volume of its way.
 func (c *commit) spaceCost(way wbm.Outcome) int64 {
 	if way == wbm.Spilled {
-		return c.batch.Size() + c.batch.IndexSize()
+		return c.batch.DiskSize()
 	}
 	return badgerCost(c.memory, c.rawBytes)
 }

@@ -396,10 +396,33 @@ func TestNoSpaceForValueLogGC(t *testing.T) {
 	f.settledClaims()
 }
 
+// A spill that has filled the volume could not be replayed, and only replay makes room: it must leave what that takes.
+func TestSpillLeavesRoomForItsReplay(t *testing.T) {
+	d := newDisks(1 << 30)
+	f := open(t, on(d), func(opt *Options) { opt.SegmentSize = 1 << 20 })
+	free := f.occupy(f.share(0.95))
+	for i := range 12 {
+		f.put(key(i), incompressible(256<<10, i))
+	}
+	free()
+	live := f.log.State().LiveBytes
+	require.Greater(t, live, int64(2<<20))
+	require.EqualValues(t, replayCost*replaySegments<<20, f.space.replayRoom(), "of two segments at most")
+	d.badgerFree.Store(testFloor + 2*spaceStep - 1)
+	f.space.look()
+	require.NoError(t, f.space.check(), "Badger has room")
+	waits := f.putAsync("a", "1")
+	require.NoError(t, receive(t, "the commit that waits for replay", waits))
+	f.direct()
+	require.Equal(t, Direct, f.routerState())
+	require.Equal(t, incompressible(256<<10, 11), f.inBadger(key(11)))
+	f.settledClaims()
+}
+
 func TestSpillOnAVolumeThatIsNotKnown(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.MinFreeSpace, opt.seams.fs = 0, noStat{newDisks(1 << 40)} })
 	require.False(t, f.space.separate())
-	require.Equal(t, &f.space.badger, f.space.sideOf(wbm.Spilled))
+	require.True(t, f.space.shared)
 }
 
 type noStat struct{ *disks }

@@ -20,7 +20,7 @@ type spillUse struct {
 func (u *spillUse) written(batches []*spillfile.Batch) {
 	var disk, index int64
 	for _, b := range batches {
-		disk += b.Size()
+		disk += b.DiskSize()
 		index += b.IndexSize()
 	}
 	u.refresh() // first, so that the bytes are not counted nowhere for a moment

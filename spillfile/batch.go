@@ -1,6 +1,7 @@
 package spillfile
 
 import (
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"slices"
@@ -143,6 +144,21 @@ func (b *Batch) Size() int64 { return int64(len(b.out)) + int64(len(b.blocks))*t
 
 // IndexSize returns the bytes that the batch takes in the index at most.
 func (b *Batch) IndexSize() int64 { return EstimateIndexSize(len(b.ents), b.keys) }
+
+// DiskSize is Size with what the batch adds at most to the file of its segment's index.
+func (b *Batch) DiskSize() int64 {
+	n := b.Size()
+	for i := range b.ents {
+		n += indexFileEntry(int(b.ents[i].keyLen)+8, 2+binary.MaxVarintLen64+maxLocation)
+	}
+	return n
+}
+
+// EstimateDiskSize returns what DiskSize will be at most, as EstimateSize does for Size. keyBytes is the sum of all key
+// lengths.
+func EstimateDiskSize(entries int, keyBytes, rawBytes int64) int64 {
+	return EstimateSize(entries, rawBytes) + int64(entries)*indexFileEntry(8, 2+binary.MaxVarintLen64+maxLocation) + 3*keyBytes
+}
 
 // EstimateSize returns what Size will be at most for a batch of so many entries, before it is encoded. rawBytes
 // is the sum of all key and value lengths.

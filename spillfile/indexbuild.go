@@ -46,6 +46,23 @@ func (b *indexBuilder) add(key []byte, vs *y.ValueStruct) {
 	b.entries++
 }
 
+// indexFileFixed is what an index file takes beside its entries, at most. The first and the last key are in the table as they are.
+const indexFileFixed = 2 << 10
+
+// indexFileEntry is what an entry takes in an index file at most, with its share of the leaves' headers, of the filter and of the
+// table. In the table each leaf has a key of its own, and of long keys a leaf has few; and the last key is there.
+func indexFileEntry(internalKey, value int) int64 {
+	const (
+		overhead = 16
+		short    = 512
+	)
+	n := internalKey + value + overhead
+	if internalKey <= short {
+		return int64(n + internalKey/32)
+	}
+	return int64(n + 2*internalKey)
+}
+
 // full says that the open leaf should not take another entry of so many bytes.
 func (b *indexBuilder) full(more int) bool {
 	size := len(b.keys) + len(b.values) + 5*len(b.keyEnd)

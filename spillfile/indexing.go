@@ -33,6 +33,27 @@ func (l *Log) discount(s *segment) {
 	defer s.idx.mu.Unlock()
 	s.idx.dropped = true
 	l.countLocked(s, 0)
+	l.expectLocked(s, 0)
+}
+
+// expectLocked accounts for an index file of at most n bytes that is still to be made, in place of what was expected. idx.mu must be
+// held.
+func (l *Log) expectLocked(s *segment, n int64) {
+	if s.idx.dropped {
+		n = 0
+	}
+	l.expected.Add(n - s.idx.expected)
+	s.idx.expected = n
+}
+
+// expectMore accounts for n more bytes of the index file of an active segment.
+func (l *Log) expectMore(s *segment, n int64) {
+	s.idx.mu.Lock()
+	defer s.idx.mu.Unlock()
+	if s.idx.expected == 0 {
+		n += indexFileFixed
+	}
+	l.expectLocked(s, s.idx.expected+n)
 }
 
 // nameIndex gives a finished index file its name, unless the segment's files are removed by now.
@@ -45,8 +66,14 @@ func (l *Log) nameIndex(s *segment, temp, path string, size int64) error {
 	if err := l.fs.Rename(temp, path); err != nil {
 		return err
 	}
-	l.disk.Add(size - s.idx.disk)
+	l.disk.Add(size)
+	if len(s.idx.old) > 0 { // damaged: its name is gone now, and readers have it open until the segment is closed
+		s.idx.held += s.idx.disk
+	} else {
+		l.disk.Add(-s.idx.disk)
+	}
 	s.idx.disk = size
+	l.expectLocked(s, 0)
 	return nil
 }
 
@@ -93,6 +120,7 @@ func (l *Log) indexSealed() error {
 		l.w.mu.Lock()
 		l.publishLocked()
 		l.w.mu.Unlock()
+		l.o.OnIndexed()
 	}
 	return errors.Join(errs...)
 }

@@ -67,14 +67,26 @@ func (l *Log) poisonLocked(s *segment, err error) {
 		l.w.active = nil
 		if terr := s.file.Truncate(0); terr != nil {
 			l.o.Logf("spill segment %s: truncate after a failure: %v", s.path, terr)
+			l.measure(s)
 		}
 		l.abandon(s)
 		return
 	}
 	if terr := s.file.Truncate(s.end.Load()); terr != nil {
 		l.o.Logf("spill segment %s: truncate after a failure: %v", s.path, terr)
+		l.measure(s)
 	}
 	l.sealLocked(s)
+}
+
+// measure accounts for what a failed write may have left in the file.
+func (l *Log) measure(s *segment) {
+	if size, err := s.file.Size(); err == nil {
+		if grown := size - s.size.Load(); grown > 0 {
+			s.size.Add(grown)
+			l.disk.Add(grown)
+		}
+	}
 }
 
 // Relieve asks for memory: the active segment is sealed in the background, and its index goes to a file, if that is worth a

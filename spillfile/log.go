@@ -21,6 +21,7 @@ type Log struct {
 	lastSeq  atomic.Uint64        // last acknowledged
 	replayed atomic.Uint64
 	disk     atomic.Int64
+	expected atomic.Int64             // bytes of index files that are still to be made, at most
 	memory   atomic.Int64             // of indexes, the cache aside
 	synced   atomic.Pointer[Position] // copy of w.mark
 
@@ -94,9 +95,13 @@ func (l *Log) Behind(at Position) (bytes int64) {
 	return bytes
 }
 
-// Usage returns the bytes that all files take on disk, those too that are dropped and still held by a View, and the memory
-// that the indexes of live segments and the cache take. It does no I/O, and waits for none.
-func (l *Log) Usage() (disk, memory int64) { return l.disk.Load(), l.indexBytes() }
+// Usage returns the bytes that all files take on disk, those too that are dropped and still held by a View, with what the index files
+// that are still to be made will take at most; and the memory that the indexes of live segments and the cache take. It does no I/O,
+// and waits for none.
+func (l *Log) Usage() (disk, memory int64) {
+	expected := l.expected.Load() // first: an index goes from here to disk
+	return l.disk.Load() + expected, l.indexBytes()
+}
 
 func (l *Log) indexBytes() int64 { return l.memory.Load() + l.cache.memory() }
 
@@ -121,7 +126,7 @@ func (l *Log) unref(s *segment) {
 func (l *Log) departed(s *segment) {
 	if s.gone.Add(1) == 2 {
 		s.idx.mu.Lock()
-		l.disk.Add(-s.size.Load() - s.idx.disk)
+		l.disk.Add(-s.size.Load() - s.idx.disk - s.idx.held)
 		s.idx.mu.Unlock()
 		l.dead.mu.Lock()
 		l.dead.events = append(l.dead.events, Event{Kind: SegmentRemoved, Segment: s.id(), File: s.path, Bytes: s.size.Load()})

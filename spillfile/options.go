@@ -52,6 +52,8 @@ type Options struct {
 	// OnEvent is called without locks of the Log held, by whichever goroutine caused the event, before the call that
 	// caused it returns; it should be quick and must not call Close. Open calls it for what it dropped.
 	OnEvent func(Event)
+	// OnIndexed is called when indexes have gone from memory to files: Usage is less than it was. It is called like OnEvent.
+	OnIndexed func()
 	// Logf takes a line about what an operator should know; nil drops it. It must not call the Log.
 	Logf func(format string, args ...any)
 }
@@ -88,6 +90,9 @@ func (o *Options) check() error {
 	}
 	if o.OnCommit == nil {
 		o.OnCommit = func([]*Batch, error) {}
+	}
+	if o.OnIndexed == nil {
+		o.OnIndexed = func() {}
 	}
 	if o.OnFirst == nil {
 		o.OnFirst = func() error { return nil }

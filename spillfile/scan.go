@@ -55,6 +55,7 @@ func (r *recovery) scan(f *foundSegment) error {
 			return err
 		}
 		r.l.setIndex(s, &segmentIndex{mem: mem})
+		r.l.expectMore(s, mem.size()) // a node takes more than an entry's share of a file
 		s.end.Store(sc.end)
 		s.lastSeq.Store(sc.seq)
 		s.size.Store(f.size)

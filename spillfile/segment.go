@@ -56,6 +56,8 @@ type indexState struct {
 	counted  int64        // in Log.memory
 	dropped  bool         // nothing of it counts any more
 	disk     int64        // size of its file, in Log.disk
+	held     int64        // size of replaced files that are still open, in Log.disk
+	expected int64        // what its file will take at most, in Log.expected; 0 once there is one
 	unlinked bool         // the file is removed, or will be: it must not get its name any more
 	old      []*indexFile // replaced ones, which readers may still use; closed with the segment
 }

@@ -164,6 +164,7 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 	w := &l.w
 	loc := location{segment: s.id()}
 	mem := s.mem()
+	var file int64
 	for _, b := range group {
 		high := uint64(0)
 		for i := range b.blocks {
@@ -182,11 +183,14 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 				w.loc = appendLocation(w.loc[:0], loc)
 				w.key = append(w.key[:0], b.raw[e.key:e.key+int(e.keyLen)]...)
 				w.key = binary.BigEndian.AppendUint64(w.key, ^version)
-				mem.put(w.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: w.loc})
+				vs := y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: w.loc}
+				mem.put(w.key, vs)
+				file += indexFileEntry(len(w.key), int(vs.EncodedSize()))
 			}
 		}
 		s.note(b.ts, high)
 	}
+	l.expectMore(s, file)
 }
 
 // acknowledgeLocked makes the group, which is indexed, part of the log.

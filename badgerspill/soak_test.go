@@ -1,0 +1,327 @@
+//go:build unix
+
+package badgerspill
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The soak: rounds of a child process that writes with several writers, in bursts and in quiet phases, checks what it wrote, and runs
+// into injected faults, until it is killed or told to close; after each the parent opens the database and checks every key.
+//
+//	go test -timeout 0 -v -run '^TestSoak$' ./badgerspill -args -soak 1h
+
+var (
+	soakFor   = flag.Duration("soak", 0, "how long TestSoak runs; 0 skips it")
+	soakSeed  = flag.Uint64("soak.seed", 0, "seed of TestSoak; 0 takes one from the clock")
+	soakEvery = flag.Duration("soak.every", time.Minute, "how often TestSoak prints a line")
+	soakDir   = flag.String("soak.dir", "", "where TestSoak makes its databases, and leaves one that violates a promise; empty = a temporary directory")
+)
+
+const (
+	soakChildEnv = "BADGERSPILL_SOAK_CHILD"
+	// soakFresh is after how many rounds a new database is begun, so that the disk does not fill up.
+	soakFresh = 40
+	// soakPatience is how long a child may take to open, to commit anything, and to close.
+	soakPatience = 90 * time.Second
+)
+
+// soakPlan is one round. It is all that a child gets, as JSON, so a violation prints it.
+type soakPlan struct {
+	Seed  uint64 // of faults, phases, and options
+	Dir   string
+	Kill  time.Duration // after the start of the process; 0 = it is told to close
+	Run   time.Duration // until it is told to close
+	Fault bool
+	Acked [soakWriters]uint64 // as the parent knows it
+
+	Policy                         SpillPolicy
+	Sync, Drain, Encrypt, Eager    bool
+	Capacity, SegmentSize, MemSize int64
+	Stall, BlockTimeout            time.Duration
+}
+
+func soakPlanOf(rng *rand.Rand, dir string, encrypt bool, acked [soakWriters]uint64) soakPlan {
+	pick := func(of ...int64) int64 { return of[rng.IntN(len(of))] }
+	p := soakPlan{
+		Seed: rng.Uint64(), Dir: dir, Encrypt: encrypt, Acked: acked,
+		Run:    time.Second + time.Duration(rng.Int64N(int64(9*time.Second))),
+		Fault:  rng.IntN(3) > 0,
+		Policy: []SpillPolicy{Auto, Auto, Auto, Auto, Always, Always, Never}[rng.IntN(7)],
+		Sync:   rng.IntN(4) == 0, Drain: rng.IntN(2) == 0, Eager: rng.IntN(2) == 0,
+		Capacity: pick(1<<20, 4<<20, 32<<20, 256<<20), SegmentSize: pick(16<<10, 256<<10, 4<<20), MemSize: pick(1<<20, 4<<20),
+		Stall:        time.Duration(pick(-1, 1, int64(time.Millisecond), int64(5*time.Millisecond))),
+		BlockTimeout: time.Duration(pick(0, 0, int64(20*time.Millisecond), -1)),
+	}
+	if rng.IntN(3) > 0 {
+		p.Kill = time.Duration(rng.Int64N(int64(p.Run)))
+		if rng.IntN(8) == 0 {
+			p.Kill /= 50 // while it opens
+		}
+	}
+	return p
+}
+
+func (p *soakPlan) options() Options {
+	opt := testOptions(p.Dir)
+	opt.MemTableSize, opt.NumMemtables, opt.ValueThreshold = p.MemSize, 2, 1<<10
+	opt.ValueLogFileSize, opt.BaseTableSize, opt.BaseLevelSize = 8<<20, 1<<20, 4<<20
+	opt.SpillPolicy, opt.SyncWrites, opt.DrainOnClose = p.Policy, p.Sync, p.Drain
+	opt.SpillCapacity, opt.SegmentSize = p.Capacity, p.SegmentSize
+	opt.StallThreshold, opt.BlockTimeout = p.Stall, p.BlockTimeout
+	opt.QuietRate, opt.QuietWindow, opt.MaxSpillAge = 0, 100*time.Millisecond, 2*time.Second
+	if p.Eager {
+		eager(&opt)
+	}
+	opt.MinFreeSpace = 0
+	if p.Encrypt {
+		opt.EncryptionKey, opt.IndexCacheSize = bytes.Repeat([]byte{7}, 32), 8<<20
+	}
+	return opt
+}
+
+// soakTotals are the columns of the line of each minute.
+type soakTotals struct {
+	rounds, kills, closes                                     int64
+	commits, spilled, replayed, coalesced, stalls, faults     int64
+	checks, refused                                           int64
+	memory, goroutines, files                                 int64 // the most of any child since the last line
+	began                                                     time.Time
+	lastRounds                                                int64
+	parentGoroutines, parentFiles, parentGoroutinesAtTheStart int64
+}
+
+func (s *soakTotals) line() string {
+	return fmt.Sprintf("soak %s: %d rounds (%d kills, %d closes), %d commits, %d spilled, %d replayed, %d coalesced, %d stalls, %d faults, "+
+		"%d refused, %d checks, %d MiB, %d goroutines, %d files",
+		time.Since(s.began).Round(time.Second), s.rounds, s.kills, s.closes, s.commits, s.spilled, s.replayed, s.coalesced, s.stalls, s.faults,
+		s.refused, s.checks, s.memory>>20, s.goroutines, s.files)
+}
+
+func (s *soakTotals) add(r *soakReport) {
+	s.spilled += r.Spilled
+	s.replayed += r.Replayed
+	s.coalesced += r.Coalesced
+	s.stalls += r.Stalls
+	s.faults += r.Faults
+	s.checks += r.Checks
+	s.refused += r.Refused
+	s.memory, s.goroutines, s.files = max(s.memory, r.Memory), max(s.goroutines, r.Goroutines), max(s.files, r.Files)
+}
+
+func TestSoak(t *testing.T) {
+	if *soakFor == 0 {
+		t.Skip("run with -args -soak 2m, or longer")
+	}
+	seed := *soakSeed
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	root := *soakDir
+	if root == "" {
+		root = t.TempDir()
+	}
+	fmt.Printf("soak for %v, seed %d: repeat with -args -soak %v -soak.seed %d\n", *soakFor, seed, *soakFor, seed)
+	rng := rand.New(rand.NewPCG(seed, 1))
+	totals := &soakTotals{began: time.Now()}
+	next := *soakEvery
+	goroutines, files := runtime.NumGoroutine(), soakFiles()
+	var acked [soakWriters]uint64
+	var dir string
+	var encrypt bool
+	for round := 0; time.Since(totals.began) < *soakFor; round++ {
+		if round%soakFresh == 0 {
+			require.NoError(t, os.RemoveAll(dir))
+			dir, encrypt, acked = filepath.Join(root, fmt.Sprintf("db%d", round)), rng.IntN(3) == 0, [soakWriters]uint64{}
+		}
+		plan := soakPlanOf(rng, dir, encrypt, acked)
+		if err := soakRound(&plan, &acked, totals); err != nil {
+			text, _ := json.Marshal(plan)
+			kept := filepath.Join(os.TempDir(), fmt.Sprintf("badgerspill-soak-%d", seed))
+			if *soakDir != "" {
+				kept = dir
+			} else if os.Rename(dir, kept) != nil {
+				kept = "(lost)"
+			}
+			fmt.Println(totals.line())
+			t.Fatalf("VIOLATION in round %d with seed %d: %v\nplan: %s\ndatabase: %s", round, seed, err, text, kept)
+		}
+		totals.rounds++
+		if at := time.Since(totals.began); at >= next {
+			next += *soakEvery
+			fmt.Println(totals.line())
+			totals.memory, totals.goroutines, totals.files = 0, 0, 0
+		}
+	}
+	fmt.Println(totals.line())
+	// What the parent opened and closed, it gave back.
+	eventually(t, "goroutines of closed databases end", func() bool { return runtime.NumGoroutine() <= goroutines+5 })
+	require.LessOrEqual(t, soakFiles(), files+5)
+	require.Positive(t, totals.commits)
+}
+
+// soakRound runs one child and checks what it has left.
+func soakRound(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals) error {
+	began := *acked
+	if err := soakProcess(plan, acked, totals); err != nil {
+		return err
+	}
+	// Without faults, as a restarted program: all is there, before and after replay.
+	opt := plan.options()
+	opt.DrainOnClose = plan.Seed%2 == 0
+	db, err := Open(opt)
+	if err != nil {
+		return fmt.Errorf("open after the round: %w", err)
+	}
+	for _, drained := range []bool{false, true} {
+		if drained {
+			if plan.Seed%3 == 0 {
+				break
+			}
+			if err := db.drainNow(db.ctx, nil); err != nil {
+				return errors.Join(fmt.Errorf("drain after the round: %w", err), db.Close())
+			}
+		}
+		c := soakCheck{db: db}
+		last, err := c.all()
+		totals.checks += c.checks
+		if err != nil {
+			return errors.Join(fmt.Errorf("after the round, drained %v: %w", drained, err), db.Close())
+		}
+		for w := range last {
+			if last[w] < acked[w] || last[w] > acked[w]+1 {
+				return errors.Join(fmt.Errorf("after the round, drained %v: writer %d is at commit %d, acknowledged is %d",
+					drained, w, last[w], acked[w]), db.Close())
+			}
+		}
+		*acked = last
+	}
+	for w := range acked {
+		totals.commits += int64(acked[w] - began[w])
+	}
+	if db.opt.ValueThreshold > 0 && plan.Seed%5 == 0 {
+		if err := db.RunValueLogGC(0.3); err != nil && !errors.Is(err, ErrNoRewrite) {
+			return errors.Join(fmt.Errorf("value log: %w", err), db.Close())
+		}
+	}
+	if leaks := db.manager.Leaks(); leaks != 0 {
+		return errors.Join(fmt.Errorf("%d leaks in the accounts of memory", leaks), db.Close())
+	}
+	if err := db.Close(); err != nil {
+		return fmt.Errorf("close after the round: %w", err)
+	}
+	return nil
+}
+
+// soakProcess runs the child of a round to its end.
+func soakProcess(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(plan)
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(self, "-test.run", "^TestSoakChild$", "-test.timeout", "0")
+	cmd.Env = append(os.Environ(), soakChildEnv+"="+string(text))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	kill := plan.Kill > 0
+	end := plan.Run
+	if kill {
+		end = plan.Kill
+	}
+	timer := time.AfterFunc(end, func() {
+		if kill {
+			_ = cmd.Process.Kill()
+		} else {
+			_ = in.Close()
+		}
+	})
+	defer timer.Stop()
+	hung := time.AfterFunc(plan.Run+soakPatience, func() { _ = cmd.Process.Signal(syscall.SIGQUIT) }) // its stacks go to stderr
+	defer hung.Stop()
+
+	violation := ""
+	var report soakReport
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	closed := false
+	for lines.Scan() {
+		line := lines.Text()
+		var w int
+		var n uint64
+		switch {
+		case strings.HasPrefix(line, "ack "):
+			if _, err := fmt.Sscanf(line, "ack %d %d", &w, &n); err != nil {
+				return fmt.Errorf("child: %q", line)
+			}
+			if n <= acked[w] {
+				violation = fmt.Sprintf("writer %d: commit %d acknowledged after %d", w, n, acked[w])
+			}
+			acked[w] = n
+		case strings.HasPrefix(line, "stat "):
+			var r soakReport
+			if json.Unmarshal([]byte(line[5:]), &r) == nil { // the last line of a killed child may be cut off
+				report = r
+			}
+		case line == "closed":
+			closed = true
+		case strings.HasPrefix(line, "violation "):
+			violation = strings.TrimPrefix(line, "violation ")
+		}
+	}
+	err = cmd.Wait()
+	totals.add(&report)
+	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
+	switch {
+	case violation != "":
+		return fmt.Errorf("child: %s", violation)
+	case kill && status.Signaled() && status.Signal() == syscall.SIGKILL:
+		totals.kills++
+		return nil
+	case err != nil:
+		return fmt.Errorf("child: %w\n%s", err, soakTail(stderr.Bytes()))
+	case !closed:
+		return fmt.Errorf("child ended without having closed the database\n%s", soakTail(stderr.Bytes()))
+	}
+	totals.closes++
+	return nil
+}
+
+// soakTail is the end of what a child wrote to its standard error: of stacks the beginning says more.
+func soakTail(b []byte) []byte { return b[:min(len(b), 64<<10)] }
+
+// soakFiles is how many files this process has open; 0 where the system does not tell.
+func soakFiles() int {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	return len(entries)
+}

@@ -1,0 +1,246 @@
+package integration_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/badgerspill/badgerspill/badgerspill"
+)
+
+// A real volume runs full under a child process, which must not die of it: Badger alone ends with SIGBUS there.
+
+const (
+	volumeChildEnv = "BADGERSPILL_VOLUME_CHILD"
+	volumeSize     = 256 << 20
+	volumeBallast  = 96 << 20
+	volumeWriters  = 8
+)
+
+var volumeModes = []struct {
+	name   string
+	change func(o badgerspill.Options) badgerspill.Options
+}{
+	{"default", func(o badgerspill.Options) badgerspill.Options { return o }},
+	{"small memtables", func(o badgerspill.Options) badgerspill.Options {
+		o.Options = o.Options.WithMemTableSize(4 << 20).WithNumMemtables(2).WithValueThreshold(32 << 10).WithBaseTableSize(1 << 20)
+		return o.WithStallThreshold(time.Millisecond)
+	}},
+	{"always", func(o badgerspill.Options) badgerspill.Options {
+		o.Options = o.Options.WithMemTableSize(8 << 20)
+		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(1<<20).WithQuiet(1e12, time.Millisecond)
+	}},
+	{"no spill", func(o badgerspill.Options) badgerspill.Options {
+		o.Options = o.Options.WithMemTableSize(8 << 20)
+		return o.WithSpillPolicy(badgerspill.Never)
+	}},
+}
+
+func volumeOptions(dir string, mode int) badgerspill.Options {
+	o := badgerspill.DefaultOptions(dir)
+	o.Options = o.Options.WithLogger(nil).WithMetricsEnabled(false).WithBlockCacheSize(16 << 20)
+	return volumeModes[mode].change(o)
+}
+
+func volumeKey(w, i int) []byte { return fmt.Appendf(nil, "%d/%d", w, i) }
+
+// volumeValue does not compress.
+func volumeValue(w, i int) []byte {
+	rng := rand.New(rand.NewPCG(uint64(w), uint64(i)))
+	v := make([]byte, 0, 64<<10)
+	for n := 1 + rng.IntN(1<<(6+rng.IntN(8))); n > 0; n-- {
+		v = binary.LittleEndian.AppendUint64(v, rng.Uint64())
+	}
+	return v
+}
+
+// TestVolumeChild writes with several writers until all of them get ErrNoSpace, says so, goes on as soon as it can, says that, and so
+// on. It says of each commit that it is acknowledged.
+func TestVolumeChild(t *testing.T) {
+	arg := os.Getenv(volumeChildEnv)
+	if arg == "" {
+		t.Skip("run by TestFullVolume")
+	}
+	dir, rest, _ := strings.Cut(arg, "|")
+	var mode int
+	_, err := fmt.Sscan(rest, &mode)
+	require.NoError(t, err)
+	db, err := badgerspill.Open(volumeOptions(dir, mode))
+	require.NoError(t, err)
+	var full, normal atomic.Int32
+	stop := make(chan struct{})
+	var writers sync.WaitGroup
+	for w := range volumeWriters {
+		writers.Go(func() {
+			refused := false
+			pause := time.NewTicker(20 * time.Millisecond)
+			defer pause.Stop()
+			for i := 0; ; {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				err := db.Update(func(txn *badgerspill.Txn) error { return txn.Set(volumeKey(w, i), volumeValue(w, i)) })
+				switch {
+				case err == nil:
+					fmt.Printf("ack %d %d\n", w, i)
+					i++
+					if refused {
+						refused = false
+						full.Add(-1)
+						fmt.Println("normal", normal.Add(1))
+					}
+				case errors.Is(err, badgerspill.ErrNoSpace):
+					if !refused {
+						refused = true
+						fmt.Println("full", full.Add(1))
+					}
+					<-pause.C
+				default:
+					fmt.Println("error", err)
+					return
+				}
+			}
+		})
+	}
+	line, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	close(stop)
+	writers.Wait()
+	if line == "close\n" {
+		err := db.Close()
+		fmt.Println("closed", err == nil || errors.Is(err, badgerspill.ErrNoSpace), err)
+	}
+}
+
+func TestFullVolume(t *testing.T) {
+	for mode, m := range volumeModes {
+		for _, end := range []string{"close", "kill"} {
+			t.Run(m.name+", "+end, func(t *testing.T) { fullVolume(t, mode, end) })
+		}
+	}
+}
+
+func fullVolume(t *testing.T, mode int, end string) {
+	root := t.TempDir()
+	if err := unix.Mount("tmpfs", root, "tmpfs", 0, fmt.Sprintf("size=%d", volumeSize)); err != nil {
+		t.Skipf("needs to mount a tmpfs: %v", err)
+	}
+	t.Cleanup(func() { require.NoError(t, unix.Unmount(root, 0)) })
+	ballast := filepath.Join(root, "ballast")
+	f, err := os.Create(ballast)
+	require.NoError(t, err)
+	require.NoError(t, unix.Fallocate(int(f.Fd()), 0, 0, volumeBallast))
+	require.NoError(t, f.Close())
+	dir := filepath.Join(root, "db")
+
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self, "-test.run", "^TestVolumeChild$", "-test.v")
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d", volumeChildEnv, dir, mode))
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	in, err := cmd.StdinPipe()
+	require.NoError(t, err)
+	out, err := cmd.StdoutPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	hang := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Signal(unix.SIGQUIT) }) // its stacks go to stderr
+	defer hang.Stop()
+
+	acked := make([]int, volumeWriters)
+	sum := func() (n int) {
+		for _, a := range acked {
+			n += a
+		}
+		return n
+	}
+	ackedWhenFull, normal, closed, ended := 0, 0, "", false
+	allFull := fmt.Sprint("full ", volumeWriters)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		var w, i int
+		switch line := lines.Text(); {
+		case strings.HasPrefix(line, "ack "):
+			_, err := fmt.Sscanf(line, "ack %d %d", &w, &i)
+			require.NoError(t, err)
+			require.Equal(t, acked[w], i)
+			acked[w] = i + 1
+		case line == allFull && ackedWhenFull == 0:
+			ackedWhenFull, normal = sum(), 0
+			require.NoError(t, os.Remove(ballast))
+		case line == allFull && !ended && sum() > ackedWhenFull+ackedWhenFull/4: // for a second time
+			ended = true
+			if end == "kill" {
+				require.NoError(t, cmd.Process.Kill())
+			} else {
+				_, err := fmt.Fprintln(in, "close")
+				require.NoError(t, err)
+			}
+		case strings.HasPrefix(line, "normal "):
+			normal++
+		case strings.HasPrefix(line, "closed "):
+			closed = line
+		case strings.HasPrefix(line, "error "):
+			require.FailNow(t, line)
+		}
+	}
+	err = cmd.Wait()
+	if end == "kill" {
+		require.Error(t, err)
+		require.Equal(t, syscall.SIGKILL, cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(), "%v\n%s", err, stderr.String())
+	} else {
+		require.NoError(t, err, "%s", stderr.String())
+		require.True(t, strings.HasPrefix(closed, "closed true"), closed)
+	}
+	require.Positive(t, ackedWhenFull)
+	require.True(t, ended, "service is normal when there is space")
+	require.GreaterOrEqual(t, normal, volumeWriters)
+
+	db, err := badgerspill.Open(volumeOptions(dir, mode))
+	require.NoError(t, err)
+	total, bytesTotal := 0, 0
+	require.NoError(t, db.View(func(txn *badgerspill.Txn) error {
+		for w, n := range acked {
+			for i := range n {
+				item, err := txn.Get(volumeKey(w, i))
+				if err != nil {
+					return fmt.Errorf("%s: %w", volumeKey(w, i), err)
+				}
+				if err := item.Value(func(v []byte) error {
+					if !bytes.Equal(v, volumeValue(w, i)) {
+						return fmt.Errorf("%s is wrong", volumeKey(w, i))
+					}
+					bytesTotal += len(v)
+					return nil
+				}); err != nil {
+					return err
+				}
+				total++
+			}
+		}
+		return nil
+	}))
+	var st unix.Statfs_t
+	_ = unix.Statfs(root, &st)
+	t.Log(int64(st.Bavail)*st.Bsize>>20, db.Levels())
+	t.Logf("%d commits when full for the first time, %d in the end, %d MiB of values", ackedWhenFull, total, bytesTotal>>20)
+	require.Greater(t, total, ackedWhenFull)
+	err = db.Close()
+	require.True(t, err == nil || errors.Is(err, badgerspill.ErrNoSpace), "%v", err)
+}
