@@ -98,13 +98,11 @@ func (p *soakPlan) options() Options {
 
 // soakTotals are the columns of the line of each minute.
 type soakTotals struct {
-	rounds, kills, closes                                     int64
-	commits, spilled, replayed, coalesced, stalls, faults     int64
-	checks, refused                                           int64
-	memory, goroutines, files                                 int64 // the most of any child since the last line
-	began                                                     time.Time
-	lastRounds                                                int64
-	parentGoroutines, parentFiles, parentGoroutinesAtTheStart int64
+	rounds, kills, closes                                 int64
+	commits, spilled, replayed, coalesced, stalls, faults int64
+	checks, refused                                       int64
+	memory, goroutines, files                             int64 // the most of any child since the last line
+	began                                                 time.Time
 }
 
 func (s *soakTotals) line() string {
