@@ -139,14 +139,8 @@ func TestSpillCapacityBoundsTheDirectory(t *testing.T) {
 			}
 			var most int64
 			var held int
-			end := time.After(1500 * time.Millisecond)
-		sampling:
-			for {
-				select {
-				case <-end:
-					break sampling
-				default:
-				}
+			// For a while, and until it was full.
+			for end := time.Now().Add(1500 * time.Millisecond); time.Now().Before(end) || f.SpillStats().CommitsBlocked == 0; {
 				n, open := filesOf(t, dir)
 				most, held = max(most, n), max(held, open)
 			}
