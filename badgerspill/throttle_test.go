@@ -64,13 +64,13 @@ func TestCloseEndsSlowedCommits(t *testing.T) {
 func TestReplayUsesMemoryBeforeTheSpillIsFull(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 1<<20, 1 })
 	f.occupy(f.share(0.95))
-	for i := range 29 {
+	for i := range 28 {
 		f.put(key(i), incompressible(32<<10, i))
 	}
-	require.Greater(t, f.spill.Usage(), int64(29*32<<10))
+	require.Greater(t, f.spill.Usage(), int64(28*32<<10))
 	require.False(t, f.replayLog.Pending().Full)
 	require.Zero(t, f.stub.loads())
-	f.put("last", incompressible(40<<10, 1))
+	f.put("last", incompressible(64<<10, 1))
 	require.Zero(t, f.spill.Stats().WritersBlocked)
 	eventually(t, "replay above the soft limit", func() bool { return f.stub.loads() > 0 })
 	require.Zero(t, f.spill.Stats().WritersBlocked)
