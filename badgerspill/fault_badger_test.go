@@ -35,7 +35,7 @@ func TestBadgersDiskFullWhileReplayRuns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, change)
-			room := f.failLoads(syscall.ENOSPC)
+			f.failLoads(syscall.ENOSPC)
 			want := f.spillMany(60, 40, 300)
 			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 			require.ErrorIs(t, f.Drain(ctx), context.DeadlineExceeded)
@@ -58,7 +58,7 @@ func TestBadgersDiskFullWhileReplayRuns(t *testing.T) {
 			require.ErrorContains(t, err, "stays for the next Open")
 			f = openAt(t, f.opt.Dir, change)
 			f.requireAll(want)
-			room = f.failLoads(syscall.ENOSPC)
+			room := f.failLoads(syscall.ENOSPC)
 			ctx, cancel = context.WithCancel(t.Context())
 			defer cancel()
 			done := async(func() error { return f.Drain(ctx) })

@@ -326,6 +326,12 @@ func fillIndex(t *testing.T, f *fixture, bytes int64) {
 func TestReplayWithAnIndexAboveTheSoftLimit(t *testing.T) {
 	f := open(t, small, eager, func(o *Options) { o.SoftLimitRatio, o.NumMemtables = 0.3, 4 })
 	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { return errTest } })
+	f.hooks.set(func(op, path string) error { // its files cannot be written
+		if op == "write" && strings.HasSuffix(path, ".idx.tmp") {
+			return errTest
+		}
+		return nil
+	})
 	fillIndex(t, f, f.manager.SoftLimit()+1000)
 	f.stub.set(func() { f.stub.mu.onLoad = nil })
 	f.wakeReplay()

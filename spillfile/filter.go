@@ -9,7 +9,7 @@ type filter []byte
 
 const (
 	filterBlock = 32
-	// filterBits a key make about one false positive in 1,200 looks. With dozens of segments to look at, each costs a leaf read in
+	// filterBits a key make about one false positive in 1,000 looks. With dozens of segments to look at, each costs a leaf read in
 	// vain; 12 bits make five times as many.
 	filterBits = 16
 )
