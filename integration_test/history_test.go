@@ -152,7 +152,6 @@ func (h *recording) check() (violations []string) {
 				wrong("%v is there, at %d", r, ts)
 			}
 		}
-		conflict := false
 		for _, read := range r.Reads {
 			want := newest(read.Key, r.ReadTs)
 			writer := want.writer
@@ -171,16 +170,13 @@ func (h *recording) check() (violations []string) {
 				until = math.MaxUint64
 			}
 			if between := newest(read.Key, until-min(until, 1)); between.ts > r.ReadTs {
-				conflict = true
 				if kept {
 					wrong("%v was committed at %d although key %d, which it had read, was written by transaction %d at %d",
 						r, ts, read.Key, between.writer, between.ts)
 				}
 			}
 		}
-		if r.Outcome == txnConflicted && !conflict && !slices.ContainsFunc(r.Reads, func(o observation) bool { return lost[o.Key] }) {
-			wrong("%v had no conflict", r)
-		}
+		// A conflict that nothing here explains is allowed: a seek counts its key as read, and fingerprints may collide.
 	}
 	violations = append(violations, h.checkRealTime()...)
 	if n := len(violations); n > maxViolations {
@@ -435,8 +431,6 @@ func TestCheckersFindWhatIsWrong(t *testing.T) {
 		{"a missing key was written meanwhile", []*txnRecord{
 			at(20, 25, 40, put(1, 0, []observation{none(1)}, 1)), at(20, 26, 41, put(2, 0, []observation{none(1)}, 1)),
 		}, map[int]uint64{1: 1, 2: 2}, "although key 1", false},
-		{"a conflict with nobody", []*txnRecord{put(1, 0, nil, 1), ended(txnConflicted, put(2, 1, []observation{saw(1, 1, 1)}, 1))},
-			map[int]uint64{1: 1}, "had no conflict", true},
 		{"a conflict with somebody", []*txnRecord{
 			put(1, 0, nil, 1), at(20, 25, 26, put(2, 1, nil, 1)), at(20, 30, 31, ended(txnConflicted, put(3, 1, []observation{saw(1, 1, 1)}, 1))),
 		}, map[int]uint64{1: 1, 2: 2}, "", true},
