@@ -180,8 +180,9 @@ func TestUnwritableSpillDir(t *testing.T) {
 
 		_, err = badgerspill.Open(layer(filepath.Join(above, "new")).WithSpillDir(filepath.Join(file, inside)))
 		require.ErrorContains(t, err, file)
-		left := hashes(t, filepath.Join(above, "new"))
-		require.Empty(t, left, "a database that could not be made has no identity")
+		if _, err := os.Stat(filepath.Join(above, "new")); err == nil {
+			require.Empty(t, hashes(t, filepath.Join(above, "new")), "a database that could not be made has no identity")
+		}
 	}
 }
 
@@ -469,7 +470,7 @@ func TestSpillOfANewerFormat(t *testing.T) {
 	o := spilled(layer(filepath.Join(above, "db"))).WithSegmentSize(4 << 10).WithDrainOnClose(false)
 	want := smallSpill(t, o)
 	for _, file := range spillFiles(t, o.Dir) {
-		if filepath.Base(file) == "BADGERSPILL" {
+		if filepath.Base(file) == "BADGERSPILL" || isIndex(file) { // an index is made again
 			continue
 		}
 		b, err := os.ReadFile(file)

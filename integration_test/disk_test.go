@@ -3,6 +3,7 @@ package integration_test
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -50,6 +51,9 @@ func filesWith(t *testing.T, dir string, what []byte) (names []string) {
 			return err
 		}
 		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // renamed or removed in the background
+		}
 		if bytes.Contains(b, what) {
 			names = append(names, path)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -196,6 +197,9 @@ func (s *historyScan) upTo(keys int) error {
 	}
 	for ; keys > 0 && s.next >= 0 && s.next < historyKeys; s.next, keys = s.next+step, keys-1 {
 		if s.it.Valid() && bytes.Equal(s.it.Item().Key(), historyKey(s.next)) {
+			if _, own := s.t.own[s.next]; own && !slices.Contains(s.t.r.Iterated, s.next) {
+				s.t.r.Iterated = append(s.t.r.Iterated, s.next)
+			}
 			if err := s.t.sawItem(s.next, s.it.Item()); err != nil {
 				return err
 			}

@@ -58,6 +58,7 @@ type txnRecord struct {
 	Begin, Commit, End int64
 	ReadTs             uint64
 	Reads              []observation // of a key as others left it; the same answer again is not repeated
+	Iterated           []int         // keys of own writes that an iterator gave: as in Badger, Iterator.Item counts the key as read
 	Changes            []txnChange   // one a key
 	Outcome            txnOutcome
 }
@@ -153,6 +154,22 @@ func (h *recording) check() (violations []string) {
 			}
 		}
 		conflict := false
+		// counted looks for a version that was committed between the snapshot and the commit of r, of a key that r had read.
+		counted := func(key int) {
+			until := ts
+			if r.Outcome == txnConflicted {
+				until = math.MaxUint64
+			}
+			between := newest(key, until-min(until, 1))
+			if between.ts <= r.ReadTs {
+				return
+			}
+			conflict = true
+			if kept {
+				wrong("%v was committed at %d although key %d, which it had read, was written by transaction %d at %d",
+					r, ts, key, between.writer, between.ts)
+			}
+		}
 		for _, read := range r.Reads {
 			want := newest(read.Key, r.ReadTs)
 			writer := want.writer
@@ -166,19 +183,14 @@ func (h *recording) check() (violations []string) {
 			if read.Phantom {
 				continue
 			}
-			until := ts
-			if r.Outcome == txnConflicted {
-				until = math.MaxUint64
-			}
-			if between := newest(read.Key, until-min(until, 1)); between.ts > r.ReadTs {
-				conflict = true
-				if kept {
-					wrong("%v was committed at %d although key %d, which it had read, was written by transaction %d at %d",
-						r, ts, read.Key, between.writer, between.ts)
-				}
-			}
+			counted(read.Key)
 		}
-		if r.Outcome == txnConflicted && !conflict && !slices.ContainsFunc(r.Reads, func(o observation) bool { return lost[o.Key] }) {
+		for _, key := range r.Iterated {
+			counted(key)
+		}
+		isLost := func(key int) bool { return lost[key] }
+		if r.Outcome == txnConflicted && !conflict && !slices.ContainsFunc(r.Iterated, isLost) &&
+			!slices.ContainsFunc(r.Reads, func(o observation) bool { return isLost(o.Key) }) {
 			wrong("%v had no conflict", r)
 		}
 	}
@@ -376,6 +388,7 @@ func TestCheckersFindWhatIsWrong(t *testing.T) {
 	}
 	get := func(id int, readTs uint64, reads ...observation) *txnRecord { return put(id, readTs, reads) }
 	del := func(r *txnRecord) *txnRecord { r.Changes[0].Delete = true; return r }
+	iterated := func(r *txnRecord) *txnRecord { r.Iterated = []int{r.Changes[0].Key}; return r }
 	ended := func(o txnOutcome, r *txnRecord) *txnRecord { r.Outcome = o; return r }
 	saw := func(key, writer int, version uint64) observation {
 		return observation{Key: key, Writer: writer, Version: version}
@@ -437,6 +450,12 @@ func TestCheckersFindWhatIsWrong(t *testing.T) {
 		}, map[int]uint64{1: 1, 2: 2}, "although key 1", false},
 		{"a conflict with nobody", []*txnRecord{put(1, 0, nil, 1), ended(txnConflicted, put(2, 1, []observation{saw(1, 1, 1)}, 1))},
 			map[int]uint64{1: 1}, "had no conflict", true},
+		{"a conflict over an own write that was iterated", []*txnRecord{
+			at(20, 25, 26, put(1, 0, nil, 1)), at(20, 30, 31, ended(txnConflicted, iterated(put(2, 0, []observation{phantom(1)}, 1)))),
+		}, map[int]uint64{1: 1}, "", true},
+		{"an own write that was iterated, and written by another one meanwhile", []*txnRecord{
+			at(20, 25, 26, put(1, 0, nil, 1)), at(20, 30, 31, iterated(put(2, 0, []observation{phantom(1)}, 1))),
+		}, map[int]uint64{1: 1, 2: 2}, "although key 1", true},
 		{"a conflict with somebody", []*txnRecord{
 			put(1, 0, nil, 1), at(20, 25, 26, put(2, 1, nil, 1)), at(20, 30, 31, ended(txnConflicted, put(3, 1, []observation{saw(1, 1, 1)}, 1))),
 		}, map[int]uint64{1: 1, 2: 2}, "", true},

@@ -1,6 +1,9 @@
 package spillfile
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // What is cached: decoded leaves of indexes, and decoded blocks of segments.
 const (
@@ -14,6 +17,7 @@ const (
 // It is not ristretto, which is at hand: that must be closed, a Set that meets its Close panics, and views are read beyond the
 // Close of the log; and it does not tell how much it holds but for a price above that of a small cache.
 type blockCache struct {
+	used   atomic.Int64 // bytes of all shards: every group of commits asks for it
 	shards [cacheShards]cacheShard
 }
 
@@ -28,6 +32,7 @@ type cacheShard struct {
 	mu     sync.Mutex
 	limit  int64
 	used   int64
+	total  *atomic.Int64
 	blocks map[cacheKey]*cachedBlock
 	root   cachedBlock
 }
@@ -54,7 +59,7 @@ func newBlockCache(size int64) *blockCache {
 	c := new(blockCache)
 	for i := range c.shards {
 		s := &c.shards[i]
-		s.limit = size / cacheShards
+		s.limit, s.total = size/cacheShards, &c.used
 		s.reset()
 	}
 	return c
@@ -66,9 +71,14 @@ func (c *blockCache) shard(k cacheKey) *cacheShard {
 }
 
 func (s *cacheShard) reset() {
-	s.used = 0
+	s.count(-s.used)
 	s.blocks = map[cacheKey]*cachedBlock{}
 	s.root.prev, s.root.next = &s.root, &s.root
+}
+
+func (s *cacheShard) count(n int64) {
+	s.used += n
+	s.total.Add(n)
 }
 
 func (b *cachedBlock) unlink() { b.prev.next, b.next.prev = b.next, b.prev }
@@ -112,28 +122,22 @@ func (c *blockCache) put(kind, segment uint64, at int64, raw []byte, ts uint64) 
 		s.evict(s.root.prev)
 	}
 	s.blocks[k] = b
-	s.used += b.cost()
+	s.count(b.cost())
 	s.pushFront(b)
 }
 
 func (s *cacheShard) evict(b *cachedBlock) {
 	b.unlink()
 	delete(s.blocks, b.key)
-	s.used -= b.cost()
+	s.count(-b.cost())
 }
 
 // memory returns the bytes in use.
-func (c *blockCache) memory() (n int64) {
+func (c *blockCache) memory() int64 {
 	if c == nil {
 		return 0
 	}
-	for i := range c.shards {
-		s := &c.shards[i]
-		s.mu.Lock()
-		n += s.used
-		s.mu.Unlock()
-	}
-	return n
+	return c.used.Load()
 }
 
 // clear empties the cache.

@@ -92,7 +92,11 @@ func (m *Merge) Bytes() int64 { return m.bytes }
 // Close ends the merge, wherever it is. It waits for reads that are under way.
 func (m *Merge) Close() {
 	if m.ahead != nil {
-		(<-m.ahead).free()
+		w := <-m.ahead
+		if w.err != nil { // nobody asks for it any more
+			m.log.o.Logf("values to be replayed could not be read: %v", w.err)
+		}
+		w.free()
 		m.ahead = nil
 	}
 	_ = m.it.Close()

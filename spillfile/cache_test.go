@@ -1,0 +1,64 @@
+package spillfile
+
+import (
+	"bytes"
+	"math/rand/v2"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The cache stays within its bound, knows what it holds, and gives out nothing but what was put under a key.
+func TestCache(t *testing.T) {
+	var none *blockCache
+	none.put(cacheBlock, 1, 1, []byte("x"), 1)
+	raw, _ := none.get(cacheBlock, 1, 1)
+	require.Nil(t, raw)
+	require.Zero(t, none.memory())
+
+	const size = 1 << 20
+	c := newBlockCache(size)
+	seed := newRand(t).Uint64()
+	var work sync.WaitGroup
+	for w := range uint64(4) {
+		work.Go(func() {
+			r := rand.New(rand.NewPCG(seed, w))
+			for range 20_000 {
+				kind, segment, at := uint64(r.IntN(2)), uint64(r.IntN(50)), int64(r.IntN(100))
+				want := bytes.Repeat([]byte{byte(kind), byte(segment), byte(at)}, 1+int(at)*10)
+				if raw, ts := c.get(kind, segment, at); raw == nil {
+					c.put(kind, segment, at, want, segment)
+				} else if ts != segment || !bytes.Equal(raw, want) {
+					t.Errorf("%d/%d/%d holds another block", kind, segment, at)
+					return
+				}
+				if used := c.memory(); used > size {
+					t.Errorf("%d bytes in a cache of %d", used, size)
+					return
+				}
+			}
+		})
+	}
+	work.Wait()
+	held := func() (n int64) {
+		for i := range c.shards {
+			for _, b := range c.shards[i].blocks {
+				n += b.cost()
+			}
+		}
+		return n
+	}
+	require.Greater(t, held(), int64(size/2))
+	require.Equal(t, held(), c.memory())
+	c.forget(cacheIndex, 7)
+	for i := range c.shards {
+		for k := range c.shards[i].blocks {
+			require.False(t, k.kind == cacheIndex && k.segment == 7)
+		}
+	}
+	require.Equal(t, held(), c.memory())
+	c.clear()
+	require.Zero(t, c.memory())
+	require.Zero(t, held())
+}
