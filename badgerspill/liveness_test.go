@@ -371,8 +371,12 @@ func (l *liveness) disturb() {
 		}
 		cancel()
 	case n < 14:
+		if l.rng.IntN(2) == 0 { // most of them where a writer would wait for what they hold
+			d = l.dbs[1]
+			o = d.now.Load()
+		}
 		if len(l.chaos) >= oldSnapshots {
-			i := l.rng.IntN(len(l.chaos))
+			i := oldSnapshots/2 + l.rng.IntN(oldSnapshots/2) // some stay
 			l.chaos[i]()
 			l.chaos = slices.Delete(l.chaos, i, i+1)
 		}

@@ -497,7 +497,7 @@ func (db *DB) start() {
 			strain = opt.seams.strain
 		}
 		db.replayer = replay.New(replay.Options{
-			Log: db.replayLog, Rate: db.rate, BatchBytes: 4 << 20, MaxRate: opt.ReplayMaxRate, Strain: strain,
+			Log: db.replayLog, Rate: db.rate, MaxRate: opt.ReplayMaxRate, Strain: strain,
 			Absorbed:    int64(opt.NumMemtables+1) * opt.MemTableSize,
 			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
 			CheckpointBytes: min(replay.DefaultCheckpointBytes, opt.spillPiece()),

@@ -62,8 +62,8 @@ type Options struct {
 	// SpillLimitRatio is the share of MemoryLimit from which commits are spilled. In [SoftLimitRatio, 1]; 0 = 0.90.
 	SpillLimitRatio float64
 
-	// SpillDir is the directory of the spill. Empty = the folder "spill" in Dir. It must not be Dir, ValueDir or
-	// a parent of them.
+	// SpillDir is the directory of the spill. Empty = the folder "spill" in Dir. It must not be Dir, ValueDir or a parent of
+	// them, nor lie in one of them under a name that Badger uses there. It may be a symbolic link; its files may not.
 	SpillDir string
 	// SpillCapacity bounds the bytes of the spill on disk. 0 = no spill: commits wait when memory is exhausted.
 	SpillCapacity int64

@@ -236,9 +236,6 @@ func fullVolume(t *testing.T, mode int, end string) {
 		}
 		return nil
 	}))
-	var st unix.Statfs_t
-	_ = unix.Statfs(root, &st)
-	t.Log(int64(st.Bavail)*st.Bsize>>20, db.Levels())
 	t.Logf("%d commits when full for the first time, %d in the end, %d MiB of values", ackedWhenFull, total, bytesTotal>>20)
 	require.Greater(t, total, ackedWhenFull)
 	err = db.Close()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -160,16 +161,14 @@ func closeUnder(t *testing.T, w *historyLoad) {
 	mustEnd(t, "end of the writers", writers)
 }
 
-// mustEnd fails the test unless fn returns in time.
+// mustEnd ends the process with all stacks if fn does not return in time.
 func mustEnd(t *testing.T, what string, fn func()) {
 	t.Helper()
-	done := make(chan struct{})
-	go func() { defer close(done); fn() }()
-	limit := time.NewTimer(time.Minute)
+	what = t.Name() + ": " + what + " hangs"
+	limit := time.AfterFunc(time.Minute, func() {
+		debug.SetTraceback("all")
+		panic(what)
+	})
 	defer limit.Stop()
-	select {
-	case <-done:
-	case <-limit.C:
-		require.FailNow(t, "did not happen: "+what)
-	}
+	fn()
 }
