@@ -98,7 +98,7 @@ func TestSmallSpillFreesRoomInPieces(t *testing.T) {
 	t.Cleanup(release)
 	f.stub.set(func() {
 		f.stub.mu.onLoad = func(n int, _ []entry) error {
-			if n == 3 { // a piece each, up to 2 MiB; a checkpoint comes after two
+			if n == 5 { // 1 MiB each, a piece is up to 2 MiB; a checkpoint comes after 2 MiB or more
 				<-held
 			}
 			return nil
@@ -106,7 +106,7 @@ func TestSmallSpillFreesRoomInPieces(t *testing.T) {
 	})
 	free()
 	drained := async(func() error { return f.Drain(f.ctx) })
-	eventually(t, "the third load", func() bool { return f.stub.loads() == 3 })
+	eventually(t, "the fifth load", func() bool { return f.stub.loads() == 5 })
 	eventually(t, "room for a segment", func() bool { return f.spill.Usage() <= full-1<<20 })
 	require.GreaterOrEqual(t, f.spill.Usage(), full-5<<20)
 	release()
