@@ -49,7 +49,7 @@ func (r *replayLog) Pending() replay.Pending {
 	if c := db.spill.Capacity(); c > 0 {
 		p.Fill = float64(db.spill.Usage()) / float64(c)
 	}
-	p.Full = r.full()
+	p.Full, p.Slowed = r.full(), db.spill.Slowed() > 0
 	return p
 }
 

@@ -21,6 +21,7 @@ type fakeLog struct {
 	bytes    int64
 	capacity int64
 	full     bool
+	slowed   bool
 	oldest   time.Time
 	// batchTime is how long Badger takes for a batch, and for its bytes if there is a speed.
 	batchTime time.Duration
@@ -86,7 +87,7 @@ func (l *fakeLog) Pending() Pending {
 	defer l.mu.Unlock()
 	l.calls["pending"]++
 	return Pending{
-		Bytes: l.bytes, Fill: float64(l.bytes) / float64(l.capacity), Full: l.full, Oldest: l.oldest,
+		Bytes: l.bytes, Fill: float64(l.bytes) / float64(l.capacity), Full: l.full, Slowed: l.slowed, Oldest: l.oldest,
 	}
 }
 

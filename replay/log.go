@@ -13,6 +13,8 @@ type Pending struct {
 	Fill float64
 	// Full tells that the spill takes no more, for whatever reason.
 	Full bool
+	// Slowed tells that commits wait for their turn now, since the spill fills up.
+	Slowed bool
 	// Oldest is when the oldest unreplayed data was written. Zero: unknown, no age.
 	Oldest time.Time
 }

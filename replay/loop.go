@@ -94,7 +94,7 @@ func (r *Replayer) reason(current Reason, p Pending) Reason {
 	}
 	highWater, age := r.o.HighWater, r.o.MaxSpillAge
 	switch current {
-	case ReasonFull, ReasonHighWater:
+	case ReasonFull, ReasonSlowed, ReasonHighWater:
 		highWater *= hysteresis
 	case ReasonAge:
 		age = time.Duration(float64(age) * hysteresis)
@@ -106,6 +106,8 @@ func (r *Replayer) reason(current Reason, p Pending) Reason {
 		return ReasonUnfinished
 	case p.Full:
 		return ReasonFull
+	case p.Fill >= highWater && p.Slowed:
+		return ReasonSlowed
 	case p.Fill >= highWater:
 		return ReasonHighWater
 	case p.Bytes > 0 && !p.Oldest.IsZero() && time.Since(p.Oldest) >= age:

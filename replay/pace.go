@@ -94,7 +94,7 @@ func newPacer(o *Options) *pacer {
 // than writers that are blocked.
 func yields(reason Reason) bool {
 	switch reason {
-	case ReasonQuiet, ReasonAge, ReasonHighWater:
+	case ReasonQuiet, ReasonAge, ReasonHighWater, ReasonSlowed:
 		return true
 	}
 	return false
@@ -142,7 +142,7 @@ func (p *pacer) smooth(strain float64) float64 {
 // dutyFor returns the duty of a run for that reason.
 func (p *pacer) dutyFor(reason Reason) float64 {
 	switch {
-	case !yields(reason):
+	case !yields(reason) || reason == ReasonSlowed: // what makes those wait is the want of room
 		return 1
 	case reason == ReasonQuiet || p.duty == 1:
 		return p.duty

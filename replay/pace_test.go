@@ -333,6 +333,27 @@ func TestRestsEndAtOnce(t *testing.T) {
 	}
 }
 
+// While commits wait for room nobody gains by a replay that gives way. The ceiling holds nevertheless.
+func TestReplayDoesNotGiveWayWhileCommitsAreSlowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, r := newPaced(t, Options{Strain: func(float64) float64 { return 2 }})
+		l.set(func() { l.capacity = l.bytes })
+		time.Sleep(10 * time.Second)
+		require.InDelta(t, testSpeed*urgentDuty, throughputOf(l, 10*time.Second), 0.05*testSpeed)
+		l.set(func() { l.slowed = true })
+		require.InDelta(t, testSpeed, throughputOf(l, 10*time.Second), 0.05*testSpeed)
+		require.EqualValues(t, 1, r.Stats().Duty)
+		require.Equal(t, ReasonSlowed, r.Stats().Run.Reason)
+		r.SetMaxRate(mib)
+		require.InDelta(t, mib, throughputOf(l, 10*time.Second), 0.05*mib)
+		r.SetMaxRate(0)
+		l.set(func() { l.slowed = false })
+		time.Sleep(time.Second)
+		require.InDelta(t, testSpeed*urgentDuty, throughputOf(l, 10*time.Second), 0.05*testSpeed)
+		r.Stop()
+	})
+}
+
 func TestStopEndsARest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, r := newPaced(t, Options{MaxRate: 1 << 10})

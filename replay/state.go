@@ -69,6 +69,8 @@ const (
 	ReasonAge
 	// ReasonHighWater is a spill filled beyond HighWater.
 	ReasonHighWater
+	// ReasonSlowed is a spill filled beyond HighWater, for which commits wait.
+	ReasonSlowed
 	// ReasonFull is a spill that takes no more.
 	ReasonFull
 	// ReasonUnfinished is an empty spill whose hand-over or checkpoint failed before.
@@ -88,6 +90,8 @@ func (r Reason) String() string {
 		return "age"
 	case ReasonHighWater:
 		return "high-water"
+	case ReasonSlowed:
+		return "slowed"
 	case ReasonFull:
 		return "full"
 	case ReasonUnfinished:

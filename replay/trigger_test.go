@@ -24,6 +24,8 @@ func TestTriggers(t *testing.T) {
 		{"burst, data already old", true, func(l *fakeLog) { l.oldest = l.oldest.Add(-25 * time.Second) }, ReasonAge, 5 * time.Second},
 		{"burst, high water", true, func(l *fakeLog) { l.capacity = 20 * mib }, ReasonHighWater, 0},
 		{"burst, just below high water", true, func(l *fakeLog) { l.capacity = 20*mib + 2; l.oldest = time.Time{} }, ReasonNone, 0},
+		{"burst, high water, slowed", true, func(l *fakeLog) { l.capacity, l.slowed = 20*mib, true }, ReasonSlowed, 0},
+		{"burst, slowed below high water", true, func(l *fakeLog) { l.slowed = true; l.oldest = time.Time{} }, ReasonNone, 0},
 		{"burst, full", true, func(l *fakeLog) { l.full = true }, ReasonFull, 0},
 		{"burst, full beats high water and age", true,
 			func(l *fakeLog) { l.full = true; l.capacity = 1; l.oldest = l.oldest.Add(-time.Hour) }, ReasonFull, 0},

@@ -52,6 +52,10 @@ func (s *SpilloverManager) RecordAppend(d time.Duration, commits int, bytes int6
 // Parked returns how many reservations wait for room now. Safe for concurrent use; does not block.
 func (s *SpilloverManager) Parked() int64 { return s.stats.parked.Load() }
 
+// Slowed returns how many commits wait for their turn now, since the spill is filled beyond its mark. It does not block and is safe
+// for concurrent use.
+func (s *SpilloverManager) Slowed() int64 { return s.throttle.waiting.Load() }
+
 // Stats returns the counters. Safe for concurrent use; does not block.
 func (s *SpilloverManager) Stats() SpilloverStats {
 	return SpilloverStats{

@@ -346,7 +346,7 @@ func TestSlowedInOrder(t *testing.T) {
 				}
 			})
 			synctest.Wait()
-			require.EqualValues(t, i+1, s.Stats().Slowed)
+			require.EqualValues(t, i+1, s.Slowed())
 		}
 		wg.Wait()
 		require.Len(t, order, 200)
