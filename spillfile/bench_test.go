@@ -185,3 +185,36 @@ func BenchmarkGetManySegments(b *testing.B) {
 		})
 	}
 }
+
+// A scan with values over many segments whose keys are spread over everything: no two values that follow each other lie close.
+func BenchmarkScan(b *testing.B) {
+	o := testOptions(b.TempDir())
+	o.SegmentSize, o.IndexArena = 16<<20, 8<<20
+	l := mustOpen(b, o)
+	defer l.Close()
+	const entries = 400_000
+	r := rand.New(rand.NewPCG(1, 2))
+	for i := range entries {
+		mustPut(b, l, uint64(i+1), fmt.Sprintf("%016x", r.Uint64()), string(randomValue(r, 1_000)))
+	}
+	require.NoError(b, l.Seal())
+	require.NoError(b, l.syncAll(false))
+	require.NoError(b, l.indexSealed())
+	v := l.Acquire()
+	defer v.Release()
+	b.ReportAllocs()
+	for b.Loop() {
+		n := 0
+		s := v.NewScan(false)
+		for s.Rewind(); s.Valid(); s.Next() {
+			if value, ok := s.Value(); !ok || len(value) == 0 {
+				b.Fatal("no value")
+			}
+			n++
+		}
+		require.NoError(b, s.Err())
+		require.NoError(b, s.Close())
+		require.Equal(b, entries, n)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/entries, "ns/entry")
+}

@@ -15,6 +15,7 @@ type fileIterator struct {
 	buf   []byte
 	pos   int
 	key   []byte
+	from  []byte // the key before the move under way
 	valid bool
 
 	healed y.Iterator
@@ -99,9 +100,8 @@ func (it *fileIterator) try(move func() error, again func(y.Iterator)) {
 }
 
 func (it *fileIterator) Next() {
-	from := it.key
 	it.try(func() error {
-		from = append([]byte(nil), it.key...)
+		it.from = append(it.from[:0], it.key...)
 		if it.reverse {
 			return it.move(it.pos - 1)
 		}
@@ -109,8 +109,8 @@ func (it *fileIterator) Next() {
 	}, func(h y.Iterator) {
 		if it.key != nil { // it takes over in the middle
 			it.key = nil
-			h.Seek(from)
-			if !h.Valid() || y.CompareKeys(h.Key(), from) != 0 {
+			h.Seek(it.from)
+			if !h.Valid() || y.CompareKeys(h.Key(), it.from) != 0 {
 				return
 			}
 		}
