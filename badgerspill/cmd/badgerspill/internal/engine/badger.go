@@ -35,9 +35,7 @@ func (p plain) Writer() func(key, value []byte) error {
 
 func (p plain) Scan(visit func(key, value []byte) bool) error {
 	return p.db.View(func(txn *badger.Txn) error {
-		opt := badger.DefaultIteratorOptions
-		opt.PrefetchValues = false // they lie beside the keys
-		it := txn.NewIterator(opt)
+		it := txn.NewIterator(badger.DefaultIteratorOptions)
 		defer it.Close()
 		more := true
 		for it.Rewind(); more && it.Valid(); it.Next() {

@@ -46,9 +46,7 @@ func (l layered) Writer() func(key, value []byte) error {
 
 func (l layered) Scan(visit func(key, value []byte) bool) error {
 	return l.db.View(func(txn *badgerspill.Txn) error {
-		opt := badgerspill.DefaultIteratorOptions
-		opt.PrefetchValues = false // they lie beside the keys
-		it := txn.NewIterator(opt)
+		it := txn.NewIterator(badgerspill.DefaultIteratorOptions)
 		defer it.Close()
 		more := true
 		for it.Rewind(); more && it.Valid(); it.Next() {
