@@ -33,11 +33,11 @@ const raftNodeEnv = "BADGERSPILL_RAFT_NODE" // directory of the cluster|name of 
 
 var raftNodes = []string{"n1", "n2", "n3"}
 
-// raftOptions: a burst of a megabyte fills the memory, and what is spilled stays in the spill until the burst is over.
+// raftOptions: 700 KB of a burst fill the memory, and what is spilled then stays in the spill until the burst is over.
 func raftOptions(dir string) badgerspill.Options {
 	o := badgerspill.OptionsFrom(badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).WithSyncWrites(true).
 		WithMemTableSize(2 << 20).WithValueThreshold(64 << 10).WithValueLogFileSize(16 << 20).WithBlockCacheSize(1 << 20).WithNumCompactors(2))
-	return o.WithMemoryLimit(12<<20).WithLimitRatios(0.08, 0.1).WithSegmentSize(256<<10).WithQuiet(32<<10, 200*time.Millisecond)
+	return o.WithMemoryLimit(12<<20).WithLimitRatios(0.06, 0.06).WithSegmentSize(256<<10).WithQuiet(32<<10, 200*time.Millisecond)
 }
 
 // raftCommand is what a client asks the cluster to apply: 8 bytes that say whose it is, and a value.
