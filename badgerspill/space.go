@@ -451,18 +451,33 @@ func (opt *Options) roomToOpen() error {
 	if opt.InMemory || opt.ReadOnly || opt.MinFreeSpace < 0 {
 		return nil
 	}
-	need := int64(openSlack)
 	numbers, err := memNumbers(opt.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("badgerspill: option Dir: %w", err)
 	}
-	for _, n := range numbers {
-		if info, err := os.Stat(memPath(opt.Dir, n)); err == nil {
-			need += min(allocated(info), info.Size())
+	// exact reads the logs, and is only for when it matters: most of a log may be filling.
+	needed := func(exact bool) int64 {
+		need := int64(openSlack)
+		for _, n := range numbers {
+			path := memPath(opt.Dir, n)
+			info, err := os.Stat(path)
+			switch {
+			case err != nil:
+			case exact:
+				need += min(allocated(info), memLogEntries(path, info.Size(), int64(len(fillerKey(opt.MemTableSize)))))
+			default:
+				need += min(allocated(info), info.Size())
+			}
 		}
+		return need
 	}
+	need, exact := needed(false), false
 	for _, dir := range []string{opt.Dir, opt.ValueDir} {
-		if free, _, err := opt.fs().Free(dir); err == nil && free < need {
+		free, _, err := opt.fs().Free(dir)
+		if err == nil && free < need && !exact {
+			need, exact = needed(true), true
+		}
+		if err == nil && free < need {
 			return fmt.Errorf("badgerspill: %w: opening needs %d bytes in %s, %d are free", ErrNoSpace, need, dir, free)
 		}
 	}

@@ -4,6 +4,7 @@ package badgerspill
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile"
@@ -374,6 +376,83 @@ func TestOpenOnAFullVolume(t *testing.T) {
 	g := openAt(t, dir, on(d))
 	require.Equal(t, f.get("a"), g.get("a"))
 	require.ErrorIs(t, put(g.DB, "b", "2"), ErrNoSpace)
+}
+
+// A memtable's log may be filled for the sake of its flush: that needs no room in a table.
+func TestOpenNeedsNoRoomForFilling(t *testing.T) {
+	for _, encrypted := range []bool{false, true} {
+		t.Run(fmt.Sprint("encrypted ", encrypted), func(t *testing.T) {
+			d := newDisks(1 << 30)
+			with := func(opt *Options) {
+				opt.MemTableSize, opt.ValueThreshold = 16<<20, 1<<20
+				if encrypted {
+					opt.EncryptionKey, opt.IndexCacheSize = make([]byte, 32), 1<<20
+				}
+			}
+			f := open(t, on(d), with)
+			value := strings.Repeat("1", 512<<10)
+			f.put("a", value)
+			filler := fillerKey(f.opt.MemTableSize)
+			fill := func(bytes int) {
+				loader := f.inner.NewKVLoader(loadPending)
+				for n := 0; n < bytes; n += len(filler) {
+					require.NoError(t, loader.Set(&pb.KV{Key: filler, Version: 1, Meta: []byte{metaDelete}}))
+				}
+				require.NoError(t, loader.Finish())
+			}
+			fill(4 << 20)
+			f.put("b", "2")
+			fill(2 << 20)
+			dir := crash(t, f.opt.Dir)
+			numbers, err := memNumbers(dir)
+			require.NoError(t, err)
+			require.Len(t, numbers, 1)
+			path := memPath(dir, numbers[0])
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			need := memLogEntries(path, info.Size(), int64(len(filler)))
+			require.InDelta(t, len(value), need, 1<<10)
+			require.Greater(t, memLogEntries(path, info.Size(), int64(len(filler))-1), int64(6<<20))
+
+			d.badgerFree.Store(openSlack + 256<<10)
+			_, err = tryOpen(t, dir, on(d), with)
+			require.ErrorIs(t, err, ErrNoSpace)
+			d.badgerFree.Store(openSlack + 600<<10)
+			g := openAt(t, dir, on(d), with)
+			require.Equal(t, value, g.get("a"))
+			require.Equal(t, "2", g.get("b"))
+		})
+	}
+}
+
+// What is no log of a memtable counts as a whole: Open then says that it needs more than it does.
+func TestMemLogThatIsNotUnderstood(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "00001.mem")
+	header := strings.Repeat("x", memLogHeader)
+	for _, row := range []struct {
+		name, data string
+		want       int64
+	}{
+		{"not there", "", 100},
+		{"shorter than its header", header[1:], 19},
+		{"nothing but the header", header, 0},
+		{"nothing written", header + strings.Repeat("\x00", 80), 0},
+		{"an entry", header + "\x00\x00\x03\x02\x00keyvxcrc-" + strings.Repeat("\x00", 60), 14},
+		{"a torn entry", header + "\x00\x00\x30\x02\x00key", 8},
+		{"a length too large", header + "\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02\x00", 14},
+		{"no length", header + strings.Repeat("\xff", 80), 80},
+		{"a filler", header + "\x00\x00\x0a\x00\x000123456789crc-" + strings.Repeat("\x00", 60), 0},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			require.NoError(t, os.RemoveAll(path))
+			size := int64(100)
+			if row.data != "" {
+				require.NoError(t, os.WriteFile(path, []byte(row.data), 0o600))
+				size = int64(len(row.data))
+			}
+			require.Equal(t, row.want, memLogEntries(path, size, 2))
+		})
+	}
 }
 
 func TestNoSpaceForValueLogGC(t *testing.T) {
