@@ -169,6 +169,49 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
+// A reader that holds a view from before its segments were replayed must not read past what an index that is made again hides.
+func TestIndexHealsAfterReplay(t *testing.T) {
+	o := testOptions(t.TempDir())
+	m := newMemFS()
+	o.Dir, o.FS = "/spill", m
+	l := mustOpen(t, o)
+	defer l.Close()
+	for ts := uint64(1); ts <= 3; ts++ {
+		mustPut(t, l, ts, "key", fmt.Sprint(ts))
+		if ts == 2 {
+			mustPut(t, l, ts, "other", "2")
+		}
+		require.NoError(t, l.Seal())
+	}
+	require.NoError(t, l.syncAll(false))
+	require.NoError(t, l.indexSealed())
+	v := l.Acquire()
+	defer v.Release()
+	it := v.NewIterator(false)
+	defer it.Close()
+	require.NoError(t, l.MarkReplayed(4))
+	m.mu.Lock()
+	for _, s := range v.segs[1:] { // removed, and open
+		n := s.index.Load().file.file.(*memFile).n
+		n.data = []byte(flip(string(n.data), 20, 1))
+	}
+	m.mu.Unlock()
+	ref, ok, err := v.Get([]byte("key"), 10, false)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.EqualValues(t, 3, ref.Version)
+	ref, ok, err = v.Get([]byte("key"), 2, false)
+	require.NoError(t, err)
+	require.True(t, ok)
+	require.EqualValues(t, 2, ref.Version)
+	var got []string
+	for it.Rewind(); it.Valid(); it.Next() {
+		got = append(got, fmt.Sprintf("%s %d", y.ParseKey(it.Key()), y.ParseTs(it.Key())))
+	}
+	require.NoError(t, it.Err())
+	require.Equal(t, []string{"key 3", "key 2", "key 1", "other 2"}, got)
+}
+
 // A leaf that is damaged while the log is open is made again from the segment, under the reader.
 func TestIndexHealsUnderReaders(t *testing.T) {
 	o := testOptions(t.TempDir())

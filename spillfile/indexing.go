@@ -132,7 +132,7 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	if x := s.index.Load(); x.file != bad {
 		return x, nil
 	}
-	mem, err := s.readIndex(l.replayed.Load())
+	mem, err := s.readIndex()
 	if err != nil {
 		return nil, err
 	}
@@ -147,9 +147,10 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	return x, nil
 }
 
-// readIndex makes the index of a sealed segment by reading all of it. What is replayed is left out: Badger has it.
-func (s *segment) readIndex(replayed uint64) (*memIndex, error) {
-	sc := scanner{s: s, replayed: replayed, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
+// readIndex makes the index of a sealed segment by reading all of it. It leaves out nothing: views that were acquired before
+// something was replayed hold older segments, whose entries must stay hidden.
+func (s *segment) readIndex() (*memIndex, error) {
+	sc := scanner{s: s, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
 	rd := new(blockReader)
 	rd.reset(s.file, s.path, s.id(), s.aead, s.end.Load())
 	for at := int64(segmentHeaderSize); at < rd.limit; {
