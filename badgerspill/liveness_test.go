@@ -547,6 +547,12 @@ func (w *livenessWriter) ended(d *livenessDB, o *openDB, n int, err error, end f
 func (l *liveness) settle() {
 	t := l.t
 	require.NoError(t, l.manager.SetLimit(l.limit))
+	wrong := ""
+	defer func() {
+		if wrong != "" {
+			t.Logf("at the end: %s", wrong)
+		}
+	}()
 	for _, d := range l.dbs {
 		o := d.now.Load()
 		end := l.oracle.begin(holdLimit, "last Drain of database %d", d.number)
@@ -554,7 +560,8 @@ func (l *liveness) settle() {
 		end("drained")
 		eventually(t, fmt.Sprintf("database %d counts what it holds", d.number), func() bool {
 			o.watch.hurry()
-			return l.counts(o) == ""
+			wrong = l.counts(o)
+			return wrong == ""
 		})
 		last := map[int]string{}
 		require.NoError(t, o.View(func(txn *Txn) error {
