@@ -62,7 +62,11 @@ func TestOnBlockedTellsOfEachWait(t *testing.T) {
 				defer a.Close()
 				var mu sync.Mutex
 				var begun, ended []wait
-				told := func() (begins, ends []wait) { mu.Lock(); defer mu.Unlock(); return slices.Clone(begun), slices.Clone(ended) }
+				told := func() (begins, ends []wait) {
+					mu.Lock()
+					defer mu.Unlock()
+					return slices.Clone(begun), slices.Clone(ended)
+				}
 				s := NewSpilloverManager(SpilloverOptions{Account: a, Capacity: 100, OnBlocked: func(r Request, waiting int64) func(time.Duration, int64, Outcome, error) {
 					mu.Lock()
 					defer mu.Unlock()
