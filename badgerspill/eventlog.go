@@ -32,18 +32,7 @@ func NewLoggingListener(logger Logger) *EventListener {
 	if logger == nil {
 		return &EventListener{}
 	}
-	l := &eventLogger{to: logger, now: time.Now}
-	return &EventListener{
-		TierChange:     l.tier,
-		StallEnd:       l.stallEnd,
-		SpillBegin:     l.spillBegin,
-		HandOver:       l.handOver,
-		ReplayBegin:    l.replayBegin,
-		ReplayProgress: l.replayProgress,
-		ReplayEnd:      l.replayEnd,
-		WriterBlocked:  l.writerBlocked,
-		WriterReleased: l.writerReleased,
-	}
+	return (&eventLogger{to: logger, now: time.Now}).listener()
 }
 
 type eventLogger struct {
@@ -58,6 +47,20 @@ type eventLogger struct {
 	waited     int       // since waiting was 0 last
 	timedOut   int       // likewise, with an error
 	longest    time.Duration
+}
+
+func (l *eventLogger) listener() *EventListener {
+	return &EventListener{
+		TierChange:     l.tier,
+		StallEnd:       l.stallEnd,
+		SpillBegin:     l.spillBegin,
+		HandOver:       l.handOver,
+		ReplayBegin:    l.replayBegin,
+		ReplayProgress: l.replayProgress,
+		ReplayEnd:      l.replayEnd,
+		WriterBlocked:  l.writerBlocked,
+		WriterReleased: l.writerReleased,
+	}
 }
 
 func (l *eventLogger) info(kind, format string, args ...any) {

@@ -419,7 +419,7 @@ func tryOpen(t *testing.T, dir string, changes ...func(*Options)) (*fixture, err
 	if f.opt.seams.fs != nil {
 		f.hooks.FS = f.opt.seams.fs
 	}
-	f.opt.EventListener = f.events.listener()
+	f.opt.EventListener = TeeEventListener(f.events.listener(), f.opt.EventListener)
 	f.opt.seams.fs = f.hooks
 	f.opt.seams.engine = func(e engine) engine {
 		f.stub.engine = e
