@@ -266,12 +266,13 @@ func (db *DB) segmentEvent(ev spillfile.Event) {
 	}
 	db.events.segment(ev)
 	if ev.Err != nil {
+		if ev.Kind == spillfile.TailTruncated { // the log has a line with its bytes
+			deliver(db.events, db.events.to.BackgroundError, BackgroundErrorInfo{"read the end of the spill", ev.Err}, rare)
+			return
+		}
 		op, then := "maintain the spill", "it is tried again; look at SpillDir"
-		switch ev.Kind {
-		case spillfile.SegmentPoisoned:
+		if ev.Kind == spillfile.SegmentPoisoned {
 			op, then = "write a segment of the spill", "the spill goes on with another; look at the disk of SpillDir"
-		case spillfile.TailTruncated:
-			op, then = "read the end of the spill", "what was cut off was never known to be durable"
 		}
 		db.events.backgroundError(op, ev.Err, then)
 	}
