@@ -443,7 +443,9 @@ func TestStallCause(t *testing.T) {
 	listening := newEvents(&EventListener{StallEnd: func(StallInfo) {}}, nil)
 	levelZero := 0
 	m := &memtables{db: &DB{opt: opt, events: listening}}
-	m.levels = func() []badger.LevelInfo { return []badger.LevelInfo{{Level: 1, NumTables: 100}, {Level: 0, NumTables: levelZero}} }
+	m.levels = func() []badger.LevelInfo {
+		return []badger.LevelInfo{{Level: 1, NumTables: 100}, {Level: 0, NumTables: levelZero}}
+	}
 	require.Equal(t, StallBusy, m.judge(opt.NumMemtables), "one more may be sealed")
 	require.Equal(t, StallMemtables, m.judge(opt.NumMemtables+1))
 	levelZero = opt.NumLevelZeroTablesStall

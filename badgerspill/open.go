@@ -265,16 +265,14 @@ func (db *DB) segmentEvent(ev spillfile.Event) {
 		db.spillUse.refresh()
 	}
 	db.events.segment(ev)
-	if ev.Err != nil {
-		if ev.Kind == spillfile.TailTruncated { // the log has a line with its bytes
-			deliver(db.events, db.events.to.BackgroundError, BackgroundErrorInfo{"read the end of the spill", ev.Err}, rare)
-			return
-		}
-		op, then := "maintain the spill", "it is tried again; look at SpillDir"
-		if ev.Kind == spillfile.SegmentPoisoned {
-			op, then = "write a segment of the spill", "the spill goes on with another; look at the disk of SpillDir"
-		}
-		db.events.backgroundError(op, ev.Err, then)
+	switch {
+	case ev.Err == nil:
+	case ev.Kind == spillfile.TailTruncated: // the log has a line with its bytes
+		deliver(db.events, db.events.to.BackgroundError, BackgroundErrorInfo{"read the end of the spill", ev.Err}, rare)
+	case ev.Kind == spillfile.SegmentPoisoned:
+		db.events.backgroundError("write a segment of the spill", ev.Err, "the spill goes on with another; look at the disk of SpillDir")
+	default:
+		db.events.backgroundError("maintain the spill", ev.Err, "it is tried again; look at the disk of SpillDir")
 	}
 }
 
