@@ -387,6 +387,7 @@ func TestSlowListener(t *testing.T) {
 	require.Equal(t, []string{fmt.Sprintf("W badgerspill: the EventListener is slower than the events, %d were left out: let it pass them on to a goroutine of its own", left)}, lines.all())
 
 	e.spillBegin(CauseStall, 0)
+	e.close() // would wait for it
 	require.Len(t, s.events(), 1+eventQueue+1, "none after close")
 }
 
@@ -486,10 +487,12 @@ func TestStateTime(t *testing.T) {
 	require.GreaterOrEqual(t, sum(), before)
 	f.spillOne("k", "v")
 	direct := f.SpillStats().StateTime[Direct]
+	require.GreaterOrEqual(t, direct, before)
 	eventually(t, "time passes", func() bool { return f.SpillStats().StateTime[Spilling] > 5*time.Millisecond })
 	require.Equal(t, direct, f.SpillStats().StateTime[Direct])
 	f.drained()
 	spilling := f.SpillStats().StateTime[Spilling]
+	require.Greater(t, spilling, 5*time.Millisecond)
 	eventually(t, "time passes", func() bool { return f.SpillStats().StateTime[Direct] > direct+5*time.Millisecond })
 	st := f.SpillStats()
 	require.Equal(t, spilling, st.StateTime[Spilling])
