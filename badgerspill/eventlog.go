@@ -10,9 +10,9 @@ import (
 )
 
 const (
-	// lineInterval and linesInterval: of each kind of line so many pass in so much time.
-	lineInterval  = 10 * time.Second
-	linesInterval = 5
+	// Of each kind of line linesPerInterval pass in lineInterval.
+	lineInterval     = 10 * time.Second
+	linesPerInterval = 5
 	// progressInterval is how often a run of replay that goes on is worth a line.
 	progressInterval = 10 * time.Second
 )
@@ -191,7 +191,7 @@ func (l *lineLimiter) allow(kind string) (more string, ok bool) {
 	if now.Sub(c.since) >= lineInterval {
 		c.since, c.passed = now, 0
 	}
-	if c.passed >= linesInterval {
+	if c.passed >= linesPerInterval {
 		c.left++
 		return "", false
 	}

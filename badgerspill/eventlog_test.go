@@ -76,10 +76,10 @@ func TestLoggingListenerIsLimited(t *testing.T) {
 		l.SpillBegin(SpillBeginInfo{})
 		l.HandOver(HandOverInfo{})
 	}
-	require.Len(t, lines.all(), 2*linesInterval)
+	require.Len(t, lines.all(), 2*linesPerInterval)
 	now = now.Add(lineInterval)
 	l.SpillBegin(SpillBeginInfo{})
-	require.Equal(t, "I badgerspill: commits go to the spill, cause memory; 0 that were in flight are hedged (and 995 more such lines since the last)", lines.all()[2*linesInterval])
+	require.Equal(t, "I badgerspill: commits go to the spill, cause memory; 0 that were in flight are hedged (and 995 more such lines since the last)", lines.all()[2*linesPerInterval])
 }
 
 // The listener is what a program gives to Options, and the log has the way to the spill and back.

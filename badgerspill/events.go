@@ -51,7 +51,7 @@ func (c StallCause) String() string {
 // listener may use the database, SpillStats, commits and Drain included, and may block. It must not call Close, which waits until all
 // events are delivered; after Close has returned there are none. The first may come before Open has returned.
 //
-// Nothing waits for a listener: one that is slower than the events gets them late, and when eventQueue (4,096) wait for it, further
+// Nothing waits for a listener: one that is slower than the events gets them late, and when 4,096 wait for it, further
 // ones are left out: what comes in numbers (segments, ReplayProgress, WriterBlocked) already when half as many wait. Of events that come in
 // pairs both are left out or neither. SpillStats.EventsDropped counts them.
 type EventListener struct {

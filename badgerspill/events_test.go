@@ -518,7 +518,7 @@ func TestBackgroundErrorsInTheLog(t *testing.T) {
 	e.backgroundError("replay the spill", errors.New("other\n"), "next try in 2s")
 	e.close()
 	require.Len(t, find[BackgroundErrorInfo](c, "BackgroundError"), 32)
-	require.Equal(t, append(slices.Repeat([]string{"E badgerspill: could not replay the spill: permission denied; next try in 1s"}, linesInterval),
+	require.Equal(t, append(slices.Repeat([]string{"E badgerspill: could not replay the spill: permission denied; next try in 1s"}, linesPerInterval),
 		"E badgerspill: could not seal it: permission denied; x",
 		"E badgerspill: could not replay the spill: other; next try in 2s (and 25 more such lines since the last)"), lines.all())
 }

@@ -249,6 +249,15 @@ func TestOperationsCode(t *testing.T) {
 	require.Equal(t, 2, seen["yaml"], "scrape and alerts")
 }
 
+// The example for Prometheus is a test's affair: who uses the packages does not depend on its client.
+func TestPrometheusStaysOutside(t *testing.T) {
+	for _, dir := range []string{"badgerspill", "spillfile", "replay", "wbm"} {
+		for _, i := range imports(t, dir) {
+			require.False(t, strings.HasPrefix(i, "github.com/prometheus/"), "%s imports %s", dir, i)
+		}
+	}
+}
+
 type dashboard struct {
 	Title         string
 	UID           string
