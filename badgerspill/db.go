@@ -90,13 +90,6 @@ func (db *DB) wakeReplay() {
 	}
 }
 
-func (db *DB) replayState() string {
-	if db.replayer == nil {
-		return replay.Idle.String()
-	}
-	return db.replayer.State().String()
-}
-
 func (db *DB) discardTs() uint64 {
 	db.mu.Lock()
 	defer db.mu.Unlock()
@@ -247,7 +240,7 @@ func (db *DB) close() error {
 	}
 	errs = append(errs, db.inner.Close(), db.shadow.remove())
 	db.account.Close()
-	db.events.flush()
+	db.events.close()
 	return errors.Join(errs...)
 }
 

@@ -169,8 +169,7 @@ func (db *DB) discardSpill() error {
 		db.replayLog.startOver()
 		db.mu.Lock()
 		if db.router.state == Spilling && db.opt.SpillPolicy != Always {
-			db.router.state = Direct
-			db.spill.SetActive(false)
+			db.events.handOver(HandOverInfo{Spilled: db.turn(Direct), Dropped: true})
 		}
 		db.mu.Unlock()
 	}
@@ -235,7 +234,11 @@ func (db *DB) finishDrop() error {
 	if db.opt.ReadOnly {
 		return fmt.Errorf("badgerspill: a drop was interrupted (%s): open the database for writing first", db.dropPath())
 	}
-	db.opt.Infof("badgerspill: finishing a drop that was interrupted\n")
+	what := "everything"
+	if len(prefixes) > 0 {
+		what = fmt.Sprintf("%d prefixes", len(prefixes))
+	}
+	db.opt.Infof("badgerspill: finishing a drop of %s in %s that a crash has interrupted\n", what, db.opt.Dir)
 	if err = db.keepOthersOut(); err == nil {
 		err = db.carryOutDrop(func() error { return db.dropInner(prefixes) })
 	}

@@ -1,7 +1,9 @@
 package badgerspill
 
 import (
-	"sync"
+	"context"
+	"errors"
+	"reflect"
 	"time"
 
 	"github.com/badgerspill/badgerspill/replay"
@@ -28,37 +30,82 @@ func (c SpillCause) String() string {
 	return [...]string{"memory", "stall", "queue", "recovery", "policy", "space"}[c]
 }
 
-// EventListener is told of what the layer does. Every field may be nil. Events are delivered one at a time, in order, by
-// a goroutine of the layer, without locks held: a listener may use the database, but a slow one gets its events late,
-// and it must not call Close.
+// StallCause says what held Badger up.
+type StallCause int
+
+// The causes, the most exact last.
+const (
+	StallBusy      StallCause = iota // memtables have room: compaction, or somebody else, has the CPU or the disk
+	StallMemtables                   // all memtables are full, and the flusher is behind
+	StallLevelZero                   // and the flusher waits for compaction: level 0 has NumLevelZeroTablesStall tables
+)
+
+// String returns the cause in a word.
+func (c StallCause) String() string {
+	return [...]string{"busy", "memtables", "level-0"}[c]
+}
+
+// EventListener is told of what the layer does. Every field may be nil; nothing is computed for one that is.
+//
+// Events are delivered one at a time, in the order in which things happened, by a goroutine of the layer that holds no locks. So a
+// listener may use the database, SpillStats, commits and Drain included, and may block. It must not call Close, which waits until all
+// events are delivered; after Close has returned there are none. The first may come before Open has returned.
+//
+// Nothing waits for a listener: one that is slower than the events gets them late, and when 4,096 wait for it, further
+// ones are left out: what comes in numbers (segments, ReplayProgress, WriterBlocked) already when half as many wait. Of events that come in
+// pairs both are left out or neither. SpillStats.EventsDropped counts them.
 type EventListener struct {
-	// TierChange: the budget went from one tier to another.
+	// TierChange: the budget went from one tier to another. Up to some thousand times a second when usage swings around a limit.
+	// Of a budget that databases share each of them is told.
 	TierChange func(TierChangeInfo)
-	// StallBegin and StallEnd come in pairs: the oldest commit in flight to Badger passed StallThreshold, and Badger
-	// has answered all that was in flight then.
+
+	// StallBegin and StallEnd come in pairs, with nothing but other events between: the oldest commit in flight to Badger passed
+	// StallThreshold while commits went to Badger, and Badger has answered all that was in flight. Seldom more than once a second,
+	// since commits go to the spill in between.
 	StallBegin func(StallInfo)
 	StallEnd   func(StallInfo)
-	// SpillBegin: commits go to the spill from here on. HandOver: they go to Badger again.
+
+	// SpillBegin and HandOver alternate. SpillBegin: commits go to the spill from here on; once each time, and at Open if
+	// the spill holds commits. HandOver: they go to Badger again. A database that is closed before has no HandOver.
 	SpillBegin func(SpillBeginInfo)
 	HandOver   func(HandOverInfo)
-	// Segment: a segment of the spill was created, sealed, dropped, removed, or has failed.
-	Segment func(spillfile.Event)
-	// ReplayBegin, ReplayProgress and ReplayEnd: a run of replay; begin and end come in pairs.
+
+	// SegmentCreated: a segment of the spill took its first commit. SegmentSealed: it takes no more. SegmentDropped: all of it is in
+	// Badger, synced, or was dropped by the user. SegmentRemoved: its file is gone, which readers may put off. Each once a
+	// segment, in this order; at the rate of writes divided by the size of a segment. Of segments that Open finds only what happens
+	// to them later is told.
+	SegmentCreated func(SegmentInfo)
+	SegmentSealed  func(SegmentInfo)
+	SegmentDropped func(SegmentInfo)
+	SegmentRemoved func(SegmentInfo)
+
+	// ReplayBegin and ReplayEnd come in pairs: a run of replay began and ended, for whatever reason; after an error, up to ten a
+	// second. ReplayProgress comes between them, after each batch: up to some hundred times a second.
 	ReplayBegin    func(replay.Run)
 	ReplayProgress func(replay.Run)
 	ReplayEnd      func(replay.Run)
-	// BackgroundError: something failed that no caller waits for, or that callers got in another form. It is tried
-	// again.
+
+	// WriterBlocked and WriterReleased come in pairs that carry the same Writer: a commit begins to wait because memory and the spill
+	// are both exhausted, and its wait is over, whether it found room or not. Once for each such wait, of which thousands may be
+	// under way. A commit that BlockTimeout tells not to wait, or that is merely slowed (CommitsSlowed), has none.
+	WriterBlocked  func(WriterBlockedInfo)
+	WriterReleased func(WriterReleasedInfo)
+
+	// BackgroundError: something failed that no caller waits for, or that callers got in another form. It is tried again, or
+	// done without. Each failure, up to ten a second; the layer also logs it, though not each time.
 	BackgroundError func(BackgroundErrorInfo)
 }
 
 // TierChangeInfo belongs to EventListener.TierChange.
 type TierChangeInfo struct {
-	Old, New wbm.Tier
+	Old, New     wbm.Tier
+	Usage, Limit int64 // of the budget in bytes; Usage as it was a moment later
 }
 
 // StallInfo belongs to EventListener.StallBegin and StallEnd.
 type StallInfo struct {
+	// Cause is as far as it was known when the stall was seen; that of StallEnd may be more exact.
+	Cause    StallCause
 	Commits  int           // in flight to Badger when the stall was seen
 	Duration time.Duration // since the oldest of them was sent
 }
@@ -71,93 +118,145 @@ type SpillBeginInfo struct {
 
 // HandOverInfo belongs to EventListener.HandOver.
 type HandOverInfo struct {
-	Held time.Duration // how long writers were held up by it
+	Held    time.Duration // how long writers were held up by it
+	Spilled time.Duration // since SpillBegin
+	// Dropped: the spill is empty because what it held was to be dropped, by DropAll for instance.
+	Dropped bool
+	// Err: the spill could not take its first commits, and Badger has got them instead. nil otherwise.
+	Err error
+}
+
+// SegmentInfo belongs to the events of segments.
+type SegmentInfo struct {
+	Segment uint64 // its number
+	Path    string // of its file
+	Bytes   int64  // its size on disk at that moment, the index aside
+}
+
+// WriterBlockedInfo belongs to EventListener.WriterBlocked.
+type WriterBlockedInfo struct {
+	Writer  uint64 // numbers the wait, from 1
+	Bytes   int64  // of the memory budget that the commit needs, if it goes to Badger
+	Waiting int64  // how many commits wait, this one included
+}
+
+// WriterReleasedInfo belongs to EventListener.WriterReleased.
+type WriterReleasedInfo struct {
+	Writer  uint64        // as WriterBlocked had it
+	Bytes   int64         // likewise
+	Waiting int64         // how many commits still wait
+	Waited  time.Duration // how long this one did
+	Spilled bool          // the room that it found is in the spill, not in memory
+	// Err is nil if there was room. It is ErrWriteBlocked after BlockTimeout, ErrBlockedWrites if the database was closed, and
+	// matches ErrNoSpace if a disk got low, when the commit may still go to a spill on another one.
+	Err error
 }
 
 // BackgroundErrorInfo belongs to EventListener.BackgroundError.
 type BackgroundErrorInfo struct {
-	Op  string
+	Op  string // what failed, as "replay"
 	Err error
 }
 
-// events delivers to the listener, in order, from a goroutine that exists only while there is something to deliver.
-type events struct {
-	to *EventListener
-	mu struct {
-		sync.Mutex
-		queue   []func()
-		running bool
-		idle    *sync.Cond
+// TeeEventListener returns a listener that passes each event to a, then to b. Either may be nil. Both are read when it is made.
+func TeeEventListener(a, b *EventListener) *EventListener {
+	if a == nil {
+		a = &EventListener{}
 	}
-}
-
-func newEvents(to *EventListener) *events {
-	if to == nil {
-		to = &EventListener{}
+	tee := *a
+	if b == nil {
+		return &tee
 	}
-	e := &events{to: to}
-	e.mu.idle = sync.NewCond(&e.mu.Mutex)
-	return e
-}
-
-func deliver[T any](e *events, f func(T), info T) {
-	if f == nil {
-		return
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.mu.queue = append(e.mu.queue, func() { f(info) })
-	if !e.mu.running {
-		e.mu.running = true
-		go e.run()
-	}
-}
-
-func (e *events) run() {
-	for {
-		e.mu.Lock()
-		queue := e.mu.queue
-		e.mu.queue = nil
-		if len(queue) == 0 {
-			e.mu.running = false
-			e.mu.idle.Broadcast()
-			e.mu.Unlock()
-			return
-		}
-		e.mu.Unlock()
-		for _, f := range queue {
-			f()
+	fields := reflect.ValueOf(&tee).Elem()
+	for i := range fields.NumField() {
+		first, second := reflect.ValueOf(*a).Field(i), reflect.ValueOf(*b).Field(i)
+		switch {
+		case second.IsNil():
+		case first.IsNil():
+			fields.Field(i).Set(second)
+		default:
+			fields.Field(i).Set(reflect.MakeFunc(first.Type(), func(info []reflect.Value) []reflect.Value {
+				first.Call(info)
+				return second.Call(info)
+			}))
 		}
 	}
+	return &tee
 }
 
-// flush waits until all is delivered.
-func (e *events) flush() {
-	e.mu.Lock()
-	for e.mu.running {
-		e.mu.idle.Wait()
+func (e *events) tier(old, new wbm.Tier, m *wbm.WriteBufferManager) {
+	if e.to.TierChange != nil {
+		deliver(e, e.to.TierChange, TierChangeInfo{old, new, m.Usage(), m.Limit()}, rare)
 	}
-	e.mu.Unlock()
 }
-
-func (e *events) tier(old, new wbm.Tier) { deliver(e, e.to.TierChange, TierChangeInfo{old, new}) }
 
 func (e *events) stallBegin(s *stall, now int64) {
-	deliver(e, e.to.StallBegin, StallInfo{s.commits, time.Duration(now - s.begin)})
+	s.told = begin(e, e.to.StallBegin, StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}, e.to.StallEnd != nil, rare)
 }
 
 func (e *events) stallEnd(s *stall, now int64) {
-	deliver(e, e.to.StallEnd, StallInfo{s.commits, time.Duration(now - s.begin)})
+	end(e, e.to.StallEnd, StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}, s.told)
 }
 
 func (e *events) spillBegin(cause SpillCause, hedged int) {
-	deliver(e, e.to.SpillBegin, SpillBeginInfo{cause, hedged})
+	deliver(e, e.to.SpillBegin, SpillBeginInfo{cause, hedged}, rare)
 }
 
-func (e *events) handOver(held time.Duration) { deliver(e, e.to.HandOver, HandOverInfo{held}) }
+func (e *events) handOver(info HandOverInfo) { deliver(e, e.to.HandOver, info, rare) }
 
-func (e *events) segment(ev spillfile.Event) { deliver(e, e.to.Segment, ev) }
+func (e *events) segment(ev spillfile.Event) {
+	var f func(SegmentInfo)
+	switch ev.Kind {
+	case spillfile.SegmentCreated:
+		f = e.to.SegmentCreated
+	case spillfile.SegmentSealed:
+		f = e.to.SegmentSealed
+	case spillfile.SegmentDropped:
+		f = e.to.SegmentDropped
+	case spillfile.SegmentRemoved:
+		f = e.to.SegmentRemoved
+	}
+	deliver(e, f, SegmentInfo{ev.Segment, ev.File, ev.Bytes}, often)
+}
 
-func (e *events) backgroundError(op string, err error) {
-	deliver(e, e.to.BackgroundError, BackgroundErrorInfo{op, err})
+// replayBegin and the other two are called by the replayer's goroutine only.
+func (e *events) replayBegin(r replay.Run) {
+	e.replayTold = begin(e, e.to.ReplayBegin, r, e.to.ReplayEnd != nil, rare)
+}
+
+func (e *events) replayProgress(r replay.Run) { deliver(e, e.to.ReplayProgress, r, often) }
+
+func (e *events) replayEnd(r replay.Run) { end(e, e.to.ReplayEnd, r, e.replayTold) }
+
+// writerBlocked returns what is to be told at the end of the wait, nil if nobody listens.
+func (e *events) writerBlocked(bytes, waiting int64) (released func(WriterReleasedInfo)) {
+	if e.to.WriterBlocked == nil && e.to.WriterReleased == nil {
+		return nil
+	}
+	writer := e.writers.Add(1)
+	told := begin(e, e.to.WriterBlocked, WriterBlockedInfo{writer, bytes, waiting}, e.to.WriterReleased != nil, often)
+	return func(info WriterReleasedInfo) {
+		info.Writer, info.Bytes = writer, bytes
+		end(e, e.to.WriterReleased, info, told)
+	}
+}
+
+// writerBlocked is wbm.SpilloverOptions.OnBlocked.
+func (db *DB) writerBlocked(r wbm.Request, waiting int64) func(time.Duration, int64, wbm.Outcome, error) {
+	released := db.events.writerBlocked(r.Memory, waiting)
+	if released == nil {
+		return nil
+	}
+	return func(took time.Duration, waiting int64, way wbm.Outcome, err error) {
+		if err != nil {
+			low := db.space.badger.low.Load()
+			switch {
+			case errors.Is(err, wbm.ErrClosed), db.closing.Load():
+				err = ErrBlockedWrites
+			case errors.Is(err, context.Canceled) && low != nil:
+				err = low
+			}
+		}
+		released(WriterReleasedInfo{Waiting: waiting, Waited: took, Spilled: err == nil && way == wbm.Spilled, Err: err})
+	}
 }

@@ -64,7 +64,6 @@ func newStory(t *testing.T, where string, fails *injector, syncWrites bool) *sto
 	opt.Logger = s
 	opt.EventListener = &EventListener{
 		BackgroundError: func(info BackgroundErrorInfo) { s.note(info.Err) },
-		Segment:         func(ev spillfile.Event) { s.note(ev.Err) },
 	}
 	s.opt = opt
 	return s

@@ -289,18 +289,20 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 		time.Sleep(50 * time.Microsecond)
 	}
 	db.mu.Lock()
-	before := db.router.state
+	before, since := db.router.state, db.router.since
 	done, err := r.tryHandOver()
 	turned := db.router.state != before
-	db.mu.Unlock()
-	open()
-	held := db.since(begin)
 	if turned {
 		db.counters.handOvers.Add(1)
+		// Under the lock, so that it comes before the next SpillBegin.
+		db.events.handOver(HandOverInfo{Held: db.since(begin), Spilled: db.since(since)})
+	}
+	db.mu.Unlock()
+	open()
+	if turned {
 		db.spillUse.refresh()
 		db.replayedThrough(r.noted)
 		err = db.interlock.drop()
-		db.events.handOver(held)
 	}
 	return done, err
 }
@@ -364,8 +366,7 @@ func (r *replayLog) tryHandOver() (bool, error) {
 	if always {
 		return true, nil
 	}
-	db.router.state = Direct
-	db.spill.SetActive(false)
+	db.turn(Direct)
 	return true, nil
 }
 

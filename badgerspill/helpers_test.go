@@ -335,7 +335,10 @@ type recorder struct {
 	spillBegin           chan SpillBeginInfo
 	handOver             chan HandOverInfo
 	replayEnd            chan replay.Run
-	segment              chan spillfile.Event
+	created, sealed      chan SegmentInfo
+	dropped, removed     chan SegmentInfo
+	blocked              chan WriterBlockedInfo
+	released             chan WriterReleasedInfo
 	failed               chan BackgroundErrorInfo
 }
 
@@ -353,7 +356,10 @@ func (r *recorder) listener() *EventListener {
 	return &EventListener{
 		TierChange: into(&r.tier), StallBegin: into(&r.stallBegin), StallEnd: into(&r.stallEnd),
 		SpillBegin: into(&r.spillBegin), HandOver: into(&r.handOver), ReplayEnd: into(&r.replayEnd),
-		Segment: into(&r.segment), BackgroundError: into(&r.failed),
+		SegmentCreated: into(&r.created), SegmentSealed: into(&r.sealed),
+		SegmentDropped: into(&r.dropped), SegmentRemoved: into(&r.removed),
+		WriterBlocked: into(&r.blocked), WriterReleased: into(&r.released),
+		BackgroundError: into(&r.failed),
 	}
 }
 
@@ -413,7 +419,7 @@ func tryOpen(t *testing.T, dir string, changes ...func(*Options)) (*fixture, err
 	if f.opt.seams.fs != nil {
 		f.hooks.FS = f.opt.seams.fs
 	}
-	f.opt.EventListener = f.events.listener()
+	f.opt.EventListener = TeeEventListener(f.events.listener(), f.opt.EventListener)
 	f.opt.seams.fs = f.hooks
 	f.opt.seams.engine = func(e engine) engine {
 		f.stub.engine = e

@@ -63,7 +63,7 @@ func (db *DB) PrintHistogram(keyPrefix []byte) {
 		return nil
 	})
 	if err != nil {
-		db.opt.Errorf("badgerspill: no histogram: %v\n", err)
+		db.opt.Errorf("badgerspill: PrintHistogram prints nothing: %v\n", err)
 		return
 	}
 	keys.print("Histogram of key sizes (in bytes)")

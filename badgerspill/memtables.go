@@ -25,6 +25,9 @@ type memtables struct {
 	relief  atomic.Bool // the budget's manager asks for memory
 	sealing atomic.Bool // a forced seal is under way
 
+	cause atomic.Int64 // the StallCause that the last look has seen
+
+	levels   func() []badger.LevelInfo
 	tables   func() []badger.TableInfo
 	lastList int64 // when tables was called last, in nanoseconds of DB.now; the watcher's own
 	lastMove int64 // when a memtable was found sealed, or bytes were freed; likewise
@@ -102,7 +105,7 @@ func (t *memtable) releaseAll() (freed int64) {
 // newMemtables looks at the memtables that a Badger just opened has: the newest is active, the others, left by an
 // unclean stop, are being flushed.
 func newMemtables(db *DB) (*memtables, error) {
-	m := &memtables{db: db, tables: db.inner.Tables}
+	m := &memtables{db: db, tables: db.inner.Tables, levels: db.inner.Levels}
 	if db.opt.InMemory || db.opt.ReadOnly {
 		return m, nil
 	}
@@ -178,9 +181,11 @@ func (m *memtables) look() {
 	if moved || freed > 0 {
 		m.lastMove = now
 	}
+	waiting := unflushed(m.mu.sealed)
 	seal := relief && freed == 0 && !flushing(m.mu.sealed) && m.mu.active.bytes > worth
 	seal = seal || list && freed == 0 && now-m.lastMove >= stuckInterval
 	m.mu.Unlock()
+	m.cause.Store(int64(m.judge(waiting)))
 	m.db.account.SetPinned(pinned)
 	if freed > 0 {
 		m.db.account.Release(wbm.Memtable, freed)
@@ -197,12 +202,29 @@ func (m *memtables) look() {
 			}
 			defer m.db.space.settle(size)
 			if err := m.db.engine.seal(); err != nil && !m.db.closing.Load() {
-				m.db.events.backgroundError("seal Badger's memtable", err)
+				m.db.events.backgroundError("seal Badger's memtable", err, "it is tried again while memory is short")
 			}
 			m.db.watch.hurry()
 		})
 	}
 }
+
+// judge tells what holds Badger up, if anything does, with so many memtables that wait for the flusher, or are with it.
+func (m *memtables) judge(waiting int) StallCause {
+	to := m.db.events.to
+	if waiting <= m.db.opt.NumMemtables || to.StallBegin == nil && to.StallEnd == nil {
+		return StallBusy
+	}
+	for _, l := range m.levels() {
+		if l.Level == 0 && l.NumTables >= m.db.opt.NumLevelZeroTablesStall {
+			return StallLevelZero
+		}
+	}
+	return StallMemtables
+}
+
+// stallCause returns what the last look, 25 ms ago at most while commits come, has seen. It does not block.
+func (m *memtables) stallCause() StallCause { return StallCause(m.cause.Load()) }
 
 // findSealed finds memtables that Badger has sealed since the last look. It returns the number of one that came and went
 // unseen between two looks, or -1. The file of the one that was active may still be there then, held by an iterator; so with
@@ -277,6 +299,15 @@ func (m *memtables) flushing() bool {
 
 func flushing(sealed []*memtable) bool {
 	return slices.ContainsFunc(sealed, func(t *memtable) bool { return t.bytes > 0 })
+}
+
+func unflushed(sealed []*memtable) (n int) {
+	for _, t := range sealed {
+		if t.bytes > 0 {
+			n++
+		}
+	}
+	return n
 }
 
 // pinned reports whether a flushed memtable is still held by a reader.

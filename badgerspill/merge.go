@@ -3,6 +3,7 @@ package badgerspill
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -80,8 +81,7 @@ func (op *MergeOperator) run(tick *time.Ticker) {
 		case <-tick.C:
 		}
 		if err := op.compact(); err != nil {
-			op.db.opt.Errorf("Compaction of merge operator for key %q: %v", op.key, err)
-			op.db.events.backgroundError("compact the values of a merge operator", err)
+			op.db.events.backgroundError("compact the values of a merge operator", fmt.Errorf("key %q: %w", op.key, err), "it is tried again at the next interval")
 		}
 	}
 }

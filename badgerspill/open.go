@@ -8,7 +8,6 @@ import (
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -50,14 +49,15 @@ func Open(opt Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{opt: opt, asked: asked, begin: time.Now(), events: newEvents(opt.EventListener), publisher: newPublisher()}
+	db := &DB{opt: opt, asked: asked, begin: time.Now(), publisher: newPublisher()}
+	db.events = newEvents(opt.EventListener, &db.opt.Options)
 	db.watch = newWatcher(db)
 	db.ctx, db.cancel = context.WithCancel(context.Background())
 	db.latency = newLatencyMonitor(db.ctx, opt.SyncWrites, db.now, db.background.Go)
 	db.maxBatchCount, db.maxBatchSize = opt.maxBatch()
 	if opt.MemTableSize < asked.MemTableSize {
-		db.opt.Infof("badgerspill: MemoryLimit of %d bytes makes memtables %d bytes instead of %d: a transaction may hold %d entries and %d bytes\n",
-			opt.MemoryLimit, opt.MemTableSize, asked.MemTableSize, db.maxBatchCount, db.maxBatchSize)
+		db.opt.Infof("badgerspill: a MemoryLimit of %v makes memtables %v instead of %v: a transaction may hold %d entries and %v; raise it if that is too little\n",
+			sizeOf(opt.MemoryLimit), sizeOf(opt.MemTableSize), sizeOf(asked.MemTableSize), db.maxBatchCount, sizeOf(db.maxBatchSize))
 	}
 	if err := db.openBudget(); err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func Open(opt Options) (*DB, error) {
 	if err := db.open(); err != nil {
 		db.cancel()
 		db.account.Close()
-		db.events.flush()
+		db.events.close()
 		return nil, err
 	}
 	return db, nil
@@ -80,7 +80,7 @@ func (db *DB) openBudget() (err error) {
 	}
 	db.account = db.manager.Register(wbm.Holder{
 		Name:   db.opt.Dir,
-		OnTier: db.events.tier,
+		OnTier: func(old, new wbm.Tier) { db.events.tier(old, new, db.manager) },
 		Relieve: func() {
 			if db.ready.Load() {
 				db.memtables.relieve()
@@ -92,6 +92,7 @@ func (db *DB) openBudget() (err error) {
 		Capacity:  db.opt.SpillCapacity,
 		HighWater: db.opt.ReplayHighWater,
 		Usable:    func() bool { return db.now() >= db.spillBroken.Load() && db.space.spillUsable() },
+		OnBlocked: db.writerBlocked,
 	})
 	return nil
 }
@@ -180,7 +181,7 @@ func (db *DB) openSpill() error {
 	}
 	where, trusted, err := db.interlock.read()
 	if err != nil { // it is taken for missing: what Badger holds is compared with the spill
-		opt.Warningf("badgerspill: the interlock is not readable: %v\n", err)
+		opt.Warningf("badgerspill: the interlock is not readable, Badger is compared with the spill instead: %v\n", err)
 	}
 	db.interlock.trusted = trusted
 	if locked && !exists {
@@ -264,8 +265,14 @@ func (db *DB) segmentEvent(ev spillfile.Event) {
 		db.spillUse.refresh()
 	}
 	db.events.segment(ev)
-	if ev.Err != nil {
-		db.events.backgroundError(ev.Kind.String(), ev.Err)
+	switch {
+	case ev.Err == nil:
+	case ev.Kind == spillfile.TailTruncated: // the log has a line with its bytes
+		deliver(db.events, db.events.to.BackgroundError, BackgroundErrorInfo{"read the end of the spill", ev.Err}, rare)
+	case ev.Kind == spillfile.SegmentPoisoned:
+		db.events.backgroundError("write a segment of the spill", ev.Err, "the spill goes on with another; look at the disk of SpillDir")
+	default:
+		db.events.backgroundError("maintain the spill", ev.Err, "it is tried again; look at the disk of SpillDir")
 	}
 }
 
@@ -368,7 +375,7 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	if size <= opt.MemTableSize {
 		return nil
 	}
-	db.opt.Infof("badgerspill: flushing memtables of %d bytes that an unclean stop left, before opening with %d\n", size, opt.MemTableSize)
+	db.opt.Infof("badgerspill: flushing memtables of %v that an unclean stop left, before opening with %v\n", sizeOf(size), sizeOf(opt.MemTableSize))
 	old, err := badger.OpenManaged(opt.WithMemTableSize(size))
 	if err != nil {
 		return err
@@ -501,12 +508,11 @@ func (db *DB) start() {
 			Absorbed:    int64(opt.NumMemtables+1) * opt.MemTableSize,
 			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
 			CheckpointBytes: min(replay.DefaultCheckpointBytes, opt.spillPiece()),
-			OnBegin:         func(r replay.Run) { deliver(db.events, db.events.to.ReplayBegin, r) },
-			OnProgress:      func(r replay.Run) { deliver(db.events, db.events.to.ReplayProgress, r) },
-			OnEnd:           func(r replay.Run) { deliver(db.events, db.events.to.ReplayEnd, r) },
+			OnBegin:         db.events.replayBegin,
+			OnProgress:      db.events.replayProgress,
+			OnEnd:           db.events.replayEnd,
 			OnError: func(err error, retryIn time.Duration) {
-				db.opt.Errorf("badgerspill: replay of the spill failed, next try in %v: %v\n", retryIn, strings.TrimSpace(err.Error()))
-				db.events.backgroundError("replay", err)
+				db.events.backgroundError("replay the spill", err, fmt.Sprintf("nothing is lost, next try in %v", retryIn))
 			},
 		})
 		db.ready.Store(true)
@@ -525,8 +531,7 @@ func (db *DB) start() {
 }
 
 func (db *DB) beginSpilling(cause SpillCause) {
-	db.router.state = Spilling
-	db.spill.SetActive(true)
+	db.turn(Spilling)
 	if db.opt.managed {
 		db.log.Rotate(spillfile.Unordered)
 	}

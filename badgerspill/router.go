@@ -2,6 +2,7 @@ package badgerspill
 
 import (
 	"slices"
+	"time"
 
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -45,10 +46,12 @@ const maxInFlightBytes = 32 << 20
 // router routes commits. Guarded by DB.mu.
 type router struct {
 	state RouterState
-	asked []*commit // sent to Badger, in commit order; the first has no answer yet
-	open  int       // commits in asked without an answer
-	bytes int64     // of those
-	stall *stall    // the stall that has begun and not ended
+	asked []*commit        // sent to Badger, in commit order; the first has no answer yet
+	open  int              // commits in asked without an answer
+	bytes int64            // of those
+	stall *stall           // the stall that has begun and not ended
+	since int64            // of state, in nanoseconds of DB.now
+	spent [2]time.Duration // in each state before
 
 	answer chan struct{} // closed at the next answer, made by who waits for that
 }
@@ -67,6 +70,8 @@ func (r *router) nextAnswer() <-chan struct{} {
 type stall struct {
 	begin   int64
 	commits int
+	cause   StallCause
+	told    bool // the listener knows of it
 }
 
 // ask sends c to Badger. Needs DB.mu: the order of sends is the commit order.
@@ -103,10 +108,8 @@ func (db *DB) answered(c *commit, err error) {
 		close(r.answer)
 		r.answer = nil
 	}
-	ended := r.stall
-	if r.open > 0 {
-		ended = nil
-	} else {
+	if r.stall != nil && r.open == 0 {
+		db.events.stallEnd(r.stall, db.now())
 		r.stall = nil
 	}
 	var acked ackList
@@ -130,9 +133,16 @@ func (db *DB) answered(c *commit, err error) {
 	}
 	db.space.settle(c.claim)
 	acked.acknowledge()
-	if ended != nil {
-		db.events.stallEnd(ended, db.now())
-	}
+}
+
+// turn changes the state and returns how long the other one lasted. Needs DB.mu.
+func (db *DB) turn(to RouterState) time.Duration {
+	r, now := &db.router, db.now()
+	lasted := time.Duration(now - r.since)
+	r.spent[r.state] += lasted
+	r.state, r.since = to, now
+	db.spill.SetActive(to == Spilling)
+	return lasted
 }
 
 // startSpilling makes the transition to Spilling. Needs DB.mu.
@@ -143,8 +153,7 @@ func (db *DB) answered(c *commit, err error) {
 // returned, if there is one, and the caller must pass it to log.Commit after releasing the lock.
 func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Batch) {
 	r := &db.router
-	r.state = Spilling
-	db.spill.SetActive(true)
+	db.turn(Spilling)
 	directThrough := db.orc.nextTs - 1
 	if db.opt.managed || db.orc.ahead || slices.ContainsFunc(r.asked, func(c *commit) bool { return c.load }) {
 		directThrough, db.unordered = spillfile.Unordered, true
@@ -211,6 +220,9 @@ func (db *DB) checkStall() int64 {
 	db.mu.Lock()
 	r := &db.router
 	if threshold < 0 || r.open == 0 || r.state == Spilling {
+		if r.stall != nil {
+			r.stall.cause = max(r.stall.cause, db.memtables.stallCause())
+		}
 		db.mu.Unlock()
 		return max(threshold, minWatch)
 	}
@@ -223,7 +235,7 @@ func (db *DB) checkStall() int64 {
 		return threshold
 	}
 	if r.stall == nil {
-		r.stall = &stall{begin: r.asked[0].start, commits: r.open}
+		r.stall = &stall{begin: r.asked[0].start, commits: r.open, cause: db.memtables.stallCause()}
 		db.counters.stalls.Add(1)
 		db.events.stallBegin(r.stall, db.now())
 	}
@@ -269,7 +281,7 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 	db.counters.hedged.Add(hedged)
 	acked.acknowledge()
 	if err != nil {
-		db.events.backgroundError("append to the spill", err)
+		db.events.backgroundError("append to the spill", err, "commits go to Badger while nothing else is spilled, else they fail until SpillDir can be written")
 	}
 }
 
@@ -301,11 +313,12 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList)
 		}
 	}
 	if st.LiveSegments == 0 && st.Queued == 0 && db.opt.SpillPolicy != Always {
-		db.router.state = Direct
-		db.spill.SetActive(false)
+		if db.router.state == Spilling {
+			db.events.handOver(HandOverInfo{Spilled: db.turn(Direct), Err: err})
+		}
 		db.background.Go(func() {
 			if err := db.interlock.drop(); err != nil {
-				db.events.backgroundError("remove the interlock", err)
+				db.events.backgroundError("remove the interlock", err, "plain Badger refuses to open Dir until it is gone; it is tried again when the spill is empty next")
 			}
 		})
 	}

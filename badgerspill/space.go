@@ -229,11 +229,11 @@ func (s *diskSpace) look() {
 	switch low := s.badger.low.Load(); {
 	case low != nil && was == nil:
 		s.normal.Load().end()
-		s.db.opt.Warningf("badgerspill: %s has %d bytes free, the floor is %d: replay pauses, and commits to Badger fail with ErrNoSpace until there is room\n",
-			low.dir, low.free, low.floor)
+		s.db.opt.Warningf("badgerspill: %s has %v free, the floor is %v: replay pauses, and commits to Badger fail with ErrNoSpace; make room, or lower MinFreeSpace\n",
+			low.dir, sizeOf(low.free), sizeOf(low.floor))
 	case low == nil && was != nil:
 		s.resume()
-		s.db.opt.Infof("badgerspill: there is room for Badger again\n")
+		s.db.opt.Infof("badgerspill: %s has room again: replay goes on, and commits are taken\n", was.dir)
 	}
 	if len(s.spill.dirs) == 0 {
 		s.spill.low.Store(s.badger.low.Load())
@@ -243,10 +243,10 @@ func (s *diskSpace) look() {
 	s.lookAt(&s.spill, mark)
 	switch low := s.spill.low.Load(); {
 	case low != nil && was == nil:
-		s.db.opt.Warningf("badgerspill: %s has %d bytes free, the floor is %d: the spill counts as full until there is room\n",
-			low.dir, low.free, low.floor)
+		s.db.opt.Warningf("badgerspill: %s has %v free, the floor is %v: the spill counts as full; make room, or lower MinFreeSpace\n",
+			low.dir, sizeOf(low.free), sizeOf(low.floor))
 	case low == nil && was != nil:
-		s.db.opt.Infof("badgerspill: there is room for the spill again\n")
+		s.db.opt.Infof("badgerspill: %s has room again: the spill is used\n", was.dir)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -17,12 +18,15 @@ type counters struct {
 	spillStarts                    [causes]atomic.Int64
 }
 
-// SpillStats is what DB.SpillStats returns. Counters start at 0 with Open. Sizes are in bytes.
+// SpillStats is what DB.SpillStats returns. Counters start at 0 with Open, those of the budget when its manager was made. Sizes
+// are in bytes. Each field but ReplayError is a metric, too: see Metrics, where each is explained.
 type SpillStats struct {
-	State string   // "direct" or "spilling": where commits go now
-	Tier  wbm.Tier // of the budget, which several databases may share
+	State     string           // "direct" or "spilling": where commits go now
+	StateTime [2]time.Duration // in each state, by RouterState
+	Tier      wbm.Tier         // of the budget, which several databases may share
 
-	TierEntered [4]int64 // how often each tier was entered, by wbm.Tier
+	TierEntered [4]int64         // how often each tier was entered, by wbm.Tier
+	TierTime    [4]time.Duration // in each tier, by wbm.Tier
 
 	MemoryUsage, MemoryLimit int64 // of the whole budget
 	MemoryInFlight           int64 // this database's commits on their way to Badger
@@ -35,6 +39,8 @@ type SpillStats struct {
 	CommitsSpilled int64 // appended to the spill
 	CommitsBlocked int64 // waited for room
 	CommitsSlowed  int64 // waited for their turn because the spill is filled beyond ReplayHighWater
+	BlockedNow     int64 // wait for room now
+	SlowedNow      int64 // wait for their turn now
 
 	BlockedTime   time.Duration // that commits waited for room, summed
 	SlowedTime    time.Duration // that commits waited for their turn, summed
@@ -57,8 +63,11 @@ type SpillStats struct {
 	Segments      int
 	OldestSpilled time.Duration // age of the oldest segment with such commits
 
-	Append       wbm.Latency // from the end of encoding to the acknowledgement by the spill
-	ReplayState  string
+	Append wbm.Latency // from the end of encoding to the acknowledgement by the spill
+
+	ReplayState     string           // "idle", "waiting", "replaying", "paused", "backoff" or "stopped"
+	ReplayStateTime [6]time.Duration // in each state, by replay.State
+
 	ReplayErrors int64 // since Open: of Badger or of the spill, while replaying; each is tried again
 	ReplayError  error // the latest of them, nil if there was none
 
@@ -69,15 +78,17 @@ type SpillStats struct {
 	WriteRate float64 // bytes per second
 	QuietRate float64
 	Quiet     bool
+
+	EventsDropped int64 // that the EventListener was too slow for
 }
 
 // SpillStats returns what the layer does and has done. It does not block and is safe for concurrent use.
 func (db *DB) SpillStats() SpillStats {
 	sp := db.spill.Stats()
 	s := SpillStats{
-		State:            db.routerState().String(),
 		Tier:             db.manager.Tier(),
 		TierEntered:      db.manager.TierEntered(),
+		TierTime:         db.manager.TierTime(),
 		MemoryUsage:      db.manager.Usage(),
 		MemoryLimit:      db.manager.Limit(),
 		MemoryInFlight:   db.account.UsageByKind(wbm.InFlight),
@@ -89,6 +100,8 @@ func (db *DB) SpillStats() SpillStats {
 		CommitsSpilled:   db.counters.spilled.Load(),
 		CommitsBlocked:   sp.WritersBlocked,
 		CommitsSlowed:    sp.CommitsSlowed,
+		BlockedNow:       sp.Parked,
+		SlowedNow:        sp.Slowed,
 		BlockedTime:      sp.BlockedTime,
 		SlowedTime:       sp.SlowedTime,
 		BlocksAvoided:    sp.BlocksAvoided,
@@ -103,15 +116,13 @@ func (db *DB) SpillStats() SpillStats {
 		EntriesCoalesced: db.counters.coalesced.Load(),
 		SpillCapacity:    db.spill.Capacity(),
 		Append:           sp.AppendLatency,
-		ReplayState:      db.replayState(),
+		ReplayState:      replay.Idle.String(),
 		WriteRate:        db.rate.Rate(),
 		QuietRate:        db.rate.QuietRate(),
 		Quiet:            db.rate.Quiet(),
+		EventsDropped:    db.events.dropped.Load(),
 	}
-	if db.replayer != nil {
-		st := db.replayer.Stats()
-		s.ReplayErrors, s.ReplayError = st.Errors, st.LastError
-	}
+	s.State, s.StateTime = db.stateTime()
 	for c := range causes {
 		if n := db.counters.spillStarts[c].Load(); n > 0 {
 			s.SpillStarts[c.String()] = n
@@ -119,6 +130,8 @@ func (db *DB) SpillStats() SpillStats {
 	}
 	if db.replayer != nil {
 		st := db.replayer.Stats()
+		s.ReplayState, s.ReplayStateTime = st.State.String(), st.StateTime
+		s.ReplayErrors, s.ReplayError = st.Errors, st.LastError
 		s.ReplayRate, s.ReplayDuty, s.ReplayPausedTime = st.Run.Rate(), st.Duty, st.PausedTime
 	}
 	if db.log != nil {
@@ -129,4 +142,14 @@ func (db *DB) SpillStats() SpillStats {
 		}
 	}
 	return s
+}
+
+// stateTime returns the state of the router, and how long each has lasted.
+func (db *DB) stateTime() (state string, spent [2]time.Duration) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	r := &db.router
+	spent = r.spent
+	spent[r.state] += db.since(r.since)
+	return r.state.String(), spent
 }

@@ -98,8 +98,7 @@ func (txn *Txn) fail(err error) {
 	defer txn.mu.Unlock()
 	if txn.failure == nil {
 		txn.failure = fmt.Errorf("badgerspill: an iteration ended early: %w", err)
-		txn.db.events.backgroundError("iterate the spill", err)
-		txn.db.opt.Errorf("%v\n", txn.failure)
+		txn.db.events.backgroundError("iterate the spill", err, "an iteration ended early, and its transaction cannot be committed")
 	}
 }
 

@@ -82,7 +82,7 @@ func (wb *WriteBatch) Cancel() {
 	defer wb.Unlock()
 	wb.finished = true
 	if err := wb.throttle.Finish(); err != nil {
-		wb.db.opt.Errorf("WriteBatch.Cancel error while finishing: %v", err)
+		wb.db.opt.Errorf("badgerspill: WriteBatch.Cancel: a transaction of the batch failed: %v\n", err)
 	}
 	wb.txn.Discard()
 }

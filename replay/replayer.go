@@ -25,6 +25,7 @@ type Replayer struct {
 		// drains are the callers of Drain that are not served yet.
 		drains map[*drain]struct{}
 		stats  Stats
+		since  time.Time // of stats.State
 	}
 
 	loop struct {
@@ -56,6 +57,7 @@ func New(o Options) *Replayer {
 	}
 	r.pacer = newPacer(&r.o)
 	r.mu.stats.Duty = 1
+	r.mu.since = time.Now()
 	r.mu.drains = map[*drain]struct{}{}
 	return r
 }
@@ -80,7 +82,7 @@ func (r *Replayer) Stop() {
 		r.mu.stopping = true
 		close(r.quit)
 		if !r.mu.started {
-			r.mu.stats.State = Stopped
+			r.enterLocked(Stopped)
 			close(r.done)
 		}
 	}
@@ -162,7 +164,9 @@ func (r *Replayer) State() State {
 func (r *Replayer) Stats() Stats {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.mu.stats
+	st := r.mu.stats
+	st.StateTime[st.State] += time.Since(r.mu.since)
+	return st
 }
 
 func (r *Replayer) update(f func(*Stats)) {
@@ -171,7 +175,18 @@ func (r *Replayer) update(f func(*Stats)) {
 	f(&r.mu.stats)
 }
 
-func (r *Replayer) enter(s State) { r.update(func(st *Stats) { st.State = s }) }
+func (r *Replayer) enter(s State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.enterLocked(s)
+}
+
+func (r *Replayer) enterLocked(s State) {
+	now := time.Now()
+	st := &r.mu.stats
+	st.StateTime[st.State] += now.Sub(r.mu.since)
+	st.State, r.mu.since = s, now
+}
 
 func (r *Replayer) stopping() bool {
 	select {

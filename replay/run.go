@@ -209,7 +209,8 @@ func (r *Replayer) rest(run *run, d time.Duration) {
 
 // pause waits until memory allows another batch, or the run has no reason any more.
 func (r *Replayer) pause(run *run) error {
-	r.update(func(st *Stats) { st.State = Paused; st.Pauses++ })
+	r.enter(Paused)
+	r.update(func(st *Stats) { st.Pauses++ })
 	defer r.enter(Replaying)
 	begun := time.Now()
 	defer func() { r.update(func(st *Stats) { st.PausedTime += time.Since(begun) }) }()

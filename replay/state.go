@@ -127,6 +127,8 @@ func (r Run) Rate() float64 {
 // Stats is a snapshot of what the replayer has done since it was made.
 type Stats struct {
 	State State
+	// StateTime is how long each state has lasted in all, indexed by State, the present one up to now.
+	StateTime [Stopped + 1]time.Duration
 	// Bytes and Entries went to Badger.
 	Bytes, Entries int64
 	// Runs were begun, Pauses are how often one waited for memory.

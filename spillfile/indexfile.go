@@ -249,7 +249,7 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 	}
 	if err != nil {
 		if rerr := l.fs.Remove(temp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			l.o.Logf("spill index %s: the next Open removes it: %v", temp, rerr)
+			l.o.Logf("spill index %s could not be removed, the next Open does it: %v", temp, rerr)
 		}
 		return nil, fmt.Errorf("spill index %s: %w", path, err)
 	}

@@ -66,14 +66,14 @@ func (l *Log) poisonLocked(s *segment, err error) {
 	if s.lastSeq.Load() == 0 {
 		l.w.active = nil
 		if terr := s.file.Truncate(0); terr != nil {
-			l.o.Logf("spill segment %s: truncate after a failure: %v", s.path, terr)
+			l.o.Logf("spill segment %s: what a failed write has left could not be cut off, and is ignored: %v", s.path, terr)
 			l.measure(s)
 		}
 		l.abandon(s)
 		return
 	}
 	if terr := s.file.Truncate(s.end.Load()); terr != nil {
-		l.o.Logf("spill segment %s: truncate after a failure: %v", s.path, terr)
+		l.o.Logf("spill segment %s: what a failed write has left could not be cut off, and is ignored: %v", s.path, terr)
 		l.measure(s)
 	}
 	l.sealLocked(s)

@@ -117,7 +117,7 @@ func (l *Log) unref(s *segment) {
 		return
 	}
 	if err := errors.Join(s.file.Close(), s.closeIndex()); err != nil {
-		l.o.Logf("spill segment %s: close: %v", s.path, err)
+		l.o.Logf("spill segment %s was closed with an error, what is synced is there: %v", s.path, err)
 	}
 	l.departed(s)
 }

@@ -94,7 +94,7 @@ func (m *Merge) Close() {
 	if m.ahead != nil {
 		w := <-m.ahead
 		if w.err != nil { // nobody asks for it any more
-			m.log.o.Logf("values to be replayed could not be read: %v", w.err)
+			m.log.o.Logf("values of the spill could not be read ahead for a replay that ended, the next one reads them again: %v", w.err)
 		}
 		w.free()
 		m.ahead = nil

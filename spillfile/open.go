@@ -167,7 +167,7 @@ func (l *Log) open() error {
 		l.wakeBackground() // to make the indexes that are missing
 	}
 	for _, e := range r.events {
-		l.o.Logf("spill %s: dropped %d bytes that were never known to be durable: %v", e.File, e.Bytes, e.Err)
+		l.o.Logf("spill segment %s: cut off %d bytes at its end that were never known to be durable: %v", e.File, e.Bytes, e.Err)
 		l.o.OnEvent(e)
 	}
 	return nil

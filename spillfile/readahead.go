@@ -88,7 +88,7 @@ func (s *Scan) readAhead() {
 	}
 	go func() {
 		if w.err = w.read(s.view); w.err != nil { // Value says so, and who wants the value anyway reads it
-			s.view.log.o.Logf("values could not be read ahead: %v", w.err)
+			s.view.log.o.Logf("values of the spill could not be read ahead, an iterator that needs them reads them again: %v", w.err)
 		}
 		ahead <- w
 	}()

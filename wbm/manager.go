@@ -39,6 +39,8 @@ type WriteBufferManager struct {
 		// delivered yet. Only the goroutine that set notifying delivers, with the mutex
 		// released: callbacks come one at a time, in order, and under no lock.
 		tier      Tier
+		since     time.Time                // of that
+		spent     [Block + 1]time.Duration // in each tier before
 		queue     []tierChange
 		notifying bool
 		// first and last are the parked waiters in the order in which they came.
@@ -68,6 +70,7 @@ func New(o Options) (*WriteBufferManager, error) {
 	m := &WriteBufferManager{recheck: o.RecheckInterval}
 	m.limits.Store(l)
 	m.accounts.Store(&[]*Account{})
+	m.mu.since = time.Now()
 	return m, nil
 }
 
@@ -103,6 +106,16 @@ func (m *WriteBufferManager) TierEntered() [4]int64 {
 		n[i] = m.entered[i].Load()
 	}
 	return n
+}
+
+// TierTime returns how long each tier has lasted in all, indexed by Tier, since the manager was made, the present one up to
+// now. It may be as late as the announcement of a tier is.
+func (m *WriteBufferManager) TierTime() [4]time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	spent := m.mu.spent
+	spent[m.mu.tier] += time.Since(m.mu.since)
+	return spent
 }
 
 // Leaks returns how many calls released, or moved, more than was held, or passed a size
@@ -215,7 +228,9 @@ func (m *WriteBufferManager) announce() {
 	m.mu.Lock()
 	if now := m.Tier(); now != m.mu.tier {
 		m.mu.queue = append(m.mu.queue, tierChange{old: m.mu.tier, new: now})
-		m.mu.tier = now
+		at := time.Now()
+		m.mu.spent[m.mu.tier] += at.Sub(m.mu.since)
+		m.mu.tier, m.mu.since = now, at
 		m.entered[now].Add(1)
 	}
 	if m.mu.notifying {

@@ -28,6 +28,11 @@ type SpilloverOptions struct {
 	// has room. It is asked for each reservation that looks at the spill, so it must be
 	// cheap and must not block. Nil means always.
 	Usable func() bool
+	// OnBlocked is told of a reservation that begins to wait for room, and how many wait then, itself
+	// included. What it returns, unless nil, is told when that wait has ended: how long it took, how
+	// many still wait, and the error with which Reserve returns. Both are called by the waiting
+	// goroutine, which holds no lock of this package; neither may block. Nil: nobody is told.
+	OnBlocked func(r Request, waiting int64) (released func(took time.Duration, waiting int64, o Outcome, err error))
 }
 
 // SpilloverManager decides for one database whether a commit goes to Badger, to the spill,
@@ -37,6 +42,7 @@ type SpilloverManager struct {
 	capacity   int64
 	indexShare float64
 	usable     func() bool
+	onBlocked  func(Request, int64) func(time.Duration, int64, Outcome, error)
 
 	usage  atomic.Int64
 	active atomic.Bool
@@ -56,6 +62,7 @@ func NewSpilloverManager(o SpilloverOptions) *SpilloverManager {
 		capacity:   max(0, o.Capacity),
 		indexShare: o.IndexShare,
 		usable:     o.Usable,
+		onBlocked:  o.OnBlocked,
 	}
 	s.throttle.init(s.capacity, o.HighWater)
 	return s
@@ -201,20 +208,28 @@ func (s *SpilloverManager) reserveSlow(ctx context.Context, r Request, timeout t
 	outcome := noRoom
 	start := time.Now()
 	s.stats.writersBlocked.Add(1)
-	s.stats.parked.Add(1)
+	waiting := s.stats.parked.Add(1)
+	var released func(time.Duration, int64, Outcome, error)
+	if s.onBlocked != nil {
+		released = s.onBlocked(r, waiting)
+	}
 	err := s.account.await(ctx, timeout, func(w *waiter) (ok bool, lacked *gate) {
 		outcome, lacked = s.attempt(r, w)
 		return outcome != noRoom, lacked
 	})
-	s.stats.parked.Add(-1)
-	s.stats.blockedTime.Add(int64(time.Since(start)))
+	waiting = s.stats.parked.Add(-1)
+	took := time.Since(start)
+	s.stats.blockedTime.Add(int64(took))
 	if err == ErrWriteBlocked {
 		s.stats.blockTimeouts.Add(1)
 	}
 	if err != nil {
-		return Direct, err
+		outcome = Direct
 	}
-	return outcome, nil
+	if released != nil {
+		released(took, waiting, outcome, err)
+	}
+	return outcome, err
 }
 
 const noRoom Outcome = -1

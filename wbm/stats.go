@@ -76,12 +76,25 @@ func (s *SpilloverManager) Stats() SpilloverStats {
 
 // Latency is a distribution of durations.
 type Latency struct {
-	Count     int64
-	Mean, Max time.Duration
+	Count          int64
+	Sum, Mean, Max time.Duration
 	// P50 and P99 are upper bounds of the bucket in which the quantile lies: at most a
 	// quarter too high.
 	P50, P99 time.Duration
+	// Buckets says how many took less than LatencyBound of the index; the rest took longer. The difference of two
+	// snapshots gives the quantiles of the time between.
+	Buckets [LatencyBuckets]int64
 }
+
+// LatencyBuckets is the number of Latency.Buckets.
+const LatencyBuckets = 21
+
+// minLatencyBits: the lowest bound of Latency.Buckets is 2^12 ns, less than an append ever takes; the highest is 2^32 ns, 4.3 s.
+const minLatencyBits = 12
+
+// LatencyBound returns the upper bound of a bucket of Latency, 0 to LatencyBuckets-1: from 4.1 µs to 4.3 s, each twice the one
+// before.
+func LatencyBound(i int) time.Duration { return 1 << (minLatencyBits + i) }
 
 // subBuckets splits each power of two, so that a bucket is at most a quarter wide.
 const (
@@ -136,7 +149,15 @@ func (h *histogram) snapshot() Latency {
 	if total == 0 {
 		return l
 	}
-	l.Mean = time.Duration(h.sum.Load() / max(1, h.count.Load()))
+	l.Sum = time.Duration(h.sum.Load())
+	l.Mean = l.Sum / time.Duration(max(1, h.count.Load()))
+	var n int64
+	for b, i := 0, 0; b < len(l.Buckets); b++ {
+		for ; i < bucketOf(int64(LatencyBound(b))); i++ {
+			n += counts[i]
+		}
+		l.Buckets[b] = n
+	}
 	quantile := func(percent int64) time.Duration {
 		rank, seen := (total*percent+99)/100, int64(0)
 		for i, n := range counts {

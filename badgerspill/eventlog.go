@@ -1,0 +1,232 @@
+package badgerspill
+
+import (
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/badgerspill/badgerspill/replay"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+const (
+	// Of each kind of line linesPerInterval pass in lineInterval.
+	lineInterval     = 10 * time.Second
+	linesPerInterval = 5
+	// progressInterval is how often a run of replay that goes on is worth a line.
+	progressInterval = 10 * time.Second
+)
+
+// NewLoggingListener returns a listener that logs events through a logger, Options.Logger for instance, so that the log tells what the
+// layer does. It keeps to a few lines:
+//
+//   - a budget that gets to the tiers Spill and Block, and back to Normal;
+//   - the end of a stall, the turn to the spill, the hand-over;
+//   - the begin and end of a run of replay, and every ten seconds how far it is;
+//   - that commits wait for room, when the first does and when none does any more.
+//
+// Segments are left out, and so is BackgroundError, which the layer logs whether or not somebody listens. Of each kind at most five lines
+// pass in ten seconds; the next one says how many did not. Lines are at level info, those about commits that wait at level warning. A nil
+// logger gives a listener of nothing. One listener may serve several databases, but then their lines are limited together.
+func NewLoggingListener(logger Logger) *EventListener {
+	if logger == nil {
+		return &EventListener{}
+	}
+	return (&eventLogger{to: logger, now: time.Now}).listener()
+}
+
+type eventLogger struct {
+	to    Logger
+	now   func() time.Time
+	lines lineLimiter
+
+	mu sync.Mutex // several databases may share the listener
+	// Guarded by mu.
+	progressed time.Time // when the last line of progress came
+	waiting    int       // commits that wait for room, as far as it was told
+	waited     int       // since waiting was 0 last
+	timedOut   int       // likewise, with an error
+	longest    time.Duration
+}
+
+func (l *eventLogger) listener() *EventListener {
+	return &EventListener{
+		TierChange:     l.tier,
+		StallEnd:       l.stallEnd,
+		SpillBegin:     l.spillBegin,
+		HandOver:       l.handOver,
+		ReplayBegin:    l.replayBegin,
+		ReplayProgress: l.replayProgress,
+		ReplayEnd:      l.replayEnd,
+		WriterBlocked:  l.writerBlocked,
+		WriterReleased: l.writerReleased,
+	}
+}
+
+func (l *eventLogger) info(kind, format string, args ...any) {
+	if more, ok := l.lines.allow(kind); ok {
+		l.to.Infof("badgerspill: "+format+"%s\n", append(args, more)...)
+	}
+}
+
+func (l *eventLogger) warn(kind, format string, args ...any) {
+	if more, ok := l.lines.allow(kind); ok {
+		l.to.Warningf("badgerspill: "+format+"%s\n", append(args, more)...)
+	}
+}
+
+func (l *eventLogger) tier(i TierChangeInfo) {
+	if i.New == wbm.Flush || i.New == wbm.Normal && i.Old == wbm.Flush {
+		return
+	}
+	l.info("tier", "memory tier %v, was %v: %v of %v in use", i.New, i.Old, sizeOf(i.Usage), sizeOf(i.Limit))
+}
+
+func (l *eventLogger) stallEnd(i StallInfo) {
+	l.info("stall", "Badger stalled for %v, cause %v, with %d commits in flight", round(i.Duration), i.Cause, i.Commits)
+}
+
+func (l *eventLogger) spillBegin(i SpillBeginInfo) {
+	l.info("spill", "commits go to the spill, cause %v; %d that were in flight are hedged", i.Cause, i.Hedged)
+}
+
+func (l *eventLogger) handOver(i HandOverInfo) {
+	why := "all of the spill is in Badger"
+	switch {
+	case i.Err != nil:
+		why = "the spill could not be written"
+	case i.Dropped:
+		why = "what the spill held was dropped"
+	}
+	l.info("hand-over", "commits go to Badger again after %v: %s; writers were held up for %v", round(i.Spilled), why, round(i.Held))
+}
+
+func (l *eventLogger) replayBegin(r replay.Run) {
+	l.mu.Lock()
+	l.progressed = l.now()
+	l.mu.Unlock()
+	l.info("replay begin", "replay begins, reason %v", r.Reason)
+}
+
+func (l *eventLogger) replayProgress(r replay.Run) {
+	l.mu.Lock()
+	due := l.now().Sub(l.progressed) >= progressInterval
+	if due {
+		l.progressed = l.now()
+	}
+	l.mu.Unlock()
+	if due {
+		l.info("replay progress", "replay goes on, reason %v: %v and %d entries in %v, %v/s", r.Reason, sizeOf(r.Bytes), r.Entries, round(r.Duration), sizeOf(int64(r.Rate())))
+	}
+}
+
+func (l *eventLogger) replayEnd(r replay.Run) {
+	how := "the spill holds more"
+	switch {
+	case r.Err != nil:
+		how = "it failed"
+	case r.Drained:
+		how = "the spill is empty"
+	}
+	l.info("replay end", "replay ends, %s: %v and %d entries in %v, %v/s", how, sizeOf(r.Bytes), r.Entries, round(r.Duration), sizeOf(int64(r.Rate())))
+}
+
+func (l *eventLogger) writerBlocked(i WriterBlockedInfo) {
+	l.mu.Lock()
+	if l.waiting == 0 {
+		l.waited, l.timedOut, l.longest = 0, 0, 0
+	}
+	l.waiting++
+	l.waited++
+	first := l.waiting == 1
+	l.mu.Unlock()
+	if first {
+		l.warn("blocked", "memory and spill are exhausted, commits wait for room: raise MemoryLimit or SpillCapacity, or write less")
+	}
+}
+
+func (l *eventLogger) writerReleased(i WriterReleasedInfo) {
+	l.mu.Lock()
+	l.waiting--
+	l.longest = max(l.longest, i.Waited)
+	if i.Err != nil {
+		l.timedOut++
+	}
+	last, waited, failed, longest := l.waiting == 0, l.waited, l.timedOut, l.longest
+	l.mu.Unlock()
+	if last {
+		l.warn("released", "no commit waits for room any more: %d did, for %v at most, and %d found none", waited, round(longest), failed)
+	}
+}
+
+// lineLimiter lets few lines of a kind pass. Its zero value is ready. It is safe for concurrent use.
+type lineLimiter struct {
+	now func() time.Time // nil: the clock
+	mu  sync.Mutex
+	of  map[string]*lineCount
+}
+
+type lineCount struct {
+	since  time.Time
+	passed int
+	left   int // out, since the last line that passed
+}
+
+// allow tells whether a line may pass, and what is to be appended to it.
+func (l *lineLimiter) allow(kind string) (more string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := time.Now()
+	if l.now != nil {
+		now = l.now()
+	}
+	if l.of == nil {
+		l.of = map[string]*lineCount{}
+	}
+	c := l.of[kind]
+	if c == nil {
+		c = &lineCount{since: now}
+		l.of[kind] = c
+	}
+	if now.Sub(c.since) >= lineInterval {
+		c.since, c.passed = now, 0
+	}
+	if c.passed >= linesPerInterval {
+		c.left++
+		return "", false
+	}
+	if c.left > 0 {
+		more = fmt.Sprintf(" (and %d more such lines since the last)", c.left)
+	}
+	c.passed++
+	c.left = 0
+	return more, true
+}
+
+// sizeOf prints bytes for people: "512 B", "1.5 MiB".
+type sizeOf int64
+
+func (n sizeOf) String() string {
+	if n < 1<<10 {
+		return fmt.Sprintf("%d B", int64(n))
+	}
+	v, unit := float64(n), 0
+	for v >= 1<<10 && unit < 4 {
+		v /= 1 << 10
+		unit++
+	}
+	digits := 1
+	if v >= 100 || v == float64(int64(v)) {
+		digits = 0
+	}
+	return fmt.Sprintf("%.*f %s", digits, v, [...]string{"", "KiB", "MiB", "GiB", "TiB"}[unit])
+}
+
+// round leaves three digits or so of a duration.
+func round(d time.Duration) time.Duration {
+	unit := time.Nanosecond
+	for unit < time.Second && d >= 1000*unit {
+		unit *= 10
+	}
+	return d.Round(unit)
+}
