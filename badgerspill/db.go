@@ -35,6 +35,7 @@ type DB struct {
 	memtables *memtables
 	spillUse  *spillUse
 	space     *diskSpace
+	limits    limits
 	watch     *watcher
 	events    *events
 	counters  counters
@@ -136,10 +137,15 @@ func (db *DB) replayedThrough(seq uint64) {
 	db.watch.hurry()
 }
 
-// Opts returns the options that the database runs with.
+// Opts returns the options that the database runs with, those that were changed since Open as they are now.
 func (db *DB) Opts() Options {
 	opt := db.opt
 	opt.WriteBufferManager = db.asked.WriteBufferManager
+	opt.MemoryLimit = db.manager.Limit()
+	opt.SoftLimitRatio, opt.SpillLimitRatio = db.manager.Ratios()
+	opt.SpillCacheSize = db.spillCacheSize()
+	opt.SpillCapacity = db.spill.Capacity()
+	opt.ReplayMaxRate = db.limits.replayMaxRate.Load()
 	return opt
 }
 

@@ -56,7 +56,7 @@ func (r *replayLog) Pending() replay.Pending {
 // full says so before the last piece is full: near the wall commits are slowed so much that they may not hit it for long, and
 // they must not crawl while memory has room for replay.
 func (r *replayLog) full() bool {
-	return r.db.spill.IsSpilloverFull(r.db.opt.spillPiece(), 0) || r.db.spill.Parked() > 0
+	return r.db.spill.IsSpilloverFull(r.db.spillPiece(), 0) || r.db.spill.Parked() > 0
 }
 
 // MayReplay implements replay.Log.

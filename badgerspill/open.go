@@ -62,6 +62,7 @@ func Open(opt Options) (*DB, error) {
 	if err := db.openBudget(); err != nil {
 		return nil, err
 	}
+	db.limits.replayMaxRate.Store(opt.ReplayMaxRate)
 	if err := db.open(); err != nil {
 		db.cancel()
 		db.account.Close()
@@ -81,6 +82,11 @@ func (db *DB) openBudget() (err error) {
 	db.account = db.manager.Register(wbm.Holder{
 		Name:   db.opt.Dir,
 		OnTier: db.events.tier,
+		OnLimits: func() {
+			if db.ready.Load() {
+				db.fit()
+			}
+		},
 		Relieve: func() {
 			if db.ready.Load() {
 				db.memtables.relieve()
@@ -151,16 +157,18 @@ const spillPieces = 16
 
 // spillPiece returns the size in bytes that a segment, or what is replayed between two checkpoints, should not pass. It is
 // a multiple of 4 KiB.
-func (opt *Options) spillPiece() int64 {
-	if opt.SpillCapacity == 0 { // what an earlier Open has left is replayed at any size
+func spillPiece(capacity int64) int64 {
+	if capacity == 0 { // what is left is replayed at any size
 		return spillfile.MaxSegmentSize
 	}
-	piece := opt.SpillCapacity / spillPieces
+	piece := capacity / spillPieces
 	return max(piece-piece%spillfile.MinSegmentSize, spillfile.MinSegmentSize)
 }
 
+func (db *DB) spillPiece() int64 { return spillPiece(db.spill.Capacity()) }
+
 // segmentSize returns the size in bytes at which a segment is sealed.
-func (opt *Options) segmentSize() int64 { return min(opt.SegmentSize, opt.spillPiece()) }
+func (db *DB) segmentSize() int64 { return min(db.opt.SegmentSize, db.spillPiece()) }
 
 // openSpill opens the log of the spill. A read-only database opens one that is there, and makes none.
 func (db *DB) openSpill() error {
@@ -187,8 +195,14 @@ func (db *DB) openSpill() error {
 		return fmt.Errorf("badgerspill: %w: %s has no MANIFEST, and %s says that there are commits in %s. Set SpillDir to where they "+
 			"are; to give them up, remove that file", ErrMissingSpill, opt.SpillDir, db.interlock.path(), where)
 	}
-	if !exists && (opt.SpillCapacity == 0 || opt.ReadOnly) {
+	if !exists && (opt.ReadOnly || opt.SpillPolicy == Never) {
 		return nil
+	}
+	if !exists && opt.SpillCapacity == 0 { // there may be one later: SetSpillCapacity
+		db.spillUse = &spillUse{db: db}
+		db.log, err = spillfile.Open(db.logOptions([16]byte{}, false, true))
+		db.limits.deferred = err == nil
+		return err
 	}
 	id, known, err := readIdentity(fsys, opt.Dir)
 	if err != nil {
@@ -205,27 +219,7 @@ func (db *DB) openSpill() error {
 		}
 	}
 	db.spillUse = &spillUse{db: db}
-	db.log, err = spillfile.Open(spillfile.Options{
-		Dir:           opt.SpillDir,
-		FS:            fsys,
-		DatabaseID:    id,
-		Existing:      locked,
-		SegmentSize:   opt.segmentSize(),
-		IndexArena:    db.indexArena(),
-		CacheSize:     opt.SpillCacheSize,
-		SyncWrites:    opt.SyncWrites,
-		EncryptionKey: opt.EncryptionKey,
-		ReadOnly:      opt.ReadOnly,
-		OnFirst:       db.firstSpilled,
-		OnCommit:      db.spilled,
-		OnEvent:       db.segmentEvent,
-		OnIndexed: func() {
-			if db.ready.Load() {
-				db.spillUse.refresh()
-			}
-		},
-		Logf: func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
-	})
+	db.log, err = spillfile.Open(db.logOptions(id, locked, false))
 	if err != nil {
 		db.log = nil
 		if !known && !opt.ReadOnly {
@@ -239,12 +233,38 @@ func (db *DB) openSpill() error {
 	return nil
 }
 
+func (db *DB) logOptions(id [16]byte, existing, deferred bool) spillfile.Options {
+	opt := &db.opt
+	return spillfile.Options{
+		Dir:           opt.SpillDir,
+		FS:            opt.fs(),
+		DatabaseID:    id,
+		Existing:      existing,
+		SegmentSize:   db.segmentSize(),
+		IndexArena:    db.indexArena(),
+		CacheSize:     opt.SpillCacheSize,
+		SyncWrites:    opt.SyncWrites,
+		EncryptionKey: opt.EncryptionKey,
+		Deferred:      deferred,
+		ReadOnly:      opt.ReadOnly,
+		OnFirst:       db.firstSpilled,
+		OnCommit:      db.spilled,
+		OnEvent:       db.segmentEvent,
+		OnIndexed: func() {
+			if db.ready.Load() {
+				db.spillUse.refresh()
+			}
+		},
+		Logf: func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
+	}
+}
+
 // indexArena is the memory of the index of the segment that is being written. It is in use from the first spilled commit on, when
 // memory is short already: two of them, one ready for the next segment, must fit between the spill limit and the limit, for
 // all databases of the budget.
 func (db *DB) indexArena() int64 {
 	share := db.manager.Limit() / int64(32*max(1, len(db.manager.Accounts())))
-	return min(max(minIndexArena, min(share, db.opt.segmentSize()/4)), maxIndexArena)
+	return min(max(minIndexArena, min(share, db.segmentSize()/4)), maxIndexArena)
 }
 
 const (
@@ -500,7 +520,7 @@ func (db *DB) start() {
 			Log: db.replayLog, Rate: db.rate, MaxRate: opt.ReplayMaxRate, Strain: strain,
 			Absorbed:    int64(opt.NumMemtables+1) * opt.MemTableSize,
 			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
-			CheckpointBytes: min(replay.DefaultCheckpointBytes, opt.spillPiece()),
+			CheckpointBytes: min(replay.DefaultCheckpointBytes, db.spillPiece()),
 			OnBegin:         func(r replay.Run) { deliver(db.events, db.events.to.ReplayBegin, r) },
 			OnProgress:      func(r replay.Run) { deliver(db.events, db.events.to.ReplayProgress, r) },
 			OnEnd:           func(r replay.Run) { deliver(db.events, db.events.to.ReplayEnd, r) },
@@ -510,6 +530,7 @@ func (db *DB) start() {
 			},
 		})
 		db.ready.Store(true)
+		db.fit() // to limits that were changed meanwhile
 		db.spillUse.refresh()
 		switch live := db.log.State().LiveBatches > 0; {
 		case live:

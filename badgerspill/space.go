@@ -134,6 +134,10 @@ func (s *diskSpace) sharesVolume() bool {
 
 func (s *diskSpace) volume(dir string) (uint64, bool) {
 	info, err := s.db.opt.fs().Stat(dir)
+	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) { // a spill that is not made yet: SetSpillCapacity
+		dir = filepath.Dir(dir)
+		info, err = s.db.opt.fs().Stat(dir)
+	}
 	if err != nil {
 		return 0, false
 	}
@@ -161,7 +165,7 @@ const (
 // replayRoom returns what a spill on Badger's volume must leave there beside Badger's floor: without it a full volume would keep
 // the spill from being replayed, which alone makes room.
 func (s *diskSpace) replayRoom() int64 {
-	return replayCost * min(s.db.log.State().LiveBytes, replaySegments*s.db.opt.segmentSize())
+	return replayCost * min(s.db.log.State().LiveBytes, replaySegments*s.db.segmentSize())
 }
 
 // chunkRoom returns how large a chunk may be: on Badger's volume its segments take room until all of it is in Badger.
@@ -169,7 +173,7 @@ func (s *diskSpace) chunkRoom() int64 {
 	if s.off || !s.shared {
 		return math.MaxInt64
 	}
-	return max(s.left(&s.badger)/replayCost, s.db.opt.segmentSize())
+	return max(s.left(&s.badger)/replayCost, s.db.segmentSize())
 }
 
 // reserve returns how much Badger may write of its own accord at most, with what it holds now, before it gives back anything:

@@ -19,8 +19,12 @@ func Open(o Options) (*Log, error) {
 	}
 	o.EncryptionKey = bytes.Clone(o.EncryptionKey)
 	l := &Log{o: o, fs: o.FS, cache: newBlockCache(o.CacheSize)}
-	l.w.groupBytes = min(maxGroup, o.SegmentSize-segmentHeaderSize)
-	l.w.groupIndex = o.IndexArena - 2*arenaSlack
+	l.sizes.Store(newSizes(o.SegmentSize, o.IndexArena))
+	l.bg = newBackground()
+	if o.Deferred {
+		l.prep.next, l.cleanClose, l.w.deferred = 1, true, true
+		return l, nil
+	}
 	if !o.ReadOnly {
 		if err := l.fs.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("spill %s: %w", o.Dir, err)

@@ -36,6 +36,9 @@ type Options struct {
 	SyncWrites bool
 	// EncryptionKey of 16, 24 or 32 bytes (AES-128, -192, -256) encrypts new segments; empty writes plaintext.
 	EncryptionKey []byte
+	// Deferred makes nothing on disk, and looks at nothing there, before Make is called. Until then the Log is empty and takes no
+	// batches. Dir must not hold a spill, and DatabaseID is not used.
+	Deferred bool
 	// ReadOnly writes nothing at all, not even a recovery. Several readers may have one directory open, but not
 	// beside a writer.
 	ReadOnly bool

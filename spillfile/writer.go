@@ -13,9 +13,7 @@ import (
 
 // writer is the leader's side of the log.
 type writer struct {
-	// Constant, and the leader's own.
-	groupBytes, groupIndex int64
-	group                  []*Batch
+	group []*Batch // the leader's own
 
 	mu sync.Mutex // held while a group is written, and to change the set of segments
 
@@ -28,6 +26,7 @@ type writer struct {
 	mark     Position   // everything before is durable
 	asked    bool       // a successor of active is being prepared
 	closed   bool
+	deferred bool    // nothing is made on disk yet: see Make
 	events   []Event // to be sent after unlock
 	buf      []byte  // group buffer
 	key, loc []byte  // scratch for the index
@@ -108,7 +107,7 @@ func (l *Log) writeLocked(group []*Batch) error {
 	if indexed > arenaLimit {
 		return fmt.Errorf("%w: the keys of a batch take %d bytes in the index, the limit is %d", ErrTooLarge, indexed, int64(arenaLimit))
 	}
-	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.o.SegmentSize || s.mem().room() < indexed) {
+	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.sizes.Load().segment || s.mem().room() < indexed) {
 		l.sealLocked(s)
 	}
 	if w.active == nil {
@@ -134,6 +133,8 @@ func (l *Log) usableLocked() error {
 		return ErrClosed
 	case l.o.ReadOnly:
 		return ErrReadOnly
+	case l.w.deferred:
+		return errDeferred
 	}
 	return nil
 }
@@ -209,7 +210,7 @@ func (l *Log) acknowledgeLocked(s *segment, group []*Batch, end int64) {
 	if l.o.SyncWrites {
 		l.advanceLocked()
 	}
-	if mem := s.mem(); !w.asked && (end > l.o.SegmentSize/2 || mem.room() < mem.size()) {
+	if mem := s.mem(); !w.asked && (end > l.sizes.Load().segment/2 || mem.room() < mem.size()) {
 		w.asked = true
 		l.wakeBackground()
 	}
