@@ -41,6 +41,12 @@ type EventListener struct {
 	// SpillBegin: commits go to the spill from here on. HandOver: they go to Badger again.
 	SpillBegin func(SpillBeginInfo)
 	HandOver   func(HandOverInfo)
+	// OpenProgress: how far Open has come. For each of its phases one at its begin, at most ten a second, and one with Done; a phase that
+	// fails has none.
+	OpenProgress func(OpenProgressInfo)
+	// DrainProgress: how far replay has come while somebody waits for it: Drain, Close, and what else replays first. At most ten a second, and one with Done
+	// when nothing is left.
+	DrainProgress func(DrainProgressInfo)
 	// Segment: a segment of the spill was created, sealed, dropped, removed, or has failed.
 	Segment func(spillfile.Event)
 	// ReplayBegin, ReplayProgress and ReplayEnd: a run of replay; begin and end come in pairs.

@@ -95,6 +95,7 @@ func (r *replayLog) MayReplay(full bool) bool {
 func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress, error) {
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
+	r.draining()
 	r.awaitLate()
 	if r.merge == nil {
 		if err := r.beginChunk(); err != nil {
@@ -117,6 +118,7 @@ func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress
 
 // passed says that Badger has everything before a place, up to seq.
 func (r *replayLog) passed(at spillfile.Position, seq uint64) {
+	r.measure(at)
 	r.pos = at
 	r.seq = max(r.seq, seq)
 	r.marks.pass(r.seq)
@@ -301,6 +303,9 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 		db.replayedThrough(r.noted)
 		err = db.interlock.drop()
 		db.events.handOver(held)
+	}
+	if done && err == nil {
+		r.tellDrain(true)
 	}
 	return done, err
 }

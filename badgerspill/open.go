@@ -44,13 +44,19 @@ func OpenManaged(opt Options) (*DB, error) {
 // Open opens the database in opt.Dir, or creates it. What an earlier process left in the spill is readable at once and
 // is replayed in the background. Errors: those of badger.Open, an *OptionError for a bad option, ErrCorrupt, ErrForeignSpill,
 // ErrMissingSpill, ErrForeignWrites, and others that name the file. With an error nothing was changed that the next Open needs.
-func Open(opt Options) (*DB, error) {
+func Open(opt Options) (*DB, error) { return openContext(context.Background(), opt) }
+
+func openContext(ctx context.Context, opt Options) (*DB, error) {
 	asked := opt
 	opt, err := opt.checked()
 	if err != nil {
 		return nil, err
 	}
 	db := &DB{opt: opt, asked: asked, begin: time.Now(), events: newEvents(opt.EventListener), publisher: newPublisher()}
+	db.opening.ctx = ctx
+	if err := db.goOn(); err != nil {
+		return nil, err
+	}
 	db.watch = newWatcher(db)
 	db.ctx, db.cancel = context.WithCancel(context.Background())
 	db.latency = newLatencyMonitor(db.ctx, opt.SyncWrites, db.now, db.background.Go)
@@ -104,9 +110,11 @@ func (db *DB) openBudget() (err error) {
 
 // open opens the spill first: a damaged or foreign one must not let Badger be touched.
 func (db *DB) open() (err error) {
+	db.phase(OpenSpill)
 	if err := db.openSpill(); err != nil {
 		return err
 	}
+	db.phaseDone()
 	defer func() {
 		if err != nil {
 			if db.inner != nil {
@@ -118,9 +126,16 @@ func (db *DB) open() (err error) {
 			err = errors.Join(err, db.shadow.remove())
 		}
 	}()
+	if db.log != nil && !db.log.Empty() {
+		if err := db.goOn(); err != nil {
+			return err
+		}
+	}
+	db.phase(OpenBadger)
 	if err := db.openBadger(); err != nil {
 		return err
 	}
+	db.phaseDone()
 	db.engine = &badgerEngine{db: db.inner, opt: &db.opt}
 	if wrap := db.opt.seams.engine; wrap != nil {
 		db.engine = wrap(db.engine)
@@ -219,7 +234,7 @@ func (db *DB) openSpill() error {
 		}
 	}
 	db.spillUse = &spillUse{db: db}
-	db.log, err = spillfile.Open(db.logOptions(id, locked, false))
+	db.log, err = spillfile.OpenContext(db.opening.ctx, db.logOptions(id, locked, false))
 	if err != nil {
 		db.log = nil
 		if !known && !opt.ReadOnly {
@@ -247,6 +262,7 @@ func (db *DB) logOptions(id [16]byte, existing, deferred bool) spillfile.Options
 		EncryptionKey: opt.EncryptionKey,
 		Deferred:      deferred,
 		ReadOnly:      opt.ReadOnly,
+		OnRecovery:    db.recovered,
 		OnFirst:       db.firstSpilled,
 		OnCommit:      db.spilled,
 		OnEvent:       db.segmentEvent,
@@ -458,6 +474,10 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 		return 0, nil
 	}
 	defer view.Release()
+	if err := db.goOn(); err != nil {
+		return 0, err
+	}
+	db.phase(OpenCompare)
 	txn := db.inner.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	opt := badger.DefaultIteratorOptions
@@ -465,7 +485,12 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 	it := txn.NewIterator(opt)
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
+		if err := db.goOn(); err != nil {
+			return 0, err
+		}
 		item := it.Item()
+		db.opening.told.Bytes += item.EstimatedSize()
+		db.tellOpenSoon()
 		ref, ok, err := view.Get(item.Key(), item.Version(), true)
 		if err != nil {
 			return 0, fmt.Errorf("badgerspill: spill: %w", err)
@@ -492,6 +517,7 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 			return item.Version(), nil
 		}
 	}
+	db.phaseDone()
 	return 0, nil
 }
 
@@ -522,8 +548,11 @@ func (db *DB) start() {
 			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
 			CheckpointBytes: min(replay.DefaultCheckpointBytes, db.spillPiece()),
 			OnBegin:         func(r replay.Run) { deliver(db.events, db.events.to.ReplayBegin, r) },
-			OnProgress:      func(r replay.Run) { deliver(db.events, db.events.to.ReplayProgress, r) },
-			OnEnd:           func(r replay.Run) { deliver(db.events, db.events.to.ReplayEnd, r) },
+			OnProgress: func(r replay.Run) {
+				deliver(db.events, db.events.to.ReplayProgress, r)
+				db.replayLog.tellDrain(false)
+			},
+			OnEnd: func(r replay.Run) { deliver(db.events, db.events.to.ReplayEnd, r) },
 			OnError: func(err error, retryIn time.Duration) {
 				db.opt.Errorf("badgerspill: replay of the spill failed, next try in %v: %v\n", retryIn, strings.TrimSpace(err.Error()))
 				db.events.backgroundError("replay", err)
@@ -553,12 +582,4 @@ func (db *DB) beginSpilling(cause SpillCause) {
 	}
 	db.counters.spillStarts[cause].Add(1)
 	db.events.spillBegin(cause, 0)
-}
-
-// drainToClose is Close's drain.
-func (db *DB) drainToClose() error {
-	if err := db.drainNow(context.Background(), nil); err != nil {
-		return fmt.Errorf("badgerspill: the spill was not drained and stays for the next Open: %w", err)
-	}
-	return nil
 }

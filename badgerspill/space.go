@@ -396,14 +396,22 @@ func (c *commit) spaceCost(way wbm.Outcome) int64 {
 
 // reserveRoom is the way that a commit takes through memory, the spill's capacity and the room on disk. It may block for room, but not while
 // Badger's volume is low: only who makes room there could end that.
-func (db *DB) reserveRoom(req wbm.Request) (wbm.Outcome, error) {
+func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) {
 	s := db.space
 	for {
 		s.refresh()
 		low := s.badger.low.Load()
 		if low == nil {
-			way, err := db.spill.Reserve(s.normal.Load(), req, db.opt.BlockTimeout)
-			if err == nil || db.ctx.Err() != nil || !errors.Is(err, context.Canceled) {
+			ctx := wait.with(s.normal.Load())
+			way, err := db.spill.Reserve(ctx, req, wait.left())
+			release(ctx)
+			if err == nil || db.ctx.Err() != nil {
+				return way, err
+			}
+			if wait.ctx != nil && wait.ctx.Err() != nil && errors.Is(err, wait.ctx.Err()) {
+				return way, givenUp(wait.ctx)
+			}
+			if !errors.Is(err, context.Canceled) {
 				return way, err
 			}
 			continue // Badger's volume got low meanwhile, or was when the context was taken

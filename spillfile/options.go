@@ -43,6 +43,8 @@ type Options struct {
 	// beside a writer.
 	ReadOnly bool
 
+	// OnRecovery is called by Open for each MiB of segments that it has read, and when it has read all.
+	OnRecovery func(RecoveryProgress)
 	// OnFirst is called before a batch is written to an empty log, and again if that write failed. What it sets
 	// up must be durable when it returns; its error fails the batches at hand. Empty() is false from before
 	// this call until the batch failed or was replayed. Called without locks of the Log held.
@@ -93,6 +95,9 @@ func (o *Options) check() error {
 	}
 	if o.OnCommit == nil {
 		o.OnCommit = func([]*Batch, error) {}
+	}
+	if o.OnRecovery == nil {
+		o.OnRecovery = func(RecoveryProgress) {}
 	}
 	if o.OnIndexed == nil {
 		o.OnIndexed = func() {}

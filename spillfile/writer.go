@@ -28,6 +28,7 @@ type writer struct {
 	closed   bool
 	deferred bool    // nothing is made on disk yet: see Make
 	events   []Event // to be sent after unlock
+	times    *Times  // of the group that is being written; nil: nobody asks
 	buf      []byte  // group buffer
 	key, loc []byte  // scratch for the index
 	crc      [16]byte
@@ -60,14 +61,19 @@ func (l *Log) noteLocked(kind EventKind, s *segment, bytes int64, err error) {
 
 // write puts the group on disk and into the index. All of it succeeds or fails.
 func (l *Log) write(group []*Batch) error {
+	times := timesOf(group)
+	times.taken()
 	l.w.mu.Lock()
+	l.w.times = times
 	err := l.writeLocked(group)
+	l.w.times = nil
 	if err != nil {
 		// The sequences of the group are never written, and within a segment they have no gaps.
 		l.w.rotate = true
 	}
 	l.pending.Add(-int64(len(group)))
 	l.unlockWriter()
+	times.tell(group)
 	return err
 }
 
@@ -151,6 +157,7 @@ func (l *Log) appendLocked(s *segment, out []byte, at int64) error {
 		s.size.Add(grown)
 		l.disk.Add(grown)
 	}
+	l.w.times.written()
 	if !l.o.SyncWrites {
 		return nil
 	}
@@ -158,6 +165,7 @@ func (l *Log) appendLocked(s *segment, out []byte, at int64) error {
 		return fmt.Errorf("spill segment %s: sync: %w", s.path, err)
 	}
 	s.synced = at + int64(len(out))
+	l.w.times.synced()
 	return nil
 }
 
