@@ -168,19 +168,20 @@ func TestSpillCapacityFromNothing(t *testing.T) {
 	require.NoFileExists(t, filepath.Join(f.opt.Dir, identityName))
 	require.NoError(t, f.Drain(f.ctx)) // there is nothing to drain
 	require.NoError(t, f.Sync())
-	free := f.occupy(f.manager.Limit())
-	parked := f.putAsync("k", "1")
+	free := f.occupy(f.manager.Limit() - 128<<10) // the index of a spill needs a little memory
+	first := incompressible(200<<10, 1)
+	parked := f.putAsync("k", first)
 	eventually(t, "the commit is parked", f.parked)
 	require.NoError(t, f.SetSpillCapacity(1<<20))
 	require.NoError(t, receive(t, "the parked commit", parked))
 	require.Equal(t, Spilling, f.routerState())
-	require.Equal(t, "1", f.get("k"))
+	require.Equal(t, first, f.get("k"))
 	require.Equal(t, absent, f.inBadger("k"))
 	require.True(t, f.interlock.exists())
 
 	// It is as good as one that was there from the beginning.
 	again := openAt(t, crash(t, f.opt.Dir), noSpill)
-	require.Equal(t, "1", again.get("k"))
+	require.Equal(t, first, again.get("k"))
 	require.EqualValues(t, 0, again.SpillStats().SpillCapacity)
 	again.drained()
 	again.direct()
