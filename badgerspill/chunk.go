@@ -28,12 +28,12 @@ const (
 func (r *replayLog) beginChunk() error {
 	db := r.db
 	behind := db.log.Behind(r.pos)
-	if behind <= db.opt.segmentSize()/inOrderShare {
+	if behind <= db.segmentSize()/inOrderShare {
 		return nil
 	}
 	most := db.spill.Capacity() / chunkShare
 	if float64(db.spill.Usage()) >= db.opt.ReplayHighWater*float64(db.spill.Capacity()) {
-		most = db.opt.spillPiece()
+		most = db.spillPiece()
 	}
 	most = min(most, db.space.chunkRoom())
 	if behind <= most { // all of it is one chunk, what is being written too

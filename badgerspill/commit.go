@@ -11,7 +11,7 @@ import (
 // commit lock) -> await (append by this goroutine, or Badger's answer) -> acknowledged in commit order.
 
 func (db *DB) newCommit(txn *Txn) *commit {
-	c := &commit{ts: txn.commitTs, writes: txn.writes, load: txn.load}
+	c := &commit{ts: txn.commitTs, writes: txn.writes, load: txn.load, watch: txn.watch}
 	c.done.Add(1)
 	if db.opt.DetectConflicts && !c.load {
 		c.keys = c.oneKey[:0]
@@ -66,7 +66,7 @@ func (c *commit) encode() {
 			Meta: e.meta, UserMeta: e.UserMeta})
 	}
 	c.batch.Finish()
-	c.batch.Owner = c
+	c.batch.Owner, c.batch.Times = c, c.watch.batchTimes()
 }
 
 // request is what c needs of memory or of the spill. Before it is encoded its size in the spill is estimated from
@@ -82,16 +82,36 @@ func (c *commit) request() wbm.Request {
 	}
 }
 
-// submit gives the transaction its place in the commit order and sends it on its way. It may block for room.
+// submit gives the transaction its place in the commit order and sends it on its way. It may block for room, as long as the transaction's
+// context and BlockTimeout allow.
 func (db *DB) submit(txn *Txn) (*commit, error) {
+	txn.watch.start()
+	c, err := db.submitWithin(txn, db.patienceOf(txn.ctx))
+	if err != nil {
+		txn.watch.failed()
+	}
+	return c, err
+}
+
+func (db *DB) submitWithin(txn *Txn, wait patience) (*commit, error) {
 	c := db.newCommit(txn)
-	db.publisher.throttle()
+	c.watch.part(partConflict)
+	if err := db.publisher.throttle(&wait); err != nil {
+		return nil, err
+	}
+	c.watch.part(partRoom)
 	c.updates = db.publisher.updatesOf(c)
+	if c.updates != nil {
+		c.watch.part(partEncode)
+	}
 	for {
 		if db.closing.Load() {
 			return nil, ErrBlockedWrites
 		}
-		way, req, err := db.admit(c)
+		if wait.ctx != nil && wait.ctx.Err() != nil {
+			return nil, givenUp(wait.ctx)
+		}
+		way, req, err := db.admit(c, &wait)
 		if err != nil {
 			if errors.Is(err, ErrNoSpace) {
 				db.counters.noSpace.Add(1)
@@ -110,7 +130,8 @@ func (db *DB) submit(txn *Txn) (*commit, error) {
 			db.counters.noSpace.Add(1)
 			return nil, err
 		}
-		placed, err := db.place(txn, c, way)
+		c.watch.part(partRoom)
+		placed, err := db.place(txn, c, way, &wait)
 		if !placed {
 			db.space.cancel(c.claim)
 			db.spill.Cancel(req, way)
@@ -130,9 +151,10 @@ func (db *DB) submit(txn *Txn) (*commit, error) {
 
 // admit reserves room for c and decides its way; then it does what needs no lock: encode, or build Badger's
 // transaction.
-func (db *DB) admit(c *commit) (wbm.Outcome, wbm.Request, error) {
+func (db *DB) admit(c *commit, wait *patience) (wbm.Outcome, wbm.Request, error) {
 	req := c.request()
-	way, err := db.reserveRoom(req)
+	way, err := db.reserveRoom(req, wait)
+	c.watch.part(partRoom)
 	if err != nil {
 		if db.closing.Load() || errors.Is(err, wbm.ErrClosed) {
 			err = ErrBlockedWrites
@@ -145,6 +167,7 @@ func (db *DB) admit(c *commit) (wbm.Outcome, wbm.Request, error) {
 			exact := c.request()
 			db.spill.ReleaseSpillover(req.Spill-exact.Spill, req.Index-exact.Index, 0)
 			req = exact
+			c.watch.part(partEncode)
 		}
 		return way, req, nil
 	}
@@ -154,17 +177,24 @@ func (db *DB) admit(c *commit) (wbm.Outcome, wbm.Request, error) {
 			db.spill.Cancel(req, way)
 			return way, req, err
 		}
+		c.watch.part(partEncode)
 	}
 	return way, req, nil
 }
 
 // place checks for conflicts, assigns the timestamp and queues c, all under the commit lock. It returns false without
 // an error if the router has changed its state since c was admitted: the caller tries again.
-func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
+func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome, wait *patience) (bool, error) {
 	db.mu.Lock()
 	for held := db.held; held != nil; held = db.held {
 		db.mu.Unlock()
-		<-held
+		c.watch.part(partConflict)
+		// A negative BlockTimeout does not end this: a hand-over is over before long, or given up.
+		err := wait.until(held, "a hand-over is under way")
+		c.watch.part(partRoom)
+		if err != nil {
+			return false, err
+		}
 		db.mu.Lock()
 	}
 	if db.closed || db.dropping {
@@ -173,6 +203,7 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	}
 	if db.orc.conflicts(txn) {
 		db.mu.Unlock()
+		c.watch.part(partConflict)
 		return false, ErrConflict
 	}
 	if spilling := db.router.state == Spilling; spilling != (way == wbm.Spilled) {
@@ -182,7 +213,7 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 		}
 		db.startSpilling(CauseMemory, true)
 	} else if !spilling && db.router.full() {
-		return false, db.relieveQueue() // releases the lock
+		return false, db.relieveQueue(wait) // releases the lock
 	}
 	if c.subscribers != db.publisher.added.Load() { // somebody came while c waited for its place
 		c.updates = db.publisher.updatesOf(c)
@@ -208,6 +239,7 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome) (bool, error) {
 	if !c.load {
 		db.orc.committed(c.ts, c.keys)
 	}
+	c.watch.part(partConflict)
 	db.line.push(c)
 	if way == wbm.Spilled {
 		c.spilled = true
@@ -233,6 +265,7 @@ func (db *DB) await(c *commit) error {
 		c.batch.Free()
 	}
 	c.done.Wait()
+	c.watch.finish(c)
 	return c.err
 }
 

@@ -35,6 +35,9 @@ type DB struct {
 	memtables *memtables
 	spillUse  *spillUse
 	space     *diskSpace
+	limits    limits
+	opening   opening
+	drains    drainMeter
 	watch     *watcher
 	events    *events
 	counters  counters
@@ -129,10 +132,15 @@ func (db *DB) replayedThrough(seq uint64) {
 	db.watch.hurry()
 }
 
-// Opts returns the options that the database runs with.
+// Opts returns the options that the database runs with, those that were changed since Open as they are now.
 func (db *DB) Opts() Options {
 	opt := db.opt
 	opt.WriteBufferManager = db.asked.WriteBufferManager
+	opt.MemoryLimit = db.manager.Limit()
+	opt.SoftLimitRatio, opt.SpillLimitRatio = db.manager.Ratios()
+	opt.SpillCacheSize = db.spillCacheSize()
+	opt.SpillCapacity = db.spill.Capacity()
+	opt.ReplayMaxRate = db.limits.replayMaxRate.Load()
 	return opt
 }
 
@@ -181,7 +189,7 @@ func (db *DB) Sync() error {
 
 // Drain replays the whole spill now, whatever the write rate, and returns when commits go to Badger directly again, or
 // with the error of ctx. Everything stays consistent if it is given up. Errors of Badger are retried until ctx ends.
-// With SpillPolicy Always it returns when Badger has what was acknowledged.
+// With SpillPolicy Always it returns when Badger has what was acknowledged. Progress is told by EventListener.DrainProgress.
 func (db *DB) Drain(ctx context.Context) error {
 	if db.IsClosed() {
 		return ErrDBClosed
@@ -189,23 +197,12 @@ func (db *DB) Drain(ctx context.Context) error {
 	return db.drain(ctx)
 }
 
-func (db *DB) drain(ctx context.Context) error {
-	if db.replayer == nil {
-		return nil
-	}
-	return db.replayer.Drain(ctx)
-}
-
 // Close ends the database: it waits for all commits on their way, replays the spill if DrainOnClose is set, and closes
 // Badger. New commits fail with ErrBlockedWrites, new reads with ErrDBClosed. It can be called more than once. If the
 // replay fails, the spill stays for the next Open and the error says so.
-func (db *DB) Close() error {
-	var err error
-	db.closeOnce.Do(func() { err = db.close() })
-	return err
-}
+func (db *DB) Close() error { return db.CloseContext(context.Background()) }
 
-func (db *DB) close() error {
+func (db *DB) close(ctx context.Context) error {
 	db.mu.Lock()
 	db.closed = true
 	db.mu.Unlock()
@@ -219,7 +216,7 @@ func (db *DB) close() error {
 	var errs []error
 	if db.replayer != nil {
 		if db.opt.DrainOnClose && !db.log.Empty() {
-			if err := db.drainToClose(); err != nil {
+			if err := db.drainToClose(ctx); err != nil {
 				errs = append(errs, err)
 			}
 		}

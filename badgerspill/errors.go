@@ -44,8 +44,8 @@ var (
 
 // Errors of the layer.
 var (
-	// ErrWriteBlocked is returned by a commit that waited BlockTimeout for room in memory or in the spill. Nothing
-	// was written; the commit can be tried again.
+	// ErrWriteBlocked is returned by a commit that waited BlockTimeout, for room in memory or in the spill or for what else that bounds.
+	// Nothing was written; it can be tried again in a new transaction.
 	ErrWriteBlocked = wbm.ErrWriteBlocked
 	// ErrNoSpace is returned by a commit that no volume with free space above MinFreeSpace can take, by an Open that has not
 	// the room to open, and by a few other calls that make Badger write. Nothing was written; service is normal again when space is back.

@@ -13,8 +13,8 @@ const (
 	// Of each kind of line linesPerInterval pass in lineInterval.
 	lineInterval     = 10 * time.Second
 	linesPerInterval = 5
-	// progressInterval is how often a run of replay that goes on is worth a line.
-	progressInterval = 10 * time.Second
+	// progressLines is how often a run of replay that goes on is worth a line.
+	progressLines = 10 * time.Second
 )
 
 // NewLoggingListener returns a listener that logs events through a logger, Options.Logger for instance, so that the log tells what the
@@ -110,7 +110,7 @@ func (l *eventLogger) replayBegin(r replay.Run) {
 
 func (l *eventLogger) replayProgress(r replay.Run) {
 	l.mu.Lock()
-	due := l.now().Sub(l.progressed) >= progressInterval
+	due := l.now().Sub(l.progressed) >= progressLines
 	if due {
 		l.progressed = l.now()
 	}

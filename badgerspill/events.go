@@ -69,6 +69,12 @@ type EventListener struct {
 	// the spill holds commits. HandOver: they go to Badger again. A database that is closed before has no HandOver.
 	SpillBegin func(SpillBeginInfo)
 	HandOver   func(HandOverInfo)
+	// OpenProgress: how far Open has come. For each of its phases one at its begin, at most ten a second, and one with Done; a phase that
+	// fails has none.
+	OpenProgress func(OpenProgressInfo)
+	// DrainProgress: how far replay has come while somebody waits for it: Drain, Close, and what else replays first. At most ten a second, and one with Done
+	// when nothing is left.
+	DrainProgress func(DrainProgressInfo)
 
 	// SegmentCreated: a segment of the spill took its first commit. SegmentSealed: it takes no more. SegmentDropped: all of it is in
 	// Badger, synced, or was dropped by the user. SegmentRemoved: its file is gone, which readers may put off. Each once a

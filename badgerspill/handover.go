@@ -56,7 +56,7 @@ func (r *replayLog) Pending() replay.Pending {
 // full says so before the last piece is full: near the wall commits are slowed so much that they may not hit it for long, and
 // they must not crawl while memory has room for replay.
 func (r *replayLog) full() bool {
-	return r.db.spill.IsSpilloverFull(r.db.opt.spillPiece(), 0) || r.db.spill.Parked() > 0
+	return r.db.spill.IsSpilloverFull(r.db.spillPiece(), 0) || r.db.spill.Parked() > 0
 }
 
 // MayReplay implements replay.Log.
@@ -95,6 +95,7 @@ func (r *replayLog) MayReplay(full bool) bool {
 func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress, error) {
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
+	r.draining()
 	r.awaitLate()
 	if r.merge == nil {
 		if err := r.beginChunk(); err != nil {
@@ -117,6 +118,7 @@ func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress
 
 // passed says that Badger has everything before a place, up to seq.
 func (r *replayLog) passed(at spillfile.Position, seq uint64) {
+	r.measure(at)
 	r.pos = at
 	r.seq = max(r.seq, seq)
 	r.marks.pass(r.seq)
@@ -303,6 +305,9 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 		db.spillUse.refresh()
 		db.replayedThrough(r.noted)
 		err = db.interlock.drop()
+	}
+	if done && err == nil {
+		r.tellDrain(true)
 	}
 	return done, err
 }

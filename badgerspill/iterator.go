@@ -66,8 +66,12 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 	if txn.db.IsClosed() {
 		panic(ErrDBClosed)
 	}
-	view := txn.view()
+	view, err := txn.view()
 	it := &Iterator{txn: txn, opt: opt, isKey: isKey, view: view}
+	if err != nil { // it has no items, and the transaction fails
+		txn.numIterators.Add(1)
+		return it
+	}
 	if view == nil && (!txn.update || txn.writes.empty()) {
 		it.direct = it.openBadger(opt)
 		txn.numIterators.Add(1)

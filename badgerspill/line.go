@@ -26,6 +26,7 @@ type commit struct {
 	claim    int64             // bytes of room on disk that it holds: see diskSpace
 	batch    *spillfile.Batch  // made by admit if the commit is to go to the spill
 	spilled  bool              // and it does
+	watch    *stopwatch        // nil: nobody asks where its time goes
 	inner    *badger.Txn       // the transaction that carries it to Badger, until it is sent
 
 	// Guarded by DB.mu.

@@ -43,7 +43,9 @@ func OpenManaged(opt Options) (*DB, error) {
 // Open opens the database in opt.Dir, or creates it. What an earlier process left in the spill is readable at once and
 // is replayed in the background. Errors: those of badger.Open, an *OptionError for a bad option, ErrCorrupt, ErrForeignSpill,
 // ErrMissingSpill, ErrForeignWrites, and others that name the file. With an error nothing was changed that the next Open needs.
-func Open(opt Options) (*DB, error) {
+func Open(opt Options) (*DB, error) { return openContext(context.Background(), opt) }
+
+func openContext(ctx context.Context, opt Options) (*DB, error) {
 	asked := opt
 	opt, err := opt.checked()
 	if err != nil {
@@ -51,6 +53,10 @@ func Open(opt Options) (*DB, error) {
 	}
 	db := &DB{opt: opt, asked: asked, begin: time.Now(), publisher: newPublisher()}
 	db.events = newEvents(opt.EventListener, &db.opt.Options)
+	db.opening.ctx = ctx
+	if err := db.goOn(); err != nil {
+		return nil, err
+	}
 	db.watch = newWatcher(db)
 	db.ctx, db.cancel = context.WithCancel(context.Background())
 	db.latency = newLatencyMonitor(db.ctx, opt.SyncWrites, db.now, db.background.Go)
@@ -62,6 +68,7 @@ func Open(opt Options) (*DB, error) {
 	if err := db.openBudget(); err != nil {
 		return nil, err
 	}
+	db.limits.replayMaxRate.Store(opt.ReplayMaxRate)
 	if err := db.open(); err != nil {
 		db.cancel()
 		db.account.Close()
@@ -81,6 +88,11 @@ func (db *DB) openBudget() (err error) {
 	db.account = db.manager.Register(wbm.Holder{
 		Name:   db.opt.Dir,
 		OnTier: func(old, new wbm.Tier) { db.events.tier(old, new, db.manager) },
+		OnLimits: func() {
+			if db.ready.Load() {
+				db.fit()
+			}
+		},
 		Relieve: func() {
 			if db.ready.Load() {
 				db.memtables.relieve()
@@ -99,9 +111,11 @@ func (db *DB) openBudget() (err error) {
 
 // open opens the spill first: a damaged or foreign one must not let Badger be touched.
 func (db *DB) open() (err error) {
+	db.phase(OpenSpill)
 	if err := db.openSpill(); err != nil {
 		return err
 	}
+	db.phaseDone()
 	defer func() {
 		if err != nil {
 			if db.inner != nil {
@@ -113,9 +127,16 @@ func (db *DB) open() (err error) {
 			err = errors.Join(err, db.shadow.remove())
 		}
 	}()
+	if db.log != nil && !db.log.Empty() {
+		if err := db.goOn(); err != nil {
+			return err
+		}
+	}
+	db.phase(OpenBadger)
 	if err := db.openBadger(); err != nil {
 		return err
 	}
+	db.phaseDone()
 	db.engine = &badgerEngine{db: db.inner, opt: &db.opt}
 	if wrap := db.opt.seams.engine; wrap != nil {
 		db.engine = wrap(db.engine)
@@ -152,16 +173,18 @@ const spillPieces = 16
 
 // spillPiece returns the size in bytes that a segment, or what is replayed between two checkpoints, should not pass. It is
 // a multiple of 4 KiB.
-func (opt *Options) spillPiece() int64 {
-	if opt.SpillCapacity == 0 { // what an earlier Open has left is replayed at any size
+func spillPiece(capacity int64) int64 {
+	if capacity == 0 { // what is left is replayed at any size
 		return spillfile.MaxSegmentSize
 	}
-	piece := opt.SpillCapacity / spillPieces
+	piece := capacity / spillPieces
 	return max(piece-piece%spillfile.MinSegmentSize, spillfile.MinSegmentSize)
 }
 
+func (db *DB) spillPiece() int64 { return spillPiece(db.spill.Capacity()) }
+
 // segmentSize returns the size in bytes at which a segment is sealed.
-func (opt *Options) segmentSize() int64 { return min(opt.SegmentSize, opt.spillPiece()) }
+func (db *DB) segmentSize() int64 { return min(db.opt.SegmentSize, db.spillPiece()) }
 
 // openSpill opens the log of the spill. A read-only database opens one that is there, and makes none.
 func (db *DB) openSpill() error {
@@ -188,8 +211,14 @@ func (db *DB) openSpill() error {
 		return fmt.Errorf("badgerspill: %w: %s has no MANIFEST, and %s says that there are commits in %s. Set SpillDir to where they "+
 			"are; to give them up, remove that file", ErrMissingSpill, opt.SpillDir, db.interlock.path(), where)
 	}
-	if !exists && (opt.SpillCapacity == 0 || opt.ReadOnly) {
+	if !exists && (opt.ReadOnly || opt.SpillPolicy == Never) {
 		return nil
+	}
+	if !exists && opt.SpillCapacity == 0 { // there may be one later: SetSpillCapacity
+		db.spillUse = &spillUse{db: db}
+		db.log, err = spillfile.Open(db.logOptions([16]byte{}, false, true))
+		db.limits.deferred = err == nil
+		return err
 	}
 	id, known, err := readIdentity(fsys, opt.Dir)
 	if err != nil {
@@ -206,27 +235,7 @@ func (db *DB) openSpill() error {
 		}
 	}
 	db.spillUse = &spillUse{db: db}
-	db.log, err = spillfile.Open(spillfile.Options{
-		Dir:           opt.SpillDir,
-		FS:            fsys,
-		DatabaseID:    id,
-		Existing:      locked,
-		SegmentSize:   opt.segmentSize(),
-		IndexArena:    db.indexArena(),
-		CacheSize:     opt.SpillCacheSize,
-		SyncWrites:    opt.SyncWrites,
-		EncryptionKey: opt.EncryptionKey,
-		ReadOnly:      opt.ReadOnly,
-		OnFirst:       db.firstSpilled,
-		OnCommit:      db.spilled,
-		OnEvent:       db.segmentEvent,
-		OnIndexed: func() {
-			if db.ready.Load() {
-				db.spillUse.refresh()
-			}
-		},
-		Logf: func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
-	})
+	db.log, err = spillfile.OpenContext(db.opening.ctx, db.logOptions(id, locked, false))
 	if err != nil {
 		db.log = nil
 		if !known && !opt.ReadOnly {
@@ -240,12 +249,39 @@ func (db *DB) openSpill() error {
 	return nil
 }
 
+func (db *DB) logOptions(id [16]byte, existing, deferred bool) spillfile.Options {
+	opt := &db.opt
+	return spillfile.Options{
+		Dir:           opt.SpillDir,
+		FS:            opt.fs(),
+		DatabaseID:    id,
+		Existing:      existing,
+		SegmentSize:   db.segmentSize(),
+		IndexArena:    db.indexArena(),
+		CacheSize:     opt.SpillCacheSize,
+		SyncWrites:    opt.SyncWrites,
+		EncryptionKey: opt.EncryptionKey,
+		Deferred:      deferred,
+		ReadOnly:      opt.ReadOnly,
+		OnRecovery:    db.recovered,
+		OnFirst:       db.firstSpilled,
+		OnCommit:      db.spilled,
+		OnEvent:       db.segmentEvent,
+		OnIndexed: func() {
+			if db.ready.Load() {
+				db.spillUse.refresh()
+			}
+		},
+		Logf: func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
+	}
+}
+
 // indexArena is the memory of the index of the segment that is being written. It is in use from the first spilled commit on, when
 // memory is short already: two of them, one ready for the next segment, must fit between the spill limit and the limit, for
 // all databases of the budget.
 func (db *DB) indexArena() int64 {
 	share := db.manager.Limit() / int64(32*max(1, len(db.manager.Accounts())))
-	return min(max(minIndexArena, min(share, db.opt.segmentSize()/4)), maxIndexArena)
+	return min(max(minIndexArena, min(share, db.segmentSize()/4)), maxIndexArena)
 }
 
 const (
@@ -445,6 +481,10 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 		return 0, nil
 	}
 	defer view.Release()
+	if err := db.goOn(); err != nil {
+		return 0, err
+	}
+	db.phase(OpenCompare)
 	txn := db.inner.NewTransactionAt(math.MaxUint64, false)
 	defer txn.Discard()
 	opt := badger.DefaultIteratorOptions
@@ -452,7 +492,12 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 	it := txn.NewIterator(opt)
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
+		if err := db.goOn(); err != nil {
+			return 0, err
+		}
 		item := it.Item()
+		db.opening.told.Bytes += item.EstimatedSize()
+		db.tellOpenSoon()
 		ref, ok, err := view.Get(item.Key(), item.Version(), true)
 		if err != nil {
 			return 0, fmt.Errorf("badgerspill: spill: %w", err)
@@ -479,6 +524,7 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 			return item.Version(), nil
 		}
 	}
+	db.phaseDone()
 	return 0, nil
 }
 
@@ -507,15 +553,19 @@ func (db *DB) start() {
 			Log: db.replayLog, Rate: db.rate, MaxRate: opt.ReplayMaxRate, Strain: strain,
 			Absorbed:    int64(opt.NumMemtables+1) * opt.MemTableSize,
 			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
-			CheckpointBytes: min(replay.DefaultCheckpointBytes, opt.spillPiece()),
+			CheckpointBytes: min(replay.DefaultCheckpointBytes, db.spillPiece()),
 			OnBegin:         db.events.replayBegin,
-			OnProgress:      db.events.replayProgress,
-			OnEnd:           db.events.replayEnd,
+			OnProgress: func(r replay.Run) {
+				db.events.replayProgress(r)
+				db.replayLog.tellDrain(false)
+			},
+			OnEnd: db.events.replayEnd,
 			OnError: func(err error, retryIn time.Duration) {
 				db.events.backgroundError("replay the spill", err, fmt.Sprintf("nothing is lost, next try in %v", retryIn))
 			},
 		})
 		db.ready.Store(true)
+		db.fit() // to limits that were changed meanwhile
 		db.spillUse.refresh()
 		switch live := db.log.State().LiveBatches > 0; {
 		case live:
@@ -537,12 +587,4 @@ func (db *DB) beginSpilling(cause SpillCause) {
 	}
 	db.counters.spillStarts[cause].Add(1)
 	db.events.spillBegin(cause, 0)
-}
-
-// drainToClose is Close's drain.
-func (db *DB) drainToClose() error {
-	if err := db.drainNow(context.Background(), nil); err != nil {
-		return fmt.Errorf("badgerspill: the spill was not drained and stays for the next Open: %w", err)
-	}
-	return nil
 }

@@ -65,7 +65,8 @@ type Options struct {
 	// SpillDir is the directory of the spill. Empty = the folder "spill" in Dir. It must not be Dir, ValueDir or a parent of
 	// them, nor lie in one of them under a name that Badger uses there. It may be a symbolic link; its files may not.
 	SpillDir string
-	// SpillCapacity bounds the bytes of the spill on disk. 0 = no spill: commits wait when memory is exhausted.
+	// SpillCapacity bounds the bytes of the spill on disk. 0 = no spill, and nothing of it on disk: commits wait when memory is
+	// exhausted. DB.SetSpillCapacity may change that later.
 	SpillCapacity int64
 	// SegmentSize is the size in bytes at which a segment of the spill is sealed. In [4 KiB, 1 GiB]; 0 = 64 MiB. Segments
 	// are not made larger than a sixteenth of SpillCapacity, so that a small spill does not free its room all at once.
@@ -80,9 +81,11 @@ type Options struct {
 	// SyncWrites), negative = no stall detection. A too small value costs a
 	// detour over the spill; a large one is added to the latency of every commit that a stall catches.
 	StallThreshold time.Duration
-	// BlockTimeout bounds how long a writer waits when memory and the spill are both exhausted; then the commit
-	// fails with ErrWriteBlocked and nothing is written. 0 = wait, negative = fail at once. It also bounds, apart from
-	// that, how long a commit is slowed (ReplayHighWater), which never makes it fail; a negative one turns that off.
+	// BlockTimeout bounds how long a commit waits before it has its place in the commit order: when memory and the spill are both
+	// exhausted, when Badger has not answered as many commits as it takes and there is no room in the spill, when a subscriber is too
+	// far behind, while a hand-over is under way. Then it fails with ErrWriteBlocked and nothing is written. 0 = wait, negative = fail at
+	// once, except for a hand-over, which bounds itself to milliseconds. It also bounds, apart from that, how long a commit is slowed
+	// (ReplayHighWater), which never makes it fail; a negative one turns that off. What it does not bound: docs/guarantees.md, Waiting.
 	BlockTimeout time.Duration
 
 	// QuietRate is the write rate in bytes per second below which the database counts as quiet, and the spill is

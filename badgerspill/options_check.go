@@ -114,7 +114,7 @@ func (opt Options) checked() (Options, error) {
 		return opt, err
 	}
 	if opt.SpillCacheSize == 0 {
-		opt.SpillCacheSize = min(16<<20, opt.MemoryLimit/32)
+		opt.SpillCacheSize = spillCacheSize(opt.MemoryLimit)
 	}
 	if err := opt.checkDirs(); err != nil {
 		return opt, err

@@ -78,6 +78,9 @@ type stall struct {
 func (db *DB) ask(c *commit) {
 	r := &db.router
 	c.inBadger, c.start = true, db.now()
+	if c.watch != nil {
+		c.watch.sent = c.start
+	}
 	r.asked = append(r.asked, c)
 	r.open++
 	r.bytes += c.rawBytes
@@ -113,6 +116,9 @@ func (db *DB) answered(c *commit, err error) {
 		r.stall = nil
 	}
 	var acked ackList
+	if !c.settled {
+		c.watch.answeredBadger(err)
+	}
 	switch {
 	case err == nil:
 		if !c.settled {
@@ -171,7 +177,10 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 			c.hedge.Add(&c.entries[i])
 		}
 		c.hedge.Finish()
-		c.hedge.Owner = c
+		c.hedge.Owner, c.hedge.Times = c, c.watch.batchTimes()
+		if c.watch != nil && !c.settled {
+			c.watch.hedged, c.watch.stats.Hedged = db.now(), true
+		}
 		db.spill.Force(c.hedge.DiskSize(), c.hedge.IndexSize())
 		db.space.force(c.hedge.DiskSize())
 		hedges = append(hedges, c.hedge)
@@ -187,7 +196,7 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 
 // relieveQueue handles a full queue to Badger: it turns to the spill, or without one waits until Badger has answered.
 // It releases DB.mu; the caller starts again.
-func (db *DB) relieveQueue() error {
+func (db *DB) relieveQueue(wait *patience) error {
 	if db.canSpill() {
 		last := db.startSpilling(CauseQueue, false)
 		db.background.Add(1) // Close waits for this append
@@ -200,12 +209,11 @@ func (db *DB) relieveQueue() error {
 	}
 	answer := db.router.nextAnswer()
 	db.mu.Unlock()
-	select {
-	case <-answer:
-		return nil
-	case <-db.ctx.Done():
-		return ErrBlockedWrites
+	const what = "as many commits as it takes wait for Badger's answer, and there is no room in the spill"
+	if wait.timeout < 0 {
+		return wait.blocked(what)
 	}
+	return wait.until(answer, what)
 }
 
 // canSpill reports whether the spill takes commits at all.
@@ -258,6 +266,9 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 			claimed += c.claim
 		} else { // its own claim is for its way to Badger
 			claimed += b.DiskSize()
+		}
+		if !c.settled {
+			c.watch.answeredSpill(b, err)
 		}
 		if err != nil {
 			continue

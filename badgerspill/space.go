@@ -134,6 +134,10 @@ func (s *diskSpace) sharesVolume() bool {
 
 func (s *diskSpace) volume(dir string) (uint64, bool) {
 	info, err := s.db.opt.fs().Stat(dir)
+	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) { // a spill that is not made yet: SetSpillCapacity
+		dir = filepath.Dir(dir)
+		info, err = s.db.opt.fs().Stat(dir)
+	}
 	if err != nil {
 		return 0, false
 	}
@@ -161,7 +165,7 @@ const (
 // replayRoom returns what a spill on Badger's volume must leave there beside Badger's floor: without it a full volume would keep
 // the spill from being replayed, which alone makes room.
 func (s *diskSpace) replayRoom() int64 {
-	return replayCost * min(s.db.log.State().LiveBytes, replaySegments*s.db.opt.segmentSize())
+	return replayCost * min(s.db.log.State().LiveBytes, replaySegments*s.db.segmentSize())
 }
 
 // chunkRoom returns how large a chunk may be: on Badger's volume its segments take room until all of it is in Badger.
@@ -169,7 +173,7 @@ func (s *diskSpace) chunkRoom() int64 {
 	if s.off || !s.shared {
 		return math.MaxInt64
 	}
-	return max(s.left(&s.badger)/replayCost, s.db.opt.segmentSize())
+	return max(s.left(&s.badger)/replayCost, s.db.segmentSize())
 }
 
 // reserve returns how much Badger may write of its own accord at most, with what it holds now, before it gives back anything:
@@ -392,14 +396,22 @@ func (c *commit) spaceCost(way wbm.Outcome) int64 {
 
 // reserveRoom is the way that a commit takes through memory, the spill's capacity and the room on disk. It may block for room, but not while
 // Badger's volume is low: only who makes room there could end that.
-func (db *DB) reserveRoom(req wbm.Request) (wbm.Outcome, error) {
+func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) {
 	s := db.space
 	for {
 		s.refresh()
 		low := s.badger.low.Load()
 		if low == nil {
-			way, err := db.spill.Reserve(s.normal.Load(), req, db.opt.BlockTimeout)
-			if err == nil || db.ctx.Err() != nil || !errors.Is(err, context.Canceled) {
+			ctx := wait.with(s.normal.Load())
+			way, err := db.spill.Reserve(ctx, req, wait.left())
+			release(ctx)
+			if err == nil || db.ctx.Err() != nil {
+				return way, err
+			}
+			if wait.ctx != nil && wait.ctx.Err() != nil && errors.Is(err, wait.ctx.Err()) {
+				return way, givenUp(wait.ctx)
+			}
+			if !errors.Is(err, context.Canceled) {
 				return way, err
 			}
 			continue // Badger's volume got low meanwhile, or was when the context was taken

@@ -15,6 +15,7 @@ type counters struct {
 	coalesced                      atomic.Int64
 	stalls, handOvers              atomic.Int64
 	noSpace                        atomic.Int64
+	blockTimeouts                  atomic.Int64 // beside those for room
 	spillStarts                    [causes]atomic.Int64
 }
 
@@ -105,7 +106,7 @@ func (db *DB) SpillStats() SpillStats {
 		BlockedTime:      sp.BlockedTime,
 		SlowedTime:       sp.SlowedTime,
 		BlocksAvoided:    sp.BlocksAvoided,
-		BlockTimeouts:    sp.BlockTimeouts,
+		BlockTimeouts:    sp.BlockTimeouts + db.counters.blockTimeouts.Load(),
 		NoSpace:          db.counters.noSpace.Load(),
 		Stalls:           db.counters.stalls.Load(),
 		HandOvers:        db.counters.handOvers.Load(),

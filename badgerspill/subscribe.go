@@ -107,16 +107,28 @@ func (s *subscriber) signal() {
 	}
 }
 
-// throttle waits while a subscriber is too far behind. It is called without locks.
-func (p *publisher) throttle() {
+// throttle waits while a subscriber is too far behind, and the commit is patient. It is called without locks.
+func (p *publisher) throttle(wait *patience) error {
 	if p.count.Load() == 0 {
-		return
+		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.closed || !p.behind() {
+		return nil
+	}
+	defer wait.onEnd(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.room.Broadcast()
+	})()
 	for !p.closed && p.behind() {
+		if err := wait.ended("a subscriber is too far behind"); err != nil {
+			return err
+		}
 		p.room.Wait()
 	}
+	return nil
 }
 
 func (p *publisher) behind() bool {

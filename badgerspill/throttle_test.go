@@ -118,6 +118,6 @@ func TestSpillPiece(t *testing.T) {
 		{0, 1 << 30}, {1, 4 << 10}, {64 << 10, 4 << 10}, {127 << 10, 4 << 10}, {128 << 10, 8 << 10},
 		{512 << 20, 32 << 20}, {1<<30 + 1, 64 << 20}, {DefaultSpillCapacity, 512 << 20},
 	} {
-		require.Equal(t, row.piece, (&Options{SpillCapacity: row.capacity}).spillPiece(), "capacity %d", row.capacity)
+		require.Equal(t, row.piece, spillPiece(row.capacity), "capacity %d", row.capacity)
 	}
 }

@@ -2,6 +2,7 @@ package badgerspill
 
 import (
 	"bytes"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -59,6 +60,9 @@ type Txn struct {
 	views []*spillfile.View          // to be released
 	fixed atomic.Bool                // first holds for the whole transaction
 	first *spillfile.View            // nil if the spill was empty
+
+	ctx   context.Context // bounds waits; nil: nothing does but BlockTimeout
+	watch *stopwatch      // nil: the commit is not measured
 }
 
 // NewTransaction creates a transaction. Set update to false for a read-only one, which tracks no reads. Discard must
@@ -110,7 +114,9 @@ func (txn *Txn) failed() error {
 
 // View runs fn in a read-only transaction. In managed mode it reads at the highest timestamp. It returns the error of fn, or
 // that of an iteration in it which ended early because the spill could not be read.
-func (db *DB) View(fn func(txn *Txn) error) error {
+func (db *DB) View(fn func(txn *Txn) error) error { return db.viewWith(nil, fn) }
+
+func (db *DB) viewWith(ctx context.Context, fn func(txn *Txn) error) error {
 	if db.IsClosed() {
 		return ErrDBClosed
 	}
@@ -120,6 +126,7 @@ func (db *DB) View(fn func(txn *Txn) error) error {
 	} else {
 		txn = db.NewTransaction(false)
 	}
+	txn.ctx = ctx
 	defer txn.Discard()
 	if err := fn(txn); err != nil {
 		return err
@@ -129,7 +136,9 @@ func (db *DB) View(fn func(txn *Txn) error) error {
 
 // Update runs fn in a read-write transaction and commits it. It returns the error of fn, or of Commit. It panics in
 // managed mode.
-func (db *DB) Update(fn func(txn *Txn) error) error {
+func (db *DB) Update(fn func(txn *Txn) error) error { return db.updateWith(nil, fn) }
+
+func (db *DB) updateWith(ctx context.Context, fn func(txn *Txn) error) error {
 	if db.IsClosed() {
 		return ErrDBClosed
 	}
@@ -137,6 +146,7 @@ func (db *DB) Update(fn func(txn *Txn) error) error {
 		panic("Update can only be used with managedDB=false.")
 	}
 	txn := db.NewTransaction(true)
+	txn.ctx = ctx
 	defer txn.Discard()
 	if err := fn(txn); err != nil {
 		return err
@@ -227,7 +237,10 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if txn.db.IsClosed() {
 		return nil, ErrDBClosed
 	}
-	view := txn.view()
+	view, err := txn.view()
+	if err != nil {
+		return nil, err
+	}
 	if view == nil {
 		return txn.getInner(key)
 	}
@@ -307,17 +320,23 @@ func (txn *Txn) reader() *badger.Txn {
 // to the read timestamp are visible. Where the layer owns the timestamps one view serves the whole transaction: all
 // that it may see is in the view or in Badger already. Where the caller owns them a later commit may have an older
 // timestamp, so each read takes the view of its moment.
-func (txn *Txn) view() *spillfile.View {
+// The error is that of the transaction's context, which may end this wait.
+func (txn *Txn) view() (*spillfile.View, error) {
 	if txn.fixed.Load() {
-		return txn.first
+		return txn.first, nil
 	}
 	txn.mu.Lock()
 	defer txn.mu.Unlock()
 	if txn.fixed.Load() {
-		return txn.first
+		return txn.first, nil
 	}
 	if txn.wait != nil {
-		txn.wait.done.Wait()
+		if err := awaitVisible(txn.ctx, txn.wait); err != nil {
+			if txn.failure == nil {
+				txn.failure = err
+			}
+			return nil, err
+		}
 		txn.wait = nil
 	}
 	view := txn.db.acquireView()
@@ -330,7 +349,7 @@ func (txn *Txn) view() *spillfile.View {
 		txn.first = view
 		txn.fixed.Store(true)
 	}
-	return view
+	return view, nil
 }
 
 func (txn *Txn) addRead(key []byte) {
@@ -396,6 +415,7 @@ func (txn *Txn) precheck() error {
 // ErrNoSpace, and what the file system returns, also to an iteration that it ended early; with any of them nothing was written.
 func (txn *Txn) Commit() error {
 	if txn.writes.empty() {
+		txn.watch.start()
 		txn.Discard()
 		return nil
 	}
@@ -417,6 +437,7 @@ func (txn *Txn) CommitWith(cb func(error)) {
 		panic("Nil callback provided to CommitWith")
 	}
 	if txn.writes.empty() {
+		txn.watch.start()
 		go cb(nil) // the callback may need locks that the caller holds
 		txn.Discard()
 		return

@@ -3,6 +3,7 @@ package replay
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,8 +12,9 @@ import (
 // One goroutine, started by Start, walks through the states; see State for the diagram.
 // What the fields below "loop" hold is that goroutine's alone.
 type Replayer struct {
-	o     Options
-	pacer *pacer
+	o               Options
+	pacer           *pacer
+	checkpointBytes atomic.Int64
 
 	// wake and kick have room for one signal, so none is lost while nobody listens. kick is
 	// for a new caller of Drain, who does not wait for the end of a backoff.
@@ -56,6 +58,7 @@ func New(o Options) *Replayer {
 		done: make(chan struct{}),
 	}
 	r.pacer = newPacer(&r.o)
+	r.checkpointBytes.Store(r.o.CheckpointBytes)
 	r.mu.stats.Duty = 1
 	r.mu.since = time.Now()
 	r.mu.drains = map[*drain]struct{}{}
@@ -103,6 +106,15 @@ func (r *Replayer) SetMaxRate(bytesPerSecond int64) {
 
 // MaxRate returns the ceiling in bytes per second, 0 for none. It does not block.
 func (r *Replayer) MaxRate() int64 { return r.pacer.ceiling.Load() }
+
+// SetCheckpointBytes changes Options.CheckpointBytes; 0 or less means the default. It holds from the
+// next batch on, for a run under way too. It does not block.
+func (r *Replayer) SetCheckpointBytes(n int64) {
+	if n <= 0 {
+		n = DefaultCheckpointBytes
+	}
+	r.checkpointBytes.Store(n)
+}
 
 func signal(c chan struct{}) {
 	select {

@@ -105,7 +105,7 @@ func (r *Replayer) batches(run *run) (operation, error) {
 				return 0, nil
 			}
 		}
-		if r.loop.unsyncedBytes >= r.o.CheckpointBytes && !r.loop.midway {
+		if r.loop.unsyncedBytes >= r.checkpointBytes.Load() && !r.loop.midway {
 			if err := r.checkpoint(); err != nil {
 				return opCheckpoint, err
 			}

@@ -24,8 +24,12 @@ type background struct {
 // indexRetry is when an index that could not be written is tried again.
 const indexRetry = time.Second
 
+func newBackground() background {
+	return background{wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
+}
+
 func (l *Log) startBackground() {
-	l.bg = background{make(chan struct{}, 1), make(chan struct{}), make(chan struct{}), time.NewTimer(time.Hour)}
+	l.bg.retry = time.NewTimer(time.Hour)
 	l.bg.retry.Stop()
 	go func() {
 		defer close(l.bg.done)
@@ -58,15 +62,15 @@ func (l *Log) backgroundWork() {
 	case idle:
 		l.prep.mu.Lock()
 		if s := l.prep.ready; s != nil && s.index.Load() != nil {
-			s.index.Store(nil) // an empty log keeps no memory
-			s.idx.mu.Lock()
-			l.countLocked(s, 0)
-			s.idx.mu.Unlock()
+			l.forgetIndexLocked(s) // an empty log keeps no memory
 		}
 		l.prep.mu.Unlock()
 		l.cache.clear()
 	case prepare:
 		l.report(l.prepare())
+	}
+	if l.resized.Swap(false) {
+		l.fit()
 	}
 	if l.relief.Swap(false) {
 		l.relieve()
@@ -178,7 +182,7 @@ func (l *Log) prepare() error {
 	if err != nil {
 		return err
 	}
-	l.setIndex(s, &segmentIndex{mem: newMemIndex(l.o.IndexArena, 0)})
+	l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, 0)})
 	l.prep.ready = s
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 type Batch struct {
 	// Owner is the caller's; Free clears it.
 	Owner any
+	// Times, if it is set before Enqueue, is filled in before OnCommit is called for the batch; Free clears it.
+	Times *Times
 
 	raw    []byte // all entries, one block after the other; the index takes its keys from here
 	out    []byte // room for each block's header, followed by its payload
@@ -74,7 +76,7 @@ func (b *Batch) Free() {
 }
 
 func (b *Batch) free() {
-	b.Owner = nil
+	b.Owner, b.Times = nil, nil
 	if cap(b.raw) > maxPooled || cap(b.out) > maxPooled || cap(b.ents) > maxPooled/32 {
 		return
 	}

@@ -65,6 +65,22 @@ func newBlockCache(size int64) *blockCache {
 	return c
 }
 
+// resize changes how many bytes it may hold. What is too much goes now.
+func (c *blockCache) resize(size int64) {
+	if c == nil {
+		return
+	}
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.limit = max(0, size) / cacheShards
+		for s.used > s.limit {
+			s.evict(s.root.prev)
+		}
+		s.mu.Unlock()
+	}
+}
+
 func (c *blockCache) shard(k cacheKey) *cacheShard {
 	h := (k.segment<<1|k.kind)*0x9e3779b97f4a7c15 + uint64(k.at)*0xbf58476d1ce4e5b9
 	return &c.shards[h>>32%cacheShards]

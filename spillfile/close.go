@@ -18,7 +18,7 @@ func (l *Log) Close() error {
 	}
 	l.unlockWriter()
 	l.failQueue()
-	if l.o.ReadOnly {
+	if l.o.ReadOnly || l.w.deferred { // closed, it stays so
 		return l.release()
 	}
 	close(l.bg.stop)

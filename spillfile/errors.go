@@ -40,6 +40,8 @@ var (
 	ErrTooLarge = errors.New("too large for the spill")
 	// ErrNotEnqueued means that Commit was called for a batch that is not in the queue.
 	ErrNotEnqueued = errors.New("batch was not enqueued")
+	// errDeferred: nobody may spill before Log.Make.
+	errDeferred = errors.New("spill is not made yet")
 	// ErrPoisoned means that a segment failed to be written or synced earlier, so that nothing about its
 	// durability can be promised any more.
 	ErrPoisoned = errors.New("segment is poisoned by an earlier failure")

@@ -14,7 +14,7 @@ func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
 		return err
 	}
 	if x := s.index.Load(); x == nil || x.mem.room() < indexed {
-		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.o.IndexArena, indexed)})
+		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, indexed)})
 	}
 	h := &s.header
 	h.databaseID, h.created = l.o.DatabaseID, time.Now()
@@ -100,7 +100,7 @@ func (l *Log) Relieve() {
 func (l *Log) relieve() {
 	l.w.mu.Lock()
 	defer l.unlockWriter()
-	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().size() >= l.o.IndexArena/reliefShare {
+	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().size() >= l.sizes.Load().arena/reliefShare {
 		l.sealLocked(s)
 	}
 }

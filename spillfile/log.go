@@ -32,6 +32,8 @@ type Log struct {
 	dead     graveyard
 	bg       background
 	relief   atomic.Bool // somebody asks for memory
+	sizes    atomic.Pointer[sizes]
+	resized  atomic.Bool // and the background has not seen to it yet
 	cache    *blockCache
 	indexing sync.Mutex // one indexSealed at a time
 

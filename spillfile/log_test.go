@@ -262,7 +262,7 @@ func TestFollowersShareOneWrite(t *testing.T) {
 func TestDetachedBatchesBehindTheLeaderAreWritten(t *testing.T) {
 	l := mustOpen(t, testOptions(t.TempDir()))
 	defer l.Close()
-	l.w.groupBytes = 100 // every batch is a group
+	l.sizes.Store(&sizes{segment: DefaultSegmentSize, arena: minArena, groupBytes: 100, groupIndex: minArena}) // every batch is a group
 	own := newBatch(Entry{Key: []byte("own")})
 	l.Enqueue(own, 1)
 	for i := range 5 {

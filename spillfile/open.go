@@ -2,6 +2,7 @@ package spillfile
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,14 +14,22 @@ import (
 // Open opens or creates a spill and recovers what it holds. It changes nothing on disk unless it succeeds in deciding
 // everything first. It blocks while it reads the last segment, and those whose index file is missing. Errors: ErrOptions, ErrLocked, ErrForeignSpill,
 // ErrWrongKey, ErrKeyMissing, ErrNoManifest, *VersionError, *CorruptError, or those of the file system.
-func Open(o Options) (*Log, error) {
+func Open(o Options) (*Log, error) { return OpenContext(context.Background(), o) }
+
+// OpenContext is Open that gives up when ctx ends while it still reads. The error wraps that of ctx then, and nothing that was there is changed. Once it
+// has decided what the spill holds it carries that out.
+func OpenContext(ctx context.Context, o Options) (*Log, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
 	o.EncryptionKey = bytes.Clone(o.EncryptionKey)
 	l := &Log{o: o, fs: o.FS, cache: newBlockCache(o.CacheSize)}
-	l.w.groupBytes = min(maxGroup, o.SegmentSize-segmentHeaderSize)
-	l.w.groupIndex = o.IndexArena - 2*arenaSlack
+	l.sizes.Store(newSizes(o.SegmentSize, o.IndexArena))
+	l.bg = newBackground()
+	if o.Deferred {
+		l.prep.next, l.cleanClose, l.w.deferred = 1, true, true
+		return l, nil
+	}
 	if !o.ReadOnly {
 		if err := l.fs.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("spill %s: %w", o.Dir, err)
@@ -38,7 +47,7 @@ func Open(o Options) (*Log, error) {
 	default:
 		l.lock = lock
 	}
-	if err := l.open(); err != nil {
+	if err := l.open(ctx); err != nil {
 		if l.lock != nil {
 			err = errors.Join(err, l.lock.Close())
 		}
@@ -93,7 +102,7 @@ func (l *Log) inspect() (*contents, error) {
 	return c, nil
 }
 
-func (l *Log) open() error {
+func (l *Log) open(ctx context.Context) error {
 	c, err := l.inspect()
 	if err != nil {
 		return err
@@ -102,10 +111,14 @@ func (l *Log) open() error {
 	if fresh {
 		c.manifest = &manifest{databaseID: l.o.DatabaseID, next: 1, firstLive: 1, clean: true}
 	}
-	r := &recovery{l: l, contents: c}
+	r := &recovery{l: l, contents: c, ctx: ctx}
 	var kept []*segment
 	defer func() { r.closeUnused(kept) }()
 	if err := r.decide(); err != nil {
+		return err
+	}
+	r.progress.Bytes = r.progress.TotalBytes
+	if err := r.read(0); err != nil {
 		return err
 	}
 	m := c.manifest

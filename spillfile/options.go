@@ -36,10 +36,15 @@ type Options struct {
 	SyncWrites bool
 	// EncryptionKey of 16, 24 or 32 bytes (AES-128, -192, -256) encrypts new segments; empty writes plaintext.
 	EncryptionKey []byte
+	// Deferred makes nothing on disk, and looks at nothing there, before Make is called. Until then the Log is empty and takes no
+	// batches. Dir must not hold a spill, and DatabaseID is not used.
+	Deferred bool
 	// ReadOnly writes nothing at all, not even a recovery. Several readers may have one directory open, but not
 	// beside a writer.
 	ReadOnly bool
 
+	// OnRecovery is called by Open for each MiB of segments that it has read, and when it has read all.
+	OnRecovery func(RecoveryProgress)
 	// OnFirst is called before a batch is written to an empty log, and again if that write failed. What it sets
 	// up must be durable when it returns; its error fails the batches at hand. Empty() is false from before
 	// this call until the batch failed or was replayed. Called without locks of the Log held.
@@ -90,6 +95,9 @@ func (o *Options) check() error {
 	}
 	if o.OnCommit == nil {
 		o.OnCommit = func([]*Batch, error) {}
+	}
+	if o.OnRecovery == nil {
+		o.OnRecovery = func(RecoveryProgress) {}
 	}
 	if o.OnIndexed == nil {
 		o.OnIndexed = func() {}

@@ -147,11 +147,12 @@ func (l *Log) successorLocked() (next *Batch, more bool) {
 func (l *Log) takeLocked() []*Batch {
 	q := &l.queue.mu
 	group := l.w.group[:0]
+	size := l.sizes.Load()
 	var bytes, indexed int64
 	for _, b := range q.batches {
 		bytes += b.Size()
 		indexed += b.IndexSize()
-		full := bytes > l.w.groupBytes || indexed > l.w.groupIndex
+		full := bytes > size.groupBytes || indexed > size.groupIndex
 		// Detached batches and the one that follows them succeed or fail as one.
 		if n := len(group); n > 0 && !group[n-1].detached && (full || b.rotate || b.err != nil || group[n-1].err != nil) {
 			break

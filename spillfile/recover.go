@@ -1,6 +1,7 @@
 package spillfile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,10 @@ type recovery struct {
 	mark    Position // the highest synced mark seen
 	markIn  string   // the file that says so
 	cut     *cut
+
+	ctx      context.Context
+	progress RecoveryProgress
+	unseen   int64 // bytes since ctx was looked at
 
 	remove       []uint64 // dead, unused or dropped: removed highest first
 	truncate     *foundSegment
@@ -67,6 +72,29 @@ func (r *recovery) closeUnused(live []*segment) {
 			}
 		}
 	}
+}
+
+// RecoveryProgress is how far Open has come.
+type RecoveryProgress struct {
+	Bytes, TotalBytes int64 // of segment files: those that an index file saves reading count as read
+	Commits           int64 // found so far that are not replayed
+}
+
+// readStep is after how many bytes recovery looks at its context, and tells of its progress.
+const readStep = 1 << 20
+
+// read counts n bytes that were read, or need not be. It returns an error once the context has ended.
+func (r *recovery) read(n int64) error {
+	r.progress.Bytes += n
+	if r.unseen += n; n > 0 && r.unseen < readStep {
+		return nil
+	}
+	r.unseen = 0
+	if err := r.ctx.Err(); err != nil {
+		return fmt.Errorf("spill %s: recovery given up, nothing was changed: %w", r.l.o.Dir, err)
+	}
+	r.l.o.OnRecovery(r.progress)
+	return nil
 }
 
 func (r *recovery) decide() error {
@@ -202,10 +230,19 @@ func (r *recovery) link() error {
 func (r *recovery) scanChain() error {
 	m := r.contents.manifest
 	r.lastSeq = m.replayed
+	var before int64 // bytes of the segments that are done
 	if len(r.chain) > 0 {
 		r.tail = Position{r.chain[0].id, 0} // all below is dead
 	}
+	for _, f := range r.chain {
+		r.progress.TotalBytes += f.size
+	}
 	for i, f := range r.chain {
+		// What is left of the segment before: a tail that does not count.
+		if err := r.read(max(0, before-r.progress.Bytes)); err != nil {
+			return err
+		}
+		before += f.size
 		if r.cut == nil && f.bad != nil {
 			r.cut = &cut{file: f.path, reason: f.bad}
 		}
@@ -291,6 +328,7 @@ func (r *recovery) indexed(f *foundSegment) bool {
 	s.refs.Store(1)
 	s.sealed = true
 	r.live = append(r.live, s)
+	r.progress.Commits += int64(ft.lastSeq - max(r.contents.manifest.replayed, ft.firstSeq-1))
 	return true
 }
 

@@ -37,7 +37,14 @@ func (r *recovery) scan(f *foundSegment) error {
 			return readError(f.path, err)
 		}
 		r.seeMark(b.mark, f.path)
+		whole := sc.seq
 		if err := sc.take(rd, &b); err != nil {
+			return err
+		}
+		if sc.seq > max(whole, r.contents.manifest.replayed) {
+			r.progress.Commits++
+		}
+		if err := r.read(b.next - at); err != nil {
 			return err
 		}
 		at = b.next
@@ -184,7 +191,14 @@ func (r *recovery) findMarks(f *foundSegment, from int64) error {
 	// A candidate's payload is read whole: content that is made of plausible headers must not make this
 	// quadratic.
 	budget := 16*(f.size-from) + 64<<20
+	look := from // at the context
 	for at := from; at+blockHeaderSize <= f.size && budget > 0; at++ {
+		if at >= look {
+			if err := r.read(0); err != nil {
+				return err
+			}
+			look = at + readStep/16 // it is slow
+		}
 		header, err := rd.bytes(at, blockHeaderSize)
 		if err != nil {
 			return readError(f.path, err)

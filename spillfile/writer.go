@@ -13,9 +13,7 @@ import (
 
 // writer is the leader's side of the log.
 type writer struct {
-	// Constant, and the leader's own.
-	groupBytes, groupIndex int64
-	group                  []*Batch
+	group []*Batch // the leader's own
 
 	mu sync.Mutex // held while a group is written, and to change the set of segments
 
@@ -28,7 +26,9 @@ type writer struct {
 	mark     Position   // everything before is durable
 	asked    bool       // a successor of active is being prepared
 	closed   bool
+	deferred bool    // nothing is made on disk yet: see Make
 	events   []Event // to be sent after unlock
+	times    *Times  // of the group that is being written; nil: nobody asks
 	buf      []byte  // group buffer
 	key, loc []byte  // scratch for the index
 	crc      [16]byte
@@ -61,14 +61,19 @@ func (l *Log) noteLocked(kind EventKind, s *segment, bytes int64, err error) {
 
 // write puts the group on disk and into the index. All of it succeeds or fails.
 func (l *Log) write(group []*Batch) error {
+	times := timesOf(group)
+	times.taken()
 	l.w.mu.Lock()
+	l.w.times = times
 	err := l.writeLocked(group)
+	l.w.times = nil
 	if err != nil {
 		// The sequences of the group are never written, and within a segment they have no gaps.
 		l.w.rotate = true
 	}
 	l.pending.Add(-int64(len(group)))
 	l.unlockWriter()
+	times.tell(group)
 	return err
 }
 
@@ -108,7 +113,7 @@ func (l *Log) writeLocked(group []*Batch) error {
 	if indexed > arenaLimit {
 		return fmt.Errorf("%w: the keys of a batch take %d bytes in the index, the limit is %d", ErrTooLarge, indexed, int64(arenaLimit))
 	}
-	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.o.SegmentSize || s.mem().room() < indexed) {
+	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.sizes.Load().segment || s.mem().room() < indexed) {
 		l.sealLocked(s)
 	}
 	if w.active == nil {
@@ -134,6 +139,8 @@ func (l *Log) usableLocked() error {
 		return ErrClosed
 	case l.o.ReadOnly:
 		return ErrReadOnly
+	case l.w.deferred:
+		return errDeferred
 	}
 	return nil
 }
@@ -150,6 +157,7 @@ func (l *Log) appendLocked(s *segment, out []byte, at int64) error {
 		s.size.Add(grown)
 		l.disk.Add(grown)
 	}
+	l.w.times.written()
 	if !l.o.SyncWrites {
 		return nil
 	}
@@ -157,6 +165,7 @@ func (l *Log) appendLocked(s *segment, out []byte, at int64) error {
 		return fmt.Errorf("spill segment %s: sync: %w", s.path, err)
 	}
 	s.synced = at + int64(len(out))
+	l.w.times.synced()
 	return nil
 }
 
@@ -209,7 +218,7 @@ func (l *Log) acknowledgeLocked(s *segment, group []*Batch, end int64) {
 	if l.o.SyncWrites {
 		l.advanceLocked()
 	}
-	if mem := s.mem(); !w.asked && (end > l.o.SegmentSize/2 || mem.room() < mem.size()) {
+	if mem := s.mem(); !w.asked && (end > l.sizes.Load().segment/2 || mem.room() < mem.size()) {
 		w.asked = true
 		l.wakeBackground()
 	}

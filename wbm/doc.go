@@ -29,6 +29,10 @@
 //     10 ms once it is the first in the queue, waits there for a horizon at most unless room
 //     shrinks meanwhile, and parks when the spill is full for it. Rule 5 holds, except that
 //     a timeout ends the slowing, not the reservation.
+//  9. Limits can change at any time, in any direction. Whoever waits looks at the new ones at
+//     once: a change is stored before waiters are woken, and a waiter counts itself before
+//     it looks. What is held above a lowered limit is waited for like any other bytes, and rule 6
+//     holds for a batch that has become larger than the budget, or than the spill.
 //
 // # No starvation
 //

@@ -83,6 +83,12 @@ func (m *WriteBufferManager) SoftLimit() int64 { return m.limits.Load().soft }
 // SpillLimit returns the usage in bytes at which the Spill tier begins.
 func (m *WriteBufferManager) SpillLimit() int64 { return m.limits.Load().spill }
 
+// Ratios returns the shares of Limit at which the tiers Flush and Spill begin.
+func (m *WriteBufferManager) Ratios() (soft, spill float64) {
+	l := m.limits.Load()
+	return l.softRatio, l.spillRatio
+}
+
 // Usage returns the bytes that count toward the budget, over all accounts. It may pass
 // Limit: by Force, and by a batch larger than the budget.
 func (m *WriteBufferManager) Usage() int64 { return m.usage.Load() }
@@ -153,13 +159,16 @@ func (m *WriteBufferManager) Accounts() []AccountUsage {
 }
 
 // SetLimit changes the budget, in bytes, keeping the ratios. Usage above a lower limit
-// stays; it only keeps new reservations out. The error matches ErrInvalidOption.
+// stays and keeps new reservations out until enough is released; the biggest holder is asked
+// for relief. A batch that is larger than the new limit passes alone, as always. A higher limit
+// wakes who waits. The holders are told (Holder.OnLimits) before it returns. It does not wait for
+// usage. The error matches ErrInvalidOption.
 func (m *WriteBufferManager) SetLimit(limit int64) error {
 	return m.change(func(l *limits) (*limits, error) { return newLimits(limit, l.softRatio, l.spillRatio) })
 }
 
-// SetRatios changes the shares at which the tiers begin; 0 means the default. The error
-// matches ErrInvalidOption.
+// SetRatios changes the shares at which the tiers begin, keeping the limit; 0 means the
+// default. Otherwise it is as SetLimit.
 func (m *WriteBufferManager) SetRatios(soft, spill float64) error {
 	return m.change(func(l *limits) (*limits, error) { return newLimits(l.limit, soft, spill) })
 }
@@ -177,6 +186,11 @@ func (m *WriteBufferManager) change(f func(*limits) (*limits, error)) error {
 	}
 	m.announce()
 	m.wake()
+	for _, a := range *m.accounts.Load() {
+		if a.holder.OnLimits != nil && !a.closed.Load() {
+			a.holder.OnLimits()
+		}
+	}
 	return nil
 }
 
@@ -194,6 +208,11 @@ type Holder struct {
 	// with no lock of this package held. It must not block. A call may still be running
 	// when Close of the account returns. May be nil.
 	OnTier func(old, new Tier)
+	// OnLimits is told, after SetLimit and SetRatios, that the limit or a ratio may have
+	// changed; which they are now the manager says. It runs on the goroutine of that call, with no
+	// lock of this package held, possibly several times at once, and once more after Close of the
+	// account has returned. It must not block. May be nil.
+	OnLimits func()
 }
 
 // Register opens an account. It has to be closed.

@@ -43,8 +43,30 @@ func TestRandomReserveAndRelease(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	var wg sync.WaitGroup
+	var wg, changing sync.WaitGroup
 	var failed atomic.Pointer[error]
+	// All limits change all the time, up and down, the spills come and go.
+	stop := make(chan struct{})
+	changing.Go(func() {
+		r := rand.New(rand.NewPCG(s, 1<<32))
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			switch r.IntN(3) {
+			case 0:
+				require.NoError(t, m.SetLimit(1+r.Int64N(20_000)))
+			case 1:
+				soft := 0.01 + 0.98*r.Float64()
+				require.NoError(t, m.SetRatios(soft, soft+(1-soft)*r.Float64()))
+			default:
+				spills[r.IntN(2)].SetCapacity(max(0, r.Int64N(8_000)-2_000))
+			}
+			hold(r)
+		}
+	})
 	for g := range uint64(16) {
 		wg.Go(func() {
 			r := rand.New(rand.NewPCG(s, g))
@@ -89,6 +111,8 @@ func TestRandomReserveAndRelease(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	close(stop)
+	changing.Wait()
 	if e := failed.Load(); e != nil {
 		require.NoError(t, *e)
 	}

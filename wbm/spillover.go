@@ -39,7 +39,7 @@ type SpilloverOptions struct {
 // or waits. All methods are safe for concurrent use; only Reserve blocks.
 type SpilloverManager struct {
 	account    *Account
-	capacity   int64
+	capacity   atomic.Int64
 	indexShare float64
 	usable     func() bool
 	onBlocked  func(Request, int64) func(time.Duration, int64, Outcome, error)
@@ -59,12 +59,12 @@ func NewSpilloverManager(o SpilloverOptions) *SpilloverManager {
 	}
 	s := &SpilloverManager{
 		account:    o.Account,
-		capacity:   max(0, o.Capacity),
 		indexShare: o.IndexShare,
 		usable:     o.Usable,
 		onBlocked:  o.OnBlocked,
 	}
-	s.throttle.init(s.capacity, o.HighWater)
+	s.capacity.Store(max(0, o.Capacity))
+	s.throttle.init(s.Capacity(), o.HighWater)
 	return s
 }
 
@@ -106,7 +106,20 @@ func (o Outcome) String() string {
 func (s *SpilloverManager) Usage() int64 { return s.usage.Load() }
 
 // Capacity returns the capacity of the spill in bytes, 0 if there is none.
-func (s *SpilloverManager) Capacity() int64 { return s.capacity }
+func (s *SpilloverManager) Capacity() int64 { return s.capacity.Load() }
+
+// SetCapacity changes the capacity, in bytes; 0 or less means that there is no spill any more.
+// What is in the spill above a lower capacity stays: the spill is full until enough of it is
+// released, but an empty one takes a batch of any size while there is a capacity at all. Whoever
+// waits looks again, and takes the way to memory where the spill takes nothing any more. It does not
+// block.
+func (s *SpilloverManager) SetCapacity(capacity int64) {
+	capacity = max(0, capacity)
+	s.capacity.Store(capacity)
+	s.throttle.resize(capacity)
+	s.account.manager.wake()
+	s.throttle.lookAgain()
+}
 
 // IsActive tells whether the spill holds data, so that every commit has to go there.
 func (s *SpilloverManager) IsActive() bool { return s.active.Load() }
@@ -132,11 +145,12 @@ func (s *SpilloverManager) ShouldSpillOver(n int64) bool {
 // memory limit, or memory as a whole would pass the limit. An empty spill takes a batch
 // larger than its capacity, or than the index's share.
 func (s *SpilloverManager) IsSpilloverFull(spillBytes, indexBytes int64) bool {
-	if s.capacity == 0 || (s.usable != nil && !s.usable()) {
+	capacity := s.capacity.Load()
+	if capacity == 0 || (s.usable != nil && !s.usable()) {
 		return true
 	}
 	used := s.usage.Load()
-	if used > 0 && used > s.capacity-spillBytes {
+	if used > 0 && used > capacity-spillBytes {
 		return true
 	}
 	if indexBytes == 0 {
@@ -250,7 +264,7 @@ func (s *SpilloverManager) attempt(r Request, w *waiter) (Outcome, *gate) {
 	if s.account.tryReserve(InFlight, r.Memory, Spill, false, w) {
 		return Direct, nil
 	}
-	if r.Spill <= s.capacity && s.reserveSpill(r, w) {
+	if r.Spill <= s.capacity.Load() && s.reserveSpill(r, w) {
 		s.stats.blocksAvoided.Add(1)
 		// Nobody parks from here on, yet replay waits until memory is back below the soft
 		// limit: ask those who hold it.
@@ -272,7 +286,7 @@ func (s *SpilloverManager) reserveSpill(r Request, w *waiter) bool {
 	}
 	for {
 		used := s.usage.Load()
-		if used > 0 && used > s.capacity-r.Spill {
+		if used > 0 && used > s.capacity.Load()-r.Spill {
 			return false
 		}
 		if s.usage.CompareAndSwap(used, used+r.Spill) {

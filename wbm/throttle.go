@@ -56,8 +56,8 @@ const (
 // spill, or that the spill is full for it, and goes on; and so does the next. Whoever is in
 // the queue holds nothing.
 type throttle struct {
-	band    int64 // 0 = nobody is ever slowed
-	horizon time.Duration
+	mark float64
+	law  atomic.Pointer[law] // nil: nobody is ever slowed
 
 	// turn has one slot. Who fills it is the head; Go queues those that wait to fill it in
 	// the order in which they came.
@@ -74,24 +74,40 @@ type throttle struct {
 	}
 }
 
+// law is what the rate depends on beside the room.
+type law struct {
+	band    int64
+	horizon time.Duration
+}
+
 // init sets up a throttle for a store of that capacity, whose mark is at a share of it. A
 // share that is not between 0 and 1 means that nobody is slowed.
 func (t *throttle) init(capacity int64, mark float64) {
-	if !(mark > 0 && mark < 1) {
-		return
-	}
-	t.band = int64((1 - mark) * float64(capacity))
-	t.horizon = max(minHorizon, time.Duration(float64(t.band)/topRate*float64(time.Second)))
+	t.mark = mark
 	t.turn = make(chan struct{}, 1)
 	t.wake = make(chan struct{}, 1)
+	t.resize(capacity)
+}
+
+// resize makes it a throttle for a store of another capacity.
+func (t *throttle) resize(capacity int64) {
+	if !(t.mark > 0 && t.mark < 1) || capacity <= 0 {
+		t.law.Store(nil)
+		return
+	}
+	l := &law{band: int64((1 - t.mark) * float64(capacity))}
+	l.horizon = max(minHorizon, time.Duration(float64(l.band)/topRate*float64(time.Second)))
+	t.law.Store(l)
 }
 
 // slows tells whether writers are slowed with that much room.
-func (t *throttle) slows(room int64) bool { return t.band > 0 && room < t.band }
+func (t *throttle) slows(room int64) bool { return t.law.Load().slows(room) }
+
+func (l *law) slows(room int64) bool { return l != nil && room < l.band }
 
 // rate returns how many bytes may be written per second while writers are slowed.
-func (t *throttle) rate(room int64) float64 {
-	return float64(max(0, room)) / t.horizon.Seconds()
+func (l *law) rate(room int64) float64 {
+	return float64(max(0, room)) / l.horizon.Seconds()
 }
 
 // look returns the room that is left, and whether the writer has to be slowed at all.
@@ -149,10 +165,11 @@ func (t *throttle) wait(ctx context.Context, n int64, timeout time.Duration, loo
 // sleep before the next look, 0 if the caller may go on.
 func (t *throttle) take(n int64, look look) (sleep time.Duration) {
 	room, slow := look()
-	if !slow || !t.slows(room) {
+	law := t.law.Load()
+	if !slow || !law.slows(room) {
 		return 0
 	}
-	rate := t.rate(room)
+	rate := law.rate(room)
 	if rate == 0 {
 		return maxStep
 	}
@@ -184,7 +201,7 @@ func (t *throttle) lookAgain() {
 }
 
 // room returns what is left of the spill's capacity in bytes, below 0 if it was passed.
-func (s *SpilloverManager) room() int64 { return s.capacity - s.usage.Load() }
+func (s *SpilloverManager) room() int64 { return s.capacity.Load() - s.usage.Load() }
 
 // slow makes a commit wait that is on its way to a spill filled beyond its mark. Nothing is
 // reserved. The only error is ctx.Err().
