@@ -71,6 +71,28 @@ func TestStallIsHedged(t *testing.T) {
 	require.Zero(t, f.manager.Leaks())
 }
 
+// A commit that was meant for the spill, went to Badger since that failed, and is hedged there, gives back what it claimed on the disks.
+func TestClaimsOfAHedgeAfterAFailedAppend(t *testing.T) {
+	f := open(t, func(opt *Options) { opt.MinFreeSpace = 1 })
+	f.stub.hold()
+	f.hooks.set(failSegmentWrites)
+	free := f.occupy(f.share(0.95))
+	commit := f.putAsync("k", "v")
+	receive(t, "BackgroundError", f.events.failed)
+	eventually(t, "the commit is with Badger", func() bool { return f.stub.waiting() == 1 })
+	free()
+	f.hooks.set(func(_, _ string) error { return nil })
+	f.spillBroken.Store(0)
+	f.mu.Lock()
+	last := f.startSpilling(CauseStall, false)
+	f.mu.Unlock()
+	require.NoError(t, f.log.Commit(last))
+	require.NoError(t, receive(t, "acknowledgement by the spill", commit))
+	f.stub.release()
+	f.drained()
+	f.settledClaims()
+}
+
 func TestStallThresholdNegativeWaitsForBadger(t *testing.T) {
 	f := open(t)
 	f.stub.hold()

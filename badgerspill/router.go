@@ -262,10 +262,10 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 	db.mu.Lock()
 	for _, b := range batches {
 		c := b.Owner.(*commit)
-		if c.spilled {
-			claimed += c.claim
-		} else { // its own claim is for its way to Badger
+		if c.hedge == b { // its own claim is for its way to Badger
 			claimed += b.DiskSize()
+		} else {
+			claimed += c.claim
 		}
 		if !c.settled {
 			c.watch.answeredSpill(b, err)
