@@ -181,30 +181,51 @@ func (r *recovery) findMarks(f *foundSegment, from int64) error {
 	from = max(from, segmentHeaderSize)
 	rd := new(blockReader)
 	rd.reset(f.file, f.path, f.id, nil, f.size)
-	// A candidate's payload is read whole: content that is made of plausible headers must not make this
-	// quadratic.
-	budget := 16*(f.size-from) + 64<<20
-	for at := from; at+blockHeaderSize <= f.size && budget > 0; at++ {
-		header, err := rd.bytes(at, blockHeaderSize)
+	s := newSearch(f.size - from)
+	for at := from; ; {
+		h, found, err := s.next(rd, at)
 		if err != nil {
 			return readError(f.path, err)
 		}
-		var h blockHeader
+		if !found {
+			return nil
+		}
+		r.seeMark(h.mark, f.path)
+		at = s.at + blockHeaderSize + int64(h.stored)
+	}
+}
+
+// search looks for intact blocks where lengths can not be trusted: at every offset.
+type search struct {
+	at     int64 // where the last block was found, or a read failed
+	budget int64 // bytes of candidates that may still be read
+}
+
+// newSearch returns a search through size bytes. A candidate's payload is read whole: content that is made of plausible headers
+// must not make this quadratic.
+func newSearch(size int64) *search { return &search{budget: 16*size + 64<<20} }
+
+// next finds the first intact block from an offset on.
+func (s *search) next(rd *blockReader, from int64) (h blockHeader, found bool, err error) {
+	for s.at = from; s.at+blockHeaderSize <= rd.limit && s.budget > 0; s.at++ {
+		header, err := rd.bytes(s.at, blockHeaderSize)
+		if err != nil {
+			return h, false, err
+		}
 		h.unmarshal(header)
-		place := Position{f.id, at}
-		if h.plausible(header, place, f.size-at-blockHeaderSize, false) != nil {
+		place := Position{rd.id, s.at}
+		if h.plausible(header, place, rd.limit-s.at-blockHeaderSize, false) != nil {
 			continue
 		}
 		size := blockHeaderSize + int64(h.stored)
-		budget -= size
-		b, err := rd.bytes(at, int(size))
+		s.budget -= size
+		b, err := rd.bytes(s.at, int(size))
 		if err != nil {
-			return readError(f.path, err)
+			return h, false, err
 		}
 		if rd.dec.intact(h.crc, b[:blockHeaderSize], b[blockHeaderSize:], place) {
-			r.seeMark(h.mark, f.path)
-			at += size - 1
+			return h, true, nil
 		}
 	}
-	return nil
+	return h, false, nil
 }
