@@ -1,0 +1,119 @@
+package spillfile
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestInspect(t *testing.T) {
+	for name, key := range map[string][]byte{"plaintext": nil, "encrypted": testKey} {
+		t.Run(name, func(t *testing.T) {
+			src, _ := smallSpill(t, key, 40)
+			before := filesOf(t, src.Dir)
+			_, places, n := walkAll(t, src)
+			in, err := Inspect(src)
+			require.NoError(t, err)
+			require.True(t, in.Exists)
+			require.True(t, in.CleanClose)
+			require.False(t, in.Changing)
+			require.NoError(t, in.OpenError)
+			require.Equal(t, testID, in.DatabaseID)
+			require.EqualValues(t, 40, in.Commits)
+			require.Equal(t, n.Entries, in.Entries)
+			require.EqualValues(t, 10, in.FirstTs)
+			require.EqualValues(t, 400, in.LastTs)
+			require.WithinDuration(t, time.Now(), in.Oldest, time.Minute)
+			require.Greater(t, in.Ratio, 1.0)
+			require.InEpsilon(t, n.RawBytes, in.RawBytes, 0.5)
+			var size int64
+			for _, s := range in.Segments {
+				require.Equal(t, key != nil, s.Encrypted)
+				require.Positive(t, s.IndexSize)
+				require.Equal(t, s.File, places[s.FirstSeq].File)
+				require.Equal(t, s.File, places[s.LastSeq].File)
+				require.Equal(t, 10*s.FirstSeq, s.FirstTs)
+				require.Equal(t, 10*s.LastSeq, s.LastTs)
+				size += s.Size + s.IndexSize
+			}
+			require.Equal(t, size, in.DiskBytes)
+			require.Equal(t, before, filesOf(t, src.Dir))
+		})
+	}
+}
+
+// What has no index is read: the segment that is being written, and one of which a part is replayed.
+func TestInspectOfAnOpenSpill(t *testing.T) {
+	src := Source{Dir: t.TempDir()}
+	l := mustOpen(t, testOptions(src.Dir))
+	fill(t, l, 20)
+	require.NoError(t, l.MarkReplayed(8))
+	in, err := Inspect(src)
+	require.NoError(t, err)
+	require.NoError(t, in.OpenError)
+	require.EqualValues(t, 12, in.Commits)
+	require.EqualValues(t, 8, in.ReplayedThrough)
+	_, _, n := walkAll(t, src)
+	require.Equal(t, n.Entries, in.Entries)
+	require.NoError(t, l.MarkReplayed(20))
+	in, err = Inspect(src)
+	require.NoError(t, err)
+	require.Zero(t, in.Commits)
+	require.True(t, in.Oldest.IsZero())
+	require.NoError(t, l.Close())
+}
+
+func TestInspectOfNoSpill(t *testing.T) {
+	for _, dir := range []string{t.TempDir(), filepath.Join(t.TempDir(), "missing")} {
+		in, err := Inspect(Source{Dir: dir})
+		require.NoError(t, err)
+		require.False(t, in.Exists)
+		require.Zero(t, in.Commits)
+		require.NoError(t, in.OpenError)
+	}
+}
+
+func TestInspectSaysWhatOpenWouldSay(t *testing.T) {
+	src, _ := damagedSpill(t, nil)
+	in, err := Inspect(src)
+	require.NoError(t, err)
+	require.NoError(t, in.OpenError, "each segment has an index: the damage shows when it is read")
+	path := filepath.Join(src.Dir, segmentName(1))
+	require.NoError(t, os.Remove(filepath.Join(src.Dir, indexName(1))))
+	in, err = Inspect(src)
+	require.NoError(t, err)
+	require.ErrorIs(t, in.OpenError, ErrCorrupt)
+	require.ErrorContains(t, in.OpenError, path)
+	require.ErrorIs(t, in.Segments[0].Err, ErrCorrupt)
+	_, err = Open(testOptions(src.Dir))
+	require.EqualError(t, err, in.OpenError.Error())
+}
+
+// vanishFS removes a segment after it was listed, as a writer may, the first few times.
+type vanishFS struct {
+	FS
+	times int
+}
+
+func (v *vanishFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	if filepath.Ext(name) == segmentSuffix && v.times > 0 {
+		v.times--
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return v.FS.OpenFile(name, flag, perm)
+}
+
+func TestInspectTriesAgainWhenAFileHasGone(t *testing.T) {
+	src, _ := smallSpill(t, nil, 12)
+	src.FS = &vanishFS{OS, 4}
+	in, err := Inspect(src)
+	require.NoError(t, err)
+	require.EqualValues(t, 12, in.Commits)
+	src.FS = &vanishFS{OS, 100}
+	_, err = Inspect(src)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
