@@ -72,14 +72,15 @@ func (l Loss) Commits() uint64 {
 
 // Findings is what Walk found. Sizes are bytes.
 type Findings struct {
-	Segments int   // read; those that are wholly replayed are not
-	Bytes    int64 // of their files
-	Blocks   int64 // intact
-	Commits  int64 // whole, intact and not replayed
-	Replayed int64 // whole, intact and replayed
-	Entries  int64 // of Commits
-	RawBytes int64 // encoded size of Entries
-	Indexes  int   // index files that Verify has compared
+	Segments  int   // read; those that are wholly replayed are not
+	Bytes     int64 // of their files
+	Blocks    int64 // intact
+	Commits   int64 // whole, intact and not replayed
+	Replayed  int64 // whole, intact and replayed
+	AfterLoss int64 // of Commits, those behind a lost one
+	Entries   int64 // of Commits
+	RawBytes  int64 // encoded size of Entries
+	Indexes   int   // index files that Verify has compared
 
 	FirstTs, LastTs uint64 // lowest and highest commit timestamp of Commits, 0 if there are none
 	NewestSeq       uint64 // highest sequence that is known of, readable or not
@@ -436,7 +437,9 @@ func (w *walker) whole() error {
 			}
 		}
 		w.last, w.lastTs = c.Seq, c.Ts
-		c.AfterLoss = len(n.Lost) > 0
+		if c.AfterLoss = len(n.Lost) > 0; c.AfterLoss {
+			n.AfterLoss++
+		}
 		n.Commits++
 		n.Entries += int64(c.Count)
 		n.RawBytes += c.RawBytes

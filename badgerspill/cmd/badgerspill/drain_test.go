@@ -1,0 +1,158 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill"
+)
+
+func TestDrainLeavesAPlainBadgerDirectory(t *testing.T) {
+	for name, key := range map[string][]byte{"plaintext": nil, "encrypted": []byte("0123456789abcdef")} {
+		t.Run(name, func(t *testing.T) {
+			d := spilled(t, 200, key)
+			_, err := badger.Open(badger.DefaultOptions(d.dir).WithLogger(nil))
+			require.ErrorContains(t, err, "UNREPLAYED-SPILL")
+			args := []string{"drain", d.dir}
+			if key != nil {
+				code, _, stderr := built(t, args...)
+				require.Equal(t, exitFailed, code)
+				require.Contains(t, stderr, "give its key with -encryption-key-file")
+				args = append(args, "-encryption-key-file", keyFile(t, string(key)))
+			}
+			out := ok(t, args...)
+			require.Contains(t, out, "200 commits replayed")
+			require.NoFileExists(t, filepath.Join(d.dir, "UNREPLAYED-SPILL--open-with-badgerspill.mem"))
+			require.Equal(t, d.want, d.plain(t))
+			require.Contains(t, ok(t, args...), "holds nothing")
+			require.Equal(t, d.want, d.plain(t))
+		})
+	}
+}
+
+// A drain keeps what the program would keep: every version, whatever the discard timestamp would be.
+func TestDrainKeepsVersions(t *testing.T) {
+	d := &database{dir: t.TempDir()}
+	opt := spillOptions(d.dir, nil)
+	opt.NumVersionsToKeep = 10
+	db, err := badgerspill.Open(opt)
+	require.NoError(t, err)
+	for _, value := range []string{"1", "2", "3"} {
+		require.NoError(t, db.Update(func(txn *badgerspill.Txn) error { return txn.Set([]byte("k"), []byte(value+strings.Repeat("x", 5000))) }))
+	}
+	require.NoError(t, db.Close())
+	ok(t, "drain", d.dir)
+	plain, err := badger.Open(badger.DefaultOptions(d.dir).WithLogger(nil).WithNumVersionsToKeep(10))
+	require.NoError(t, err)
+	defer plain.Close()
+	var versions []uint64
+	require.NoError(t, plain.View(func(txn *badger.Txn) error {
+		it := txn.NewKeyIterator([]byte("k"), badger.IteratorOptions{AllVersions: true})
+		defer it.Close()
+		for it.Rewind(); it.Valid(); it.Next() {
+			versions = append(versions, it.Item().Version())
+		}
+		return nil
+	}))
+	require.Equal(t, []uint64{3, 2, 1}, versions)
+}
+
+func TestDrainOfOtherDatabases(t *testing.T) {
+	t.Run("plain Badger", func(t *testing.T) {
+		d := plainBadger(t)
+		before := tree(t, d.dir)
+		require.Contains(t, ok(t, "drain", d.dir), "holds nothing")
+		require.Equal(t, before, tree(t, d.dir))
+	})
+	t.Run("corrupt", func(t *testing.T) {
+		d := spilled(t, 100, nil)
+		flip(t, filepath.Join(d.dir, "spill", "MANIFEST"), 50)
+		before := tree(t, d.dir)
+		code, _, stderr := built(t, "drain", d.dir)
+		require.Equal(t, exitFailed, code)
+		require.Contains(t, stderr, filepath.Join(d.dir, "spill", "MANIFEST"))
+		require.Contains(t, stderr, "badgerspill salvage")
+		require.Equal(t, before, tree(t, d.dir))
+	})
+	t.Run("damage that shows while it is read", func(t *testing.T) {
+		d := spilled(t, 100, nil)
+		segment := d.segments(t)[1]
+		flip(t, segment, -10)
+		code, _, stderr := built(t, "drain", d.dir)
+		require.Equal(t, exitFailed, code)
+		require.Contains(t, stderr, segment)
+		require.Contains(t, stderr, "are left in "+filepath.Join(d.dir, "spill"))
+	})
+	t.Run("another process has it open", func(t *testing.T) {
+		d := spilled(t, 10, nil)
+		db, err := badgerspill.Open(spillOptions(d.dir, nil))
+		require.NoError(t, err)
+		code, _, stderr := built(t, "drain", d.dir)
+		require.NoError(t, db.Close())
+		require.Equal(t, exitFailed, code)
+		require.Contains(t, stderr, d.dir+": another process has it open")
+		require.Equal(t, d.want, drained(t, d))
+	})
+	t.Run("plain Badger has it open", func(t *testing.T) {
+		d := spilled(t, 10, nil)
+		other := plainBadger(t)
+		require.NoError(t, os.Rename(filepath.Join(d.dir, "spill"), filepath.Join(other.dir, "spill")))
+		db, err := badger.Open(badger.DefaultOptions(other.dir).WithLogger(nil))
+		require.NoError(t, err)
+		code, _, stderr := built(t, "drain", other.dir)
+		require.NoError(t, db.Close())
+		require.Equal(t, exitFailed, code)
+		require.Contains(t, stderr, other.dir)
+	})
+}
+
+// An interrupt leaves a database that is consistent, and a spill that another drain goes on with.
+func TestInterruptedDrain(t *testing.T) {
+	d := &database{dir: filepath.Join(t.TempDir(), "db"), want: map[string]string{}}
+	db, err := badgerspill.Open(spillOptions(d.dir, nil).WithSegmentSize(4 << 20))
+	require.NoError(t, err)
+	random := rand.New(rand.NewPCG(1, 2))
+	value := make([]byte, 64<<10)
+	for i := range 1600 { // 100 MiB: more than a second of replay
+		for j := range value {
+			value[j] = byte(random.Uint32())
+		}
+		key := []byte{byte(i >> 8), byte(i)}
+		d.want[string(key)] = string(value)
+		require.NoError(t, db.Update(func(txn *badgerspill.Txn) error { return txn.Set(key, bytes.Clone(value)) }))
+	}
+	require.NoError(t, db.Close())
+
+	cmd := start(t, "drain", d.dir)
+	pipe, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	stderr := bufio.NewReader(pipe)
+	first, err := stderr.ReadString('\n')
+	require.NoError(t, err)
+	require.Contains(t, first, "replaying 1,600 commits")
+	require.NoError(t, cmd.Process.Signal(os.Interrupt))
+	rest, err := io.ReadAll(stderr)
+	require.NoError(t, err)
+	require.Error(t, cmd.Wait())
+	require.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode(), string(rest))
+	require.Contains(t, string(rest), "commits, ")
+	require.Contains(t, string(rest), "are left in "+filepath.Join(d.dir, "spill"))
+	require.Contains(t, string(rest), "interrupted")
+
+	_, err = badger.Open(badger.DefaultOptions(d.dir).WithLogger(nil))
+	require.ErrorContains(t, err, "UNREPLAYED-SPILL")
+	require.Contains(t, ok(t, "verify", d.dir), "sound")
+	require.Equal(t, d.want, drained(t, d))
+}
