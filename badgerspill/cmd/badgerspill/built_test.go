@@ -122,14 +122,18 @@ func (d *database) commit(txn *badgerspill.Txn, i int) error {
 	return txn.Set([]byte(key), []byte(value))
 }
 
-// plain reads everything with plain Badger.
-func (d *database) plain(t *testing.T) map[string]string {
-	t.Helper()
+func (d *database) plainOptions() badger.Options {
 	opt := badger.DefaultOptions(d.dir).WithLogger(nil)
 	if d.key != nil {
 		opt = opt.WithEncryptionKey(d.key).WithIndexCacheSize(1 << 20)
 	}
-	db, err := badger.Open(opt)
+	return opt
+}
+
+// plain reads everything with plain Badger.
+func (d *database) plain(t *testing.T) map[string]string {
+	t.Helper()
+	db, err := badger.Open(d.plainOptions())
 	require.NoError(t, err)
 	defer func() { require.NoError(t, db.Close()) }()
 	got := map[string]string{}

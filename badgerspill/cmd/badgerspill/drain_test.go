@@ -22,7 +22,7 @@ func TestDrainLeavesAPlainBadgerDirectory(t *testing.T) {
 	for name, key := range map[string][]byte{"plaintext": nil, "encrypted": []byte("0123456789abcdef")} {
 		t.Run(name, func(t *testing.T) {
 			d := spilled(t, 200, key)
-			_, err := badger.Open(badger.DefaultOptions(d.dir).WithLogger(nil))
+			_, err := badger.Open(d.plainOptions())
 			require.ErrorContains(t, err, "UNREPLAYED-SPILL")
 			args := []string{"drain", d.dir}
 			if key != nil {
@@ -106,14 +106,17 @@ func TestDrainOfOtherDatabases(t *testing.T) {
 	})
 	t.Run("plain Badger has it open", func(t *testing.T) {
 		d := spilled(t, 10, nil)
-		other := plainBadger(t)
-		require.NoError(t, os.Rename(filepath.Join(d.dir, "spill"), filepath.Join(other.dir, "spill")))
-		db, err := badger.Open(badger.DefaultOptions(other.dir).WithLogger(nil))
+		ok(t, "drain", d.dir)
+		db, err := badger.Open(d.plainOptions())
 		require.NoError(t, err)
-		code, _, stderr := built(t, "drain", other.dir)
+		code, stdout, stderr := built(t, "drain", d.dir)
 		require.NoError(t, db.Close())
+		if code == 0 { // where the system does not tell who has it open there is nothing to do, either
+			require.Contains(t, stdout, "holds nothing")
+			return
+		}
 		require.Equal(t, exitFailed, code)
-		require.Contains(t, stderr, other.dir)
+		require.Contains(t, stderr, d.dir+": another process has it open (process ")
 	})
 }
 

@@ -29,7 +29,7 @@ func TestVerifyOfSoundDatabases(t *testing.T) {
 
 // Each fault is named by file and offset, and all of them are.
 func TestVerifyNamesEveryFault(t *testing.T) {
-	d := spilled(t, 100, nil)
+	d := spilled(t, 200, nil)
 	segments := d.segments(t)
 	require.Greater(t, len(segments), 2)
 	index := strings.TrimSuffix(segments[1], ".seg") + ".idx"
