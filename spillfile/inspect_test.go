@@ -1,9 +1,12 @@
 package spillfile
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -116,4 +119,50 @@ func TestInspectTriesAgainWhenAFileHasGone(t *testing.T) {
 	src.FS = &vanishFS{OS, 100}
 	_, err = Inspect(src)
 	require.ErrorIs(t, err, fs.ErrNotExist)
+}
+
+// A writer appends, seals and drops segments all the time. What Inspect sees may not fit together, but it never takes that for damage.
+func TestInspectBesideAWriter(t *testing.T) {
+	src := Source{Dir: t.TempDir()}
+	o := testOptions(src.Dir)
+	o.SegmentSize = MinSegmentSize
+	l := mustOpen(t, o)
+	stop, done := make(chan struct{}), make(chan error, 1)
+	var written atomic.Uint64
+	go func() {
+		for seq := uint64(1); ; seq++ {
+			select {
+			case <-stop:
+				done <- nil
+				return
+			default:
+			}
+			err := put(l, seq, fmt.Sprint(seq), strings.Repeat("value", int(seq%200)))
+			if err == nil && seq > 60 && seq%20 == 0 {
+				err = l.MarkReplayed(seq - 50)
+			}
+			if err != nil {
+				done <- err
+				return
+			}
+			written.Store(seq)
+		}
+	}()
+	require.True(t, waitFor(func() bool { return written.Load() > 100 }))
+	changing := 0
+	for range 300 {
+		in, err := Inspect(src)
+		require.NoError(t, err)
+		require.NoError(t, in.OpenError)
+		for _, s := range in.Segments {
+			require.NoError(t, s.Err)
+		}
+		if in.Changing {
+			changing++
+		}
+	}
+	close(stop)
+	require.NoError(t, <-done)
+	require.NoError(t, l.Close())
+	require.Positive(t, changing)
 }

@@ -145,8 +145,14 @@ func (v *indexCheck) leaves() {
 			if key, err = l.key(key[:0], pos); err != nil {
 				break
 			}
-			if len(last) > 0 && y.CompareKeys(last, key) >= 0 {
+			low := v.x.table.low(i)
+			switch {
+			case len(last) > 0 && y.CompareKeys(last, key) >= 0:
 				err = fmt.Errorf("leaf %d: entry %d is not behind the one before", i, pos)
+			case pos == 0 && (y.CompareKeys(low, key) > 0 || len(last) > 0 && y.CompareKeys(low, last) <= 0):
+				err = fmt.Errorf("leaf %d: the table has a key for it that does not lead to it", i)
+			}
+			if err != nil {
 				break
 			}
 			last = append(last[:0], key...)
@@ -157,8 +163,12 @@ func (v *indexCheck) leaves() {
 			v.fault(at, err)
 		}
 	}
-	if ft := &v.x.footer; !v.bad && entries != ft.entries {
+	switch ft := &v.x.footer; {
+	case v.bad:
+	case entries != ft.entries:
 		v.fault(v.x.size-indexFooterSize, fmt.Errorf("it says %d entries, its leaves have %d", ft.entries, entries))
+	case !bytes.Equal(v.x.table.biggest, last):
+		v.fault(ft.table, errors.New("the table has another last key than the leaves"))
 	}
 }
 

@@ -171,6 +171,8 @@ func (in *info) judge(db *place.Database, sp *spillfile.Inspection) {
 	if err := sp.OpenError; err != nil {
 		health := "refused"
 		switch {
+		case sp.Changing: // Inspect has tried several times
+			health, err = "unknown", errors.New("it changes too fast to be judged; look again, or stop the program that writes to it")
 		case errors.Is(err, spillfile.ErrCorrupt), errors.Is(err, spillfile.ErrNoManifest):
 			health = "corrupt"
 		case errors.Is(err, spillfile.ErrKeyMissing):
