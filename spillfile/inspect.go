@@ -36,14 +36,15 @@ type Inspection struct {
 	Segments []SegmentInfo // in the order of the log
 	Dead     int           // files of segments that are replayed, or never took a commit: they are about to be removed
 
-	Commits   int64 // not replayed
-	Entries   int64 // of these
-	DiskBytes int64 // of Segments and their index files
-	RawBytes  int64 // of Entries before compression, about
-	FirstTs   uint64
-	LastTs    uint64
-	Oldest    time.Time // creation of the first segment with commits that are not replayed, zero if there is none
-	Ratio     float64   // bytes of entries by bytes on disk, about
+	Commits    int64 // not replayed
+	Entries    int64 // of these
+	DiskBytes  int64 // of Segments and their index files
+	IndexBytes int64 // of these, index files
+	RawBytes   int64 // of Entries before compression, about
+	FirstTs    uint64
+	LastTs     uint64
+	Oldest     time.Time // creation of the first segment with commits that are not replayed, zero if there is none
+	Ratio      float64   // bytes of entries by bytes on disk, about
 
 	ReplayedThrough uint64 // the manifest says that Badger has everything up to this sequence
 	CleanClose      bool   // the manifest was written by a close
@@ -122,6 +123,7 @@ func (in *Inspection) add(s SegmentInfo) {
 	in.Commits += s.Commits
 	in.Entries += s.Entries
 	in.DiskBytes += s.Size + s.IndexSize
+	in.IndexBytes += s.IndexSize
 	if s.Commits == 0 {
 		return
 	}

@@ -36,7 +36,7 @@ func newDrain() *cobra.Command {
 		Short: "Replay everything in the spill and leave a plain Badger directory",
 		Long:  drainHelp,
 		Example: `  badgerspill drain /var/lib/app
-  badgerspill drain -spill-dir /fast/spill -vlog-dir /big/vlog /var/lib/app`,
+  badgerspill drain --spill-dir /fast/spill --vlog-dir /big/vlog /var/lib/app`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			db, err := flags.Find(args[0])

@@ -43,8 +43,8 @@ func newDump() *cobra.Command {
 		Short: "Print the entries of a spill as JSON lines",
 		Long:  dumpHelp,
 		Example: `  badgerspill dump /var/lib/app
-  badgerspill dump -prefix user/ -from 1000 -to 2000 /var/lib/app
-  badgerspill dump -prefix-hex 00ff -no-values /var/lib/app | jq -r .key_hex`,
+  badgerspill dump --prefix user/ --from 1000 --to 2000 /var/lib/app
+  badgerspill dump --prefix-hex 00ff --no-values /var/lib/app | jq -r .key_hex`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if prefixHex != "" && f.prefix != "" {

@@ -42,7 +42,7 @@ func newInfo() *cobra.Command {
 		Short: "Show the state of a database and its spill, also while a program has it open",
 		Long:  infoHelp,
 		Example: `  badgerspill info /var/lib/app
-  badgerspill info -json /var/lib/app | jq .spill.pending_commits`,
+  badgerspill info --json /var/lib/app | jq .spill.pending_commits`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			db, err := flags.Find(args[0])
@@ -97,7 +97,8 @@ type spillInfo struct {
 	PendingCommits  int64         `json:"pending_commits"`
 	PendingEntries  int64         `json:"pending_entries"`
 	DiskBytes       int64         `json:"disk_bytes"`
-	RawBytes        int64         `json:"raw_bytes"` // before compression, about
+	IndexBytes      int64         `json:"index_bytes"` // of disk_bytes
+	RawBytes        int64         `json:"raw_bytes"`   // before compression, about
 	Ratio           float64       `json:"ratio"`
 	FirstTs         uint64        `json:"first_ts"`
 	LastTs          uint64        `json:"last_ts"`
@@ -140,7 +141,7 @@ func lookAt(db *place.Database, now time.Time) (*info, error) {
 		return nil, err
 	}
 	in.Spill = spillInfo{Dir: db.SpillDir, Exists: sp.Exists, Interlock: db.Locked, PendingCommits: sp.Commits, PendingEntries: sp.Entries,
-		DiskBytes: sp.DiskBytes, RawBytes: sp.RawBytes, Ratio: sp.Ratio, FirstTs: sp.FirstTs, LastTs: sp.LastTs,
+		DiskBytes: sp.DiskBytes, IndexBytes: sp.IndexBytes, RawBytes: sp.RawBytes, Ratio: sp.Ratio, FirstTs: sp.FirstTs, LastTs: sp.LastTs,
 		ReplayedThrough: sp.ReplayedThrough, CleanClose: sp.CleanClose, TornBytes: sp.TornBytes, DeadSegments: sp.Dead, Segments: []segmentInfo{}}
 	if !sp.Oldest.IsZero() {
 		in.Spill.OldestSeconds = max(0, now.Sub(sp.Oldest).Seconds())
@@ -192,7 +193,7 @@ func (in *info) judge(db *place.Database, sp *spillfile.Inspection) {
 		problem("corrupt", "%v; if no commits are pending, remove that file", db.BadID)
 	}
 	if db.Known && sp.Commits > 0 && sp.DatabaseID != db.Identity {
-		problem("refused", "%s holds commits of database %x, this one is %x: give the right one with -spill-dir", db.SpillDir, sp.DatabaseID, db.Identity)
+		problem("refused", "%s holds commits of database %x, this one is %x: give the right one with --spill-dir", db.SpillDir, sp.DatabaseID, db.Identity)
 	}
 	if sp.Commits > 0 && !db.Locked {
 		problem("sound", "commits are pending and there is no interlock %s: do not open the directory with plain Badger, but with badgerspill", db.InterlockPath())
@@ -286,8 +287,8 @@ func (in *info) print(out io.Writer) error {
 			rows = append(rows,
 				[]string{"timestamps", fmt.Sprintf("%d to %d", s.FirstTs, s.LastTs)},
 				[]string{"oldest", text.Seconds(time.Duration(s.OldestSeconds * float64(time.Second)))},
-				[]string{"on disk", fmt.Sprintf("%s in %d segments, about %s before compression, ratio %.2f",
-					text.Bytes(s.DiskBytes), len(s.Segments), text.Bytes(s.RawBytes), s.Ratio)})
+				[]string{"on disk", fmt.Sprintf("%s in %s, about %s before compression, ratio %.2f; indexes %s",
+					text.Bytes(s.DiskBytes-s.IndexBytes), plural(len(s.Segments), "segment"), text.Bytes(s.RawBytes), s.Ratio, text.Bytes(s.IndexBytes))})
 		}
 		rows = append(rows, []string{"interlock", map[bool]string{true: "set: plain Badger does not open this directory", false: "not set"}[s.Interlock]})
 		if s.TornBytes > 0 {

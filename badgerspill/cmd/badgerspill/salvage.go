@@ -108,7 +108,7 @@ func (s *salvageRun) run(ctx context.Context) error {
 		return err
 	}
 	if s.db.Known && in.Exists && in.DatabaseID != s.db.Identity && len(in.Segments) > 0 {
-		return fmt.Errorf("%s holds commits of database %x, %s is %x; give the right one with -spill-dir", s.db.SpillDir, in.DatabaseID, s.db.Dir, s.db.Identity)
+		return fmt.Errorf("%s holds commits of database %x, %s is %x; give the right one with --spill-dir", s.db.SpillDir, in.DatabaseID, s.db.Dir, s.db.Identity)
 	}
 	found, err := spillfile.Walk(ctx, src, nil)
 	if err != nil {

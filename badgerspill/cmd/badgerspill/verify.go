@@ -39,7 +39,7 @@ func newVerify() *cobra.Command {
 		Short: "Read and check every block, index and the manifest of a spill; name file and offset of each fault",
 		Long:  verifyHelp,
 		Example: `  badgerspill verify /var/lib/app
-  badgerspill verify -encryption-key-file key /var/lib/app && echo sound`,
+  badgerspill verify --encryption-key-file key /var/lib/app && echo sound`,
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			db, err := flags.Find(args[0])
@@ -71,7 +71,7 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 		return err
 	}
 	if db.Known && in.Exists && in.Commits > 0 && in.DatabaseID != db.Identity {
-		return fmt.Errorf("%s holds commits of database %x, %s is %x; give the right one with -spill-dir", db.SpillDir, in.DatabaseID, db.Dir, db.Identity)
+		return fmt.Errorf("%s holds commits of database %x, %s is %x; give the right one with --spill-dir", db.SpillDir, in.DatabaseID, db.Dir, db.Identity)
 	}
 	var bar *progress.Bar
 	n, err := spillfile.Verify(cmd.Context(), db.Source(), func(done, total int64) {

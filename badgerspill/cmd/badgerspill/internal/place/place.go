@@ -75,7 +75,7 @@ func (f *Flags) Find(dir string) (*Database, error) {
 	if d.SpillDir == "" {
 		d.SpillDir = filepath.Join(d.Dir, spillName)
 	}
-	for _, p := range []struct{ flag, dir string }{{"", dir}, {"-vlog-dir ", f.ValueDir}, {"-spill-dir ", f.SpillDir}} {
+	for _, p := range []struct{ flag, dir string }{{"", dir}, {"--vlog-dir ", f.ValueDir}, {"--spill-dir ", f.SpillDir}} {
 		if p.dir == "" && p.flag != "" {
 			continue
 		}
@@ -147,17 +147,17 @@ func readKey(path string) ([]byte, error) {
 	const most = 4 << 10
 	key, err := readHead(path, most)
 	if err != nil {
-		return nil, fmt.Errorf("-encryption-key-file: %w", err)
+		return nil, fmt.Errorf("--encryption-key-file: %w", err)
 	}
 	switch len(key) {
 	case 16, 24, 32:
 		return key, nil
 	case 17, 25, 33:
 		if key[len(key)-1] == '\n' {
-			return nil, fmt.Errorf("-encryption-key-file %s: %d bytes, of which the last is a line feed; remove that, the key is every byte of the file", path, len(key))
+			return nil, fmt.Errorf("--encryption-key-file %s: %d bytes, of which the last is a line feed; remove that, the key is every byte of the file", path, len(key))
 		}
 	}
-	return nil, fmt.Errorf("-encryption-key-file %s: %d bytes, want 16, 24 or 32: the key itself, not in hexadecimal or base64", path, len(key))
+	return nil, fmt.Errorf("--encryption-key-file %s: %d bytes, want 16, 24 or 32: the key itself, not in hexadecimal or base64", path, len(key))
 }
 
 // InterlockPath is the file that keeps plain Badger out.
@@ -211,7 +211,7 @@ func (d *Database) Missing(in *spillfile.Inspection) error {
 	if where == "" {
 		where = "a directory that it does not name"
 	}
-	return fmt.Errorf("%s: there is no spill here, and %s says that there are commits in %s; give that with -spill-dir", d.SpillDir, d.InterlockPath(), where)
+	return fmt.Errorf("%s: there is no spill here, and %s says that there are commits in %s; give that with --spill-dir", d.SpillDir, d.InterlockPath(), where)
 }
 
 // Explain adds to an error of package badgerspill or spillfile what to do about it on a command line. It names the database.
@@ -226,13 +226,13 @@ func (d *Database) Explain(err error) error {
 		}
 		return fmt.Errorf("%s: another process has it open%s; stop that, and try again: %w", d.Dir, who, err)
 	case errors.Is(err, spillfile.ErrKeyMissing):
-		return fmt.Errorf("%s: it is encrypted; give its key with -encryption-key-file: %w", d.Dir, err)
+		return fmt.Errorf("%s: it is encrypted; give its key with --encryption-key-file: %w", d.Dir, err)
 	case errors.Is(err, spillfile.ErrWrongKey), errors.Is(err, badgerspill.ErrEncryptionKeyMismatch):
-		return fmt.Errorf("%s: the key does not open it; give the one of this database with -encryption-key-file: %w", d.Dir, err)
+		return fmt.Errorf("%s: the key does not open it; give the one of this database with --encryption-key-file: %w", d.Dir, err)
 	case errors.Is(err, spillfile.ErrCorrupt), errors.Is(err, spillfile.ErrNoManifest):
 		return fmt.Errorf("%s: \"badgerspill verify\" names all of the damage, \"badgerspill salvage\" gets out what is intact: %w", d.Dir, err)
 	case errors.Is(err, badgerspill.ErrMissingSpill):
-		return fmt.Errorf("%s: the spill is somewhere else; give its directory with -spill-dir: %w", d.Dir, err)
+		return fmt.Errorf("%s: the spill is somewhere else; give its directory with --spill-dir: %w", d.Dir, err)
 	}
 	return fmt.Errorf("%s: %w", d.Dir, err)
 }
