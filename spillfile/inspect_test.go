@@ -81,7 +81,7 @@ func TestInspectOfNoSpill(t *testing.T) {
 }
 
 func TestInspectSaysWhatOpenWouldSay(t *testing.T) {
-	src, _ := damagedSpill(t, nil)
+	src, _ := damagedSpill(t, nil, 40)
 	in, err := Inspect(src)
 	require.NoError(t, err)
 	require.NoError(t, in.OpenError, "each segment has an index: the damage shows when it is read")

@@ -7,15 +7,16 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 )
 
-// damaged spill: commits 3 and 9 of 40 lost.
-func damagedSpill(t testing.TB, key []byte) (src Source, want map[uint64]written) {
+// damagedSpill is a spill of n commits, of which 3 and 9 are damaged.
+func damagedSpill(t testing.TB, key []byte, n int) (src Source, want map[uint64]written) {
 	t.Helper()
-	src, all := smallSpill(t, key, 40)
+	src, all := smallSpill(t, key, n)
 	_, places, _ := walkAll(t, src)
 	want = bySeq(all)
 	for _, seq := range []uint64{3, 9} {
@@ -37,7 +38,7 @@ func byTs(commits map[uint64]written) map[uint64]string {
 func TestSalvageKeepsEveryIntactCommit(t *testing.T) {
 	for name, key := range map[string][]byte{"plaintext": nil, "encrypted": testKey} {
 		t.Run(name, func(t *testing.T) {
-			src, want := damagedSpill(t, key)
+			src, want := damagedSpill(t, key, 40)
 			old := filesOf(t, src.Dir)
 			_, _, found := walkAll(t, src)
 			done, err := Salvage(t.Context(), src, found, false)
@@ -66,7 +67,7 @@ func TestSalvageKeepsEveryIntactCommit(t *testing.T) {
 }
 
 func TestSalvageOfThePrefix(t *testing.T) {
-	src, _ := damagedSpill(t, nil)
+	src, _ := damagedSpill(t, nil, 40)
 	_, _, found := walkAll(t, src)
 	done, err := Salvage(t.Context(), src, found, true)
 	require.NoError(t, err)
@@ -100,7 +101,7 @@ func TestSalvageWithoutAManifestKeepsWhatMayHaveGoneToBadger(t *testing.T) {
 }
 
 func TestSalvageRefusesAnotherSpillThanWasLookedAt(t *testing.T) {
-	src, _ := damagedSpill(t, nil)
+	src, _ := damagedSpill(t, nil, 40)
 	_, places, found := walkAll(t, src)
 	damage(t, places[20].File, places[20].Offset+60)
 	before := filesOf(t, src.Dir)
@@ -111,7 +112,7 @@ func TestSalvageRefusesAnotherSpillThanWasLookedAt(t *testing.T) {
 }
 
 func TestSalvageIsKeptOutByALock(t *testing.T) {
-	src, _ := damagedSpill(t, nil)
+	src, _ := damagedSpill(t, nil, 40)
 	_, _, found := walkAll(t, src)
 	lock, err := src.Lock()
 	require.NoError(t, err)
@@ -122,7 +123,7 @@ func TestSalvageIsKeptOutByALock(t *testing.T) {
 }
 
 func TestSalvageIsInterruptedBetweenCommits(t *testing.T) {
-	src, _ := damagedSpill(t, nil)
+	src, _ := damagedSpill(t, nil, 40)
 	_, _, found := walkAll(t, src)
 	before := filesOf(t, src.Dir)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -136,13 +137,19 @@ func TestSalvageIsInterruptedBetweenCommits(t *testing.T) {
 // cutFS is the operating system until the k-th change; from there on every change fails, as if the process had been killed.
 type cutFS struct {
 	FS
-	left int
+	left atomic.Int64
+}
+
+func cutAfter(changes int64) *cutFS {
+	c := &cutFS{FS: OS}
+	c.left.Store(changes)
+	return c
 }
 
 var errCut = errors.New("cut")
 
 func (c *cutFS) change() error {
-	if c.left--; c.left < 0 {
+	if c.left.Add(-1) < 0 {
 		return errCut
 	}
 	return nil
@@ -182,18 +189,18 @@ func (c *cutFS) MkdirAll(dir string, perm fs.FileMode) error {
 // well. Never is it something else that opens.
 func TestSalvageCutAtEveryStep(t *testing.T) {
 	for _, lostManifest := range []bool{false, true} {
-		for k, done := 0, false; !done; k++ {
-			src, want := damagedSpill(t, nil)
+		for k, done := int64(0), false; !done; k++ {
+			src, want := damagedSpill(t, nil, 12)
 			if lostManifest {
 				require.NoError(t, os.Remove(filepath.Join(src.Dir, manifestName)))
 			}
 			_, _, found := walkAll(t, src)
 			first := found.OpenError
 			cut := src
-			cut.FS = &cutFS{FS: OS, left: k}
+			cut.FS = cutAfter(k)
 			_, err := Salvage(t.Context(), cut, found, false)
 			done = err == nil
-			require.Less(t, k, 200)
+			require.Less(t, k, int64(200))
 			if !done {
 				require.ErrorIs(t, err, errCut)
 			}

@@ -28,7 +28,7 @@ func TestDrainLeavesAPlainBadgerDirectory(t *testing.T) {
 			if key != nil {
 				code, _, stderr := built(t, args...)
 				require.Equal(t, exitFailed, code)
-				require.Contains(t, stderr, "give its key with -encryption-key-file")
+				require.Contains(t, stderr, "give its key with --encryption-key-file")
 				args = append(args, "-encryption-key-file", keyFile(t, string(key)))
 			}
 			out := ok(t, args...)
