@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -165,4 +166,41 @@ func TestInspectBesideAWriter(t *testing.T) {
 	require.NoError(t, <-done)
 	require.NoError(t, l.Close())
 	require.Positive(t, changing)
+}
+
+// comeAndGoFS hides the last segment from some lists, as if a writer had added it or removed it.
+type comeAndGoFS struct {
+	FS
+	lists  int
+	hidden func(list int) bool
+}
+
+func (c *comeAndGoFS) ReadDir(dir string) ([]fs.DirEntry, error) {
+	c.lists++
+	entries, err := c.FS.ReadDir(dir)
+	if c.hidden(c.lists) {
+		last := ""
+		for _, e := range entries {
+			if filepath.Ext(e.Name()) == segmentSuffix {
+				last = e.Name()
+			}
+		}
+		entries = slices.DeleteFunc(entries, func(e fs.DirEntry) bool { return e.Name() == last })
+	}
+	return entries, err
+}
+
+func TestInspectTriesAgainWhenWhatItSawDoesNotFit(t *testing.T) {
+	src, _ := smallSpill(t, nil, 40)
+	src.FS = &comeAndGoFS{FS: OS, hidden: func(list int) bool { return list == 2 || list == 3 }}
+	in, err := Inspect(src)
+	require.NoError(t, err)
+	require.NoError(t, in.OpenError)
+	require.False(t, in.Changing)
+	require.EqualValues(t, 40, in.Commits)
+	src.FS = &comeAndGoFS{FS: OS, hidden: func(list int) bool { return list%3 != 1 }}
+	in, err = Inspect(src)
+	require.NoError(t, err)
+	require.ErrorIs(t, in.OpenError, ErrCorrupt)
+	require.True(t, in.Changing, "then it is said that it may not be true")
 }

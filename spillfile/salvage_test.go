@@ -95,6 +95,11 @@ func TestSalvageWithoutAManifestKeepsWhatMayHaveGoneToBadger(t *testing.T) {
 	got, _, n := walkAll(t, src)
 	require.Equal(t, byTs(bySeq(all)), byTs(got))
 	require.False(t, n.ManifestLost)
+	in, err := Inspect(src)
+	require.NoError(t, err)
+	for _, seg := range in.Segments {
+		require.False(t, seg.Unordered, "no entry has got a version of its own")
+	}
 	l = mustOpen(t, testOptions(src.Dir))
 	require.EqualValues(t, 5, l.State().DirectThrough)
 	require.NoError(t, l.Close())

@@ -83,7 +83,9 @@ type Findings struct {
 	Indexes   int   // index files that Verify has compared
 
 	FirstTs, LastTs uint64 // lowest and highest commit timestamp of Commits, 0 if there are none
-	NewestSeq       uint64 // highest sequence that is known of, readable or not
+	// NewestSeq is the highest sequence that is known of, readable or not. A manifest may know of commits that an earlier power cut
+	// has taken; with damage they count as lost, too.
+	NewestSeq uint64
 
 	// Faults are in the order of the log, those of indexes at the end.
 	Faults []Fault

@@ -356,3 +356,48 @@ func TestSourceLock(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.Empty(t, filesOf(t, empty.Dir))
 }
+
+// The index of a segment says that it is durable, when nothing else does.
+func TestDamageThatOnlyAnIndexTellsFromATornTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemFS()
+		o := testOptions("spill")
+		o.FS = m
+		l := mustOpen(t, o)
+		fill(t, l, 7)
+		require.NoError(t, errors.Join(l.Seal(), l.syncAll(false), l.indexSealed()))
+		synctest.Wait()
+		files := m.files()
+		require.NoError(t, l.Close())
+		require.Contains(t, files, indexName(1))
+		for name, want := range map[string]FaultKind{indexName(1): Damage, "": Torn} {
+			disk := clone(files)
+			if name == "" {
+				delete(disk, indexName(1))
+			}
+			blocks := blocksOf([]byte(disk[segmentName(1)]))
+			last := blocks[len(blocks)-2] // behind it comes the end
+			disk[segmentName(1)] = flip(disk[segmentName(1)], int(last)+60, 1)
+			n, err := Walk(t.Context(), Source{Dir: "spill", FS: memDisk("spill", disk)}, nil)
+			require.NoError(t, err)
+			require.Len(t, n.Faults, 1)
+			require.Equal(t, want, n.Faults[0].Kind)
+			require.Equal(t, last, n.Faults[0].Offset)
+		}
+	})
+}
+
+// Sequences of commits that failed are missing, and nothing is lost.
+func TestFailedCommitsAreNotLost(t *testing.T) {
+	src := Source{Dir: t.TempDir()}
+	l := mustOpen(t, testOptions(src.Dir))
+	mustPut(t, l, 1, "a", "1")
+	require.ErrorIs(t, put(l, 2, strings.Repeat("k", MaxKeySize+1), ""), ErrTooLarge)
+	mustPut(t, l, 3, "b", "2")
+	require.NoError(t, l.Close())
+	got, _, n := walkAll(t, src)
+	require.Len(t, got, 2)
+	require.Contains(t, got, uint64(3))
+	require.Empty(t, n.Lost)
+	require.Empty(t, n.Faults)
+}

@@ -9,7 +9,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -41,31 +40,39 @@ func TestDrainLeavesAPlainBadgerDirectory(t *testing.T) {
 	}
 }
 
-// A drain keeps what the program would keep: every version, whatever the discard timestamp would be.
+// A drain keeps what the program might: every version, those before a delete included.
 func TestDrainKeepsVersions(t *testing.T) {
 	d := &database{dir: t.TempDir()}
-	opt := spillOptions(d.dir, nil)
-	opt.NumVersionsToKeep = 10
-	db, err := badgerspill.Open(opt)
+	db, err := badgerspill.Open(spillOptions(d.dir, nil).WithSegmentSize(1 << 20))
 	require.NoError(t, err)
-	for _, value := range []string{"1", "2", "3"} {
-		require.NoError(t, db.Update(func(txn *badgerspill.Txn) error { return txn.Set([]byte("k"), []byte(value+strings.Repeat("x", 5000))) }))
+	const versions, deleted = 100, 50 // 9 MiB: more than is replayed in the order of the log
+	random := rand.NewChaCha8([32]byte{})
+	value := make([]byte, 90<<10)
+	for i := range versions {
+		_, _ = random.Read(value)
+		require.NoError(t, db.Update(func(txn *badgerspill.Txn) error {
+			if i == deleted {
+				return txn.Delete([]byte("k"))
+			}
+			return txn.Set([]byte("k"), bytes.Clone(value))
+		}))
 	}
 	require.NoError(t, db.Close())
 	ok(t, "drain", d.dir)
-	plain, err := badger.Open(badger.DefaultOptions(d.dir).WithLogger(nil).WithNumVersionsToKeep(10))
+	plain, err := badger.OpenManaged(d.plainOptions().WithNumVersionsToKeep(versions))
 	require.NoError(t, err)
 	defer plain.Close()
-	var versions []uint64
-	require.NoError(t, plain.View(func(txn *badger.Txn) error {
-		it := txn.NewKeyIterator([]byte("k"), badger.IteratorOptions{AllVersions: true})
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			versions = append(versions, it.Item().Version())
-		}
-		return nil
-	}))
-	require.Equal(t, []uint64{3, 2, 1}, versions)
+	txn := plain.NewTransactionAt(versions, false)
+	defer txn.Discard()
+	it := txn.NewKeyIterator([]byte("k"), badger.IteratorOptions{AllVersions: true})
+	defer it.Close()
+	want := uint64(versions)
+	for it.Rewind(); it.Valid(); it.Next() {
+		require.Equal(t, want, it.Item().Version())
+		require.Equal(t, want == deleted+1, it.Item().IsDeletedOrExpired())
+		want--
+	}
+	require.Zero(t, want)
 }
 
 func TestDrainOfOtherDatabases(t *testing.T) {

@@ -254,7 +254,7 @@ func (s *salvageRun) replace(ctx context.Context, lock *io.Closer, found *spillf
 	} else {
 		s.w.Printf("Kept %s commits. ", text.Count(done.Commits))
 	}
-	s.w.Printf("The old files are in %s\nThe database opens now, and replays the spill; or drain it.\n", done.Aside)
+	s.w.Printf("The old files are in %s\nThe database opens now, and replays the spill; or drain it. Remove the old files when nobody needs them.\n", done.Aside)
 	return s.w.Err()
 }
 
