@@ -290,6 +290,10 @@ func TestWalkLeavesOutWhatIsReplayed(t *testing.T) {
 		require.NoError(t, err)
 		require.Empty(t, v.Faults)
 		require.Positive(t, v.Indexes)
+		in, err := Inspect(src)
+		require.NoError(t, err)
+		require.EqualValues(t, 18, in.Commits)
+		require.Equal(t, n.Entries, in.Entries)
 		// The index of the segment that is half replayed is made again, without that half.
 		require.NoError(t, mustOpen(t, o).Close())
 	}
