@@ -166,3 +166,34 @@ func TestInterruptedDrain(t *testing.T) {
 	require.Contains(t, ok(t, "verify", d.dir), "sound")
 	require.Equal(t, d.want, drained(t, d))
 }
+
+func TestDrainOfDirectoriesThatLieApart(t *testing.T) {
+	d := &database{dir: filepath.Join(t.TempDir(), "db"), want: map[string]string{}}
+	values, spill := filepath.Join(t.TempDir(), "vlog"), filepath.Join(t.TempDir(), "spill")
+	opt := spillOptions(d.dir, nil).WithSpillDir(spill)
+	opt.Options = opt.Options.WithValueDir(values)
+	db, err := badgerspill.Open(opt)
+	require.NoError(t, err)
+	for i := range 20 {
+		require.NoError(t, db.Update(func(txn *badgerspill.Txn) error { return d.commit(txn, i) }))
+	}
+	require.NoError(t, db.Close())
+	code, _, stderr := built(t, "drain", "--vlog-dir", values, d.dir)
+	require.Equal(t, exitFailed, code)
+	require.Contains(t, stderr, spill+"; give that with --spill-dir")
+	require.Equal(t, 1, infoOf(t, "--vlog-dir", values, "--spill-dir", spill, d.dir).Badger.ValueLogs)
+	ok(t, "drain", "--vlog-dir", values, "--spill-dir", spill, d.dir)
+	logs, err := filepath.Glob(filepath.Join(d.dir, "*.vlog"))
+	require.NoError(t, err)
+	require.Empty(t, logs, "the value log is where it was")
+	plain, err := badger.Open(d.plainOptions().WithValueDir(values))
+	require.NoError(t, err)
+	defer plain.Close()
+	require.NoError(t, plain.View(func(txn *badger.Txn) error {
+		for key := range d.want {
+			_, err := txn.Get([]byte(key))
+			require.NoError(t, err, "%q", key)
+		}
+		return nil
+	}))
+}
