@@ -65,6 +65,29 @@ type contents struct {
 }
 
 func (l *Log) inspect() (*contents, error) {
+	c, err := l.list()
+	if err != nil {
+		return nil, err
+	}
+	m, err := readManifest(l.fs, l.o.Dir)
+	switch {
+	case err == nil:
+		c.manifest = m
+	case !errors.Is(err, fs.ErrNotExist):
+		return nil, err
+	case len(c.ids) > 0:
+		return nil, noManifest(l.o.Dir, c)
+	}
+	return c, nil
+}
+
+func noManifest(dir string, c *contents) error {
+	return fmt.Errorf("%w: %s, first segment %s; restore the MANIFEST, or move the segments away to give up their commits",
+		ErrNoManifest, dir, segmentName(c.ids[0]))
+}
+
+// list returns what the directory holds by the names of its files.
+func (l *Log) list() (*contents, error) {
 	c := new(contents)
 	entries, err := l.fs.ReadDir(l.o.Dir)
 	if err != nil && !(l.o.ReadOnly && errors.Is(err, fs.ErrNotExist)) {
@@ -89,16 +112,6 @@ func (l *Log) inspect() (*contents, error) {
 	}
 	slices.Sort(c.ids)
 	slices.Sort(c.indexes)
-	m, err := readManifest(l.fs, l.o.Dir)
-	switch {
-	case err == nil:
-		c.manifest = m
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, err
-	case len(c.ids) > 0:
-		return nil, fmt.Errorf("%w: %s, first segment %s; restore the MANIFEST, or move the segments away to give up their commits",
-			ErrNoManifest, l.o.Dir, segmentName(c.ids[0]))
-	}
 	return c, nil
 }
 

@@ -35,6 +35,9 @@ type recovery struct {
 	progress RecoveryProgress
 	unseen   int64 // bytes since ctx was looked at
 
+	pastGaps bool  // link goes on where a segment is missing: for who only looks
+	gaps     []gap // what it went on from, the last of the log first
+
 	remove       []uint64 // dead, unused or dropped: removed highest first
 	truncate     *foundSegment
 	droppedBytes int64
@@ -59,6 +62,12 @@ type cut struct {
 	file   string
 	offset int64
 	reason error
+}
+
+// gap is where a segment that is not replayed has a predecessor that is missing.
+type gap struct {
+	before *foundSegment
+	err    error
 }
 
 // closeUnused closes the files that are not those of live segments.
@@ -208,8 +217,17 @@ func (r *recovery) link() error {
 		for ; j >= 0 && r.found[j].id > h.prev; j-- {
 		}
 		if h.prev == 0 || j < 0 || r.found[j].id != h.prev {
-			return corrupt(r.pathOf(h.prev), 0, "segment %d is missing: %s follows its sequence %d, and only %d is replayed",
+			missing := corrupt(r.pathOf(h.prev), 0, "segment %d is missing: %s follows its sequence %d, and only %d is replayed",
 				h.prev, segmentName(f.id), h.prevLastSeq, replayed)
+			if !r.pastGaps {
+				return missing
+			}
+			r.gaps = append(r.gaps, gap{f, missing})
+			if h.prev == 0 {
+				break // the log was empty before
+			}
+			i = j
+			continue
 		}
 		p := r.found[j]
 		p.known, p.want = true, h.prevEnd

@@ -188,37 +188,66 @@ func (r *recovery) findMarks(f *foundSegment, from int64) error {
 	from = max(from, segmentHeaderSize)
 	rd := new(blockReader)
 	rd.reset(f.file, f.path, f.id, nil, f.size)
-	// A candidate's payload is read whole: content that is made of plausible headers must not make this
-	// quadratic.
-	budget := 16*(f.size-from) + 64<<20
-	look := from // at the context
-	for at := from; at+blockHeaderSize <= f.size && budget > 0; at++ {
-		if at >= look {
-			if err := r.read(0); err != nil {
-				return err
-			}
-			look = at + readStep/16 // it is slow
-		}
-		header, err := rd.bytes(at, blockHeaderSize)
-		if err != nil {
+	s := newSearch(f.size - from)
+	s.goOn = func() error { return r.read(0) }
+	for at := from; ; {
+		h, found, err := s.next(rd, at)
+		switch {
+		case s.byGoOn:
+			return err
+		case err != nil:
 			return readError(f.path, err)
 		}
-		var h blockHeader
+		if !found {
+			return nil
+		}
+		r.seeMark(h.mark, f.path)
+		at = s.at + blockHeaderSize + int64(h.stored)
+	}
+}
+
+// search looks for intact blocks where lengths can not be trusted: at every offset.
+type search struct {
+	at     int64 // where the last block was found, or a read failed
+	budget int64 // bytes of candidates that may still be read
+
+	goOn   func() error // is asked now and then, for it is slow; its error ends the search. nil: not asked
+	asked  int64        // where
+	byGoOn bool         // it has ended the search
+}
+
+// newSearch returns a search through size bytes. A candidate's payload is read whole: content that is made of plausible headers
+// must not make this quadratic.
+func newSearch(size int64) *search { return &search{budget: 16*size + 64<<20} }
+
+// next finds the first intact block from an offset on.
+func (s *search) next(rd *blockReader, from int64) (h blockHeader, found bool, err error) {
+	for s.at = from; s.at+blockHeaderSize <= rd.limit && s.budget > 0; s.at++ {
+		if s.goOn != nil && s.at >= s.asked {
+			if err := s.goOn(); err != nil {
+				s.byGoOn = true
+				return h, false, err
+			}
+			s.asked = s.at + readStep/16
+		}
+		header, err := rd.bytes(s.at, blockHeaderSize)
+		if err != nil {
+			return h, false, err
+		}
 		h.unmarshal(header)
-		place := Position{f.id, at}
-		if h.plausible(header, place, f.size-at-blockHeaderSize, false) != nil {
+		place := Position{rd.id, s.at}
+		if h.plausible(header, place, rd.limit-s.at-blockHeaderSize, false) != nil {
 			continue
 		}
 		size := blockHeaderSize + int64(h.stored)
-		budget -= size
-		b, err := rd.bytes(at, int(size))
+		s.budget -= size
+		b, err := rd.bytes(s.at, int(size))
 		if err != nil {
-			return readError(f.path, err)
+			return h, false, err
 		}
 		if rd.dec.intact(h.crc, b[:blockHeaderSize], b[blockHeaderSize:], place) {
-			r.seeMark(h.mark, f.path)
-			at += size - 1
+			return h, true, nil
 		}
 	}
-	return nil
+	return h, false, nil
 }

@@ -43,9 +43,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 	var bad *flagcheck.Error
 	var usage *usageError
+	var coded *exitError
 	switch {
 	case err == nil:
 		return 0
+	case errors.As(err, &coded):
+		fmt.Fprintf(stderr, "badgerspill: %v\n", coded.err)
+		return coded.code
 	case errors.Is(err, context.Canceled):
 		fmt.Fprintln(stderr, "badgerspill: interrupted")
 		return exitInterrupted
@@ -72,9 +76,9 @@ func newRoot() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
-	root.AddCommand(newBurst(), newBench(), newBurstChild(), newBenchChild())
+	root.AddCommand(newBurst(), newBench(), newBurstChild(), newBenchChild(),
+		newInfo(), newVerify(), newDrain(), newDump(), newSalvage())
 	return root
 }
 
@@ -84,6 +88,24 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 
 func (e *usageError) Unwrap() error { return e.err }
+
+// exitError is an error with an exit code of its own.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return e.err.Error() }
+
+func (e *exitError) Unwrap() error { return e.err }
+
+// oneDirectory is for commands whose argument is a database.
+func oneDirectory(_ *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return &usageError{fmt.Errorf("name the directory of one database, not %d", len(args))}
+	}
+	return nil
+}
 
 func noArguments(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {

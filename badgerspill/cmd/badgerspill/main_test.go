@@ -20,7 +20,11 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && (os.Args[1] == burst.ChildCommand || os.Args[1] == bench.ChildCommand) {
 		os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if dir := builtIn.Load(); dir != nil {
+		os.RemoveAll(*dir)
+	}
+	os.Exit(code)
 }
 
 func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
@@ -52,6 +56,12 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"scale out of bounds", []string{"bench", "settle", "--scale=-1"}, "--scale -1: must be between 0.0001 and 100"},
 		{"scale that is no number", []string{"bench", "settle", "--scale=NaN"}, "--scale NaN: must be between 0.0001 and 100"},
 		{"unknown flag of a case", []string{"bench", "settle", "--writers", "5"}, "unknown flag: --writers"},
+		{"no directory", []string{"info"}, "name the directory of one database, not 0"},
+		{"two directories", []string{"verify", "a", "b"}, "name the directory of one database, not 2"},
+		{"prefix that is not hexadecimal", []string{"dump", "-prefix-hex", "xy", "a"}, "--prefix-hex xy: must be hexadecimal digits"},
+		{"two prefixes", []string{"dump", "-prefix-hex", "00", "-prefix", "a", "a"}, "--prefix and --prefix-hex: give one of them"},
+		{"range that is empty", []string{"dump", "-from", "5", "-to", "4", "a"}, "--from 5: must be at most --to 4"},
+		{"copy to nowhere", []string{"salvage", "-copy-only", "a"}, "--copy-only: name the file with --out"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			code, stdout, stderr := command(t, row.args...)
@@ -60,6 +70,22 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 			require.Contains(t, stderr, "badgerspill: "+row.want)
 			require.Contains(t, stderr, "--help")
 		})
+	}
+}
+
+func TestHelpOfEachCommandShowsAnExampleAndItsFlags(t *testing.T) {
+	for verb, flags := range map[string]string{
+		"info": "--json", "verify": "", "drain": "", "dump": "--prefix --prefix-hex --from --to --no-values",
+		"salvage": "--out --copy-only --prefix --yes",
+	} {
+		code, stdout, _ := command(t, verb, "-h")
+		require.Zero(t, code)
+		require.Contains(t, stdout, "Examples:\n  badgerspill "+verb+" ")
+		for _, flag := range strings.Fields("--spill-dir --vlog-dir --encryption-key-file " + flags) {
+			require.Contains(t, stdout, flag+" ", verb)
+		}
+		_, root, _ := command(t)
+		require.Contains(t, root, "\n  "+verb+" ")
 	}
 }
 

@@ -1,0 +1,10 @@
+// Package terminal tells whether a stream is one that a person reads, or types into.
+package terminal
+
+import "os"
+
+// Is says whether a stream, as cobra hands it out, is a terminal. Where the platform does not tell it is none.
+func Is(stream any) bool {
+	f, ok := stream.(*os.File)
+	return ok && is(f)
+}

@@ -1,0 +1,210 @@
+package spillfile
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"slices"
+	"time"
+)
+
+// SegmentInfo describes a segment that may hold commits which are not replayed. Sizes are bytes.
+type SegmentInfo struct {
+	ID        uint64
+	File      string
+	Size      int64     // of the file
+	IndexSize int64     // of its index file, 0 if it has none that is intact
+	Created   time.Time // zero if its header is not intact
+	FirstSeq  uint64    // sequences of its commits, those that are replayed included; 0 if it has none
+	LastSeq   uint64
+	FirstTs   uint64 // lowest and highest commit timestamp of them
+	LastTs    uint64
+	Commits   int64 // not replayed
+	Entries   int64 // of these; of all, where the index tells it
+	Encrypted bool
+	Unordered bool    // timestamps say nothing about the order of its commits
+	Ratio     float64 // bytes of entries by bytes on disk, of the first blocks; 0 if it has none
+	Err       error   // damage that was met, nil if none was
+}
+
+// Inspection is what Inspect found. Sizes are bytes.
+type Inspection struct {
+	Dir        string
+	Exists     bool // there is a spill
+	DatabaseID [16]byte
+
+	Segments []SegmentInfo // in the order of the log
+	Dead     int           // files of segments that are replayed, or never took a commit: they are about to be removed
+
+	Commits    int64 // not replayed
+	Entries    int64 // of these
+	DiskBytes  int64 // of Segments and their index files
+	IndexBytes int64 // of these, index files
+	RawBytes   int64 // of Entries before compression, about
+	FirstTs    uint64
+	LastTs     uint64
+	Oldest     time.Time // creation of the first segment with commits that are not replayed, zero if there is none
+	Ratio      float64   // bytes of entries by bytes on disk, about
+
+	ReplayedThrough uint64 // the manifest says that Badger has everything up to this sequence
+	CleanClose      bool   // the manifest was written by a close
+	TornBytes       int64  // that the next Open cuts off: they were never known to be durable
+
+	// OpenError is why Open would refuse the spill, nil if it would not. ErrKeyMissing or ErrWrongKey: the key decides that.
+	OpenError error
+	// Changing: files came, went or grew while they were looked at. The numbers may not fit each other.
+	Changing bool
+}
+
+// Inspect tells what a spill holds from its manifest, headers and index files. It reads whole only what has no index, takes no lock,
+// writes nothing, and needs no key for anything but OpenError; so it may be used on a spill that another process writes to.
+// Damage in what it has read is in the inspection; Walk and Verify find all of it. A directory that does not exist is no spill. Errors are those of
+// the file system, and *VersionError.
+func Inspect(src Source) (*Inspection, error) {
+	const tries = 5 // a writer may remove a file between the list and its opening
+	for try := 1; ; try++ {
+		in, err := inspectOnce(src)
+		switch {
+		case try == tries:
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err == nil && in.Changing && in.OpenError != nil:
+			continue
+		}
+		return in, err
+	}
+}
+
+func inspectOnce(src Source) (*Inspection, error) {
+	w, err := newWalker(context.Background(), src, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer w.close()
+	w.headers = true
+	m := w.contents.manifest
+	in := &Inspection{Dir: src.Dir, Exists: !w.absent, DatabaseID: m.databaseID, Dead: len(w.contents.ids) - len(w.chain),
+		ReplayedThrough: m.replayed, CleanClose: m.clean}
+	var raw, stored int64
+	w.report.ManifestLost = w.manifestErr != nil
+	w.last = m.replayed
+	w.seeManifest()
+	for i, f := range w.chain {
+		s, r, st, err := w.inspect(f, i == 0)
+		if err != nil {
+			return nil, err
+		}
+		if s.LastSeq == 0 && s.Err == nil || s.LastSeq != 0 && s.LastSeq <= m.replayed {
+			in.Dead++
+			continue
+		}
+		raw, stored = raw+r, stored+st
+		in.add(s)
+	}
+	if stored > 0 {
+		in.Ratio = float64(raw) / float64(stored)
+		for _, s := range in.Segments {
+			in.RawBytes += int64(s.Ratio * float64(s.Size))
+		}
+	}
+	in.TornBytes, in.OpenError = verdict(src)
+	again, err := newLook(src)
+	if err != nil {
+		in.Changing = true
+		return in, nil
+	}
+	defer again.close()
+	in.Changing = !w.same(again)
+	return in, nil
+}
+
+func (in *Inspection) add(s SegmentInfo) {
+	in.Segments = append(in.Segments, s)
+	in.Commits += s.Commits
+	in.Entries += s.Entries
+	in.DiskBytes += s.Size + s.IndexSize
+	in.IndexBytes += s.IndexSize
+	if s.Commits == 0 {
+		return
+	}
+	if in.FirstTs == 0 || s.FirstTs < in.FirstTs {
+		in.FirstTs = s.FirstTs
+	}
+	in.LastTs = max(in.LastTs, s.LastTs)
+	if in.Oldest.IsZero() {
+		in.Oldest = s.Created
+	}
+}
+
+// inspect describes a segment of the chain, and returns the bytes of the blocks that it looked at, raw and on disk.
+func (w *walker) inspect(f *foundSegment, first bool) (s SegmentInfo, raw, stored int64, err error) {
+	m := w.contents.manifest
+	s = SegmentInfo{ID: f.id, File: f.path, Size: f.size}
+	if f.bad == nil {
+		h := &f.seg.header
+		s.Created, s.Encrypted, s.Unordered = h.created, h.encrypted, h.directThrough == Unordered
+	}
+	ft, size := w.footer(f)
+	if ft != nil {
+		s.IndexSize = size
+	}
+	if ft == nil || f.bad != nil || ft.end > f.size || m.replayed >= ft.firstSeq && m.replayed < ft.lastSeq {
+		w.visit = func(c *Commit) error {
+			s.see(c)
+			raw, stored = raw+c.RawBytes, stored+c.stored+blockHeaderSize
+			return nil
+		}
+		before := len(w.faults)
+		if err := w.segment(f, first); err != nil {
+			return s, 0, 0, err
+		}
+		for i := range w.faults[before:] {
+			if bad := &w.faults[before+i]; s.Err == nil && bad.damage(w.mark) {
+				s.Err = &CorruptError{File: bad.File, Offset: bad.Offset, Reason: bad.Reason}
+			}
+		}
+	} else {
+		s.FirstSeq, s.LastSeq, s.FirstTs, s.LastTs = ft.firstSeq, ft.lastSeq, ft.minTs, ft.maxTs
+		s.Unordered = s.Unordered || ft.mixed
+		s.Commits, s.Entries = int64(ft.lastSeq-ft.firstSeq)+1, int64(ft.entries)
+		w.last = ft.lastSeq
+		raw, stored = w.sample(f, ft.end)
+	}
+	if stored > 0 {
+		s.Ratio = float64(raw) / float64(stored)
+	}
+	return s, raw, stored, nil
+}
+
+func (s *SegmentInfo) see(c *Commit) {
+	if s.FirstSeq == 0 {
+		s.FirstSeq = c.Seq
+	}
+	s.LastSeq = c.Seq
+	if s.FirstTs == 0 || c.Ts < s.FirstTs {
+		s.FirstTs = c.Ts
+	}
+	s.LastTs = max(s.LastTs, c.Ts)
+	if !c.Replayed {
+		s.Commits++
+		s.Entries += int64(c.Count)
+	}
+}
+
+// sample measures the first blocks of a segment, as many as one read brings.
+func (w *walker) sample(f *foundSegment, end int64) (raw, stored int64) {
+	w.rd.reset(f.file, f.path, f.id, nil, min(end, segmentHeaderSize+readWindow))
+	for at := int64(segmentHeaderSize); ; {
+		b, err := w.rd.next(at)
+		if err != nil { // the end of the sample, or damage, which others report
+			return raw, stored
+		}
+		raw, stored, at = raw+int64(b.raw), stored+int64(b.stored)+blockHeaderSize, b.next
+	}
+}
+
+// same says whether two looks at a directory saw the same files.
+func (k *look) same(o *look) bool {
+	return slices.Equal(k.ids, o.ids) && slices.Equal(k.indexes, o.indexes) && *k.contents.manifest == *o.contents.manifest &&
+		slices.EqualFunc(k.found, o.found, func(a, b *foundSegment) bool { return a.size == b.size })
+}
