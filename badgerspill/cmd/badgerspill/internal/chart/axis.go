@@ -89,11 +89,11 @@ func latencyLabel(d time.Duration) string {
 	}
 }
 
-// rateAxis goes from 0 to a little above high, with three to seven labels.
+// rateAxis goes from 0 to a little above high, with three to eight labels.
 func rateAxis(high float64) axis {
 	a := axis{high: max(high, 2) * 1.08}
 	step := 1.0 // commits are whole
-	for i := 0; a.high/step > 6; i++ {
+	for i := 0; a.high/step > 7.5; i++ {
 		step *= []float64{2, 2.5, 2}[i%3]
 	}
 	for i := 0; float64(i)*step <= a.high; i++ {
