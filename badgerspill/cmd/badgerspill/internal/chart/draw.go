@@ -19,7 +19,7 @@ const (
 
 	titleHeight   = 18.0
 	rowHeight     = 16.0 // of a line of text
-	headingHeight = 20.0
+	headingHeight = 24.0
 	phaseHeight   = 16.0
 	latencyHeight = 196.0
 	rateHeight    = 126.0
