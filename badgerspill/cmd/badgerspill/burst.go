@@ -30,6 +30,9 @@ quarters are random bytes, one quarter is text. Then both databases are reopened
 acknowledged key is read and compared with what was written. A key that is missing or
 wrong makes the exit code 1 and keeps the databases.
 
+With --plot the run is drawn second by second: above, the p99 of the writes that were due
+in each, below, how many were acknowledged in it, between them what badgerspill did.
+
 Progress goes to standard error, the result to standard output.`
 
 func newBurst() *cobra.Command {
@@ -40,7 +43,8 @@ func newBurst() *cobra.Command {
 		Long:  burstHelp,
 		Example: `  badgerspill burst
   badgerspill burst --burst-rate 100000 --burst 10s --value-size 256
-  badgerspill burst --engine badgerspill --sync --json`,
+  badgerspill burst --engine badgerspill --sync --json
+  badgerspill burst --plot burst.svg --html burst.html`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return burst.Run(cmd.Context(), cfg, burst.Process, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -64,7 +68,9 @@ func newBurst() *cobra.Command {
 	f.StringVar(&cfg.Dir, "dir", cfg.Dir,
 		"`directory` for the databases, empty or absent; it is kept\n(default a temporary one, removed at the end)")
 	f.BoolVar(&cfg.Keep, "keep", cfg.Keep, "keep the temporary directory")
-	f.BoolVar(&cfg.JSON, "json", cfg.JSON, "print the result as JSON")
+	f.BoolVar(&cfg.JSON, "json", cfg.JSON, "print the result as JSON, with every second of the run")
+	f.StringVar(&cfg.Plot, "plot", cfg.Plot, "draw latency and throughput over time to a `file`, .svg or .png")
+	f.StringVar(&cfg.HTML, "html", cfg.HTML, "write figure, tables and settings to a `file`, .html: one page to pass on")
 	return cmd
 }
 

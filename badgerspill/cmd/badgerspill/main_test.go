@@ -100,7 +100,7 @@ func TestHelpNamesTheVerbsAndEveryFlag(t *testing.T) {
 	code, stdout, _ = command(t, "burst", "--help")
 	require.Zero(t, code)
 	for _, flag := range strings.Fields("--calm-rate --burst-rate --quiet-rate --calm --burst --quiet --backlog " +
-		"--value-size --writers --engine --sync --seed --dir --keep --json") {
+		"--value-size --writers --engine --sync --seed --dir --keep --json --plot --html") {
 		require.Contains(t, stdout, flag+" ")
 	}
 

@@ -12,8 +12,8 @@ import (
 
 const (
 	progressEvery = time.Second
-	// spillEvery is the resolution of SpillTimes.
-	spillEvery = 100 * time.Millisecond
+	// sampleEvery is the resolution of SpillTimes, and a tenth of that of Second.Layer.
+	sampleEvery = 100 * time.Millisecond
 	// drainLimit ends a replay that does not come to an end.
 	drainLimit = 5 * time.Minute
 )
@@ -30,6 +30,9 @@ type child struct {
 	loop *openloop.Run
 	emit func(Message)
 	res  *EngineResult
+
+	samples []sample
+	meter   *meter
 }
 
 func newChild(job Job, emit func(Message), precise bool) *child {
@@ -43,8 +46,9 @@ func newChild(job Job, emit func(Message), precise bool) *child {
 			Backlog:  cfg.Backlog,
 			Precise:  precise,
 		}),
-		emit: emit,
-		res:  &EngineResult{Engine: job.Engine},
+		emit:  emit,
+		res:   &EngineResult{Engine: job.Engine},
+		meter: newMeter(cfg.schedule(), cfg.phases()),
 	}
 }
 
@@ -66,11 +70,14 @@ func (c *child) run(ctx context.Context, open OpenFunc) error {
 	if err := db.Close(); err != nil {
 		return fmt.Errorf("close %s: %w", job.Engine, err)
 	}
+	res.Work = c.meter.finish(res.Layer)
 
 	if err := c.verify(ctx, open); err != nil {
 		return err
 	}
 	res.Phases = c.loop.Results()
+	res.LastAnswer = c.loop.LastAnswer()
+	res.Seconds = seconds(c.loop.Seconds(busyUntil(c.samples)), c.samples)
 	if err := c.loop.FirstError(); err != nil {
 		res.WriteError = err.Error()
 	}
@@ -80,19 +87,26 @@ func (c *child) run(ctx context.Context, open OpenFunc) error {
 }
 
 func (c *child) load(ctx context.Context, db Engine) error {
+	c.meter.begin()
 	c.loop.Begin()
 	done := make(chan error, 1)
 	go func() { done <- c.loop.Do(ctx, db.Writer) }()
 
 	report := time.NewTicker(progressEvery)
 	defer report.Stop()
-	sample := time.NewTicker(spillEvery)
+	sample := time.NewTicker(sampleEvery)
 	defer sample.Stop()
+	phase := time.NewTimer(c.meter.next())
+	defer phase.Stop()
 	for {
 		select {
 		case err := <-done:
 			c.sample(db)
+			c.meter.endLoad(db.Layer())
 			return err
+		case <-phase.C:
+			c.meter.endPhase(db.Layer())
+			phase.Reset(c.meter.next() - c.loop.Elapsed())
 		case <-sample.C:
 			c.sample(db)
 		case <-report.C:
@@ -107,7 +121,7 @@ func (c *child) replay(ctx context.Context, db Engine) error {
 	limit := c.job.Config.schedule().End() + c.job.Config.Backlog
 	report := time.NewTicker(progressEvery)
 	defer report.Stop()
-	sample := time.NewTicker(spillEvery)
+	sample := time.NewTicker(sampleEvery)
 	defer sample.Stop()
 	for c.sample(db) {
 		if c.loop.Elapsed() >= limit {
@@ -157,16 +171,25 @@ func (c *child) whileWorking(stage string, db Engine, work func() error) error {
 	go func() { done <- work() }()
 	report := time.NewTicker(progressEvery)
 	defer report.Stop()
+	sample := time.NewTicker(sampleEvery)
+	defer sample.Stop()
 	for {
 		p := Progress{Stage: stage}
 		if db != nil {
 			p.Layer = db.Layer()
 		}
 		c.progress(p)
-		select {
-		case err := <-done:
-			return err
-		case <-report.C:
+		for reported := false; !reported; {
+			select {
+			case err := <-done:
+				return err
+			case <-sample.C:
+				if db != nil {
+					c.sample(db)
+				}
+			case <-report.C:
+				reported = true
+			}
 		}
 	}
 }
@@ -177,7 +200,7 @@ func (c *child) progress(p Progress) {
 	c.emit(Message{Progress: &p})
 }
 
-// sample notes when the spill is in use and reports whether it is.
+// sample notes what the layer is doing and reports whether the spill is in use.
 func (c *child) sample(db Engine) bool {
 	layer := db.Layer()
 	if layer == nil {
@@ -187,6 +210,7 @@ func (c *child) sample(db Engine) bool {
 		c.res.Spill = &SpillTimes{}
 	}
 	s, now := c.res.Spill, c.loop.Elapsed()
+	c.samples = append(c.samples, sample{now, layer})
 	if layer.SpillPending > 0 {
 		if !s.Used {
 			s.Used, s.First = true, now

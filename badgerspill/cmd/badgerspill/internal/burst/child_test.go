@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -45,6 +46,11 @@ func TestPlainEngineIsLoadedReopenedAndChecked(t *testing.T) {
 		require.Equal(t, time.Millisecond, res.phase(PhaseBurst).P99)
 		require.EqualValues(t, 130, res.Verified.Checked)
 		require.True(t, res.Verified.OK())
+		require.Len(t, res.Seconds, 3)
+		require.EqualValues(t, 100, res.Seconds[1].AckedRate)
+		require.Equal(t, time.Millisecond, res.Seconds[1].P99)
+		require.Nil(t, res.Seconds[1].Layer)
+		require.Equal(t, 2901*time.Millisecond, res.LastAnswer)
 		require.Nil(t, res.Layer)
 		require.Nil(t, res.Spill)
 		require.Empty(t, res.WriteError)
@@ -95,9 +101,53 @@ func TestTimeUntilTheSpillIsEmpty(t *testing.T) {
 				got.Empty, got.AfterBurst = row.want.Empty, row.want.AfterBurst
 				require.Equal(t, row.want, got)
 				require.Equal(t, "direct", res.Layer.State)
+				requireSpilling(t, row.from, min(row.to, row.want.Empty), res.Seconds)
 			})
 		})
 	}
+}
+
+// requireSpilling checks that the layer was seen to spill in the seconds from from to to and in no other, and that these are
+// all there.
+func requireSpilling(t *testing.T, from, to time.Duration, seconds []Second) {
+	t.Helper()
+	require.GreaterOrEqual(t, seconds[len(seconds)-1].End(), to)
+	for _, s := range seconds {
+		require.NotNil(t, s.Layer, "%v", s.At)
+		spills := s.At < to && s.End() > from
+		require.Equal(t, spills, s.Layer.Spilling, "%v", s.At)
+		if spills {
+			require.EqualValues(t, 7, s.Layer.SpillPending)
+		}
+	}
+}
+
+func TestWorkIsMeasuredByPhase(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := newFakeDisk().opener(func(e *fakeEngine) {
+			e.spillFrom, e.spillTo, e.blockedPerSecond = 1250*time.Millisecond, 3500*time.Millisecond, 40
+		})
+		res, _, err := runChild(t, Badgerspill, smallConfig(), open)
+		require.NoError(t, err)
+		var phases []string
+		var blocked []int64
+		for _, w := range res.Work {
+			phases = append(phases, w.Phase)
+			blocked = append(blocked, *w.Blocked)
+			if runtime.GOOS == "linux" {
+				require.NotNil(t, w.CPU)
+				require.GreaterOrEqual(t, *w.CPU, time.Duration(0))
+			}
+		}
+		require.Equal(t, []string{PhaseCalm, PhaseBurst, PhaseQuiet, PhaseAfter}, phases)
+		// They are counted twice a second, and the last write is acknowledged at 2.901 s.
+		require.Equal(t, []int64{40, 40, 20, 40}, blocked)
+		sum := int64(0)
+		for _, s := range res.Seconds {
+			sum += s.Layer.Blocked
+		}
+		require.EqualValues(t, 140, sum)
+	})
 }
 
 func TestFailedWritesAreReportedWithTheFirstError(t *testing.T) {

@@ -8,8 +8,11 @@ package burst
 import (
 	"fmt"
 	"math"
+	"path/filepath"
+	"strings"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/chart"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/flagcheck"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
@@ -59,6 +62,9 @@ type Config struct {
 	Dir    string `json:"-"`      // empty: a temporary one
 	Keep   bool   `json:"-"`      // keep the temporary one
 	JSON   bool   `json:"-"`      // result as JSON instead of a table
+
+	Plot string `json:"-"` // file for a figure, .svg or .png; empty: none
+	HTML string `json:"-"` // file for a page, .html or .htm; empty: none
 }
 
 // DefaultConfig takes less than three minutes on two cores, and less than 3 GB of disk.
@@ -102,6 +108,12 @@ func (c Config) Validate() error {
 	case Badger, Badgerspill, Both:
 	default:
 		return flagcheck.New("--engine", fmt.Sprintf("%q", c.Engine), "must be %s, %s or %s", Both, Badger, Badgerspill)
+	}
+	if _, ok := chart.FormatOf(c.Plot); c.Plot != "" && !ok {
+		return flagcheck.New("--plot", c.Plot, "must end in .svg or .png")
+	}
+	if ext := strings.ToLower(filepath.Ext(c.HTML)); c.HTML != "" && ext != ".html" && ext != ".htm" {
+		return flagcheck.New("--html", c.HTML, "must end in .html or .htm")
 	}
 	for _, p := range c.phases() {
 		if p.Duration > 0 && p.Writes() == 0 {

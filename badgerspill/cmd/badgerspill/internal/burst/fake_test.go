@@ -20,6 +20,7 @@ type fakeEngine struct {
 	opened             time.Time
 	layered            bool
 	spillFrom, spillTo time.Duration
+	blockedPerSecond   int64
 	drained            atomic.Bool
 	writeErr           error
 }
@@ -84,6 +85,7 @@ func (e *fakeEngine) Layer() *engine.Layer {
 	if at := time.Since(e.opened); at >= e.spillFrom && at < e.spillTo && !e.drained.Load() {
 		l.State, l.SpillPending, l.SpillBytes = "spilling", 7, 700
 	}
+	l.CommitsBlocked = int64(time.Since(e.opened)/(time.Second/2)) * e.blockedPerSecond / 2
 	return l
 }
 

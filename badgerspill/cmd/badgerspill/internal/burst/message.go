@@ -42,9 +42,13 @@ const (
 type EngineResult struct {
 	Engine   string                 `json:"engine"`
 	Phases   []openloop.PhaseResult `json:"phases"`
+	Seconds  []Second               `json:"seconds"` // until the last answer, and until the spill was empty
+	Work     []PhaseWork            `json:"work"`
 	Layer    *engine.Layer          `json:"layer,omitempty"`
 	Spill    *SpillTimes            `json:"spill,omitempty"`
 	Verified openloop.Verification  `json:"verified"`
+	// LastAnswer is when the last write was acknowledged, counted from the begin of the load.
+	LastAnswer time.Duration `json:"last_answer_ns"`
 	// WriteError is the first error that a write failed with.
 	WriteError string        `json:"write_error,omitempty"`
 	PeakDisk   int64         `json:"peak_disk_bytes"` // sampled once a second, 0 if the platform does not tell

@@ -19,8 +19,8 @@ var ErrFailed = errors.New("the run failed")
 // ended; the error is that of the child, or of the context if that ended first.
 type StartFunc func(ctx context.Context, job Job, message func(Message)) error
 
-// Run validates cfg, runs every engine that it names one after the other, and writes progress to progress and the result,
-// a table or one JSON value, to out. It blocks for about as long as the phases last, twice when both engines run.
+// Run validates cfg, runs every engine that it names one after the other, and writes progress to progress, the result,
+// a table or one JSON value, to out, and the files that cfg names. It blocks for about as long as the phases last, twice when both engines run.
 // The error is a *flagcheck.Error for a bad configuration, ErrFailed, the context's when interrupted, or what went wrong.
 func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writer) (err error) {
 	if err := cfg.Validate(); err != nil {
@@ -32,8 +32,14 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 	}
 	defer func() { err = errors.Join(err, work.Close()) }()
 
+	files, err := openOutputs(cfg)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, files.close()) }()
+
 	fmt.Fprintf(progress, "databases in %s, up to %s\n", work.Dir(), worstCaseText(cfg))
-	report := Report{Config: cfg, OK: true}
+	report := Report{Config: cfg, OK: true, Build: ThisBuild()}
 	for _, engine := range cfg.engines() {
 		res, err := runEngine(ctx, cfg, work, engine, start, progress)
 		if ctx.Err() != nil {
@@ -63,10 +69,14 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 	} else {
 		err = report.writeTable(out)
 	}
-	if err == nil && !report.OK {
-		err = ErrFailed
+	// A result that could not be printed is no reason to lose the files.
+	if err := errors.Join(err, files.write(&report, progress)); err != nil {
+		return err
 	}
-	return err
+	if !report.OK {
+		return ErrFailed
+	}
+	return nil
 }
 
 func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, engine string, start StartFunc,

@@ -14,6 +14,7 @@ type Report struct {
 	Config  Config          `json:"config"`
 	Engines []*EngineResult `json:"engines"`
 	Ratios  []Ratio         `json:"ratios,omitempty"` // if both engines ran
+	Build   Build           `json:"build"`
 	// Evidence is the directory that was kept because the verification failed.
 	Evidence string `json:"evidence,omitempty"`
 }
@@ -70,7 +71,10 @@ func (r *Report) writeTable(w io.Writer) error {
 	t.Printf("%d writers, values of %s, one Update per key, %s; latency counts from when a write was due\n\n",
 		c.Writers, text.Bytes(int64(c.ValueSize)), syncText(c.Sync))
 	t.Columns(r.phaseRows())
-	r.notes(t)
+	t.Printf("\n")
+	for _, note := range r.notes(func(engine string) string { return engine }) {
+		t.Printf("%s\n", note)
+	}
 	if len(r.Ratios) > 0 {
 		t.Printf("\nplain Badger's latency as a multiple of badgerspill's\n\n")
 		t.Columns(r.ratioRows())
@@ -106,20 +110,21 @@ func (r *Report) phaseRows() [][]string {
 	return rows
 }
 
-// notes says what a reader of the table must know not to be misled by it.
-func (r *Report) notes(t *text.Writer) {
-	t.Printf("\n")
+// notes says what a reader of the table must know not to be misled by it, a sentence each.
+// name is how to call an engine.
+func (r *Report) notes(name func(engine string) string) (notes []string) {
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
 	for _, e := range r.Engines {
 		unsent := int64(0)
 		for _, p := range e.Phases {
 			unsent += p.Unsent
 		}
 		if unsent > 0 {
-			t.Printf("%s: %s writes were still waiting to be sent when the run was cut off, %v after the last phase; "+
-				"no percentile counts them.\n", e.Engine, text.Count(unsent), r.Config.Backlog)
+			note("%s: %s writes were still waiting to be sent when the run was cut off, %v after the last phase; "+
+				"no percentile counts them.", name(e.Engine), text.Count(unsent), r.Config.Backlog)
 		}
 		if e.WriteError != "" {
-			t.Printf("%s: %s writes failed, the first with: %s\n", e.Engine, text.Count(e.failed()), e.WriteError)
+			note("%s: %s writes failed, the first with: %s", name(e.Engine), text.Count(e.failed()), e.WriteError)
 		}
 	}
 	for _, e := range r.Engines {
@@ -130,10 +135,10 @@ func (r *Report) notes(t *text.Writer) {
 			}
 		}
 		if late != "" {
-			t.Printf("%s: of each latency, this much is the median lateness of the load generator itself: %s.\n",
-				e.Engine, late[2:])
+			note("%s: of each latency, this much is the median lateness of the load generator itself: %s.", name(e.Engine), late[2:])
 		}
 	}
+	return notes
 }
 
 func (r *Report) ratioRows() [][]string {
@@ -188,18 +193,23 @@ func (s *SpillTimes) text() string {
 }
 
 func (r *Report) verification(t *text.Writer, e *EngineResult) {
-	v := e.Verified
-	if v.OK() {
-		t.Printf("  %-12s all %s acknowledged keys are there with their values (peak disk %s)\n",
-			e.Engine, text.Count(v.Checked), text.Bytes(e.PeakDisk))
+	t.Printf("  %-12s %s\n", e.Engine, e.verificationText())
+	if e.Verified.OK() {
 		return
 	}
-	t.Printf("  %-12s of %s acknowledged keys %s are missing, %s wrong, %s unreadable\n",
-		e.Engine, text.Count(v.Checked), text.Count(v.Missing), text.Count(v.Wrong), text.Count(v.Unreadable))
-	for _, example := range v.Examples {
+	for _, example := range e.Verified.Examples {
 		t.Printf("  %-12s   %s\n", "", example)
 	}
 	t.Printf("  %-12s   the databases are kept in %s\n", "", r.Evidence)
+}
+
+func (r *EngineResult) verificationText() string {
+	v := r.Verified
+	if v.OK() {
+		return fmt.Sprintf("all %s acknowledged keys are there with their values (peak disk %s)", text.Count(v.Checked), text.Bytes(r.PeakDisk))
+	}
+	return fmt.Sprintf("of %s acknowledged keys %s are missing, %s wrong, %s unreadable",
+		text.Count(v.Checked), text.Count(v.Missing), text.Count(v.Wrong), text.Count(v.Unreadable))
 }
 
 func ratioText(x float64) string {

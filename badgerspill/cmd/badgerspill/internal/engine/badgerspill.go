@@ -94,8 +94,9 @@ func (l layered) Get(key, dst []byte) ([]byte, error) {
 func (l layered) Layer() *Layer {
 	s := l.db.SpillStats()
 	layer := &Layer{
-		State: s.State,
-		Tier:  s.Tier.String(),
+		State:  s.State,
+		Tier:   s.Tier.String(),
+		Replay: s.ReplayState,
 
 		CommitsDirect:  s.CommitsDirect,
 		CommitsHedged:  s.CommitsHedged,

@@ -5,6 +5,7 @@ type Layer struct {
 	State        string        `json:"state"`
 	Tier         string        `json:"tier"`
 	TiersEntered []TierEntered `json:"tiers_entered"` // in order of memory use
+	Replay       string        `json:"replay"`        // what the replayer is doing
 
 	CommitsDirect  int64 `json:"commits_direct"`
 	CommitsHedged  int64 `json:"commits_hedged"`

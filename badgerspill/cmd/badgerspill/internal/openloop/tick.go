@@ -2,6 +2,9 @@ package openloop
 
 import "time"
 
+// backlog stands for the time after the last phase.
+const backlog = "backlog"
+
 // Tick is what happened since the last one.
 type Tick struct {
 	Phase    string        `json:"phase"`    // the phase, or "backlog" after the last one
@@ -66,7 +69,7 @@ func (r *Run) Tick() Tick {
 	if middle := t.at + (now-t.at)/2; middle < sched.End() {
 		tick.Phase = sched.spanAt(middle).Name
 	} else {
-		tick.Phase = "backlog"
+		tick.Phase = backlog
 	}
 	if seconds := (now - t.at).Seconds(); seconds > 0 {
 		tick.Offered = float64(due-t.due) / seconds
