@@ -34,19 +34,22 @@ func (c SpillCause) String() string {
 type EventListener struct {
 	// TierChange: the budget went from one tier to another.
 	TierChange func(TierChangeInfo)
-	// StallBegin and StallEnd come in pairs: the oldest commit in flight to Badger passed StallThreshold, and Badger
-	// has answered all that was in flight then.
+	// StallBegin: the oldest commit in flight to Badger passed StallThreshold. Each has its StallEnd.
 	StallBegin func(StallInfo)
-	StallEnd   func(StallInfo)
-	// SpillBegin: commits go to the spill from here on. HandOver: they go to Badger again.
+	// StallEnd: Badger has answered all that was in flight then.
+	StallEnd func(StallInfo)
+	// SpillBegin: commits go to the spill from here on.
 	SpillBegin func(SpillBeginInfo)
-	HandOver   func(HandOverInfo)
+	// HandOver: they go to Badger again.
+	HandOver func(HandOverInfo)
 	// Segment: a segment of the spill was created, sealed, dropped, removed, or has failed.
 	Segment func(spillfile.Event)
-	// ReplayBegin, ReplayProgress and ReplayEnd: a run of replay; begin and end come in pairs.
-	ReplayBegin    func(replay.Run)
+	// ReplayBegin: a run of replay begins. Each has its ReplayEnd.
+	ReplayBegin func(replay.Run)
+	// ReplayProgress: Badger has taken another batch of it.
 	ReplayProgress func(replay.Run)
-	ReplayEnd      func(replay.Run)
+	// ReplayEnd: it is over; the spill may hold more (replay.Run.Drained).
+	ReplayEnd func(replay.Run)
 	// BackgroundError: something failed that no caller waits for, or that callers got in another form. It is tried
 	// again.
 	BackgroundError func(BackgroundErrorInfo)
@@ -54,7 +57,7 @@ type EventListener struct {
 
 // TierChangeInfo belongs to EventListener.TierChange.
 type TierChangeInfo struct {
-	Old, New wbm.Tier
+	Old, New wbm.Tier // of the whole budget, which several databases may share
 }
 
 // StallInfo belongs to EventListener.StallBegin and StallEnd.
@@ -65,8 +68,8 @@ type StallInfo struct {
 
 // SpillBeginInfo belongs to EventListener.SpillBegin.
 type SpillBeginInfo struct {
-	Cause  SpillCause
-	Hedged int // commits in flight to Badger that were appended to the spill as well
+	Cause  SpillCause // why
+	Hedged int        // commits in flight to Badger that were appended to the spill as well
 }
 
 // HandOverInfo belongs to EventListener.HandOver.
@@ -76,8 +79,8 @@ type HandOverInfo struct {
 
 // BackgroundErrorInfo belongs to EventListener.BackgroundError.
 type BackgroundErrorInfo struct {
-	Op  string
-	Err error
+	Op  string // what failed, in words
+	Err error  // why
 }
 
 // events delivers to the listener, in order, from a goroutine that exists only while there is something to deliver.
