@@ -3,7 +3,6 @@ package integration_test
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -14,6 +13,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -24,7 +24,8 @@ import (
 //
 //   - a whole program, which begins with its package clause: taken as it is;
 //   - declarations, which begin with func, type, var or const;
-//   - statements: put into a function that returns an error. What they declare need not be used.
+//   - statements: put into a function that returns an error. What they declare need not be used;
+//   - imports alone.
 //
 // Declarations and statements may begin with imports. Those that they leave out are found by the names that they use: badger is
 // badgerspill, since that is what a program looks like that has moved to it; plain is Badger itself; the others are in
@@ -54,6 +55,7 @@ func TestDocsCodeFindsMistakes(t *testing.T) {
 		"package main\n\nfunc main() {\n\tnothing()\n}\n",
 		"\n\nopt := badger.DefaultOptions(dir).WithSpillSize(1)\n",
 		"func f() error {\n\n\treturn 5\n}\n",
+		"import badger \"github.com/badgerspill/badgerspill/spill\"\n",
 		"_ = 1\nfmt.Printf(\"%d\\n\", \"text\")\n",
 	} {
 		b := block{page: fmt.Sprintf("docs/wrong%d.md", i), line: 10, source: source}
@@ -64,12 +66,16 @@ func TestDocsCodeFindsMistakes(t *testing.T) {
 	}
 	good := block{page: "docs/right.md", line: 1, needs: "ctx context.Context, db *badger.DB",
 		source: "stats := db.SpillStats()\nif err := db.Drain(ctx); err != nil {\n\treturn err\n}\n"}
-	out, err := vet(t, append(blocks, good))
+	out, err := vet(t, append(slices.Delete(slices.Clone(blocks), 3, 4), good))
 	require.Error(t, err)
-	for _, at := range []string{"docs/wrong0.md:13", "docs/wrong1.md:12", "docs/wrong2.md:12", "docs/wrong3.md:11"} {
+	for _, at := range []string{"docs/wrong0.md:13", "docs/wrong1.md:12", "docs/wrong2.md:12", "docs/wrong4.md:11"} {
 		require.Contains(t, filepath.ToSlash(out), at)
 	}
 	require.NotContains(t, filepath.ToSlash(out), "docs/right.md")
+
+	out, err = vet(t, blocks[3:4]) // go vet would say nothing else
+	require.Error(t, err)
+	require.Contains(t, filepath.ToSlash(out), "docs/wrong3.md:10")
 }
 
 // fragmentImports are the packages that blocks may use without importing them, by name.
@@ -93,57 +99,64 @@ var fragmentImports = func() map[string]string {
 	return all
 }()
 
-// vet runs go vet over blocks, each a package of its own. Their sources exist only in an overlay of the go command, as packages
-// of this module, so that its go.mod holds for them.
+// vet runs go vet over blocks, each a package of its own.
 func vet(t *testing.T, blocks []block) (string, error) {
 	t.Helper()
-	dir, root := t.TempDir(), overlayRoot(t)
-	replace := map[string]string{}
+	files := map[string]string{}
 	for i, b := range blocks {
 		source, err := compilable(b)
 		require.NoError(t, err)
-		name := fmt.Sprintf("block%d", i)
-		require.NoError(t, os.WriteFile(filepath.Join(dir, name+".go"), []byte(source), 0o600))
-		replace[filepath.Join(root, name, "block.go")] = filepath.Join(dir, name+".go")
+		files[fmt.Sprintf("block%d/block.go", i)] = source
 	}
-	args := []string{"vet", "-overlay", overlayFile(t, dir, replace)}
-	for i := range blocks {
-		args = append(args, fmt.Sprintf("%sintegration_test/testdata/docs/block%d", module, i))
+	return goCommand(t, docsModule(t, files), "vet", "./...")
+}
+
+// docsModule makes a module of the files, which stands on this one and what it requires, and returns its directory.
+func docsModule(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	root, err := filepath.Abs("..")
+	require.NoError(t, err)
+	for _, name := range []string{"go.mod", "go.sum"} {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		require.NoError(t, err)
+		files[name] = string(text)
 	}
-	return goCommand(t, args...)
+	self := strings.TrimSuffix(module, "/")
+	head := "module " + self + "\n"
+	require.Contains(t, files["go.mod"], head)
+	files["go.mod"] = strings.Replace(files["go.mod"], head, "module docs\n", 1) +
+		fmt.Sprintf("\nrequire %s v0.0.0\n\nreplace %s => %s\n", self, self, strconv.Quote(root))
+	for name, text := range files {
+		file := filepath.Join(dir, filepath.FromSlash(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
+		require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	}
+	return dir
 }
 
-func overlayRoot(t *testing.T) string {
-	t.Helper()
-	root, err := filepath.Abs("testdata/docs") // need not exist
-	require.NoError(t, err)
-	return root
-}
-
-func overlayFile(t *testing.T, dir string, replace map[string]string) string {
-	t.Helper()
-	text, err := json.Marshal(map[string]any{"Replace": replace})
-	require.NoError(t, err)
-	file := filepath.Join(dir, "overlay.json")
-	require.NoError(t, os.WriteFile(file, text, 0o600))
-	return file
-}
-
-func goCommand(t *testing.T, args ...string) (string, error) {
+// goCommand runs the go command in a directory, without the network. What it builds is built as the test was: so Badger is in the
+// build cache.
+func goCommand(t *testing.T, dir, verb string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
 	defer cancel()
+	args = append([]string{verb}, args...)
+	if raceEnabled() {
+		args = slices.Insert(args, 1, "-race")
+	}
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=readonly -buildvcs=false")
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=readonly -buildvcs=false", "GOWORK=off")
 	out, err := cmd.CombinedOutput()
-	require.NoError(t, ctx.Err(), "go %s: %s", args[0], out)
+	require.NoError(t, ctx.Err(), "go %s: %s", verb, out)
 	return string(out), err
 }
 
 // compilable makes a file of a block. Its lines are those of the page.
 func compilable(b block) (string, error) {
 	at := func(line int) string { return fmt.Sprintf("//line %s:%d\n", b.page, line) }
-	if _, err := parser.ParseFile(token.NewFileSet(), "", b.source, parser.PackageClauseOnly); err == nil {
+	if isProgram(b) {
 		return at(b.line) + b.source, nil
 	}
 
@@ -152,7 +165,7 @@ func compilable(b block) (string, error) {
 	body := at(line) + rest
 	if !isDeclaration(rest) {
 		body = "func fragment(" + b.needs + ") error {\n" + at(line) + rest + used(rest)
-		if !endsInReturn(rest) {
+		if !terminates(rest) {
 			body += "\treturn nil\n"
 		}
 		body += "}\n"
@@ -161,6 +174,9 @@ func compilable(b block) (string, error) {
 	}
 
 	head := "package fragment\n\n"
+	if strings.TrimSpace(rest) == "" { // imports alone: whether they are there
+		return head + at(b.line) + regexp.MustCompile(`(?m)^(import +)\w* *"`).ReplaceAllString(imports, `${1}_ "`), nil
+	}
 	for _, name := range slices.Sorted(maps.Keys(fragmentImports)) {
 		selected := regexp.MustCompile(`\b` + name + `\.[A-Z]`)
 		if selected.MatchString(withoutStrings(body)) && !imported(imports, name) {
@@ -168,6 +184,11 @@ func compilable(b block) (string, error) {
 		}
 	}
 	return head + at(b.line) + imports + body, nil
+}
+
+func isProgram(b block) bool {
+	_, err := parser.ParseFile(token.NewFileSet(), "", b.source, parser.PackageClauseOnly)
+	return err == nil
 }
 
 // leadingImports splits off the imports, and the lines without code around them, with which a source begins.
@@ -229,7 +250,7 @@ func used(source string) string {
 			uses.WriteString("\t_ = " + id.Name + "\n")
 		}
 	}
-	if endsInReturn(source) {
+	if terminates(source) {
 		return "" // what is not used before it would be an error for the reader, too
 	}
 	for _, s := range statements(source) {
@@ -253,13 +274,19 @@ func used(source string) string {
 	return uses.String()
 }
 
-func endsInReturn(source string) bool {
+// terminates reports whether nothing behind the source would be reached.
+func terminates(source string) bool {
 	all := statements(source)
 	if len(all) == 0 {
 		return false
 	}
-	_, ok := all[len(all)-1].(*ast.ReturnStmt)
-	return ok
+	switch last := all[len(all)-1].(type) {
+	case *ast.ReturnStmt:
+		return true
+	case *ast.ForStmt:
+		return last.Cond == nil && !strings.Contains(source, "break")
+	}
+	return false
 }
 
 var stringLiteral = regexp.MustCompile("\"(?:[^\"\\\\\n]|\\\\.)*\"|`[^`]*`|//[^\n]*")
@@ -269,7 +296,7 @@ func withoutStrings(source string) string { return stringLiteral.ReplaceAllStrin
 // Every command line of badgerspill in the documentation names a verb that the command has, and flags that the verb has.
 func TestDocsCommands(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "badgerspill")
-	out, err := goCommand(t, "build", "-o", bin, module+"badgerspill/cmd/badgerspill")
+	out, err := goCommand(t, ".", "build", "-o", bin, module+"badgerspill/cmd/badgerspill")
 	require.NoError(t, err, "%s", out)
 	help := map[string]string{}
 	helpOf := func(verb string) string {

@@ -22,13 +22,14 @@ type block struct {
 	page   string
 	line   int    // of its first line, from 1
 	lang   string // what stands behind the fence
+	under  string // the heading above it
 	needs  string // what a comment "<!-- go: ... -->" right above it says
 	source string
 }
 
 var (
-	fence      = regexp.MustCompile("^(`{3,}|~{3,})\\s*([\\w-]*)\\s*$")
-	needsMark  = regexp.MustCompile(`^<!-- go: (.*) -->$`)
+	fence      = regexp.MustCompile("^( *)(`{3,}|~{3,})\\s*([\\w-]*)\\s*$")
+	needsMark  = regexp.MustCompile(`^ *<!-- go: (.*) -->$`)
 	inlineCode = regexp.MustCompile("`+[^`]+`+")
 	heading    = regexp.MustCompile(`^#{1,6} +(.+?) *#*$`)
 )
@@ -52,20 +53,23 @@ func readPage(t *testing.T, name, text string) page {
 	p := page{name: name}
 	var prose []string
 	var in *block
-	end, needs := "", ""
+	under, indent, end, needs := "", "", "", "" // a block in a list is indented
 	for i, line := range strings.Split(text, "\n") {
 		m := fence.FindStringSubmatch(line)
 		switch {
 		case in == nil && m != nil:
-			in = &block{page: name, line: i + 2, lang: m[2], needs: needs}
-			end = m[1]
+			in = &block{page: name, line: i + 2, lang: m[3], under: under, needs: needs}
+			indent, end = m[1], m[1]+m[2]
 			line = ""
 		case in != nil && line == end:
 			p.blocks = append(p.blocks, *in)
 			in, line = nil, ""
 		case in != nil:
-			in.source += line + "\n"
+			in.source += strings.TrimPrefix(line, indent) + "\n"
 			line = ""
+		}
+		if m := heading.FindStringSubmatch(line); m != nil {
+			under = m[1]
 		}
 		needs = ""
 		if m := needsMark.FindStringSubmatch(line); m != nil {
