@@ -10,9 +10,13 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// docsRunLimit bounds one program: they write more than those in testdata, and wait for replay.
+const docsRunLimit = 2 * time.Minute
 
 // TestDocsPrograms runs the whole programs in the documentation, each with a directory as its argument and as its temporary one. A
 // program that is not named here is one that nobody has run.
@@ -113,7 +117,7 @@ func buildDocsPrograms(t *testing.T, bin string, blocks []block) {
 // runDocsProgram returns what the program printed and, where the system tells, its resident memory at the peak in bytes, else 0.
 func runDocsProgram(t *testing.T, bin string, number int) (stdout string, maxRSS int64) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 2*runLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), docsRunLimit)
 	defer cancel()
 	dir := t.TempDir()
 	cmd := exec.CommandContext(ctx, bin, strconv.Itoa(number), filepath.Join(dir, "db"))

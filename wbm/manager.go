@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// WriteBufferManager holds one memory budget for one or several databases. All methods
+// WriteBufferManager holds one memory budget for one or several databases, as the class of that name in RocksDB does. All methods
 // are safe for concurrent use and none blocks.
 //
 // The counters are atomics; the mutex is taken only when the tier changes, an account
