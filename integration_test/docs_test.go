@@ -92,6 +92,9 @@ var fragmentImports = func() map[string]string {
 		"signal":      "os/signal",
 		"debug":       "runtime/debug",
 		"filepath":    "path/filepath",
+		"prometheus":  "github.com/prometheus/client_golang/prometheus",
+		"collectors":  "github.com/prometheus/client_golang/prometheus/collectors",
+		"promhttp":    "github.com/prometheus/client_golang/prometheus/promhttp",
 	}
 	for _, std := range strings.Fields("bytes context errors expvar fmt io log math os slices strings sync syscall time") {
 		all[std] = std
