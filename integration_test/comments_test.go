@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -89,7 +90,7 @@ func TestEveryExportedIdentifierHasAComment(t *testing.T) {
 		}
 		fset := token.NewFileSet()
 		for _, f := range parsed(t, fset, dir) {
-			c := comments{missing: func(at token.Pos, what string) {
+			c := comments{fset: fset, missing: func(at token.Pos, what string) {
 				t.Errorf("%s: %s has no comment", strings.TrimPrefix(fset.Position(at).String(), ".."+string(filepath.Separator)), what)
 			}}
 			c.file(f)
@@ -109,6 +110,12 @@ type A struct { //want:here A
 	C, D int
 	E int //want:here A.E
 	e int
+	// W begins and X ends it.
+	W int
+	X int
+	Y int //want:here A.Y
+
+	Z int //want:here A.Z
 	F
 }
 
@@ -118,6 +125,14 @@ type F interface {
 	G()
 	H() //want:here F.H
 	error
+}
+
+// Q and Z are named too far away.
+type Q struct {
+	// Q, R.
+	R int
+
+	Q int //want:here Q.Q
 }
 
 type e struct{ X int }
@@ -163,7 +178,7 @@ func V() {} //want:here V
 	f, err := parser.ParseFile(fset, "p.go", source, parser.ParseComments)
 	require.NoError(t, err)
 	got := []string{}
-	c := comments{missing: func(at token.Pos, what string) {
+	c := comments{fset: fset, missing: func(at token.Pos, what string) {
 		got = append(got, fmt.Sprintf("%d %s", fset.Position(at).Line, what))
 	}}
 	c.file(f)
@@ -172,6 +187,7 @@ func V() {} //want:here V
 
 // comments looks for exported identifiers without one.
 type comments struct {
+	fset     *token.FileSet
 	exported int
 	missing  func(at token.Pos, what string)
 }
@@ -207,7 +223,8 @@ func (c *comments) file(f *ast.File) {
 	}
 }
 
-// members checks the fields of a struct and the methods of an interface. Embedded ones have their comment at their type.
+// members checks the fields of a struct and the methods of an interface. Embedded ones have their comment at their type. A comment
+// counts for fields below it, too, if it names them and no empty line is between.
 func (c *comments) members(of string, typ ast.Expr) {
 	var list *ast.FieldList
 	switch typ := typ.(type) {
@@ -218,9 +235,22 @@ func (c *comments) members(of string, typ ast.Expr) {
 	default:
 		return
 	}
+	line := func(p token.Pos) int { return c.fset.Position(p).Line }
+	var above *ast.CommentGroup // the comment of this field or of one above it, with no empty line between
+	end := 0
 	for _, f := range list.List {
+		if f.Doc != nil {
+			above = f.Doc
+		} else if line(f.Pos()) > end+1 {
+			above = nil
+		}
+		end = line(f.End())
 		for _, n := range f.Names {
-			c.check(n, of+"."+n.Name, f.Doc, f.Comment)
+			shared := above
+			if !regexp.MustCompile(`\b` + n.Name + `\b`).MatchString(above.Text()) {
+				shared = nil
+			}
+			c.check(n, of+"."+n.Name, f.Doc, f.Comment, shared)
 			if n.IsExported() {
 				c.members(of, f.Type)
 			}
