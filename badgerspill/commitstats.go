@@ -41,8 +41,8 @@ type CommitStats struct {
 	Badger   time.Duration // from when it was sent to Badger until it answered, or until the commit was hedged, if the spill was first
 	Visible  time.Duration // from then until it was acknowledged and this goroutine ran: indexing, earlier commits, waking up
 
-	AnsweredBy CommitAnswer
-	Hedged     bool // sent to Badger, and appended to the spill as well before Badger had answered
+	AnsweredBy CommitAnswer // who had the commit first
+	Hedged     bool         // sent to Badger, and appended to the spill as well before Badger had answered
 }
 
 // Measure has the commit of the transaction fill in into, before Commit returns or before the callback of CommitWith is called. It must be called before that, and into

@@ -15,10 +15,10 @@ const (
 
 // Entry is a key with its value, user metadata and expiry, for SetEntry. It stands for badger.Entry.
 type Entry struct {
-	Key       []byte
-	Value     []byte
+	Key       []byte // 1 to 65,000 bytes
+	Value     []byte // at most Options.ValueLogFileSize bytes
 	ExpiresAt uint64 // Unix time in seconds; 0 = never
-	UserMeta  byte
+	UserMeta  byte   // the caller's, returned by Item.UserMeta
 
 	version   uint64 // 0 = the commit timestamp
 	meta      byte

@@ -66,7 +66,7 @@ var (
 // OptionError names an option that Open refused. It matches ErrBadOption.
 type OptionError struct {
 	Field string // name of the field of Options
-	Value any
+	Value any    // what was asked for
 	Bound string // what the value must be
 	Err   error  // Badger's error for it, nil if it has none
 }

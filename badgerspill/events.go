@@ -104,8 +104,8 @@ type EventListener struct {
 
 // TierChangeInfo belongs to EventListener.TierChange.
 type TierChangeInfo struct {
-	Old, New     wbm.Tier
-	Usage, Limit int64 // of the budget in bytes; Usage as it was a moment later
+	Old, New     wbm.Tier // of the whole budget, which several databases may share
+	Usage, Limit int64    // of the budget in bytes; Usage as it was a moment later
 }
 
 // StallInfo belongs to EventListener.StallBegin and StallEnd.
@@ -118,8 +118,8 @@ type StallInfo struct {
 
 // SpillBeginInfo belongs to EventListener.SpillBegin.
 type SpillBeginInfo struct {
-	Cause  SpillCause
-	Hedged int // commits in flight to Badger that were appended to the spill as well
+	Cause  SpillCause // why
+	Hedged int        // commits in flight to Badger that were appended to the spill as well
 }
 
 // HandOverInfo belongs to EventListener.HandOver.
@@ -161,7 +161,7 @@ type WriterReleasedInfo struct {
 // BackgroundErrorInfo belongs to EventListener.BackgroundError.
 type BackgroundErrorInfo struct {
 	Op  string // what failed, as "replay"
-	Err error
+	Err error  // why
 }
 
 // TeeEventListener returns a listener that passes each event to a, then to b. Either may be nil. Both are read when it is made.

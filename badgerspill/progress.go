@@ -38,7 +38,7 @@ func (p OpenPhase) String() string {
 
 // OpenProgressInfo belongs to EventListener.OpenProgress.
 type OpenProgressInfo struct {
-	Phase      OpenPhase
+	Phase      OpenPhase     // what Open is doing
 	Bytes      int64         // done so far: of the spill's segments, or of the entries compared. 0 for Badger, which does not tell
 	TotalBytes int64         // 0 = not known
 	Commits    int64         // found in the spill so far that are not replayed

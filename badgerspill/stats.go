@@ -32,7 +32,7 @@ type SpillStats struct {
 	MemoryUsage, MemoryLimit int64 // of the whole budget
 	MemoryInFlight           int64 // this database's commits on their way to Badger
 	MemoryMemtables          int64 // in Badger's memtables, not in an SSTable yet
-	MemorySpillIndex         int64
+	MemorySpillIndex         int64 // the index of this database's spill, and its cache
 	MemoryPinned             int64 // in memtables that are flushed and held by open iterators; not counted in the usage
 
 	CommitsDirect  int64 // acknowledged by Badger
@@ -49,19 +49,19 @@ type SpillStats struct {
 	BlockTimeouts int64         // commits that failed with ErrWriteBlocked
 	NoSpace       int64         // commits that failed with ErrNoSpace
 
-	Stalls      int64
-	HandOvers   int64
+	Stalls      int64            // how often the oldest commit in flight passed StallThreshold
+	HandOvers   int64            // turns back to Badger
 	SpillStarts map[string]int64 // turns to the spill by cause
 
 	BytesSpilled     int64 // as written to the spill
 	BytesReplayed    int64 // before compression
-	EntriesReplayed  int64
+	EntriesReplayed  int64 // that Badger got
 	EntriesCoalesced int64 // left out of the replay, since a newer version had made them invisible to everybody
 
-	SpillBytes    int64 // on disk now, files held by readers included
-	SpillCapacity int64
-	SpillPending  int64 // commits in the spill that are not replayed; 0 = empty
-	Segments      int
+	SpillBytes    int64         // on disk now, files held by readers included
+	SpillCapacity int64         // what SpillBytes may reach; 0 = no spill
+	SpillPending  int64         // commits in the spill that are not replayed; 0 = empty
+	Segments      int           // that hold such commits
 	OldestSpilled time.Duration // age of the oldest segment with such commits
 
 	Append wbm.Latency // from the end of encoding to the acknowledgement by the spill
@@ -77,8 +77,8 @@ type SpillStats struct {
 	ReplayPausedTime time.Duration // that replay has paused in all: for memory, for the foreground, for ReplayMaxRate
 
 	WriteRate float64 // bytes per second
-	QuietRate float64
-	Quiet     bool
+	QuietRate float64 // below which it is quiet, in bytes per second, as configured or as learned
+	Quiet     bool    // WriteRate has been below QuietRate for QuietWindow
 
 	EventsDropped int64 // that the EventListener was too slow for
 }

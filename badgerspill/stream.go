@@ -32,8 +32,10 @@ type Stream struct {
 	// UseKeyToListWithThreadId takes KeyToListWithThreadId instead of KeyToList: calls with one threadId are not concurrent,
 	// and FinishThread is called at the end of each.
 	UseKeyToListWithThreadId bool
-	KeyToListWithThreadId    func(key []byte, itr *Iterator, threadId int) (*pb.KVList, error)
-	FinishThread             func(threadId int) (*pb.KVList, error)
+	// KeyToListWithThreadId is as KeyToList; threadId is from 0 to NumGo-1.
+	KeyToListWithThreadId func(key []byte, itr *Iterator, threadId int) (*pb.KVList, error)
+	// FinishThread returns what KeyToListWithThreadId has kept back, nil for nothing.
+	FinishThread func(threadId int) (*pb.KVList, error)
 	// Send takes the output, from one goroutine. The buffer holds marshalled pb.KV; see BufferToKVList.
 	Send func(buf *z.Buffer) error
 	// SinceTs leaves out versions at or below it.

@@ -1,4 +1,3 @@
-// Package integration_test tests badgerspill from outside, against plain Badger wherever that is possible.
 package integration_test
 
 import (

@@ -21,6 +21,7 @@ type Pending struct {
 
 // Progress is what one batch has moved to Badger.
 type Progress struct {
+	// Bytes, before compression, and Entries went to Badger.
 	Bytes, Entries int64
 	// Skipped is how many more bytes of the log lie behind, of what needed not be moved. A checkpoint lets go of them, too.
 	Skipped int64

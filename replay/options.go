@@ -58,11 +58,11 @@ type Options struct {
 	Tick time.Duration
 
 	// OnBegin, OnProgress (after each batch) and OnEnd tell of a run; each begin has an
-	// end. OnError tells of an operation that failed and when it is tried again. They are
-	// called by the replaying goroutine and should not block; they may call Wake, State
-	// and Stats, but neither Drain nor Stop. Nil ones are skipped.
+	// end. They and OnError are called by the replaying goroutine and should not block;
+	// they may call Wake, State and Stats, but neither Drain nor Stop. Nil ones are skipped.
 	OnBegin, OnProgress, OnEnd func(Run)
-	OnError                    func(err error, retryIn time.Duration)
+	// OnError tells of an operation that failed and when it is tried again.
+	OnError func(err error, retryIn time.Duration)
 }
 
 func (o Options) withDefaults() Options {

@@ -106,7 +106,8 @@ func (r Reason) String() string {
 // Run describes one run, so far or as a whole.
 type Run struct {
 	// Reason is the one for which the run goes on, at its begin the one that started it.
-	Reason         Reason
+	Reason Reason
+	// Bytes, before compression, and Entries went to Badger.
 	Bytes, Entries int64
 	// Duration includes pauses.
 	Duration time.Duration
@@ -126,10 +127,11 @@ func (r Run) Rate() float64 {
 
 // Stats is a snapshot of what the replayer has done since it was made.
 type Stats struct {
+	// State is what the replayer is doing.
 	State State
 	// StateTime is how long each state has lasted in all, indexed by State, the present one up to now.
 	StateTime [Stopped + 1]time.Duration
-	// Bytes and Entries went to Badger.
+	// Bytes, before compression, and Entries went to Badger.
 	Bytes, Entries int64
 	// Runs were begun, Pauses are how often one waited for memory.
 	Runs, Pauses int64
@@ -140,9 +142,9 @@ type Stats struct {
 	Duty float64
 	// Checkpoints and HandOvers that succeeded.
 	Checkpoints, HandOvers int64
-	// Errors is how often an operation failed, LastError the latest of them, which stays
-	// after the operation has succeeded again.
-	Errors    int64
+	// Errors is how often an operation failed.
+	Errors int64
+	// LastError is the latest of them. It stays after the operation has succeeded again.
 	LastError error
 	// Run is the run under way, or the last one.
 	Run Run

@@ -16,11 +16,12 @@ const (
 
 // Entry is one write of a commit.
 type Entry struct {
+	// Key and Value are at most MaxKeySize and MaxValueSize bytes.
 	Key, Value []byte
 	// Version is the entry's own timestamp; 0 means the commit timestamp of its batch. Chunk entries
 	// always have it filled in.
 	Version   uint64
 	ExpiresAt uint64 // unix seconds, 0 = never
 	Meta      byte   // MetaDelete, MetaDiscardEarlier, MetaMerge
-	UserMeta  byte
+	UserMeta  byte   // the user's, carried along
 }

@@ -65,8 +65,8 @@ func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
 
 // VersionError names a file in a format that this release does not know. It matches ErrFormatVersion.
 type VersionError struct {
-	File             string
-	Found, Supported uint32
+	File             string // path of the file
+	Found, Supported uint32 // the version in the file, and the newest that this release reads
 }
 
 // Error names the file, both versions and the remedy.

@@ -39,9 +39,9 @@ func (k EventKind) String() string {
 
 // Event reports a change of the set of segments.
 type Event struct {
-	Kind    EventKind
-	Segment uint64 // 0 where no segment is meant
-	File    string // path of the segment's file
-	Bytes   int64  // size of the segment, or the bytes dropped for TailTruncated
-	Err     error  // SegmentPoisoned, BackgroundError
+	Kind    EventKind // what has happened
+	Segment uint64    // 0 where no segment is meant
+	File    string    // path of the segment's file
+	Bytes   int64     // size of the segment, or the bytes dropped for TailTruncated
+	Err     error     // SegmentPoisoned, BackgroundError
 }

@@ -11,9 +11,11 @@ type FS interface {
 	// OpenFile is os.OpenFile, but it opens nothing that is not a regular file, and follows no symbolic link in the last
 	// element of name: who may put a name into the directory must not choose what is read or written.
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
+	// Remove is os.Remove.
 	Remove(name string) error
 	// Rename replaces newname atomically.
 	Rename(oldname, newname string) error
+	// ReadDir is os.ReadDir: sorted by name.
 	ReadDir(dir string) ([]fs.DirEntry, error)
 	// MkdirAll creates dir and its parents, and gives dir exactly the mode perm if it created it.
 	MkdirAll(dir string, perm fs.FileMode) error
@@ -36,8 +38,11 @@ type File interface {
 	io.Closer
 	// Sync makes everything written before the call durable: fdatasync where the system has it.
 	Sync() error
+	// Truncate makes the file size bytes long.
 	Truncate(size int64) error
+	// Size returns the length in bytes.
 	Size() (int64, error)
+	// Chmod sets the permissions.
 	Chmod(mode fs.FileMode) error
 }
 

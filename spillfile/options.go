@@ -18,9 +18,10 @@ type Options struct {
 	// FS is the file system; nil is OS.
 	FS FS
 	// DatabaseID is the identity of the database that the commits belong to. A spill that holds commits of
-	// another one is refused; an empty spill is adopted, unless Existing says that the database has one already.
+	// another one is refused; an empty spill is adopted, unless Existing is set.
 	DatabaseID [16]byte
-	Existing   bool
+	// Existing says that the database has a spill already, which must be this one.
+	Existing bool
 	// SegmentSize in bytes is where a segment is sealed; 0 is DefaultSegmentSize. A group of commits that is
 	// larger has a segment of its own.
 	SegmentSize int64

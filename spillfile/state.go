@@ -4,8 +4,8 @@ import "time"
 
 // Position is a place in the log: a segment and a byte offset in it. The zero Position is the first live block.
 type Position struct {
-	Segment uint64
-	Offset  int64
+	Segment uint64 // number of the segment, from 1; 0 in the zero Position
+	Offset  int64  // bytes from the beginning of its file
 }
 
 func (p Position) after(q Position) bool {
@@ -17,7 +17,7 @@ func (p Position) after(q Position) bool {
 type State struct {
 	LiveBatches     int64     // acknowledged and not yet replayed
 	LiveBytes       int64     // bytes of blocks in live segments
-	LiveSegments    int       //
+	LiveSegments    int       // segments of which not all is replayed
 	Queued          int64     // batches enqueued and not answered yet
 	OldestTs        uint64    // lowest commit timestamp of the live batches, 0 if none
 	NewestTs        uint64    // highest commit timestamp of the live batches, 0 if none

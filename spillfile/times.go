@@ -5,7 +5,7 @@ import "time"
 // Times are when the steps of a batch on its way to disk ended. A step that was not taken has the zero time.
 type Times struct {
 	Taken   time.Time // from the queue, by who writes its group
-	Written time.Time
+	Written time.Time // to the segment's file
 	Synced  time.Time // only under Options.SyncWrites
 }
 

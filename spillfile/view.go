@@ -26,11 +26,12 @@ type View struct {
 
 // Ref is the place of one entry, found in a View and valid as long as the View is held.
 type Ref struct {
-	Version, ExpiresAt uint64
-	Meta, UserMeta     byte
-	ValueLen           int64
-	at                 location
-	fill               bool // a point read: its block is worth caching
+	Version        uint64 // the entry's timestamp
+	ExpiresAt      uint64 // unix seconds, 0 = never
+	Meta, UserMeta byte   // as in Entry
+	ValueLen       int64  // bytes of the value
+	at             location
+	fill           bool // a point read: its block is worth caching
 }
 
 // Acquire returns a View of everything live, or nil if there is nothing: that costs one atomic load. It never

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// WriteBufferManager holds one memory budget for one or several databases. All methods
+// WriteBufferManager holds one memory budget for one or several databases, as the class of that name in RocksDB does. All methods
 // are safe for concurrent use and none blocks.
 //
 // The counters are atomics; the mutex is taken only when the tier changes, an account
@@ -131,11 +131,11 @@ func (m *WriteBufferManager) Leaks() int64 { return m.leaks.Load() }
 
 // AccountUsage is the share of one database at one moment. Sizes are in bytes.
 type AccountUsage struct {
-	Name       string
-	Usage      int64
-	InFlight   int64
-	Memtable   int64
-	SpillIndex int64
+	Name       string // of its Holder
+	Usage      int64  // the sum of the three that follow
+	InFlight   int64  // in commits on their way to Badger
+	Memtable   int64  // in Badger's memtables and not in an SSTable yet
+	SpillIndex int64  // in the in-memory index of the spill
 	// Pinned is not part of Usage.
 	Pinned int64
 }

@@ -37,6 +37,9 @@ type SpilloverOptions struct {
 
 // SpilloverManager decides for one database whether a commit goes to Badger, to the spill,
 // or waits. All methods are safe for concurrent use; only Reserve blocks.
+//
+// The words (reserve, should spill over, is spillover full, is active, release spillover, blocks avoided) are those of
+// SpilloverManager in sochdb.
 type SpilloverManager struct {
 	account    *Account
 	capacity   atomic.Int64

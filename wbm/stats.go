@@ -18,18 +18,20 @@ type SpilloverStats struct {
 	// BlocksAvoided counts commits that the spill took although memory had no room for them
 	// below the spill limit.
 	BlocksAvoided int64
-	// WritersBlocked counts reservations that had to park, BlockedTime is the sum of their
-	// waits that are over, BlockTimeouts counts those that ended with ErrWriteBlocked.
+	// WritersBlocked counts reservations that had to park, BlockTimeouts those that ended
+	// with ErrWriteBlocked.
 	WritersBlocked, BlockTimeouts int64
-	BlockedTime                   time.Duration
+	// BlockedTime is the sum of their waits that are over.
+	BlockedTime time.Duration
 	// Parked is how many are waiting now.
 	Parked int64
 	// CommitsSlowed counts reservations that had to wait for their turn because the spill was
-	// filled beyond HighWater, SlowedTime is the sum of those waits that are over, Slowed is
-	// how many are waiting now. None of them counts as parked or blocked for it.
+	// filled beyond HighWater. None of them counts as parked or blocked for it.
 	CommitsSlowed int64
-	SlowedTime    time.Duration
-	Slowed        int64
+	// SlowedTime is the sum of those waits that are over.
+	SlowedTime time.Duration
+	// Slowed is how many are waiting now.
+	Slowed int64
 }
 
 type spilloverCounters struct {
@@ -76,7 +78,9 @@ func (s *SpilloverManager) Stats() SpilloverStats {
 
 // Latency is a distribution of durations.
 type Latency struct {
-	Count          int64
+	// Count is the number of samples.
+	Count int64
+	// Sum, Mean and Max are exact.
 	Sum, Mean, Max time.Duration
 	// P50 and P99 are upper bounds of the bucket in which the quantile lies: at most a
 	// quarter too high.

@@ -1,4 +1,3 @@
-// Command badgerspill works with databases of package badgerspill. Run it without arguments for its verbs.
 package main
 
 import (

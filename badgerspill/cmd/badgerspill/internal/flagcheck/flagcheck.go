@@ -1,4 +1,3 @@
-// Package flagcheck says what is wrong with the value of a flag.
 package flagcheck
 
 import (

@@ -1,4 +1,3 @@
-// Package text shows figures and tables to people.
 package text
 
 import (

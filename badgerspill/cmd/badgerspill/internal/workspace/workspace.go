@@ -1,4 +1,3 @@
-// Package workspace is the directory in which a command makes its databases.
 package workspace
 
 import (

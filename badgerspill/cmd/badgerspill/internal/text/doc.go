@@ -1,0 +1,2 @@
+// Package text shows figures and tables to people.
+package text

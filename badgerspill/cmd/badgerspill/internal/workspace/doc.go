@@ -1,0 +1,2 @@
+// Package workspace is the directory in which a command makes its databases.
+package workspace
