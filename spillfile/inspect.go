@@ -10,39 +10,39 @@ import (
 
 // SegmentInfo describes a segment that may hold commits which are not replayed. Sizes are bytes.
 type SegmentInfo struct {
-	ID        uint64
-	File      string
+	ID        uint64    // number of the segment
+	File      string    // path
 	Size      int64     // of the file
 	IndexSize int64     // of its index file, 0 if it has none that is intact
 	Created   time.Time // zero if its header is not intact
 	FirstSeq  uint64    // sequences of its commits, those that are replayed included; 0 if it has none
-	LastSeq   uint64
-	FirstTs   uint64 // lowest and highest commit timestamp of them
-	LastTs    uint64
-	Commits   int64 // not replayed
-	Entries   int64 // of these; of all, where the index tells it
-	Encrypted bool
-	Unordered bool    // timestamps say nothing about the order of its commits
-	Ratio     float64 // bytes of entries by bytes on disk, of the first blocks; 0 if it has none
-	Err       error   // damage that was met, nil if none was
+	LastSeq   uint64    // likewise
+	FirstTs   uint64    // lowest commit timestamp of them
+	LastTs    uint64    // the highest
+	Commits   int64     // not replayed
+	Entries   int64     // of these; of all, where the index tells it
+	Encrypted bool      // its blocks are
+	Unordered bool      // timestamps say nothing about the order of its commits
+	Ratio     float64   // bytes of entries by bytes on disk, of the first blocks; 0 if it has none
+	Err       error     // damage that was met, nil if none was
 }
 
 // Inspection is what Inspect found. Sizes are bytes.
 type Inspection struct {
-	Dir        string
-	Exists     bool // there is a spill
-	DatabaseID [16]byte
+	Dir        string   // where it looked
+	Exists     bool     // there is a spill
+	DatabaseID [16]byte // random number of the database it belongs to
 
 	Segments []SegmentInfo // in the order of the log
 	Dead     int           // files of segments that are replayed, or never took a commit: they are about to be removed
 
-	Commits    int64 // not replayed
-	Entries    int64 // of these
-	DiskBytes  int64 // of Segments and their index files
-	IndexBytes int64 // of these, index files
-	RawBytes   int64 // of Entries before compression, about
-	FirstTs    uint64
-	LastTs     uint64
+	Commits    int64     // not replayed
+	Entries    int64     // of these
+	DiskBytes  int64     // of Segments and their index files
+	IndexBytes int64     // of these, index files
+	RawBytes   int64     // of Entries before compression, about
+	FirstTs    uint64    // lowest commit timestamp
+	LastTs     uint64    // the highest
 	Oldest     time.Time // creation of the first segment with commits that are not replayed, zero if there is none
 	Ratio      float64   // bytes of entries by bytes on disk, about
 

@@ -12,10 +12,10 @@ import (
 
 // Commit is a batch that Walk found whole and intact.
 type Commit struct {
-	File        string // path of its segment
-	Segment     uint64
-	Offset, End int64 // its blocks take the bytes from Offset to End of the file
-	Seq         uint64
+	File        string  // path of its segment
+	Segment     uint64  // number of that
+	Offset, End int64   // its blocks take the bytes from Offset to End of the file
+	Seq         uint64  // sequence, which counts the commits of the log from 1
 	Ts          uint64  // commit timestamp
 	Replayed    bool    // the manifest says that Badger has it
 	AfterLoss   bool    // a commit before it is lost, see Findings.Lost
@@ -47,11 +47,11 @@ func (k FaultKind) String() string {
 
 // Fault is a place in a file that does not hold what it should.
 type Fault struct {
-	Kind   FaultKind
-	File   string
-	Offset int64 // of the first structure that is not intact
-	End    int64 // where intact content goes on; the size of the file, or what should be in it, if it does not
-	Reason string
+	Kind   FaultKind // what it means
+	File   string    // its path
+	Offset int64     // of the first structure that is not intact
+	End    int64     // where intact content goes on; the size of the file, or what should be in it, if it does not
+	Reason string    // what is wrong, for people
 }
 
 // Loss is a run of commits that are acknowledged, not replayed, and not readable any more.
