@@ -11,7 +11,7 @@ import (
 // commit lock) -> await (append by this goroutine, or Badger's answer) -> acknowledged in commit order.
 
 func (db *DB) newCommit(txn *Txn) *commit {
-	c := &commit{ts: txn.commitTs, writes: txn.writes, load: txn.load, watch: txn.watch}
+	c := &commit{ts: txn.commitTs, writes: txn.writes, load: txn.load, watch: txn.watch()}
 	c.done.Add(1)
 	if db.opt.DetectConflicts && !c.load {
 		c.keys = c.oneKey[:0]
@@ -85,10 +85,10 @@ func (c *commit) request() wbm.Request {
 // submit gives the transaction its place in the commit order and sends it on its way. It may block for room, as long as the transaction's
 // context and BlockTimeout allow.
 func (db *DB) submit(txn *Txn) (*commit, error) {
-	txn.watch.start()
-	c, err := db.submitWithin(txn, db.patienceOf(txn.ctx))
+	txn.watch().start()
+	c, err := db.submitWithin(txn, db.patienceOf(txn.context()))
 	if err != nil {
-		txn.watch.failed()
+		txn.watch().failed()
 	}
 	return c, err
 }

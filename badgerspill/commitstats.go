@@ -49,10 +49,11 @@ type CommitStats struct {
 // must be left alone until then. It is filled in for a commit that fails, too, with the parts up to there; with zeros for one without writes. nil takes the request back. Without it a
 // commit takes no time for this, and no memory.
 func (txn *Txn) Measure(into *CommitStats) {
-	txn.watch = nil
 	if into != nil {
 		*into = CommitStats{}
-		txn.watch = &stopwatch{db: txn.db, into: into}
+		txn.makeRare().watch = &stopwatch{db: txn.db, into: into}
+	} else if txn.rare != nil {
+		txn.rare.watch = nil
 	}
 }
 

@@ -171,27 +171,19 @@ func awaitVisible(ctx context.Context, c *commit) error {
 	}
 }
 
-// bounding returns ctx if it can end, else nil.
-func bounding(ctx context.Context) context.Context {
-	if ctx.Done() == nil {
-		return nil
-	}
-	return ctx
-}
-
 // CommitContext is Commit that gives up when ctx ends while the commit still waits: for room in memory, in the spill or on disk, for its turn, for a
 // hand-over, or for a subscriber. The error wraps that of ctx then, and nothing was written; the transaction is discarded. Once the commit has its place in the commit order
 // it cannot be given up any more, or nobody would know whether it was written: CommitContext waits for the outcome then, as Commit, whether ctx has ended or not.
 // What that may take, and the few steps before it that ctx does not interrupt (the commit lock, which a hand-over holds for as long as it writes, and the file system), see
 // docs/guarantees.md, Waiting. Errors otherwise are those of Commit.
 func (txn *Txn) CommitContext(ctx context.Context) error {
-	txn.ctx = bounding(ctx)
+	txn.bound(ctx)
 	return txn.Commit()
 }
 
 // CommitAtContext is CommitContext at commitTs. It panics if the database is not managed.
 func (txn *Txn) CommitAtContext(ctx context.Context, commitTs uint64) error {
-	txn.ctx = bounding(ctx)
+	txn.bound(ctx)
 	return txn.CommitAt(commitTs, nil)
 }
 
@@ -201,7 +193,7 @@ func (db *DB) ViewContext(ctx context.Context, fn func(txn *Txn) error) error {
 	if ctx.Err() != nil {
 		return givenUp(ctx)
 	}
-	return db.viewWith(bounding(ctx), fn)
+	return db.viewWith(ctx, fn)
 }
 
 // UpdateContext is Update with the waits of its reads bounded as by ViewContext and those of its commit as by CommitContext. With an error that wraps that of
@@ -210,5 +202,5 @@ func (db *DB) UpdateContext(ctx context.Context, fn func(txn *Txn) error) error 
 	if ctx.Err() != nil {
 		return givenUp(ctx)
 	}
-	return db.updateWith(bounding(ctx), fn)
+	return db.updateWith(ctx, fn)
 }

@@ -42,9 +42,9 @@ type Txn struct {
 	size     int64
 	count    int64
 
-	mu      sync.Mutex // guards reads, failure, and what the first read sets
-	reads   []uint64   // fingerprints of the keys read
-	failure error      // ended an iteration early
+	mu    sync.Mutex // guards reads, rare.failure, and what the first read sets
+	reads []uint64   // fingerprints of the keys read
+	rare  *rareTxn   // nil for most
 
 	writes       pendingWrites
 	firstWrites  [2]*Entry
@@ -60,9 +60,44 @@ type Txn struct {
 	views []*spillfile.View          // to be released
 	fixed atomic.Bool                // first holds for the whole transaction
 	first *spillfile.View            // nil if the spill was empty
+}
 
-	ctx   context.Context // bounds waits; nil: nothing does but BlockTimeout
-	watch *stopwatch      // nil: the commit is not measured
+// rareTxn is what few transactions have.
+type rareTxn struct {
+	ctx     context.Context // bounds waits; nil: nothing does but BlockTimeout
+	watch   *stopwatch      // nil: the commit is not measured
+	failure error           // ended an iteration early
+}
+
+// makeRare returns what may be set then. It needs mu, or that nobody else uses the transaction.
+func (txn *Txn) makeRare() *rareTxn {
+	if txn.rare == nil {
+		txn.rare = &rareTxn{}
+	}
+	return txn.rare
+}
+
+// bound has ctx bound the waits of the transaction, if it can end.
+func (txn *Txn) bound(ctx context.Context) {
+	if ctx.Done() != nil {
+		txn.makeRare().ctx = ctx
+	}
+}
+
+// context returns what bounds waits, nil for nothing.
+func (txn *Txn) context() context.Context {
+	if txn.rare == nil {
+		return nil
+	}
+	return txn.rare.ctx
+}
+
+// watch returns what measures the commit, nil for nothing.
+func (txn *Txn) watch() *stopwatch {
+	if txn.rare == nil {
+		return nil
+	}
+	return txn.rare.watch
 }
 
 // NewTransaction creates a transaction. Set update to false for a read-only one, which tracks no reads. Discard must
@@ -100,8 +135,8 @@ func (db *DB) newTxn(update bool) *Txn {
 func (txn *Txn) fail(err error) {
 	txn.mu.Lock()
 	defer txn.mu.Unlock()
-	if txn.failure == nil {
-		txn.failure = fmt.Errorf("badgerspill: an iteration ended early: %w", err)
+	if rare := txn.makeRare(); rare.failure == nil {
+		rare.failure = fmt.Errorf("badgerspill: an iteration ended early: %w", err)
 		txn.db.events.backgroundError("iterate the spill", err, "an iteration ended early, and its transaction cannot be committed")
 	}
 }
@@ -109,12 +144,15 @@ func (txn *Txn) fail(err error) {
 func (txn *Txn) failed() error {
 	txn.mu.Lock()
 	defer txn.mu.Unlock()
-	return txn.failure
+	if txn.rare == nil {
+		return nil
+	}
+	return txn.rare.failure
 }
 
 // View runs fn in a read-only transaction. In managed mode it reads at the highest timestamp. It returns the error of fn, or
 // that of an iteration in it which ended early because the spill could not be read.
-func (db *DB) View(fn func(txn *Txn) error) error { return db.viewWith(nil, fn) }
+func (db *DB) View(fn func(txn *Txn) error) error { return db.viewWith(context.Background(), fn) }
 
 func (db *DB) viewWith(ctx context.Context, fn func(txn *Txn) error) error {
 	if db.IsClosed() {
@@ -126,7 +164,7 @@ func (db *DB) viewWith(ctx context.Context, fn func(txn *Txn) error) error {
 	} else {
 		txn = db.NewTransaction(false)
 	}
-	txn.ctx = ctx
+	txn.bound(ctx)
 	defer txn.Discard()
 	if err := fn(txn); err != nil {
 		return err
@@ -136,7 +174,7 @@ func (db *DB) viewWith(ctx context.Context, fn func(txn *Txn) error) error {
 
 // Update runs fn in a read-write transaction and commits it. It returns the error of fn, or of Commit. It panics in
 // managed mode.
-func (db *DB) Update(fn func(txn *Txn) error) error { return db.updateWith(nil, fn) }
+func (db *DB) Update(fn func(txn *Txn) error) error { return db.updateWith(context.Background(), fn) }
 
 func (db *DB) updateWith(ctx context.Context, fn func(txn *Txn) error) error {
 	if db.IsClosed() {
@@ -146,7 +184,7 @@ func (db *DB) updateWith(ctx context.Context, fn func(txn *Txn) error) error {
 		panic("Update can only be used with managedDB=false.")
 	}
 	txn := db.NewTransaction(true)
-	txn.ctx = ctx
+	txn.bound(ctx)
 	defer txn.Discard()
 	if err := fn(txn); err != nil {
 		return err
@@ -331,9 +369,9 @@ func (txn *Txn) view() (*spillfile.View, error) {
 		return txn.first, nil
 	}
 	if txn.wait != nil {
-		if err := awaitVisible(txn.ctx, txn.wait); err != nil {
-			if txn.failure == nil {
-				txn.failure = err
+		if err := awaitVisible(txn.context(), txn.wait); err != nil {
+			if rare := txn.makeRare(); rare.failure == nil {
+				rare.failure = err
 			}
 			return nil, err
 		}
@@ -415,7 +453,7 @@ func (txn *Txn) precheck() error {
 // ErrNoSpace, and what the file system returns, also to an iteration that it ended early; with any of them nothing was written.
 func (txn *Txn) Commit() error {
 	if txn.writes.empty() {
-		txn.watch.start()
+		txn.watch().start()
 		txn.Discard()
 		return nil
 	}
@@ -437,7 +475,7 @@ func (txn *Txn) CommitWith(cb func(error)) {
 		panic("Nil callback provided to CommitWith")
 	}
 	if txn.writes.empty() {
-		txn.watch.start()
+		txn.watch().start()
 		go cb(nil) // the callback may need locks that the caller holds
 		txn.Discard()
 		return

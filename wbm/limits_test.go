@@ -126,6 +126,7 @@ func TestCapacityWhileSlowed(t *testing.T) {
 		s.SetCapacity(10_000)
 		synctest.Wait()
 		require.False(t, slowed.parked())
+		require.EqualValues(t, 5_000, s.throttle.law.Load().band, "from half of it on")
 		s.SetCapacity(1100)
 		slowed = start(reserve)
 		synctest.Wait()
