@@ -41,7 +41,7 @@ func TestBadgersDiskFullWhileReplayRuns(t *testing.T) {
 			require.ErrorIs(t, f.Drain(ctx), context.DeadlineExceeded)
 			cancel()
 			failed := receive(t, "the error's event", f.events.failed)
-			require.Equal(t, "replay", failed.Op)
+			require.Equal(t, "replay the spill", failed.Op)
 			require.ErrorIs(t, failed.Err, syscall.ENOSPC)
 			require.ErrorIs(t, f.SpillStats().ReplayError, syscall.ENOSPC)
 			require.Positive(t, f.SpillStats().ReplayErrors)

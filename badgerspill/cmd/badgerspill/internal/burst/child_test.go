@@ -114,6 +114,9 @@ func requireSpilling(t *testing.T, from, to time.Duration, seconds []Second) {
 	require.GreaterOrEqual(t, seconds[len(seconds)-1].End(), to)
 	for _, s := range seconds {
 		require.NotNil(t, s.Layer, "%v", s.At)
+		if (s.At - to).Abs() <= sampleEvery { // the last look that sees it may be here or in the second before
+			continue
+		}
 		spills := s.At < to && s.End() > from
 		require.Equal(t, spills, s.Layer.Spilling, "%v", s.At)
 		if spills {
