@@ -249,7 +249,7 @@ func TestNames(t *testing.T) {
 	for s, name := range []string{"idle", "waiting", "replaying", "paused", "backoff", "stopped", "state(6)"} {
 		require.Equal(t, name, State(s).String())
 	}
-	for r, name := range []string{"none", "quiet", "age", "high-water", "full", "unfinished", "drain", "reason(7)"} {
+	for r, name := range []string{"none", "quiet", "age", "high-water", "slowed", "full", "unfinished", "drain", "reason(8)"} {
 		require.Equal(t, name, Reason(r).String())
 	}
 }
