@@ -116,6 +116,13 @@ func (db *DB) SetSpillCapacity(bytes int64) error {
 	return nil
 }
 
+// spillMade reports whether the spill is made on disk. It waits for one that is being made.
+func (db *DB) spillMade() bool {
+	db.limits.making.Lock()
+	defer db.limits.making.Unlock()
+	return !db.limits.deferred
+}
+
 // makeSpill makes the spill of a database that was opened without one.
 func (db *DB) makeSpill() error {
 	fsys := db.opt.fs()
