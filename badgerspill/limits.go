@@ -113,6 +113,9 @@ func (db *DB) SetSpillCapacity(bytes int64) error {
 	}
 	db.spill.SetCapacity(bytes)
 	db.fit()
+	db.mu.Lock()
+	db.router.lookAgain() // a full queue to Badger turns to the spill
+	db.mu.Unlock()
 	return nil
 }
 

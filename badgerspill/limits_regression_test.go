@@ -3,6 +3,7 @@ package badgerspill
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -34,6 +35,41 @@ func TestInterruptedDropWithoutASpill(t *testing.T) {
 				want = "v"
 			}
 			require.Equal(t, want, again.get("k"))
+		})
+	}
+}
+
+// TestRaisedSpillCapacityEndsTheWaitForBadger: a commit that waits because Badger has as many as it takes goes to the spill once there
+// is one.
+func TestRaisedSpillCapacityEndsTheWaitForBadger(t *testing.T) {
+	for _, row := range []struct {
+		name      string
+		threshold time.Duration
+	}{
+		{"stalls are hedged", 5 * time.Millisecond},
+		{"stalls are not hedged", -1},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f := open(t, noSpill, func(opt *Options) { opt.StallThreshold = row.threshold })
+			f.stub.hold()
+			defer f.stub.release()
+			var sent []<-chan error
+			for i := range maxInFlight {
+				sent = append(sent, f.putAsync(key(i), "v"))
+			}
+			eventually(t, "Badger's queue is full", func() bool { return f.stub.waiting() == maxInFlight })
+			waits := f.putAsync("waits", "v")
+			eventually(t, "it waits for an answer", func() bool {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				return f.router.answer != nil
+			})
+			require.NoError(t, f.SetSpillCapacity(1<<20))
+			require.NoError(t, receive(t, "the commit that waits", waits))
+			for _, c := range sent {
+				require.NoError(t, receive(t, "a commit in flight", c))
+			}
+			require.Equal(t, "v", f.get("waits"))
 		})
 	}
 }
