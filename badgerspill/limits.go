@@ -105,6 +105,9 @@ func (db *DB) SetSpillCapacity(bytes int64) error {
 	l := &db.limits
 	l.making.Lock()
 	defer l.making.Unlock()
+	if db.IsClosed() { // Close has waited for making, and another process may have the directory
+		return ErrDBClosed
+	}
 	if bytes > 0 && l.deferred {
 		if err := db.makeSpill(); err != nil {
 			return err

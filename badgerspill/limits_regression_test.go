@@ -1,6 +1,7 @@
 package badgerspill
 
 import (
+	"errors"
 	"path/filepath"
 	"testing"
 	"time"
@@ -72,4 +73,29 @@ func TestRaisedSpillCapacityEndsTheWaitForBadger(t *testing.T) {
 			require.Equal(t, "v", f.get("waits"))
 		})
 	}
+}
+
+// TestSpillIsNotMadeBesideClose: Close waits for a spill that is being made. Else it would be made, or given up, when another
+// process has the directory.
+func TestSpillIsNotMadeBesideClose(t *testing.T) {
+	f := open(t, noSpill)
+	begun, goOn := make(chan struct{}, 1), make(chan struct{})
+	f.hooks.set(func(op, path string) error {
+		if op == "syncdir" && path == f.opt.Dir && len(begun) == 0 { // of the identity
+			begun <- struct{}{}
+			<-goOn
+		}
+		return nil
+	})
+	set := async(func() error { return f.SetSpillCapacity(1 << 20) })
+	eventually(t, "the identity is written", func() bool { return len(begun) == 1 })
+	closed := async(f.Close)
+	never(t, 50*time.Millisecond, "closed beside a spill that is being made", func() bool { return len(closed) > 0 })
+	close(goOn)
+	err := receive(t, "SetSpillCapacity", set)
+	require.True(t, err == nil || errors.Is(err, ErrDBClosed), "%v", err)
+	require.NoError(t, receive(t, "Close", closed))
+	again := openAt(t, f.opt.Dir)
+	again.spillOne("k", "v")
+	require.Equal(t, "v", again.get("k"))
 }
