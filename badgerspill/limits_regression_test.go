@@ -99,3 +99,20 @@ func TestSpillIsNotMadeBesideClose(t *testing.T) {
 	again.spillOne("k", "v")
 	require.Equal(t, "v", again.get("k"))
 }
+
+// TestSpillThatWasAlmostMade: the manifest was there when making the spill failed.
+func TestSpillThatWasAlmostMade(t *testing.T) {
+	f := open(t, noSpill)
+	spill := filepath.Join(f.opt.Dir, "spill")
+	f.hooks.set(func(op, path string) error {
+		if op == "syncdir" && path == spill {
+			return errTest
+		}
+		return nil
+	})
+	require.ErrorIs(t, f.SetSpillCapacity(1<<20), errTest)
+	f.hooks.clear()
+	require.NoError(t, f.SetSpillCapacity(1<<20))
+	f.spillOne("k", "v")
+	require.Equal(t, "v", openAt(t, crash(t, f.opt.Dir)).get("k"))
+}
