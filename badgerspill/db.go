@@ -211,6 +211,7 @@ func (db *DB) close(ctx context.Context) error {
 	db.withdrawMetrics()
 	db.cancel() // parked writers
 	db.settleAll()
+	db.spillMade() // what SetSpillCapacity makes, or gives up, it does while the directory is ours
 	db.publisher.close()
 
 	var errs []error

@@ -140,8 +140,9 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 }
 
 // keepOthersOut sets the interlock: no plain Badger may write before an announced drop is finished.
+// Without a spill there is none, as there is nothing that it could say where to find.
 func (db *DB) keepOthersOut() error {
-	if db.log == nil {
+	if db.log == nil || !db.spillMade() {
 		return nil
 	}
 	return db.interlock.set()

@@ -219,7 +219,8 @@ func TestEventsOfManyBlockedWriters(t *testing.T) {
 	for i := range n {
 		writers.Go(func() { require.NoError(t, put(f.DB, key(i), "v")) })
 	}
-	eventually(t, "all wait", func() bool { return f.SpillStats().BlockedNow == n })
+	eventually(t, "all wait, and are told of", func() bool { return len(find[WriterBlockedInfo](c, "WriterBlocked")) == n })
+	require.EqualValues(t, n, f.SpillStats().BlockedNow)
 	free()
 	writers.Wait()
 	require.NoError(t, f.Close())

@@ -105,6 +105,9 @@ func (db *DB) SetSpillCapacity(bytes int64) error {
 	l := &db.limits
 	l.making.Lock()
 	defer l.making.Unlock()
+	if db.IsClosed() { // Close has waited for making, and another process may have the directory
+		return ErrDBClosed
+	}
 	if bytes > 0 && l.deferred {
 		if err := db.makeSpill(); err != nil {
 			return err
@@ -113,7 +116,17 @@ func (db *DB) SetSpillCapacity(bytes int64) error {
 	}
 	db.spill.SetCapacity(bytes)
 	db.fit()
+	db.mu.Lock()
+	db.router.lookAgain() // a full queue to Badger turns to the spill
+	db.mu.Unlock()
 	return nil
+}
+
+// spillMade reports whether the spill is made on disk. It waits for one that is being made.
+func (db *DB) spillMade() bool {
+	db.limits.making.Lock()
+	defer db.limits.making.Unlock()
+	return !db.limits.deferred
 }
 
 // makeSpill makes the spill of a database that was opened without one.

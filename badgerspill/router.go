@@ -53,18 +53,26 @@ type router struct {
 	since int64            // of state, in nanoseconds of DB.now
 	spent [2]time.Duration // in each state before
 
-	answer chan struct{} // closed at the next answer, made by who waits for that
+	answer chan struct{} // closed at the next answer, or when there is another way, made by who waits for that
 }
 
 // full reports whether Badger should get no more commits for now. Needs DB.mu.
 func (r *router) full() bool { return r.open >= maxInFlight || r.bytes >= maxInFlightBytes }
 
-// nextAnswer returns a channel that is closed when Badger answers next. Needs DB.mu.
+// nextAnswer returns a channel that is closed when Badger answers next, or by lookAgain. Needs DB.mu.
 func (r *router) nextAnswer() <-chan struct{} {
 	if r.answer == nil {
 		r.answer = make(chan struct{})
 	}
 	return r.answer
+}
+
+// lookAgain wakes who waits for an answer. Needs DB.mu.
+func (r *router) lookAgain() {
+	if r.answer != nil {
+		close(r.answer)
+		r.answer = nil
+	}
 }
 
 type stall struct {
@@ -107,10 +115,7 @@ func (db *DB) answered(c *commit, err error) {
 	} else {
 		r.asked = r.asked[n:]
 	}
-	if r.answer != nil {
-		close(r.answer)
-		r.answer = nil
-	}
+	r.lookAgain()
 	if r.stall != nil && r.open == 0 {
 		db.events.stallEnd(r.stall, db.now())
 		r.stall = nil
@@ -147,6 +152,7 @@ func (db *DB) turn(to RouterState) time.Duration {
 	lasted := time.Duration(now - r.since)
 	r.spent[r.state] += lasted
 	r.state, r.since = to, now
+	r.lookAgain() // commits that wait since Badger takes no more have another way now
 	db.spill.SetActive(to == Spilling)
 	return lasted
 }

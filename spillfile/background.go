@@ -83,11 +83,7 @@ func (l *Log) backgroundWork() {
 		l.bg.retry.Reset(indexRetry)
 	}
 	l.report(l.removeDead())
-	l.dead.mu.Lock()
-	events := l.dead.events
-	l.dead.events = nil
-	l.dead.mu.Unlock()
-	l.send(events)
+	l.send()
 }
 
 func (l *Log) report(err error) {
@@ -132,8 +128,7 @@ func (l *Log) syncAll(active bool) error {
 }
 
 func (l *Log) syncSegment(s *segment, end int64) error {
-	var events []Event
-	defer func() { l.send(events) }()
+	defer l.send()
 	s.syncing.Lock()
 	defer s.syncing.Unlock()
 	if s.syncErr != nil {
@@ -155,7 +150,6 @@ func (l *Log) syncSegment(s *segment, end int64) error {
 		if s == l.w.active {
 			l.sealLocked(s)
 		}
-		events = l.takeEventsLocked()
 		return err
 	}
 	s.synced = max(s.synced, end)
@@ -226,7 +220,6 @@ type graveyard struct {
 	removing sync.Mutex // one removeDead at a time; before mu
 	mu       sync.Mutex
 	segs     []*segment
-	events   []Event // about files that are gone, for the background to send
 }
 
 // bury has the file removed by the next removeDead, and gives up the log's reference.

@@ -10,7 +10,7 @@ import (
 // Log is a spill: an ordered set of segments. All methods are safe for concurrent use.
 //
 // Locks, in the order in which they are taken: manifest.mu, indexing, segment.syncing or segment.idx.healing, writer.mu, then
-// queue.mu, prep.mu, dead.mu or segment.idx.mu. No callback but Logf runs under any of them.
+// queue.mu, prep.mu, dead.mu or segment.idx.mu, then events.mu. No callback but Logf runs under any of them.
 type Log struct {
 	o    Options
 	fs   FS
@@ -30,6 +30,7 @@ type Log struct {
 	manifest struct{ mu sync.Mutex } // serializes changes of the file and of replayed
 	prep     preparer
 	dead     graveyard
+	events   eventQueue
 	bg       background
 	relief   atomic.Bool // somebody asks for memory
 	sizes    atomic.Pointer[sizes]
@@ -130,9 +131,7 @@ func (l *Log) departed(s *segment) {
 		s.idx.mu.Lock()
 		l.disk.Add(-s.size.Load() - s.idx.disk - s.idx.held)
 		s.idx.mu.Unlock()
-		l.dead.mu.Lock()
-		l.dead.events = append(l.dead.events, Event{Kind: SegmentRemoved, Segment: s.id(), File: s.path, Bytes: s.size.Load()})
-		l.dead.mu.Unlock()
+		l.note(Event{Kind: SegmentRemoved, Segment: s.id(), File: s.path, Bytes: s.size.Load()})
 	}
 	l.wakeBackground() // it sends the event; and some systems remove a file only once it is closed
 }

@@ -55,8 +55,8 @@ type Options struct {
 	// Called without locks of the Log held, by a committing goroutine: it should be quick. The slice is
 	// valid only during the call, detached batches too.
 	OnCommit func(batches []*Batch, err error)
-	// OnEvent is called without locks of the Log held, by whichever goroutine caused the event, before the call that
-	// caused it returns; it should be quick and must not call Close. Open calls it for what it dropped.
+	// OnEvent is called without locks of the Log held, by whichever goroutine caused an event, or by one that calls it already, in
+	// the order of events; it should be quick and must not call Close. Open calls it for what it dropped.
 	OnEvent func(Event)
 	// OnIndexed is called when indexes have gone from memory to files: Usage is less than it was. It is called like OnEvent.
 	OnIndexed func()

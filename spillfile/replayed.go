@@ -10,8 +10,7 @@ func (l *Log) MarkReplayed(seq uint64) error {
 	if l.o.ReadOnly {
 		return ErrReadOnly
 	}
-	var events []Event
-	defer func() { l.send(events) }()
+	defer l.send()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	seq = min(seq, l.lastSeq.Load())
@@ -30,20 +29,17 @@ func (l *Log) MarkReplayed(seq uint64) error {
 	}
 	l.w.mu.Lock()
 	l.dropLocked()
-	events = l.takeEventsLocked()
 	l.w.mu.Unlock()
 	return l.removeDead()
 }
 
 // MarkReplayedIfLast is MarkReplayed if nothing follows seq, neither in the log nor in the queue; otherwise it does
 // nothing and returns false; so does a failure. Called under the lock of the caller that orders Enqueue, so that the log stays
-// empty; it blocks for the manifest, not for the removal of files.
+// empty; it blocks for the manifest, not for the removal of files, nor for OnEvent, which is called in the background.
 func (l *Log) MarkReplayedIfLast(seq uint64) (bool, error) {
 	if l.o.ReadOnly {
 		return false, ErrReadOnly
 	}
-	var events []Event
-	defer func() { l.send(events) }()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	l.w.mu.Lock()
@@ -55,7 +51,6 @@ func (l *Log) MarkReplayedIfLast(seq uint64) (bool, error) {
 		return false, nil
 	}
 	err := l.dropAllLocked()
-	events = l.takeEventsLocked()
 	return err == nil, err
 }
 
@@ -64,8 +59,7 @@ func (l *Log) DiscardAll() error {
 	if l.o.ReadOnly {
 		return ErrReadOnly
 	}
-	var events []Event
-	defer func() { l.send(events) }()
+	defer l.send()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	l.w.mu.Lock()
@@ -74,7 +68,6 @@ func (l *Log) DiscardAll() error {
 		return ErrClosed
 	}
 	err := l.dropAllLocked()
-	events = l.takeEventsLocked()
 	l.w.mu.Unlock()
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package spillfile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 )
 
@@ -86,7 +87,11 @@ func (l *Log) Make(databaseID [16]byte) error {
 	}
 	if err == nil {
 		m := &manifest{databaseID: databaseID, next: 1, firstLive: 1, clean: true}
-		err = m.write(l.fs, l.o.Dir)
+		if err = m.write(l.fs, l.o.Dir); err != nil { // it may be there nevertheless
+			if rerr := l.fs.Remove(filepath.Join(l.o.Dir, manifestName)); !errors.Is(rerr, fs.ErrNotExist) {
+				err = errors.Join(err, rerr)
+			}
+		}
 	}
 	if err != nil {
 		return errors.Join(err, lock.Close())

@@ -27,7 +27,6 @@ type writer struct {
 	asked    bool       // a successor of active is being prepared
 	closed   bool
 	deferred bool    // nothing is made on disk yet: see Make
-	events   []Event // to be sent after unlock
 	times    *Times  // of the group that is being written; nil: nobody asks
 	buf      []byte  // group buffer
 	key, loc []byte  // scratch for the index
@@ -35,28 +34,49 @@ type writer struct {
 	seal     sealer
 }
 
-// unlockWriter releases writer.mu and sends the events that were gathered under it. No other lock may be held: who
-// holds one takes the events while writer.mu is held, and sends them when all locks are released.
+// unlockWriter releases writer.mu and sends the events that were noted under it. No other lock may be held: who
+// holds one sends them when all locks are released.
 func (l *Log) unlockWriter() {
-	events := l.takeEventsLocked()
 	l.w.mu.Unlock()
-	l.send(events)
+	l.send()
 }
 
-func (l *Log) takeEventsLocked() []Event {
-	events := l.w.events
-	l.w.events = nil
-	return events
+// eventQueue holds events in the order in which things happened, until somebody sends them who holds no lock.
+type eventQueue struct {
+	mu      sync.Mutex
+	queue   []Event
+	sending bool
 }
 
-func (l *Log) send(events []Event) {
-	for _, e := range events {
-		l.o.OnEvent(e)
+// send calls OnEvent for what was noted. If somebody does that already, it leaves the rest to him: two at a time would mix up the order.
+func (l *Log) send() {
+	q := &l.events
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.sending {
+		return
 	}
+	q.sending = true
+	for len(q.queue) > 0 {
+		events := q.queue
+		q.queue = nil
+		q.mu.Unlock()
+		for _, e := range events {
+			l.o.OnEvent(e)
+		}
+		q.mu.Lock()
+	}
+	q.sending = false
+}
+
+func (l *Log) note(e Event) {
+	l.events.mu.Lock()
+	defer l.events.mu.Unlock()
+	l.events.queue = append(l.events.queue, e)
 }
 
 func (l *Log) noteLocked(kind EventKind, s *segment, bytes int64, err error) {
-	l.w.events = append(l.w.events, Event{Kind: kind, Segment: s.id(), File: s.path, Bytes: bytes, Err: err})
+	l.note(Event{Kind: kind, Segment: s.id(), File: s.path, Bytes: bytes, Err: err})
 }
 
 // write puts the group on disk and into the index. All of it succeeds or fails.
