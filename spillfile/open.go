@@ -62,6 +62,7 @@ type contents struct {
 	manifest *manifest // nil: none
 	indexes  []uint64  // segments that have an index file
 	temp     []string  // files that were being written when the process ended
+	salvages []string  // directories of a Salvage that was interrupted
 }
 
 func (l *Log) inspect() (*contents, error) {
@@ -94,6 +95,9 @@ func (l *Log) list() (*contents, error) {
 		return nil, fmt.Errorf("spill %s: %w", l.o.Dir, err)
 	}
 	for _, e := range entries {
+		if e.IsDir() && (e.Name() == rebuildingName || e.Name() == rebuiltName) {
+			c.salvages = append(c.salvages, e.Name())
+		}
 		if id, ok := parseSegmentName(e.Name()); ok {
 			c.ids = append(c.ids, id)
 		}
@@ -162,6 +166,12 @@ func (l *Log) open(ctx context.Context) error {
 		}
 		if err := r.apply(); err != nil {
 			return err
+		}
+		// This spill goes on. What a Salvage has made of an earlier state must not be put in its place any more.
+		for _, name := range c.salvages {
+			if err := clearDir(l.fs, filepath.Join(l.o.Dir, name)); err != nil {
+				return fmt.Errorf("spill %s: what an interrupted salvage has left: %w", l.o.Dir, err)
+			}
 		}
 		if fresh {
 			// The name of Dir itself must be durable before anything in it is acknowledged.
