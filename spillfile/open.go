@@ -43,7 +43,7 @@ func OpenContext(ctx context.Context, o Options) (*Log, error) {
 	switch {
 	case o.ReadOnly && errors.Is(err, fs.ErrNotExist): // nobody ever wrote here, or it is a copy
 	case err != nil:
-		return nil, fmt.Errorf("spill %s: %w; close the other process, or give this one another directory", o.Dir, err)
+		return nil, lockError(o.Dir, err)
 	default:
 		l.lock = lock
 	}
@@ -54,6 +54,14 @@ func OpenContext(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// lockError says what to do about a lock that was not taken.
+func lockError(dir string, err error) error {
+	if errors.Is(err, ErrLocked) {
+		return fmt.Errorf("spill %s: %w; close the other process, or give this one another directory", dir, err)
+	}
+	return fmt.Errorf("spill %s: %w; the directory and LOCK must be writable by this process, or readable if it opens read-only", dir, err)
 }
 
 // contents is what the directory holds.

@@ -42,7 +42,7 @@ func Salvage(ctx context.Context, src Source, found *Findings, prefix bool) (*Sa
 	}
 	lock, err := src.FS.Lock(filepath.Join(src.Dir, lockName), false)
 	if err != nil {
-		return nil, fmt.Errorf("spill %s: %w", src.Dir, err)
+		return nil, lockError(src.Dir, err)
 	}
 	defer lock.Close()
 	s := salvage{src: src, fs: src.FS, found: found, prefix: prefix,
