@@ -70,6 +70,9 @@ func drain(ctx context.Context, db *place.Database, out, errs io.Writer) (err er
 	if err := db.Missing(in); err != nil {
 		return err
 	}
+	if err := db.Foreign(in); err != nil {
+		return err
+	}
 	// What Open would say is told before anything is touched.
 	if in.OpenError != nil && !in.Changing {
 		return db.Explain(in.OpenError)

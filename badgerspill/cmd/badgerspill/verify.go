@@ -70,8 +70,9 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 	if err := db.Missing(in); err != nil {
 		return err
 	}
-	if db.Known && in.Exists && in.Commits > 0 && in.DatabaseID != db.Identity {
-		return fmt.Errorf("%s holds commits of database %x, %s is %x; give the right one with --spill-dir", db.SpillDir, in.DatabaseID, db.Dir, db.Identity)
+	foreign := db.Foreign(in)
+	if foreign != nil && db.Known {
+		return foreign
 	}
 	var bar *progress.Bar
 	n, err := spillfile.Verify(cmd.Context(), db.Source(), func(done, total int64) {
@@ -90,15 +91,15 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 	if err != nil {
 		return err
 	}
-	if db.BadID != nil {
-		faults++
-		t := text.NewWriter(out)
-		t.Printf("%s:0: damage: not 32 hexadecimal digits and a line feed; if no commits are pending, remove the file\n", db.IdentityPath())
-		if t.Err() != nil {
-			return t.Err()
-		}
-	}
 	t := text.NewWriter(out)
+	switch {
+	case foreign != nil:
+		faults++
+		t.Printf("%s:0: damage: %v\n", db.IdentityPath(), foreign)
+	case db.BadID != nil:
+		faults++
+		t.Printf("%s:0: damage: not 32 hexadecimal digits and a line feed; no commits are pending: remove the file\n", db.IdentityPath())
+	}
 	if !in.Exists {
 		t.Printf("%s: there is no spill: nothing to check\n", db.SpillDir)
 	} else {
