@@ -77,7 +77,7 @@ type Findings struct {
 	Blocks    int64 // intact
 	Commits   int64 // whole, intact and not replayed
 	Replayed  int64 // whole, intact and replayed
-	AfterLoss int64 // of Commits, those behind a lost one
+	AfterLoss int64 // of Commits, those behind a lost one; without damage Open drops them with the torn tail
 	Entries   int64 // of Commits
 	RawBytes  int64 // encoded size of Entries
 	Indexes   int   // index files that Verify has compared

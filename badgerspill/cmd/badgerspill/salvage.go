@@ -183,7 +183,7 @@ func (s *salvageRun) report(n *spillfile.Findings) error {
 	if n.Commits > 0 {
 		t.Printf(", timestamps %d to %d", n.FirstTs, n.LastTs)
 	}
-	t.Printf("\n")
+	t.Printf("\n%s", droppedByOpen(n, s.db))
 	if n.Damaged() && n.AfterLoss > 0 && !s.copyOnly {
 		if s.prefix {
 			t.Printf("Dropped: the %s intact commits after the first lost one.\n", text.Count(n.AfterLoss))

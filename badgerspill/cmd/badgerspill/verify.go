@@ -105,6 +105,7 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 	} else {
 		t.Printf("%s: %d segments, %s, %s blocks, %s commits and %s entries pending, %d indexes\n", db.SpillDir, n.Segments, text.Bytes(n.Bytes),
 			text.Count(n.Blocks), text.Count(n.Commits), text.Count(n.Entries), n.Indexes)
+		t.Printf("%s", droppedByOpen(n, db))
 	}
 	switch {
 	case t.Err() != nil:
@@ -116,6 +117,15 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 		return &exitError{exitFailed, fmt.Errorf("%s: %s; \"badgerspill salvage %s\" gets out what is intact", db.SpillDir, plural(faults, "fault"), db.Dir)}
 	}
 	return &exitError{exitFailed, fmt.Errorf("%s: %s", db.SpillDir, plural(faults, "fault"))}
+}
+
+// droppedByOpen is a line about intact commits behind a torn place, "" if there are none: after a power cut Open keeps a prefix of the log.
+func droppedByOpen(n *spillfile.Findings, db *place.Database) string {
+	if n.Damaged() || n.AfterLoss == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Dropped by the next Open: %s after a torn one that was never synced; "+
+		"\"badgerspill salvage --copy-only --out FILE %s\" copies what is intact\n", plural(int(n.AfterLoss), "commit"), db.Dir)
 }
 
 // printFaults prints one line for each, and counts those that are none of a kill.
