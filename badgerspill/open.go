@@ -193,7 +193,11 @@ func (db *DB) openSpill() error {
 	if opt.InMemory {
 		return nil
 	}
-	db.interlock = &interlock{fs: fsys, dir: opt.Dir, spill: opt.SpillDir, free: func() bool { return db.log.Empty() }}
+	spill, err := filepath.Abs(opt.SpillDir) // whoever finds the interlock is in another working directory
+	if err != nil {
+		return fmt.Errorf("badgerspill: option SpillDir: %w", err)
+	}
+	db.interlock = &interlock{fs: fsys, dir: opt.Dir, spill: spill, free: func() bool { return db.log.Empty() }}
 	exists, err := fileExists(fsys, filepath.Join(opt.SpillDir, "MANIFEST"))
 	if err != nil {
 		return err

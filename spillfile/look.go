@@ -110,7 +110,7 @@ func (k *look) close() {
 	}
 }
 
-// verdict is what Open would say: nil, or why it would refuse; and how many bytes it would cut off as a torn tail.
+// verdict is what Open would say: nil, or why it would refuse; and how many bytes it would cut off as a torn tail, none if it refuses.
 func verdict(src Source) (dropped int64, err error) {
 	o := src.options()
 	if err := o.check(); err != nil {
@@ -124,6 +124,8 @@ func verdict(src Source) (dropped int64, err error) {
 	l.o.DatabaseID = c.manifest.databaseID
 	r := &recovery{l: l, contents: c, ctx: context.Background()}
 	defer r.closeUnused(nil)
-	err = r.decide()
-	return r.droppedBytes, err
+	if err := r.decide(); err != nil {
+		return 0, err
+	}
+	return r.droppedBytes, nil
 }

@@ -43,7 +43,7 @@ func OpenContext(ctx context.Context, o Options) (*Log, error) {
 	switch {
 	case o.ReadOnly && errors.Is(err, fs.ErrNotExist): // nobody ever wrote here, or it is a copy
 	case err != nil:
-		return nil, fmt.Errorf("spill %s: %w; close the other process, or give this one another directory", o.Dir, err)
+		return nil, lockError(o.Dir, err)
 	default:
 		l.lock = lock
 	}
@@ -56,12 +56,21 @@ func OpenContext(ctx context.Context, o Options) (*Log, error) {
 	return l, nil
 }
 
+// lockError says what to do about a lock that was not taken.
+func lockError(dir string, err error) error {
+	if errors.Is(err, ErrLocked) {
+		return fmt.Errorf("spill %s: %w; close the other process, or give this one another directory", dir, err)
+	}
+	return fmt.Errorf("spill %s: %w; the directory and LOCK must be writable by this process, or readable if it opens read-only", dir, err)
+}
+
 // contents is what the directory holds.
 type contents struct {
 	ids      []uint64  // segments, ascending
 	manifest *manifest // nil: none
 	indexes  []uint64  // segments that have an index file
 	temp     []string  // files that were being written when the process ended
+	salvages []string  // directories of a Salvage that was interrupted
 }
 
 func (l *Log) inspect() (*contents, error) {
@@ -94,6 +103,9 @@ func (l *Log) list() (*contents, error) {
 		return nil, fmt.Errorf("spill %s: %w", l.o.Dir, err)
 	}
 	for _, e := range entries {
+		if e.IsDir() && (e.Name() == rebuildingName || e.Name() == rebuiltName) {
+			c.salvages = append(c.salvages, e.Name())
+		}
 		if id, ok := parseSegmentName(e.Name()); ok {
 			c.ids = append(c.ids, id)
 		}
@@ -162,6 +174,12 @@ func (l *Log) open(ctx context.Context) error {
 		}
 		if err := r.apply(); err != nil {
 			return err
+		}
+		// This spill goes on. What a Salvage has made of an earlier state must not be put in its place any more.
+		for _, name := range c.salvages {
+			if err := clearDir(l.fs, filepath.Join(l.o.Dir, name)); err != nil {
+				return fmt.Errorf("spill %s: what an interrupted salvage has left: %w", l.o.Dir, err)
+			}
 		}
 		if fresh {
 			// The name of Dir itself must be durable before anything in it is acknowledged.

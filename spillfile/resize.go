@@ -76,7 +76,7 @@ func (l *Log) Make(databaseID [16]byte) error {
 	}
 	lock, err := l.fs.Lock(filepath.Join(l.o.Dir, lockName), false)
 	if err != nil {
-		return fmt.Errorf("spill %s: %w; close the other process, or give this one another directory", l.o.Dir, err)
+		return lockError(l.o.Dir, err)
 	}
 	c, err := l.inspect()
 	if err == nil && (c.manifest != nil || len(c.ids) > 0) {

@@ -6,10 +6,11 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
-// Directories in that of the spill, which Open does not look at.
+// Directories in that of the spill. Open looks at none of them, and removes the first two once it has found a spill that it takes.
 const (
 	rebuildingName = "salvage.tmp" // in which Salvage makes the new spill
 	rebuiltName    = "salvage.new" // the same, complete and durable
@@ -41,7 +42,7 @@ func Salvage(ctx context.Context, src Source, found *Findings, prefix bool) (*Sa
 	}
 	lock, err := src.FS.Lock(filepath.Join(src.Dir, lockName), false)
 	if err != nil {
-		return nil, fmt.Errorf("spill %s: %w", src.Dir, err)
+		return nil, lockError(src.Dir, err)
 	}
 	defer lock.Close()
 	s := salvage{src: src, fs: src.FS, found: found, prefix: prefix,
@@ -242,18 +243,27 @@ func (s *salvage) move(from, to string, which func(name string) bool) error {
 
 // clear removes a directory of Salvage, and what is in it.
 func (s *salvage) clear(dir string) error {
-	entries, err := s.fs.ReadDir(dir)
+	if err := clearDir(s.fs, dir); err != nil {
+		return fmt.Errorf("spill %s: %w", s.src.Dir, err)
+	}
+	return nil
+}
+
+// clearDir removes a directory of files, in falling order: the manifest before the segments, so that what a kill leaves is not taken
+// for complete.
+func clearDir(fsys FS, dir string) error {
+	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	for _, e := range entries {
-		err = errors.Join(err, s.fs.Remove(filepath.Join(dir, e.Name())))
+	for _, e := range slices.Backward(entries) {
+		err = errors.Join(err, fsys.Remove(filepath.Join(dir, e.Name())))
 	}
 	if err == nil {
-		err = s.fs.Remove(dir)
+		err = fsys.Remove(dir)
 	}
 	if err != nil {
-		return fmt.Errorf("spill %s: %w; remove %s", s.src.Dir, err, dir)
+		return fmt.Errorf("%w; remove %s", err, dir)
 	}
 	return nil
 }

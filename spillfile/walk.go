@@ -77,7 +77,7 @@ type Findings struct {
 	Blocks    int64 // intact
 	Commits   int64 // whole, intact and not replayed
 	Replayed  int64 // whole, intact and replayed
-	AfterLoss int64 // of Commits, those behind a lost one
+	AfterLoss int64 // of Commits, those behind a lost one; without damage Open drops them with the torn tail
 	Entries   int64 // of Commits
 	RawBytes  int64 // encoded size of Entries
 	Indexes   int   // index files that Verify has compared
@@ -290,10 +290,17 @@ func (w *walker) openKey(f *foundSegment) (err error) {
 	return err
 }
 
-// knowIndex learns from the footer of a segment's index which commits there were.
+// knowIndex learns from the footer of a segment's index which commits there were, and where they end if nobody else says it: what a
+// failed write has left may follow.
 func (w *walker) knowIndex(f *foundSegment) {
-	if ft, _ := w.footer(f); ft != nil {
-		w.know(ft.lastSeq)
+	ft, _ := w.footer(f)
+	if ft == nil {
+		return
+	}
+	w.know(ft.lastSeq)
+	if !f.known {
+		f.known, f.want = true, ft.end
+		f.limit = min(f.size, f.want)
 	}
 }
 

@@ -70,6 +70,9 @@ func drain(ctx context.Context, db *place.Database, out, errs io.Writer) (err er
 	if err := db.Missing(in); err != nil {
 		return err
 	}
+	if err := db.Foreign(in); err != nil {
+		return err
+	}
 	// What Open would say is told before anything is touched.
 	if in.OpenError != nil && !in.Changing {
 		return db.Explain(in.OpenError)
@@ -86,24 +89,36 @@ func drain(ctx context.Context, db *place.Database, out, errs io.Writer) (err er
 	fmt.Fprintf(errs, "%s: replaying %s commits, %s\n", db.Dir, text.Count(commits), text.Bytes(in.DiskBytes))
 	begin := time.Now()
 	err = drainWithBar(ctx, layer, progress.New(errs, terminal.Is(errs), "replaying", in.Entries, time.Now))
-	stats := layer.SpillStats()
 	if cerr := layer.Close(); cerr != nil {
 		return db.Explain(errors.Join(err, cerr))
 	}
-	if stats.SpillPending > 0 || err != nil {
-		fmt.Fprintf(errs, "%s: %s commits, %s, are left in %s; nothing is lost, drain again to go on\n",
-			db.Dir, text.Count(stats.SpillPending), text.Bytes(stats.SpillBytes), db.SpillDir)
-	}
-	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return db.Explain(err)
+	if err := whatIsLeft(ctx, db, err, errs); err != nil {
+		return err
 	}
 	if _, err := os.Lstat(db.InterlockPath()); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s: it is still there after everything was replayed: %w", db.InterlockPath(), err)
 	}
 	fmt.Fprintf(out, "%s: %s commits replayed in %s: this is a plain Badger directory\n", db.Dir, text.Count(commits), text.Seconds(time.Since(begin)))
+	return nil
+}
+
+// whatIsLeft says how many commits a drain that ended with err has left, and returns what that means. The database is closed: before,
+// it is not known, since Close waits for the part of a replay that is under way. That may have been the last one.
+func whatIsLeft(ctx context.Context, db *place.Database, err error, errs io.Writer) error {
+	in, ierr := spillfile.Inspect(db.Source())
+	if ierr != nil {
+		return db.Explain(errors.Join(err, ierr))
+	}
+	if in.Commits > 0 {
+		fmt.Fprintf(errs, "%s: %s commits, %s, are left in %s; nothing is lost, drain again to go on\n",
+			db.Dir, text.Count(in.Commits), text.Bytes(in.DiskBytes), db.SpillDir)
+	}
+	switch {
+	case ctx.Err() == nil:
+		return db.Explain(err)
+	case in.Commits > 0:
+		return ctx.Err()
+	}
 	return nil
 }
 

@@ -189,11 +189,13 @@ func (in *info) judge(db *place.Database, sp *spillfile.Inspection) {
 	if err := db.Missing(sp); err != nil {
 		problem("refused", "%v", err)
 	}
-	if db.BadID != nil {
-		problem("corrupt", "%v; if no commits are pending, remove that file", db.BadID)
-	}
-	if db.Known && sp.Commits > 0 && sp.DatabaseID != db.Identity {
-		problem("refused", "%s holds commits of database %x, this one is %x: give the right one with --spill-dir", db.SpillDir, sp.DatabaseID, db.Identity)
+	switch err := db.Foreign(sp); {
+	case err != nil && db.BadID != nil:
+		problem("corrupt", "%v", err)
+	case err != nil:
+		problem("refused", "%v", err)
+	case db.BadID != nil:
+		problem("corrupt", "%v; no commits are pending: remove that file", db.BadID)
 	}
 	if sp.Commits > 0 && !db.Locked {
 		problem("sound", "commits are pending and there is no interlock %s: do not open the directory with plain Badger, but with badgerspill", db.InterlockPath())

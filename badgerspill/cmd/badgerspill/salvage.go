@@ -107,8 +107,9 @@ func (s *salvageRun) run(ctx context.Context) error {
 	if err := s.db.Missing(in); err != nil {
 		return err
 	}
-	if s.db.Known && in.Exists && in.DatabaseID != s.db.Identity && len(in.Segments) > 0 {
-		return fmt.Errorf("%s holds commits of database %x, %s is %x; give the right one with --spill-dir", s.db.SpillDir, in.DatabaseID, s.db.Dir, s.db.Identity)
+	foreign := s.db.Foreign(in)
+	if foreign != nil && s.db.Known {
+		return foreign
 	}
 	found, err := spillfile.Walk(ctx, src, nil)
 	if err != nil {
@@ -123,6 +124,8 @@ func (s *salvageRun) run(ctx context.Context) error {
 		}
 	}
 	switch {
+	case foreign != nil && !s.copyOnly:
+		return fmt.Errorf("nothing was changed: %w", foreign)
 	case !found.Damaged():
 		s.w.Printf("The spill is sound. Nothing was changed.\n")
 		return s.w.Err()
@@ -180,7 +183,7 @@ func (s *salvageRun) report(n *spillfile.Findings) error {
 	if n.Commits > 0 {
 		t.Printf(", timestamps %d to %d", n.FirstTs, n.LastTs)
 	}
-	t.Printf("\n")
+	t.Printf("\n%s", droppedByOpen(n, s.db))
 	if n.Damaged() && n.AfterLoss > 0 && !s.copyOnly {
 		if s.prefix {
 			t.Printf("Dropped: the %s intact commits after the first lost one.\n", text.Count(n.AfterLoss))

@@ -70,8 +70,9 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 	if err := db.Missing(in); err != nil {
 		return err
 	}
-	if db.Known && in.Exists && in.Commits > 0 && in.DatabaseID != db.Identity {
-		return fmt.Errorf("%s holds commits of database %x, %s is %x; give the right one with --spill-dir", db.SpillDir, in.DatabaseID, db.Dir, db.Identity)
+	foreign := db.Foreign(in)
+	if foreign != nil && db.Known {
+		return foreign
 	}
 	var bar *progress.Bar
 	n, err := spillfile.Verify(cmd.Context(), db.Source(), func(done, total int64) {
@@ -90,20 +91,21 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 	if err != nil {
 		return err
 	}
-	if db.BadID != nil {
-		faults++
-		t := text.NewWriter(out)
-		t.Printf("%s:0: damage: not 32 hexadecimal digits and a line feed; if no commits are pending, remove the file\n", db.IdentityPath())
-		if t.Err() != nil {
-			return t.Err()
-		}
-	}
 	t := text.NewWriter(out)
+	switch {
+	case foreign != nil:
+		faults++
+		t.Printf("%s:0: damage: %v\n", db.IdentityPath(), foreign)
+	case db.BadID != nil:
+		faults++
+		t.Printf("%s:0: damage: not 32 hexadecimal digits and a line feed; no commits are pending: remove the file\n", db.IdentityPath())
+	}
 	if !in.Exists {
 		t.Printf("%s: there is no spill: nothing to check\n", db.SpillDir)
 	} else {
 		t.Printf("%s: %d segments, %s, %s blocks, %s commits and %s entries pending, %d indexes\n", db.SpillDir, n.Segments, text.Bytes(n.Bytes),
 			text.Count(n.Blocks), text.Count(n.Commits), text.Count(n.Entries), n.Indexes)
+		t.Printf("%s", droppedByOpen(n, db))
 	}
 	switch {
 	case t.Err() != nil:
@@ -115,6 +117,15 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 		return &exitError{exitFailed, fmt.Errorf("%s: %s; \"badgerspill salvage %s\" gets out what is intact", db.SpillDir, plural(faults, "fault"), db.Dir)}
 	}
 	return &exitError{exitFailed, fmt.Errorf("%s: %s", db.SpillDir, plural(faults, "fault"))}
+}
+
+// droppedByOpen is a line about intact commits behind a torn place, "" if there are none: after a power cut Open keeps a prefix of the log.
+func droppedByOpen(n *spillfile.Findings, db *place.Database) string {
+	if n.Damaged() || n.AfterLoss == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Dropped by the next Open: %s after a torn one that was never synced; "+
+		"\"badgerspill salvage --copy-only --out FILE %s\" copies what is intact\n", plural(int(n.AfterLoss), "commit"), db.Dir)
 }
 
 // printFaults prints one line for each, and counts those that are none of a kill.

@@ -212,6 +212,23 @@ func (d *Database) Missing(in *spillfile.Inspection) error {
 	return fmt.Errorf("%s: there is no spill here, and %s says that there are commits in %s; give that with --spill-dir", d.SpillDir, d.InterlockPath(), where)
 }
 
+// Foreign is an error if commits are pending in the spill that are not known to be of this database. Open refuses it then. in is what is
+// in SpillDir.
+func (d *Database) Foreign(in *spillfile.Inspection) error {
+	switch {
+	case len(in.Segments) == 0 || d.Known && in.DatabaseID == d.Identity:
+		return nil
+	case d.Known:
+		return fmt.Errorf("%s holds commits of database %x, %s is %x; give the right one with --spill-dir", d.SpillDir, in.DatabaseID, d.Dir, d.Identity)
+	}
+	why := d.BadID
+	if why == nil {
+		why = fmt.Errorf("%s: there is no such file", d.IdentityPath())
+	}
+	return fmt.Errorf("%w, so it is not known whether the commits in %s are of this database; if they are, write the line %x into it",
+		why, d.SpillDir, in.DatabaseID)
+}
+
 // Explain adds to an error of package badgerspill or spillfile what to do about it on a command line. It names the database.
 func (d *Database) Explain(err error) error {
 	switch {

@@ -1,0 +1,51 @@
+package spillfile
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What a failed write has left, and could not be cut off, lies behind the end that the index file of its segment says. Open ignores it,
+// so it is no commit for Walk either, and does not come back by a Salvage.
+func TestWalkEndsASegmentWhereItsIndexDoes(t *testing.T) {
+	src := Source{Dir: t.TempDir()}
+	segment := filepath.Join(src.Dir, segmentName(1))
+	l := mustOpen(t, testOptions(src.Dir))
+	mustPut(t, l, 10, "a", "1")
+	require.NoError(t, l.Seal())
+	require.True(t, waitFor(func() bool {
+		_, err := os.Stat(filepath.Join(src.Dir, indexName(1)))
+		return err == nil
+	}))
+	killed := Source{Dir: crash(t, src.Dir)}
+	require.NoError(t, l.Close())
+	whole, err := os.ReadFile(segment)
+	require.NoError(t, err)
+
+	// The same commit and one more: a block is bound to its place.
+	other := t.TempDir()
+	l = mustOpen(t, testOptions(other))
+	mustPut(t, l, 10, "a", "1")
+	mustPut(t, l, 20, "a", "failed")
+	require.NoError(t, l.Close())
+	more, err := os.ReadFile(filepath.Join(other, segmentName(1)))
+	require.NoError(t, err)
+	segment = filepath.Join(killed.Dir, segmentName(1))
+	require.NoError(t, os.WriteFile(segment, append(whole, more[len(whole):]...), 0o600))
+
+	got, _, found := walkAll(t, killed)
+	require.Len(t, got, 1)
+	require.Empty(t, found.Faults)
+	require.EqualValues(t, 1, found.NewestSeq)
+
+	require.NoError(t, os.Remove(filepath.Join(killed.Dir, manifestName)))
+	_, _, found = walkAll(t, killed)
+	_, err = Salvage(t.Context(), killed, found, false)
+	require.NoError(t, err)
+	l = mustOpen(t, testOptions(killed.Dir))
+	require.EqualValues(t, 1, l.State().LiveBatches)
+	require.NoError(t, l.Close())
+}
