@@ -26,10 +26,10 @@ type writer struct {
 	mark     Position   // everything before is durable
 	asked    bool       // a successor of active is being prepared
 	closed   bool
-	deferred bool    // nothing is made on disk yet: see Make
-	times    *Times  // of the group that is being written; nil: nobody asks
-	buf      []byte  // group buffer
-	key, loc []byte  // scratch for the index
+	deferred bool   // nothing is made on disk yet: see Make
+	times    *Times // of the group that is being written; nil: nobody asks
+	buf      []byte // group buffer
+	key, loc []byte // scratch for the index
 	crc      [16]byte
 	seal     sealer
 }
