@@ -1,8 +1,10 @@
 package badgerspill
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
+	"runtime"
 	"testing"
 	"time"
 
@@ -115,4 +117,18 @@ func TestSpillThatWasAlmostMade(t *testing.T) {
 	require.NoError(t, f.SetSpillCapacity(1<<20))
 	f.spillOne("k", "v")
 	require.Equal(t, "v", openAt(t, crash(t, f.opt.Dir)).get("k"))
+}
+
+// A reader that goes on after its context has ended starts no goroutine for each read.
+func TestReadsAfterTheContextHasEnded(t *testing.T) {
+	c := new(commit)
+	c.done.Add(1)
+	defer c.done.Done()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	before := runtime.NumGoroutine()
+	for range 100 {
+		require.ErrorIs(t, awaitVisible(ctx, c), context.Canceled)
+	}
+	require.Less(t, runtime.NumGoroutine(), before+50)
 }

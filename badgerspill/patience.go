@@ -158,6 +158,9 @@ func awaitVisible(ctx context.Context, c *commit) error {
 		c.done.Wait()
 		return nil
 	}
+	if err := ctx.Err(); err != nil { // who goes on asking must not start a goroutine each time
+		return fmt.Errorf("badgerspill: given up while earlier commits were not visible yet: %w", err)
+	}
 	done := make(chan struct{})
 	go func() { // until c is acknowledged, as its own writer
 		defer close(done)

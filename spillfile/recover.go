@@ -323,11 +323,13 @@ func (r *recovery) indexed(f *foundSegment) bool {
 	if fits = fits && ft.end <= f.size && (!f.known || ft.end == f.want); !fits {
 		r.l.o.Logf("spill index of segment %s is made again: it is not that of this file", f.path)
 	}
+	if fits { // what lies beyond are the remains of a failed write
+		f.known, f.want, f.limit = true, ft.end, ft.end
+	}
 	if replayed := r.contents.manifest.replayed; !fits || replayed >= ft.firstSeq && replayed < ft.lastSeq {
 		x.file.Close()
 		return false
 	}
-	f.known, f.want, f.limit = true, ft.end, ft.end
 	r.tail = Position{f.id, ft.end}
 	r.lastSeq = max(r.lastSeq, ft.lastSeq)
 	s.idx.disk = x.size
