@@ -344,7 +344,7 @@ func (db *DB) openBadger() (err error) {
 			err = errors.Join(err, db.interlock.setDoubted())
 		}
 	}()
-	if err := removeEmptyLogs(opt); err != nil {
+	if err := errors.Join(removeEmptyLogs(opt), removeFlushedLogs(opt)); err != nil {
 		return err
 	}
 	if err := db.opt.roomToOpen(); err != nil {
@@ -377,6 +377,30 @@ func removeEmptyLogs(opt badger.Options) error {
 					return fmt.Errorf("badgerspill: an empty log that a killed process has left: %w", err)
 				}
 			}
+		}
+	}
+	return nil
+}
+
+// removeFlushedLogs removes logs of memtables that were flushed, and outlived that because an iterator held them when the process was killed.
+// Badger would read them again: and if a compaction has dropped a value in one with a tombstone that came in a later memtable, whose log is gone, the
+// key would be back. Numbers are given in order, and so are memtables flushed: where a number is missing, all before it are flushed, and in
+// the manifest.
+func removeFlushedLogs(opt badger.Options) error {
+	if opt.ReadOnly {
+		return nil
+	}
+	numbers, err := memNumbers(opt.Dir)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("badgerspill: %w", err)
+	}
+	gap := len(numbers) - 1 // what follows it is one after the other
+	for gap > 0 && numbers[gap-1] == numbers[gap]-1 {
+		gap--
+	}
+	for _, n := range numbers[:max(0, gap)] {
+		if err := os.Remove(memPath(opt.Dir, n)); err != nil {
+			return fmt.Errorf("badgerspill: the log of a memtable that is flushed: %w", err)
 		}
 	}
 	return nil
