@@ -99,37 +99,15 @@ func (e *badgerEngine) load(entries []spillfile.Entry) error {
 	}
 	loader := e.db.NewKVLoader(loadPending)
 	var err error
-	// The loader sends a batch when it is full, and a memtable takes batches whole: with one tie in each half of a batch, and one at the
-	// end, each memtable has one.
-	size, count := e.db.MaxBatchSize()/2, e.db.MaxBatchCount()/2
-	for i := 0; i < len(entries) && err == nil; i++ {
+	for i := range entries {
 		s := &entries[i]
-		size += int64(len(s.Key)) + int64(len(s.Value)) + tieOverhead
-		if count++; size >= e.db.MaxBatchSize()/2 || count >= e.db.MaxBatchCount()/2 {
-			size, count = 0, 0
-			if err = loader.Set(tie()); err != nil {
-				break
-			}
+		kv := &pb.KV{Key: s.Key, Value: s.Value, Version: s.Version, ExpiresAt: s.ExpiresAt,
+			UserMeta: []byte{s.UserMeta}, Meta: []byte{s.Meta}}
+		if err = loader.Set(kv); err != nil {
+			break
 		}
-		err = loader.Set(&pb.KV{Key: s.Key, Value: s.Value, Version: s.Version, ExpiresAt: s.ExpiresAt,
-			UserMeta: []byte{s.UserMeta}, Meta: []byte{s.Meta}})
-	}
-	if err == nil {
-		err = loader.Set(tie())
 	}
 	return errors.Join(err, loader.Finish())
-}
-
-// tieOverhead is more than Badger adds to key and value of an entry when it measures a batch.
-const tieOverhead = 32
-
-// tie is an entry that all tables of level 0 that replay makes have in common, so that they overlap. In key order they would not, and Badger relies on it:
-// it compacts the first table of level 0 with those that overlap it, and what it merges within level 0 gets a place behind younger
-// tables, by its number, when the database is opened again. A young table with a tombstone could get to the last level, which no tombstone
-// survives, before the table with the value that it covers: the key would be back. Badger hides its internal keys from
-// everybody, and compaction drops a tombstone at a version below all others.
-func tie() *pb.KV {
-	return &pb.KV{Key: []byte("!badger!badgerspill!tie"), Version: 1, Meta: []byte{metaDelete}}
 }
 
 // sync syncs the logs of sealed memtables, too: Badger's own Sync covers only the active one, and a sealed one that is
