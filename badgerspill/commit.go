@@ -144,6 +144,9 @@ func (db *DB) submitWithin(txn *Txn, wait patience) (*commit, error) {
 		}
 		if placed {
 			db.rate.Add(c.memory)
+			if db.commits != nil {
+				db.commits.Add(1)
+			}
 			return c, nil
 		}
 	}

@@ -27,8 +27,10 @@ type DB struct {
 	spill   *wbm.SpilloverManager
 	log     *spillfile.Log // nil without a spill
 
-	rate      *replay.RateDetector
-	replayer  *replay.Replayer // nil without a spill
+	rate      *replay.RateDetector // of bytes
+	commits   *replay.RateDetector // of commits, nil if their rate does not matter: see SpillRate
+	turning   atomic.Bool          // a turn to the spill because of it is being prepared
+	replayer  *replay.Replayer     // nil without a spill
 	replayLog *replayLog
 	interlock *interlock
 	shadow    *shadow // nil unless read-only with commits in the spill

@@ -22,12 +22,13 @@ const (
 	CauseRecovery                   // Open found commits in the spill
 	CausePolicy                     // SpillPolicy is Always
 	CauseSpace                      // Badger's volume is low on space, and the spill has another
+	CauseRate                       // commits come at SpillRate or faster
 	causes
 )
 
 // String returns the cause in a word.
 func (c SpillCause) String() string {
-	return [...]string{"memory", "stall", "queue", "recovery", "policy", "space"}[c]
+	return [...]string{"memory", "stall", "queue", "recovery", "policy", "space", "rate"}[c]
 }
 
 // StallCause says what held Badger up.

@@ -382,7 +382,7 @@ func testOptions(dir string) Options {
 	opt.NumCompactors = 2
 	opt.Logger = nil
 	opt.MetricsEnabled = false
-	opt.StallThreshold = -1
+	opt.StallThreshold, opt.SpillRate = -1, -1
 	opt.QuietWindow = time.Hour
 	opt.MaxSpillAge = time.Hour
 	opt.MinFreeSpace = -1

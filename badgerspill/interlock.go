@@ -26,12 +26,13 @@ type interlock struct {
 	spill string      // the directory of the spill, written into the file for whoever finds it
 	free  func() bool // whether the spill is empty
 
-	trusted bool // it was there when the database was opened
+	trusted bool   // it was there when the database was opened
+	there   string // what it holds, durably; empty: it is not known to be there
 }
 
 func (l *interlock) path() string { return filepath.Join(l.dir, interlockName) }
 
-// set creates the file. The log calls it before the first batch, when it is not empty any more.
+// set creates the file. The log calls it before the first batch, when it is not empty any more; it costs nothing then if it was called before.
 func (l *interlock) set() error { return l.write(l.spill + "\n") }
 
 // setDoubted is set after the file was missing, until what Badger holds has been compared with the spill: an Open that
@@ -41,6 +42,9 @@ func (l *interlock) setDoubted() error { return l.write(l.spill + "\n" + doubted
 func (l *interlock) write(text string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.there == text {
+		return nil
+	}
 	f, err := l.fs.OpenFile(l.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
 		_, werr := f.WriteAt([]byte(text), 0)
@@ -49,6 +53,7 @@ func (l *interlock) write(text string) error {
 	if err != nil {
 		return fmt.Errorf("badgerspill: interlock %s: %w", l.path(), err)
 	}
+	l.there = text
 	return nil
 }
 
@@ -78,6 +83,7 @@ func (l *interlock) drop() error {
 }
 
 func (l *interlock) remove() error {
+	l.there = ""
 	err := l.fs.Remove(l.path())
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -291,6 +291,7 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 		change func(*Options)
 	}{
 		{"auto", func(opt *Options) { opt.StallThreshold = 2 * time.Millisecond }},
+		{"rate", func(opt *Options) { opt.SpillRate = 50 }},
 		{"always", func(opt *Options) { opt.SpillPolicy = Always }},
 		{"opened without a spill", noSpill},
 		{"sync", func(opt *Options) { opt.SyncWrites, opt.StallThreshold = true, 2*time.Millisecond }},

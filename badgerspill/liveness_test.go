@@ -221,6 +221,7 @@ func newLiveness(t *testing.T, rng *rand.Rand, n int) *liveness {
 		opt.SpillCapacity = []int64{0, 64 << 10, 1 << 20, 1 << 30}[rng.IntN(4)]
 		opt.BlockTimeout = []time.Duration{0, 0, 30 * time.Millisecond, 150 * time.Millisecond, -1}[rng.IntN(5)]
 		opt.StallThreshold = []time.Duration{-1, time.Millisecond, 20 * time.Millisecond}[rng.IntN(3)]
+		opt.SpillRate = []float64{-1, 0, 20}[rng.IntN(3)]
 		opt.DrainOnClose = rng.IntN(2) == 0
 		if rng.IntN(2) == 0 {
 			eager(&opt)

@@ -145,7 +145,8 @@ var metrics = func() []Metric {
 
 	add("WriteRate", MetricGauge, "bytes per second", "Write rate of commits, exponentially weighted.")
 	add("QuietRate", MetricGauge, "bytes per second", "The write rate below which the database counts as quiet.")
-	add("Quiet", MetricGauge, "", "1 if the write rate has been below QuietRate for QuietWindow, 0 if not.")
+	add("Quiet", MetricGauge, "", "1 if the write rate has been below QuietRate for QuietWindow, and the rate of commits below half of SpillRate; 0 if not.")
+	add("CommitRate", MetricGauge, "commits per second", "Rate of commits, exponentially weighted; 0 where SpillRate does not matter.")
 	add("EventsDropped", MetricCounter, "events", "Events that were left out because the EventListener was too slow.")
 	return all
 }()

@@ -37,7 +37,7 @@ func TestMetricsArePublished(t *testing.T) {
 	v, _ = published(t, "badgerspill_state", dir)
 	require.EqualValues(t, 1, v)
 	v, _ = published(t, "badgerspill_spill_starts", dir)
-	require.Equal(t, map[string]any{"memory": 0.0, "stall": 0.0, "queue": 0.0, "recovery": 0.0, "policy": 1.0, "space": 0.0}, v)
+	require.Equal(t, map[string]any{"memory": 0.0, "stall": 0.0, "queue": 0.0, "recovery": 0.0, "policy": 1.0, "space": 0.0, "rate": 0.0}, v)
 	v, _ = published(t, "badgerspill_state_time_seconds", dir)
 	require.Positive(t, v.(map[string]any)["spilling"])
 	v, _ = published(t, "badgerspill_append_buckets", dir)
@@ -131,7 +131,7 @@ func TestMetricsAreTheFieldsOfSpillStats(t *testing.T) {
 func TestMetricValues(t *testing.T) {
 	s := SpillStats{State: "spilling", ReplayState: "backoff", SpillStarts: map[string]int64{"stall": 3}}
 	want := map[string]any{"State": 1, "ReplayState": 4, "SpillStarts": map[string]any{
-		"memory": int64(0), "stall": int64(3), "queue": int64(0), "recovery": int64(0), "policy": int64(0), "space": int64(0)}}
+		"memory": int64(0), "stall": int64(3), "queue": int64(0), "recovery": int64(0), "policy": int64(0), "space": int64(0), "rate": int64(0)}}
 	n := 0
 	for _, m := range Metrics() {
 		v := reflect.ValueOf(&s).Elem().FieldByIndex(m.index)

@@ -570,6 +570,9 @@ func (db *DB) start() {
 	if opt.ReadOnly {
 		return
 	}
+	if db.log != nil && opt.SpillPolicy == Auto && opt.SpillRate > 0 {
+		db.commits = replay.NewRateDetector(replay.RateOptions{QuietRate: opt.SpillRate / 2, QuietWindow: opt.QuietWindow})
+	}
 	if db.log != nil {
 		db.replayLog = &replayLog{db: db}
 		db.replayLog.startOver()
@@ -578,7 +581,7 @@ func (db *DB) start() {
 			strain = opt.seams.strain
 		}
 		db.replayer = replay.New(replay.Options{
-			Log: db.replayLog, Rate: db.rate, MaxRate: opt.ReplayMaxRate, Strain: strain,
+			Log: db.replayLog, Rate: db.rate, Commits: db.commits, MaxRate: opt.ReplayMaxRate, Strain: strain,
 			Absorbed:    int64(opt.NumMemtables+1) * opt.MemTableSize,
 			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
 			CheckpointBytes: min(replay.DefaultCheckpointBytes, db.spillPiece()),

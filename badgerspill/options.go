@@ -12,8 +12,8 @@ import (
 type SpillPolicy int
 
 const (
-	// Auto sends commits to Badger and turns to the spill when memory runs short, when Badger stalls, or when
-	// too many commits are in flight to it.
+	// Auto sends commits to Badger and turns to the spill when memory runs short, when Badger stalls, when
+	// too many commits are in flight to it, or when they come faster than SpillRate.
 	Auto SpillPolicy = iota
 	// Always appends every commit to the spill; Badger is fed from it in the background.
 	Always
@@ -44,6 +44,8 @@ const (
 	DefaultStallThreshold = 5 * time.Millisecond
 	// DefaultSyncStallThreshold is the default of Options.StallThreshold with SyncWrites.
 	DefaultSyncStallThreshold = 50 * time.Millisecond
+	// DefaultSpillRate is the default of Options.SpillRate in commits per second.
+	DefaultSpillRate = 1000
 )
 
 // Options holds Badger's options, unchanged, and the layer's own. Start from DefaultOptions or OptionsFrom: they
@@ -81,6 +83,12 @@ type Options struct {
 	// SyncWrites), negative = no stall detection. A too small value costs a
 	// detour over the spill; a large one is added to the latency of every commit that a stall catches.
 	StallThreshold time.Duration
+	// SpillRate is the rate in commits per second from which Auto spills commits although Badger keeps up: an append to the spill
+	// takes a fraction of the time of a commit in Badger, and replay gives Badger larger, sorted batches. Until the rate was below half of it for
+	// QuietWindow the database does not count as quiet: it stays with the spill, which is replayed when its oldest commit is older than
+	// MaxSpillAge, or beyond ReplayHighWater. 0 = 1,000; negative = at no rate, so that commits are spilled only when memory, a stall, or what is
+	// in flight to Badger demands it.
+	SpillRate float64
 	// BlockTimeout bounds how long a commit waits before it has its place in the commit order: when memory and the spill are both
 	// exhausted, when Badger has not answered as many commits as it takes and there is no room in the spill, when a subscriber is too
 	// far behind, while a hand-over is under way. Then it fails with ErrWriteBlocked and nothing is written. 0 = wait, negative = fail at
@@ -195,6 +203,12 @@ func (opt Options) WithSpillPolicy(p SpillPolicy) Options {
 // WithStallThreshold sets StallThreshold.
 func (opt Options) WithStallThreshold(d time.Duration) Options {
 	opt.StallThreshold = d
+	return opt
+}
+
+// WithSpillRate sets SpillRate, in commits per second.
+func (opt Options) WithSpillRate(commitsPerSecond float64) Options {
+	opt.SpillRate = commitsPerSecond
 	return opt
 }
 

@@ -3,6 +3,7 @@ package badgerspill
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,6 +110,12 @@ func (opt Options) checked() (Options, error) {
 		if opt.SyncWrites {
 			opt.StallThreshold = DefaultSyncStallThreshold
 		}
+	}
+	if opt.SpillRate == 0 {
+		opt.SpillRate = DefaultSpillRate
+	}
+	if math.IsNaN(opt.SpillRate) {
+		return opt, bad("SpillRate", opt.SpillRate, "a number of commits per second")
 	}
 	if err := opt.checkMemory(slots); err != nil {
 		return opt, err

@@ -1,6 +1,7 @@
 package badgerspill
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -225,6 +226,59 @@ func (db *DB) relieveQueue(wait *patience) error {
 // canSpill reports whether the spill takes commits at all.
 func (db *DB) canSpill() bool {
 	return db.log != nil && !db.spill.IsSpilloverFull(0, 0)
+}
+
+// turnToSpill sends commits to the spill from now on.
+func (db *DB) turnToSpill(cause SpillCause) error {
+	db.mu.Lock()
+	if db.closed || db.dropping {
+		db.mu.Unlock()
+		return ErrBlockedWrites
+	}
+	if db.router.state == Spilling {
+		db.mu.Unlock()
+		return nil
+	}
+	last := db.startSpilling(cause, false)
+	db.background.Add(1) // Close waits for this append
+	db.mu.Unlock()
+	defer db.background.Done()
+	if last != nil {
+		_ = db.log.Commit(last)
+	}
+	return nil
+}
+
+// checkRate turns to the spill if commits come at SpillRate or faster. What the first of them would wait for on disk is made before, in the
+// background: Badger keeps up, so there is no hurry.
+func (db *DB) checkRate() {
+	if db.commits == nil || db.commits.Rate() < db.opt.SpillRate || db.turning.Load() || !db.canSpill() {
+		return
+	}
+	db.mu.Lock()
+	begin := !db.closed && !db.dropping && db.router.state == Direct
+	if begin {
+		db.turning.Store(true)
+		db.background.Add(1)
+	}
+	db.mu.Unlock()
+	if !begin {
+		return
+	}
+	go func() {
+		defer db.background.Done()
+		defer db.turning.Store(false)
+		err := errors.Join(db.interlock.set(), db.log.Prepare())
+		if err != nil {
+			db.spillBroken.Store(db.now() + int64(spillRetry))
+			err = errors.Join(err, db.interlock.drop())
+			db.events.backgroundError("prepare the spill", err, "commits go to Badger, and it is tried again; look at the disk of SpillDir")
+			return
+		}
+		if db.turnToSpill(CauseRate) != nil {
+			_ = db.interlock.drop() // Close, or the drop that is under way, does it again
+		}
+	}()
 }
 
 // checkStall turns to the spill if the oldest commit in flight is older than StallThreshold. It returns how long until

@@ -470,7 +470,7 @@ func (c *soakChild) run() error {
 	case err := <-violations:
 		return err
 	case <-time.After(soakPatience / 2):
-		panic("a writer or a reader does not end")
+		panic("a writer or a reader does not end: " + c.state())
 	}
 	select {
 	case err := <-violations:
@@ -659,7 +659,7 @@ func (c *soakChild) phases() error {
 				case <-c.stop:
 					return nil
 				case <-limit:
-					panic("no commit gets through, without a fault")
+					panic("no commit gets through, without a fault: " + c.state())
 				}
 			}
 		}
@@ -677,6 +677,16 @@ func (c *soakChild) report() error {
 			return nil
 		}
 	}
+}
+
+// state is what to know of a database that hangs.
+func (c *soakChild) state() string {
+	disk, index := c.db.log.Usage()
+	c.db.spillUse.mu.Lock()
+	accounted := c.db.spillUse.mu.disk
+	c.db.spillUse.mu.Unlock()
+	return fmt.Sprintf("%+v; of the log %+v, %d bytes on disk, %d accounted, %d of index; spill usage %d, usable %v", c.db.SpillStats(), c.db.log.State(),
+		disk, accounted, index, c.db.spill.Usage(), c.db.space.spillUsable())
 }
 
 func (c *soakChild) say() {

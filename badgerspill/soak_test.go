@@ -54,6 +54,7 @@ type soakPlan struct {
 	Policy                         SpillPolicy
 	Sync, Drain, Encrypt, Eager    bool
 	Capacity, SegmentSize, MemSize int64
+	SpillRate                      float64
 	Stall, BlockTimeout            time.Duration
 }
 
@@ -67,6 +68,7 @@ func soakPlanOf(rng *rand.Rand, dir string, encrypt bool, acked [soakWriters]uin
 		Sync:   rng.IntN(4) == 0, Drain: rng.IntN(2) == 0, Eager: rng.IntN(2) == 0,
 		Capacity: pick(1<<20, 4<<20, 32<<20, 256<<20), SegmentSize: pick(16<<10, 256<<10, 4<<20), MemSize: pick(1<<20, 4<<20),
 		Stall:        time.Duration(pick(-1, 1, int64(time.Millisecond), int64(5*time.Millisecond))),
+		SpillRate:    float64(pick(-1, 0, 100)),
 		BlockTimeout: time.Duration(pick(0, 0, int64(20*time.Millisecond), -1)),
 	}
 	if rng.IntN(3) > 0 {
@@ -84,7 +86,7 @@ func (p *soakPlan) options() Options {
 	opt.ValueLogFileSize, opt.BaseTableSize, opt.BaseLevelSize = 8<<20, 1<<20, 4<<20
 	opt.SpillPolicy, opt.SyncWrites, opt.DrainOnClose = p.Policy, p.Sync, p.Drain
 	opt.SpillCapacity, opt.SegmentSize = p.Capacity, p.SegmentSize
-	opt.StallThreshold, opt.BlockTimeout = p.Stall, p.BlockTimeout
+	opt.StallThreshold, opt.SpillRate, opt.BlockTimeout = p.Stall, p.SpillRate, p.BlockTimeout
 	opt.QuietRate, opt.QuietWindow, opt.MaxSpillAge = 0, 100*time.Millisecond, 2*time.Second
 	if p.Eager {
 		eager(&opt)

@@ -430,31 +430,10 @@ func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) 
 		if !db.canSpill() {
 			return way, low
 		}
-		if err := db.turnToSpill(); err != nil {
+		if err := db.turnToSpill(CauseSpace); err != nil {
 			return way, err
 		}
 	}
-}
-
-// turnToSpill sends commits to the spill because Badger's volume is low and the spill has another.
-func (db *DB) turnToSpill() error {
-	db.mu.Lock()
-	if db.closed || db.dropping {
-		db.mu.Unlock()
-		return ErrBlockedWrites
-	}
-	if db.router.state == Spilling {
-		db.mu.Unlock()
-		return nil
-	}
-	last := db.startSpilling(CauseSpace, false)
-	db.background.Add(1) // Close waits for this append
-	db.mu.Unlock()
-	defer db.background.Done()
-	if last != nil {
-		_ = db.log.Commit(last)
-	}
-	return nil
 }
 
 // roomToOpen returns an error matching ErrNoSpace if Badger cannot open without more room than there is: it writes tables of the

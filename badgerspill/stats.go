@@ -78,7 +78,9 @@ type SpillStats struct {
 
 	WriteRate float64 // bytes per second
 	QuietRate float64 // below which it is quiet, in bytes per second, as configured or as learned
-	Quiet     bool    // WriteRate has been below QuietRate for QuietWindow
+	Quiet     bool    // WriteRate has been below QuietRate for QuietWindow, and CommitRate below half of SpillRate
+
+	CommitRate float64 // commits per second; 0 where SpillRate does not matter
 
 	EventsDropped int64 // that the EventListener was too slow for
 }
@@ -120,8 +122,11 @@ func (db *DB) SpillStats() SpillStats {
 		ReplayState:      replay.Idle.String(),
 		WriteRate:        db.rate.Rate(),
 		QuietRate:        db.rate.QuietRate(),
-		Quiet:            db.rate.Quiet(),
+		Quiet:            db.rate.Quiet() && (db.commits == nil || db.commits.Quiet()),
 		EventsDropped:    db.events.dropped.Load(),
+	}
+	if db.commits != nil {
+		s.CommitRate = db.commits.Rate()
 	}
 	s.State, s.StateTime = db.stateTime()
 	for c := range causes {

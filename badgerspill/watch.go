@@ -63,6 +63,7 @@ func (w *watcher) run() {
 	var lastCommits, lastDiscard uint64
 	for {
 		wait := db.checkStall()
+		db.checkRate()
 		now := db.now()
 
 		commits, discard := db.progress()

@@ -501,7 +501,7 @@ func TestMemoryChild(t *testing.T) {
 		t.Skip("run by TestSmallerMemoryLimitAfterAKill")
 	}
 	// The first half stays in memtables, the second half in the spill.
-	db := openSpill(t, layer(dir).WithStallThreshold(-1))
+	db := openSpill(t, layer(dir).WithStallThreshold(-1).WithSpillRate(-1))
 	wb := db.NewWriteBatch()
 	for i := range memoryKeys {
 		require.NoError(t, wb.Set(key(i), memoryValue(i)))

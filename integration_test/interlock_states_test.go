@@ -75,7 +75,7 @@ func TestInterlockOfEveryKindOfDatabase(t *testing.T) {
 	}
 	for _, r := range rows {
 		t.Run(r.name, func(t *testing.T) {
-			base := r.change(t, layer(filepath.Join(t.TempDir(), "db")).WithStallThreshold(-1))
+			base := r.change(t, layer(filepath.Join(t.TempDir(), "db")).WithStallThreshold(-1).WithSpillRate(-1))
 			lies := filepath.Join(base.Dir, interlockFile)
 			db := openSpill(t, base) // direct: no interlock
 			set(t, db, "a", "old")

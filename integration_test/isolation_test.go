@@ -30,7 +30,7 @@ func churning(dir string) badger.Options {
 
 // toAndFro spills each commit, and hands over whenever it can.
 func toAndFro(o badgerspill.Options) badgerspill.Options {
-	return o.WithStallThreshold(-1).WithLimitRatios(1e-5, 1e-5).WithQuiet(1e12, time.Millisecond).WithSegmentSize(16 << 10)
+	return o.WithStallThreshold(-1).WithSpillRate(-1).WithLimitRatios(1e-5, 1e-5).WithQuiet(1e12, time.Millisecond).WithSegmentSize(16 << 10)
 }
 
 // TestIsolation takes the states of the kill test, and one that changes them all the time.

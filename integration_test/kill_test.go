@@ -37,7 +37,10 @@ var killModes = []struct {
 	change func(o badgerspill.Options) badgerspill.Options
 	drain  bool // the child drains all the time: many hand-overs
 }{
-	{"direct", func(o badgerspill.Options) badgerspill.Options { return o.WithStallThreshold(-1) }, false},
+	{"direct", func(o badgerspill.Options) badgerspill.Options { return o.WithStallThreshold(-1).WithSpillRate(-1) }, false},
+	{"rate", func(o badgerspill.Options) badgerspill.Options {
+		return o.WithStallThreshold(-1).WithSpillRate(50).WithSegmentSize(16<<10).WithQuiet(1e12, time.Millisecond)
+	}, true},
 	{"spilling", func(o badgerspill.Options) badgerspill.Options {
 		return o.WithStallThreshold(time.Nanosecond).WithQuiet(1, time.Hour)
 	}, false},
@@ -48,13 +51,15 @@ var killModes = []struct {
 		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(16<<10).WithQuiet(1e12, time.Millisecond)
 	}, false},
 	{"hand-over", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithStallThreshold(time.Nanosecond).WithSegmentSize(16<<10).WithQuiet(1e12, time.Millisecond)
+		return o.WithStallThreshold(time.Nanosecond).WithSpillRate(-1).WithSegmentSize(16<<10).WithQuiet(1e12, time.Millisecond)
 	}, true},
 	{"synced", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithSyncWrites(true).WithStallThreshold(time.Millisecond).WithSegmentSize(64<<10).WithQuiet(1e12, time.Millisecond)
+		return o.WithSyncWrites(true).WithStallThreshold(time.Millisecond).WithSpillRate(-1).WithSegmentSize(64<<10).WithQuiet(1e12, time.Millisecond)
 	}, false},
 	// Small segments, and versions that need not be replayed: chunks in key order run all the time.
-	{"chunks", func(o badgerspill.Options) badgerspill.Options { return chunks(o).WithStallThreshold(time.Nanosecond) }, true},
+	{"chunks", func(o badgerspill.Options) badgerspill.Options {
+		return chunks(o).WithStallThreshold(time.Nanosecond).WithSpillRate(-1)
+	}, true},
 	{"chunks, synced and encrypted", func(o badgerspill.Options) badgerspill.Options {
 		o.Options = o.Options.WithIndexCacheSize(1 << 20)
 		return chunks(o).WithSpillPolicy(badgerspill.Always).WithSyncWrites(true).WithEncryptionKey(make([]byte, 32))
@@ -63,7 +68,7 @@ var killModes = []struct {
 		return chunks(o).WithSpillPolicy(badgerspill.Always).WithSpillCapacity(4 << 20)
 	}, false},
 	{"memory short", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithStallThreshold(-1).WithLimitRatios(0.0005, 0.001).WithQuiet(1e12, time.Millisecond)
+		return o.WithStallThreshold(-1).WithSpillRate(-1).WithLimitRatios(0.0005, 0.001).WithQuiet(1e12, time.Millisecond)
 	}, false},
 }
 

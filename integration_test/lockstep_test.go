@@ -226,7 +226,10 @@ type mode struct {
 }
 
 var modes = []mode{
-	{"direct", false, func(o badgerspill.Options) badgerspill.Options { return o.WithStallThreshold(-1) }},
+	{"direct", false, func(o badgerspill.Options) badgerspill.Options { return o.WithStallThreshold(-1).WithSpillRate(-1) }},
+	{"rate", false, func(o badgerspill.Options) badgerspill.Options {
+		return o.WithStallThreshold(-1).WithSpillRate(10).WithSegmentSize(8 << 10)
+	}},
 	{"auto", false, pushed},
 	{"always", false, func(o badgerspill.Options) badgerspill.Options {
 		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(8 << 10)
@@ -243,7 +246,7 @@ var modes = []mode{
 
 // pushed makes every commit to Badger look stalled, and every moment quiet: the router goes to and fro.
 func pushed(o badgerspill.Options) badgerspill.Options {
-	return o.WithStallThreshold(time.Nanosecond).WithQuiet(1e12, 2*time.Millisecond)
+	return o.WithStallThreshold(time.Nanosecond).WithSpillRate(-1).WithQuiet(1e12, 2*time.Millisecond)
 }
 
 type lockstep struct {

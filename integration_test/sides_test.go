@@ -288,7 +288,7 @@ type sideMode struct {
 }
 
 var sideModes = []sideMode{
-	{"spill empty", func(o badgerspill.Options) badgerspill.Options { return o.WithStallThreshold(-1) }},
+	{"spill empty", func(o badgerspill.Options) badgerspill.Options { return o.WithStallThreshold(-1).WithSpillRate(-1) }},
 	{"all spilled", func(o badgerspill.Options) badgerspill.Options {
 		return o.WithSpillPolicy(badgerspill.Always).WithQuiet(1, time.Hour).WithMaxSpillAge(time.Hour)
 	}},

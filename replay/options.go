@@ -29,6 +29,8 @@ type Options struct {
 	// Rate is fed with the writes of the database. Nil makes one of its own, on which
 	// it is always quiet.
 	Rate *RateDetector
+	// Commits, if not nil, is another one, of commits: it is quiet if both are, a burst if either is.
+	Commits *RateDetector
 	// MaxSpillAge is the age of the oldest data at which a run starts whatever the rate.
 	MaxSpillAge time.Duration
 	// HighWater is the share of the spill's capacity, above 0 and at most 1, at which a run

@@ -65,6 +65,31 @@ func TestTriggers(t *testing.T) {
 	}
 }
 
+// TestCommitsKeepAwayQuiet: few bytes in many commits are no quiet, and end a run that began in one.
+func TestCommitsKeepAwayQuiet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newFakeLog(10 * mib)
+		l.oldest = time.Time{}
+		commits := NewRateDetector(RateOptions{QuietRate: 500})
+		stop := burst(commits)
+		r, rec := newTest(t, l, Options{Commits: commits})
+		defer r.Stop()
+		time.Sleep(time.Minute)
+		require.Empty(t, rec.reasons())
+		stop()
+		for len(rec.reasons()) == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		require.Equal(t, ReasonQuiet, rec.reasons()[0])
+		stop = burst(commits)
+		defer stop()
+		l.set(func() { l.bytes, l.direct, l.batchTime = 1000*mib, false, 100*time.Millisecond })
+		time.Sleep(10 * time.Second)
+		require.Equal(t, Waiting, r.State())
+		require.Positive(t, l.pending())
+	})
+}
+
 func TestQuietRunDrainsAndGoesIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(10*mib + 5)

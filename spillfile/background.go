@@ -169,15 +169,17 @@ type preparer struct {
 func (l *Log) prepare() error {
 	l.prep.mu.Lock()
 	defer l.prep.mu.Unlock()
-	if l.prep.ready != nil {
-		return nil
+	s := l.prep.ready
+	if s == nil {
+		var err error
+		if s, err = l.createLocked(); err != nil {
+			return err
+		}
+		l.prep.ready = s
 	}
-	s, err := l.createLocked()
-	if err != nil {
-		return err
+	if s.index.Load() == nil {
+		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, 0)})
 	}
-	l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, 0)})
-	l.prep.ready = s
 	return nil
 }
 
@@ -276,4 +278,16 @@ func (l *Log) removeIndex(s *segment) error {
 		return fmt.Errorf("spill index %s: remove: %w", path, err)
 	}
 	return nil
+}
+
+// Prepare makes the file of the next segment, and its index in memory, unless that is done already: the next Commit that begins a segment does
+// not wait for it then. It blocks for the disk. Errors: ErrClosed, ErrReadOnly, and those of the file system.
+func (l *Log) Prepare() error {
+	l.w.mu.Lock()
+	err := l.usableLocked()
+	l.w.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return l.prepare()
 }
