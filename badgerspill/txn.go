@@ -413,13 +413,19 @@ func (txn *Txn) Discard() {
 	if inner := txn.inner.Load(); inner != nil {
 		inner.Discard()
 	}
+	txn.releaseViews()
+	if !txn.db.opt.managed {
+		txn.db.doneRead(txn)
+	}
+}
+
+// releaseViews gives up what the transaction holds of the spill. A commit does so before it waits for room there: files that are replayed take room
+// as long as somebody reads them, and it must not wait for itself.
+func (txn *Txn) releaseViews() {
 	for _, v := range txn.views {
 		v.Release()
 	}
 	txn.views = nil
-	if !txn.db.opt.managed {
-		txn.db.doneRead(txn)
-	}
 }
 
 // precheck finds what makes a commit fail before it has a timestamp.
@@ -429,6 +435,9 @@ func (txn *Txn) precheck() error {
 	}
 	if err := txn.failed(); err != nil {
 		return err
+	}
+	if txn.numIterators.Load() == 0 { // else Discard panics
+		txn.releaseViews()
 	}
 	if !txn.db.opt.managed {
 		return nil
