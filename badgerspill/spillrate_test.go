@@ -11,7 +11,9 @@ import (
 )
 
 func spillRate(perSecond float64) func(*Options) {
-	return func(opt *Options) { opt.SpillRate, opt.QuietWindow, opt.QuietRate = perSecond, 50*time.Millisecond, 1e15 }
+	return func(opt *Options) {
+		opt.SpillRate, opt.QuietWindow, opt.QuietRate = perSecond, 50*time.Millisecond, 1e15
+	}
 }
 
 // commitUntil commits about one key a millisecond until cond holds, and returns how many there are then.
