@@ -116,7 +116,9 @@ func (it *Iterator) mergeOptions(prefix []byte) IteratorOptions {
 func (it *Iterator) Item() *Item {
 	if it.direct != nil {
 		it.item.setInner(it.direct.Item())
-		it.txn.addRead(it.item.Key())
+		if it.txn.update {
+			it.txn.addRead(it.item.Key())
+		}
 		return &it.item
 	}
 	it.txn.addRead(it.current.Key())
