@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -31,7 +31,7 @@ var executable = sync.OnceValues(func() (string, error) {
 	}
 	builtIn.Store(&dir)
 	path := filepath.Join(dir, "badgerspill.exe") // a name that every system runs
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", path, "../..").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)
 	}

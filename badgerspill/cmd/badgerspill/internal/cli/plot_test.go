@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -18,7 +18,7 @@ import (
 // The binary as users have it: its flags, its errors before a run, and the files of a run of a second.
 func TestFigureAndPageOfTheBuiltBinary(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "badgerspill.exe")
-	out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin, ".").CombinedOutput()
+	out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin, "../..").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	execute := func(t *testing.T, args ...string) (code int, stdout, stderr string) {
 		t.Helper()
