@@ -195,7 +195,7 @@ func (r *Report) multipleRows() [][]string {
 func (r *Report) workRows() [][]string {
 	phase := r.mainPhase()
 	rows := [][]string{append(r.engineCells("phase", "engine", "run"), "CPU", "allocated", "peak heap", "CPU until closed")}
-	for _, e := range r.Engines {
+	for _, e := range r.byEngine() {
 		w := e.work(phase)
 		if w == nil {
 			continue

@@ -31,6 +31,18 @@ func (r *Report) first() (engines []*EngineResult) {
 	return engines
 }
 
+// byEngine returns the results engine by engine, and those of one in the order of the runs.
+func (r *Report) byEngine() (results []*EngineResult) {
+	for _, first := range r.first() {
+		for _, e := range r.Engines {
+			if e.Engine == first.Engine {
+				results = append(results, e)
+			}
+		}
+	}
+	return results
+}
+
 // label names one engine in one run; name is how to call the engine.
 func (r *Report) label(e *EngineResult, name func(engine string) string) string {
 	if r.Config.Pairs > 1 {
@@ -101,7 +113,7 @@ func (r *Report) latencyRows(of func(*EngineResult) []openloop.PhaseResult) [][]
 	rows := [][]string{append(r.engineCells("phase", "engine", "run"),
 		"offered", "achieved", "p50", "p99", "p99.9", "p99.99", "max", "unsent", "failed")}
 	for _, p := range r.Config.phases() {
-		for _, e := range r.Engines {
+		for _, e := range r.byEngine() {
 			if res := phaseOf(of(e), p.Name); res != nil {
 				rows = append(rows, append(r.engineCells(res.Phase, e.Engine, fmt.Sprint(e.Run)), latencyCells(res)...))
 			}

@@ -3,15 +3,19 @@ package cli
 import (
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/burst"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
 )
 
 const burstHelp = `Burst drives the same load through plain Badger and through badgerspill, one after the
-other, each in a process of its own with the same Badger options, and compares them.
+other, each in a process of its own with the same Badger options, and compares them. With
+--engine it runs others, too: log is a bare group-committed log of the same entries, with no
+index and no background work, the floor for a durable write on this machine.
 
 The load has three phases: calm, burst, quiet. It is an open loop: every write has a time
 at which it is due, fixed in advance, and its latency counts from then until it is
@@ -25,8 +29,17 @@ behind in the burst starts the quiet phase with a backlog. How to read the table
   unsent      writes that were due and not sent when the run was cut off, --backlog after
               the last phase; they have no latency and are in no percentile
 
+With --reads that share of the operations, on the same schedule, is a read of one of the
+10,000 keys acknowledged last. Reads have a table of their own, and one that does not find
+its key, or finds another value, makes the run fail. What log answers is no floor: it reads
+the file that it has written.
+
+With --pairs everything runs several times, every second time in reverse order. Ratios are
+then made run by run, and the median is shown; the tables have all runs, the figure the
+first.
+
 Keys are unique and in random order, one Update for each. Values hardly compress: three
-quarters are random bytes, one quarter is text. Then both databases are reopened, and every
+quarters are random bytes, one quarter is text. Then the databases are reopened, and every
 acknowledged key is read and compared with what was written. A key that is missing or
 wrong makes the exit code 1 and keeps the databases.
 
@@ -44,6 +57,7 @@ func newBurst() *cobra.Command {
 		Example: `  badgerspill burst
   badgerspill burst --burst-rate 100000 --burst 10s --value-size 256
   badgerspill burst --engine badgerspill --sync --json
+  badgerspill burst --engine badger,badgerspill,log --reads 10 --pairs 5
   badgerspill burst --plot burst.svg --html burst.html`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,8 +76,10 @@ func newBurst() *cobra.Command {
 		"how long after the last phase overdue writes may\nstill be sent and the spill may take to empty")
 	f.IntVar(&cfg.ValueSize, "value-size", cfg.ValueSize, "size of a value in `bytes`")
 	f.IntVar(&cfg.Writers, "writers", cfg.Writers, "how many writes may be in flight; `n` goroutines")
-	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "which `engine` to run: both, badger or badgerspill")
-	f.BoolVar(&cfg.Sync, "sync", cfg.Sync, "set SyncWrites in both engines")
+	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "`engines` to run, in order: both, which is\nbadger,badgerspill, or some of "+strings.Join(engine.Names(), ", "))
+	f.IntVar(&cfg.Pairs, "pairs", cfg.Pairs, "how many `times` to run them all, order alternating")
+	f.IntVar(&cfg.Reads, "reads", cfg.Reads, "`percent` of the operations that read a recent key")
+	f.BoolVar(&cfg.Sync, "sync", cfg.Sync, "set SyncWrites in every engine")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "`number` that keys and values are derived from")
 	f.StringVar(&cfg.Dir, "dir", cfg.Dir,
 		"`directory` for the databases, empty or absent; it is kept\n(default a temporary one, removed at the end)")

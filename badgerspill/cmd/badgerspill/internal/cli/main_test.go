@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -46,7 +47,10 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"no duration", []string{"burst", "--calm", "10"}, `invalid argument "10" for "--calm" flag`},
 		{"out of bounds", []string{"burst", "--writers", "0"}, "--writers 0: must be between 1 and 10000"},
 		{"out of bounds, one dash", []string{"burst", "-writers=0"}, "--writers 0: must be between 1 and 10000"},
-		{"unknown engine", []string{"burst", "-engine", "bolt"}, `--engine "bolt": must be both, badger or badgerspill`},
+		{"unknown engine", []string{"burst", "-engine", "bolt"}, `--engine "bolt": must be both, or some of badger, badgerspill and log, separated by commas`},
+		{"engine named twice", []string{"burst", "-engine", "log,log"}, `--engine "log,log": must name log once`},
+		{"reads out of bounds", []string{"burst", "-reads", "101"}, "--reads 101: must be between 0 and 100"},
+		{"no pairs of a burst", []string{"burst", "-pairs", "0"}, "--pairs 0: must be between 1 and 100"},
 		{"argument", []string{"burst", "now"}, `unexpected argument "now"`},
 		{"no case", []string{"bench"}, "name one case, not 0"},
 		{"two cases", []string{"bench", "settle", "hot"}, "name one case, not 2"},
@@ -100,7 +104,7 @@ func TestHelpNamesTheVerbsAndEveryFlag(t *testing.T) {
 	code, stdout, _ = command(t, "burst", "--help")
 	require.Zero(t, code)
 	for _, flag := range strings.Fields("--calm-rate --burst-rate --quiet-rate --calm --burst --quiet --backlog " +
-		"--value-size --writers --engine --sync --seed --dir --keep --json --plot --html") {
+		"--value-size --writers --engine --pairs --reads --sync --seed --dir --keep --json --plot --html") {
 		require.Contains(t, stdout, flag+" ")
 	}
 
@@ -141,6 +145,37 @@ func TestSmallBurstEndToEnd(t *testing.T) {
 	require.NotNil(t, layer)
 	require.GreaterOrEqual(t, layer.CommitsDirect+layer.CommitsSpilled, int64(60+120+30))
 	require.Len(t, layer.TiersEntered, 4)
+}
+
+// Every engine of this module, twice, with reads: log is asked for keys while it is written.
+func TestSmallBurstOfAllEnginesInPairs(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "databases")
+	code, stdout, stderr := command(t, "burst", "-json", "--dir", dir, "--engine", "badger,badgerspill,log", "--pairs", "2", "--reads", "25",
+		"--burst-rate", "2000", "--calm", "0s", "--burst", "300ms", "--quiet", "0s", "--backlog", "5s")
+	require.Zero(t, code, stderr)
+
+	var report burst.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	require.True(t, report.OK)
+	var order []string
+	for _, e := range report.Engines {
+		order = append(order, fmt.Sprintf("%s %d", e.Engine, e.Run))
+		written, read := e.Phases[0], e.Reads[0]
+		require.EqualValues(t, 600, written.Acked+read.Acked)
+		require.InDelta(t, 150, read.Acked, 60)
+		require.Equal(t, written.Acked, e.Verified.Checked)
+		require.Positive(t, read.P50)
+		require.Positive(t, e.Work[0].Allocated)
+		require.Positive(t, e.Work[0].PeakHeap)
+	}
+	require.Equal(t, []string{"badger 1", "badgerspill 1", "log 1", "log 2", "badgerspill 2", "badger 2"}, order)
+	require.Len(t, report.Multiples, 6, "badgerspill of badger and of log, log of badger; writes and reads")
+	for _, m := range report.Multiples {
+		require.Positive(t, m.P99, m)
+		require.Positive(t, m.Allocated, m)
+	}
+	require.DirExists(t, filepath.Join(dir, "log"))
+	require.DirExists(t, filepath.Join(dir, "log-2"))
 }
 
 func TestInterruptHasItsOwnExitCode(t *testing.T) {
