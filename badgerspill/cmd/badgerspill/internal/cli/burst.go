@@ -31,8 +31,8 @@ behind in the burst starts the quiet phase with a backlog. How to read the table
 
 With --reads that share of the operations, on the same schedule, is a read of one of the
 10,000 keys acknowledged last. Reads have a table of their own, and one that does not find
-its key, or finds another value, makes the run fail. What log answers is no floor: it reads
-the file that it has written.
+its key, or finds another value, makes the run fail. With reads log is no floor: it looks
+for the key in the file that it has written, beside its writes.
 
 With --pairs everything runs several times, every second time in reverse order. Ratios are
 then made run by run, and the median is shown; the tables have all runs, the figure the

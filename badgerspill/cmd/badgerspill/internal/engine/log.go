@@ -22,7 +22,8 @@ import (
 
 // bareLog is the floor below any durable store: one append-only file and a group commit, and nothing else. What an engine
 // takes longer than this is its own; what this takes is the machine's. It is no database: nothing is indexed while it is written,
-// and what is read is first looked for in the file, from where the last read stopped. So it is a floor for writes, not for reads.
+// and what is read is first looked for in the file, from where the last read stopped. So it is a floor for writes, not for
+// reads, and reading costs the writes, too.
 //
 // A record, integers little-endian:
 //
@@ -60,7 +61,7 @@ const (
 	logFile       = "log"
 	logHead       = 12
 	maxLogPart    = 1 << 30 // of a key or a value: bounds what a broken length can ask for
-	logReadBuffer = 1 << 20
+	logReadBuffer = 64 << 10
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -75,7 +76,7 @@ func openLog(dir string, opt Options) (Engine, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	l := &bareLog{file: file, sync: opt.SyncWrites, gathering: &group{}}
-	l.index.at = map[string]logValue{}
+	l.index.at, l.index.file = map[string]logValue{}, bufio.NewReaderSize(nil, logReadBuffer)
 	l.written.Store(info.Size())
 	return l, nil
 }
@@ -157,6 +158,8 @@ type logIndex struct {
 	mu   sync.Mutex // guards the rest
 	at   map[string]logValue
 	read int64 // bytes of the file
+	file *bufio.Reader
+	body []byte
 }
 
 type logValue struct {
@@ -171,9 +174,9 @@ func (l *bareLog) catchUp() error {
 	if x.read == end {
 		return nil
 	}
-	r := bufio.NewReaderSize(io.NewSectionReader(l.file, x.read, end-x.read), logReadBuffer)
+	r := x.file
+	r.Reset(io.NewSectionReader(l.file, x.read, end-x.read))
 	var head [logHead]byte
-	var body []byte
 	for x.read < end {
 		corrupt := func(reason any) error {
 			return fmt.Errorf("%s: record at %d: %v", l.file.Name(), x.read, reason)
@@ -185,7 +188,8 @@ func (l *bareLog) catchUp() error {
 		if k > maxLogPart || v > maxLogPart || logHead+int64(k)+int64(v) > end-x.read {
 			return corrupt(fmt.Sprintf("key of %d and value of %d bytes do not fit into what is left, %d", k, v, end-x.read))
 		}
-		body = slices.Grow(body[:0], int(k)+int(v))[:k+v]
+		x.body = slices.Grow(x.body[:0], int(k)+int(v))[:k+v]
+		body := x.body
 		if _, err := io.ReadFull(r, body); err != nil {
 			return corrupt(err)
 		}

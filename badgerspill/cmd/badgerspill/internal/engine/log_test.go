@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -95,10 +96,14 @@ func TestLogWritesAGroupAtOnce(t *testing.T) {
 	const writers, size = 10, logHead + 3 + 5
 	l.writing.Lock()
 	var all sync.WaitGroup
+	var acknowledged atomic.Int64
 	for i := range writers {
 		all.Go(func() {
 			if err := l.Writer()(fmt.Appendf(nil, "k%02d", i), []byte("value")); err != nil {
 				t.Error(err)
+			}
+			if l.written.Load() == writers*size {
+				acknowledged.Add(1)
 			}
 		})
 	}
@@ -110,9 +115,10 @@ func TestLogWritesAGroupAtOnce(t *testing.T) {
 	for deadline := time.Now().Add(time.Minute); gathered() < writers*size; runtime.Gosched() {
 		require.True(t, time.Now().Before(deadline), "%d bytes in the group", gathered())
 	}
-	require.Zero(t, l.written.Load(), "acknowledged before it is written")
+	require.Zero(t, l.written.Load())
 	l.writing.Unlock()
 	all.Wait()
+	require.EqualValues(t, writers, acknowledged.Load(), "after their group was written")
 	require.EqualValues(t, writers*size, l.written.Load())
 	require.Zero(t, gathered())
 }
