@@ -70,8 +70,8 @@ func (r *Report) settingsText() string {
 			rates = append(rates, text.Rate(float64(p.Rate)))
 		}
 	}
-	return fmt.Sprintf("values of %s, %s writers, %s, %s; latency counts from when a write was due",
-		text.Bytes(int64(c.ValueSize)), text.Count(int64(c.Writers)), strings.Join(rates, " then "), syncText(c.Sync))
+	return fmt.Sprintf("values of %s, %s writers, %s, %s%s; latency counts from when a write was due",
+		text.Bytes(int64(c.ValueSize)), text.Count(int64(c.Writers)), strings.Join(rates, " then "), c.readsText(), syncText(c.Sync))
 }
 
 // end returns when all was acknowledged and the spill was empty, and no earlier than the end of the load.

@@ -60,8 +60,8 @@ func (r *Report) writeJSON(w io.Writer) error {
 func (r *Report) writeTable(w io.Writer) error {
 	t := text.NewWriter(w)
 	c := r.Config
-	t.Printf("%d writers, values of %s, one Update per key, %s; latency counts from when a write was due\n\n",
-		c.Writers, text.Bytes(int64(c.ValueSize)), syncText(c.Sync))
+	t.Printf("%d writers, values of %s, one Update per key, %s%s; latency counts from when a write was due\n\n",
+		c.Writers, text.Bytes(int64(c.ValueSize)), c.readsText(), syncText(c.Sync))
 	t.Columns(r.phaseRows())
 	t.Printf("\n")
 	for _, note := range r.notes(func(engine string) string { return engine }) {
@@ -251,6 +251,14 @@ func timesText(n int64) string {
 		return "once"
 	}
 	return text.Count(n) + " times"
+}
+
+// readsText is a part of a list, empty without reads.
+func (c Config) readsText() string {
+	if c.Reads == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %% of the operations reads, ", c.Reads)
 }
 
 func syncText(sync bool) string {
