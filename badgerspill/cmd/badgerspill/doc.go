@@ -8,5 +8,5 @@
 //	2    the command line cannot be understood
 //	130  it was interrupted; a second interrupt ends it at once
 //
-// A verb is one file here, which reads its flags, and one package of its name under internal, which does the work.
+// A verb is one file in internal/cli, which reads its flags, and one package of its name under internal, which does the work.
 package main

@@ -10,12 +10,16 @@ type Build struct {
 	Go          string `json:"go"`
 	Badgerspill string `json:"badgerspill"` // "(devel)" in a build outside of version control
 	Badger      string `json:"badger"`
+	Pebble      string `json:"pebble,omitempty"` // if it is built in
 	OS          string `json:"os"`
 	Arch        string `json:"arch"`
 	CPUs        int    `json:"cpus"` // that Go code may use at once
 }
 
-const badgerModule = "github.com/dgraph-io/badger/v4"
+const (
+	badgerModule = "github.com/dgraph-io/badger/v4"
+	pebbleModule = "github.com/cockroachdb/pebble/v2"
+)
 
 // ThisBuild describes this process.
 func ThisBuild() Build {
@@ -26,13 +30,15 @@ func ThisBuild() Build {
 	}
 	b.Badgerspill = info.Main.Version
 	for _, m := range info.Deps {
-		if m.Path != badgerModule {
-			continue
+		if m.Replace != nil && m.Replace.Version != "" {
+			m.Version = m.Replace.Version
 		}
-		if m.Replace != nil {
-			m = m.Replace
+		switch m.Path {
+		case badgerModule:
+			b.Badger = m.Version
+		case pebbleModule:
+			b.Pebble = m.Version
 		}
-		b.Badger = m.Version
 	}
 	return b
 }

@@ -43,6 +43,7 @@ func newChild(job Job, emit func(Message), precise bool) *child {
 			Schedule: cfg.schedule(),
 			Workload: openloop.NewWorkload(cfg.Seed, cfg.ValueSize),
 			Writers:  cfg.Writers,
+			Reads:    cfg.Reads,
 			Backlog:  cfg.Backlog,
 			Precise:  precise,
 		}),
@@ -75,11 +76,14 @@ func (c *child) run(ctx context.Context, open OpenFunc) error {
 	if err := c.verify(ctx, open); err != nil {
 		return err
 	}
-	res.Phases = c.loop.Results()
+	res.Phases, res.Reads = c.loop.Results(), c.loop.ReadResults()
 	res.LastAnswer = c.loop.LastAnswer()
 	res.Seconds = seconds(c.loop.Seconds(busyUntil(c.samples)), c.samples)
 	if err := c.loop.FirstError(); err != nil {
 		res.WriteError = err.Error()
+	}
+	if err := c.loop.FirstReadError(); err != nil {
+		res.ReadError = err.Error()
 	}
 	res.Took = time.Since(begin)
 	c.emit(Message{Result: res})
@@ -88,6 +92,7 @@ func (c *child) run(ctx context.Context, open OpenFunc) error {
 
 func (c *child) load(ctx context.Context, db Engine) error {
 	c.meter.begin()
+	c.loop.ReadFrom(db)
 	c.loop.Begin()
 	done := make(chan error, 1)
 	go func() { done <- c.loop.Do(ctx, db.Writer) }()
@@ -109,6 +114,7 @@ func (c *child) load(ctx context.Context, db Engine) error {
 			phase.Reset(c.meter.next() - c.loop.Elapsed())
 		case <-sample.C:
 			c.sample(db)
+			c.meter.look()
 		case <-report.C:
 			tick := c.loop.Tick()
 			c.progress(Progress{Stage: stageLoad, Tick: &tick, Layer: db.Layer()})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,10 +15,11 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/workspace"
 )
 
-// The engines to compare, and the value of Config.Engine that stands for both.
+// The engines of this module, and the value of Config.Engine that stands for plain Badger and badgerspill.
 const (
 	Badger      = engine.Badger
 	Badgerspill = engine.Badgerspill
+	Log         = engine.Log
 	Both        = "both"
 )
 
@@ -32,6 +34,7 @@ const (
 	maxRate     = 1_000_000
 	maxDuration = time.Hour
 	maxWriters  = 10_000
+	maxPairs    = 100
 	// maxWrites keeps the per-write records of the generator under a gigabyte.
 	maxWrites = 50_000_000
 )
@@ -50,10 +53,12 @@ type Config struct {
 
 	ValueSize int    `json:"value_size"` // bytes, openloop.MinValueSize to openloop.MaxValueSize
 	Writers   int    `json:"writers"`    // 1 to 10,000
-	Sync      bool   `json:"sync"`       // SyncWrites in both engines
+	Sync      bool   `json:"sync"`       // SyncWrites in every engine
 	Seed      uint64 `json:"seed"`       // of keys and values
+	Reads     int    `json:"reads"`      // percentage of the operations that read a key acknowledged shortly before, 0 to 100
 
-	Engine string `json:"engine"` // Badger, Badgerspill or Both
+	Engine string `json:"engine"` // engines to run, in order, separated by commas; or Both
+	Pairs  int    `json:"pairs"`  // how often to run them all, 1 to 100, in turns forwards and backwards
 	Dir    string `json:"-"`      // empty: a temporary one
 	Keep   bool   `json:"-"`      // keep the temporary one
 	JSON   bool   `json:"-"`      // result as JSON instead of a table
@@ -68,7 +73,7 @@ func DefaultConfig() Config {
 		CalmRate: 2_000, BurstRate: 60_000, QuietRate: 500,
 		Calm: 10 * time.Second, Burst: 20 * time.Second, Quiet: 10 * time.Second,
 		Backlog:   20 * time.Second,
-		ValueSize: 1 << 10, Writers: 64, Seed: 1, Engine: Both,
+		ValueSize: 1 << 10, Writers: 64, Seed: 1, Engine: Both, Pairs: 1,
 	}
 }
 
@@ -84,6 +89,8 @@ func (c Config) Validate() error {
 		{"--quiet-rate", c.QuietRate, 1, maxRate},
 		{"--value-size", int64(c.ValueSize), openloop.MinValueSize, openloop.MaxValueSize},
 		{"--writers", int64(c.Writers), 1, maxWriters},
+		{"--reads", int64(c.Reads), 0, 100},
+		{"--pairs", int64(c.Pairs), 1, maxPairs},
 	} {
 		if err := flagcheck.Between(f.flag, f.value, f.low, f.top); err != nil {
 			return err
@@ -99,10 +106,8 @@ func (c Config) Validate() error {
 			return err
 		}
 	}
-	switch c.Engine {
-	case Badger, Badgerspill, Both:
-	default:
-		return flagcheck.New("--engine", fmt.Sprintf("%q", c.Engine), "must be %s, %s or %s", Both, Badger, Badgerspill)
+	if err := c.validateEngine(); err != nil {
+		return err
 	}
 	if _, ok := chart.FormatOf(c.Plot); c.Plot != "" && !ok {
 		return flagcheck.New("--plot", c.Plot, "must end in .svg or .png")
@@ -140,7 +145,53 @@ func (c Config) engines() []string {
 	if c.Engine == Both {
 		return []string{Badger, Badgerspill}
 	}
-	return []string{c.Engine}
+	return strings.Split(c.Engine, ",")
+}
+
+func (c Config) validateEngine() error {
+	known := engine.Names()
+	named := map[string]bool{}
+	for _, name := range c.engines() {
+		if !slices.Contains(known, name) {
+			last := len(known) - 1
+			return flagcheck.New("--engine", fmt.Sprintf("%q", c.Engine), "must be %s, or some of %s and %s, separated by commas",
+				Both, strings.Join(known[:last], ", "), known[last])
+		}
+		if named[name] {
+			return flagcheck.New("--engine", fmt.Sprintf("%q", c.Engine), "must name %s once", name)
+		}
+		named[name] = true
+	}
+	return nil
+}
+
+// turn is one engine in one of the runs of all.
+type turn struct {
+	run    int // from 1
+	engine string
+}
+
+// turns returns what to run, in order. Every second run goes backwards, so that what changes with time on the machine
+// favours none.
+func (c Config) turns() (all []turn) {
+	for run := 1; run <= c.Pairs; run++ {
+		engines := c.engines()
+		if run%2 == 0 {
+			slices.Reverse(engines)
+		}
+		for _, name := range engines {
+			all = append(all, turn{run, name})
+		}
+	}
+	return all
+}
+
+// name is that of the turn's directory.
+func (t turn) name() string {
+	if t.run == 1 {
+		return t.engine
+	}
+	return fmt.Sprintf("%s-%d", t.engine, t.run)
 }
 
 // workspace asks for a directory that holds the run.
@@ -158,8 +209,12 @@ func (c Config) need() int64 {
 	// as large as the data; and Badger's logs.
 	const logs = 512 << 20
 	need := 2*data + logs
-	if kept := c.Dir != "" || c.Keep; kept && len(c.engines()) > 1 {
-		need += data + logs // the first database is still there
+	if kept := c.Dir != "" || c.Keep; kept {
+		before := int64(len(c.turns()) - 1) // databases that are still there
+		if before > 0 && data+logs > (math.MaxInt64/2-need)/before {
+			return math.MaxInt64 / 2
+		}
+		need += before * (data + logs)
 	}
 	return need
 }

@@ -35,7 +35,14 @@ func TestBadValuesNameFlagValueAndBound(t *testing.T) {
 		{"value for the value log", func(c *Config) { c.ValueSize = 1<<20 + 1 }, "--value-size 1048577: must be between 16 and 1048576"},
 		{"no writers", func(c *Config) { c.Writers = 0 }, "--writers 0: must be between 1 and 10000"},
 		{"too many writers", func(c *Config) { c.Writers = 10_001 }, "--writers 10001: must be between 1 and 10000"},
-		{"unknown engine", func(c *Config) { c.Engine = "rocksdb" }, `--engine "rocksdb": must be both, badger or badgerspill`},
+		{"unknown engine", func(c *Config) { c.Engine = "rocksdb" }, `--engine "rocksdb": must be both, or some of badger, badgerspill and log, separated by commas`},
+		{"both and another", func(c *Config) { c.Engine = "both,log" }, `--engine "both,log": must be both, or some of badger, badgerspill and log, separated by commas`},
+		{"no engine", func(c *Config) { c.Engine = "" }, `--engine "": must be both, or some of badger, badgerspill and log, separated by commas`},
+		{"engine named twice", func(c *Config) { c.Engine = "log,badger,log" }, `--engine "log,badger,log": must name log once`},
+		{"more reads than operations", func(c *Config) { c.Reads = 101 }, "--reads 101: must be between 0 and 100"},
+		{"negative reads", func(c *Config) { c.Reads = -1 }, "--reads -1: must be between 0 and 100"},
+		{"no run", func(c *Config) { c.Pairs = 0 }, "--pairs 0: must be between 1 and 100"},
+		{"too many runs", func(c *Config) { c.Pairs = 101 }, "--pairs 101: must be between 1 and 100"},
 		{"figure of another kind", func(c *Config) { c.Plot = "burst.pdf" }, "--plot burst.pdf: must end in .svg or .png"},
 		{"figure without a kind", func(c *Config) { c.Plot = "/tmp/svg" }, "--plot /tmp/svg: must end in .svg or .png"},
 		{"page of another kind", func(c *Config) { c.HTML = "burst.svg" }, "--html burst.svg: must end in .html or .htm"},
@@ -63,4 +70,16 @@ func TestLargestAllowedLoadDoesNotOverflow(t *testing.T) {
 	require.EqualValues(t, 3_600_000_000, c.phases()[1].Writes())
 	c.ValueSize = 1 << 20
 	require.Positive(t, c.need())
+	c.Dir, c.Pairs = "db", maxPairs
+	require.Positive(t, c.need())
+}
+
+func TestTurnsAlternate(t *testing.T) {
+	c := DefaultConfig()
+	c.Engine, c.Pairs = "badger,badgerspill,log", 3
+	var names []string
+	for _, turn := range c.turns() {
+		names = append(names, turn.name())
+	}
+	require.Equal(t, []string{"badger", "badgerspill", "log", "log-2", "badgerspill-2", "badger-2", "badger-3", "badgerspill-3", "log-3"}, names)
 }

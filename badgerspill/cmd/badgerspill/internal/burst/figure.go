@@ -9,7 +9,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
 )
 
-// figure returns the report as a figure.
+// figure returns the first run as a figure.
 func (r *Report) figure() *chart.Figure {
 	f := &chart.Figure{Title: r.title(), Subtitle: r.settingsText(), End: r.end()}
 	at := time.Duration(0)
@@ -19,11 +19,17 @@ func (r *Report) figure() *chart.Figure {
 			at += p.Duration
 		}
 	}
-	for _, e := range r.Engines {
+	for _, e := range r.first() {
 		s := chart.Series{Kind: chart.Plain, Name: engineName(e.Engine)}
-		if e.Engine == Badgerspill {
+		switch e.Engine {
+		case Badger:
+		case Badgerspill:
 			s.Kind = chart.Layered
 			f.States = states(e.Seconds)
+		case Log:
+			s.Kind = chart.Floor
+		default:
+			s.Kind = chart.Other
 		}
 		if p := e.phase(PhaseBurst); p != nil && p.Acked > 0 {
 			s.Remark = "p99 in the burst " + text.Duration(p.P99)
@@ -49,7 +55,7 @@ func (r *Report) figure() *chart.Figure {
 
 func (r *Report) title() string {
 	var names []string
-	for _, e := range r.Engines {
+	for _, e := range r.first() {
 		names = append(names, "on "+engineName(e.Engine))
 	}
 	return "A write burst " + strings.Join(names, " and ")
@@ -64,15 +70,15 @@ func (r *Report) settingsText() string {
 			rates = append(rates, text.Rate(float64(p.Rate)))
 		}
 	}
-	return fmt.Sprintf("values of %s, %s writers, %s, %s; latency counts from when a write was due",
-		text.Bytes(int64(c.ValueSize)), text.Count(int64(c.Writers)), strings.Join(rates, " then "), syncText(c.Sync))
+	return fmt.Sprintf("values of %s, %s writers, %s, %s%s; latency counts from when a write was due",
+		text.Bytes(int64(c.ValueSize)), text.Count(int64(c.Writers)), strings.Join(rates, " then "), c.readsText(), syncText(c.Sync))
 }
 
 // end returns when all was acknowledged and the spill was empty, and no earlier than the end of the load.
 func (r *Report) end() time.Duration {
 	load := r.Config.schedule().End()
 	end := load
-	for _, e := range r.Engines {
+	for _, e := range r.first() {
 		end = max(end, e.LastAnswer)
 		for _, s := range e.Seconds {
 			if l := s.Layer; l != nil && (l.Spilling || l.Replaying) {
@@ -100,8 +106,12 @@ func states(seconds []Second) []chart.State {
 }
 
 func engineName(engine string) string {
-	if engine == Badger {
+	switch engine {
+	case Badger:
 		return "plain Badger"
+	case Log:
+		return "a bare log"
+	default:
+		return engine
 	}
-	return engine
 }

@@ -41,8 +41,10 @@ const (
 // EngineResult is what one engine did.
 type EngineResult struct {
 	Engine   string                 `json:"engine"`
+	Run      int                    `json:"run"` // of Config.Pairs, from 1
 	Phases   []openloop.PhaseResult `json:"phases"`
-	Seconds  []Second               `json:"seconds"` // until the last answer, and until the spill was empty
+	Reads    []openloop.PhaseResult `json:"reads,omitempty"` // by phase
+	Seconds  []Second               `json:"seconds"`         // until the last answer, and until the spill was empty
 	Work     []PhaseWork            `json:"work"`
 	Layer    *engine.Layer          `json:"layer,omitempty"`
 	Spill    *SpillTimes            `json:"spill,omitempty"`
@@ -50,9 +52,11 @@ type EngineResult struct {
 	// LastAnswer is when the last write was acknowledged, counted from the begin of the load.
 	LastAnswer time.Duration `json:"last_answer_ns"`
 	// WriteError is the first error that a write failed with.
-	WriteError string        `json:"write_error,omitempty"`
-	PeakDisk   int64         `json:"peak_disk_bytes"` // sampled once a second, 0 if the platform does not tell
-	Took       time.Duration `json:"took_ns"`         // open, load, close and verification
+	WriteError string `json:"write_error,omitempty"`
+	// ReadError is the first error of a read: an acknowledged key that was not there, had another value, or could not be read.
+	ReadError string        `json:"read_error,omitempty"`
+	PeakDisk  int64         `json:"peak_disk_bytes"` // sampled once a second, 0 if the platform does not tell
+	Took      time.Duration `json:"took_ns"`         // open, load, close and verification
 }
 
 // SpillTimes says when the spill was in use, counted from the begin of the load and sampled ten times a second.
@@ -66,18 +70,26 @@ type SpillTimes struct {
 	Drained bool `json:"drained"`
 }
 
-func (r *EngineResult) phase(name string) *openloop.PhaseResult {
-	for i := range r.Phases {
-		if r.Phases[i].Phase == name {
-			return &r.Phases[i]
+func (r *EngineResult) phase(name string) *openloop.PhaseResult { return phaseOf(r.Phases, name) }
+
+func phaseOf(phases []openloop.PhaseResult, name string) *openloop.PhaseResult {
+	for i := range phases {
+		if phases[i].Phase == name {
+			return &phases[i]
 		}
 	}
 	return nil
 }
 
-func (r *EngineResult) failed() int64 {
+// failed counts the writes that failed.
+func (r *EngineResult) failed() int64 { return failures(r.Phases) }
+
+// failedReads counts the reads that failed.
+func (r *EngineResult) failedReads() int64 { return failures(r.Reads) }
+
+func failures(phases []openloop.PhaseResult) int64 {
 	n := int64(0)
-	for _, p := range r.Phases {
+	for _, p := range phases {
 		n += p.Failed
 	}
 	return n

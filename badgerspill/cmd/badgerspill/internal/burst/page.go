@@ -25,13 +25,17 @@ type page struct {
 	Phases          []pagePhase
 	Work            bool // that there is something in the columns blocked, CPU, written
 	Ratios          [][]string
-	Layer           [][]string
-	Notes           []string
-	Checks          [][]string // engine and what was found
-	Failed          bool
-	Settings        [][]string
-	Versions        [][]string
-	Command         string
+
+	Multiples        [][]string
+	MultiplesHeading string
+
+	Layer    [][]string
+	Notes    []string
+	Checks   [][]string // engine and what was found
+	Failed   bool
+	Settings [][]string
+	Versions [][]string
+	Command  string
 }
 
 // headline is a figure to be seen from afar.
@@ -81,38 +85,38 @@ func (r *Report) writePage(w io.Writer) error {
 	if len(r.Ratios) > 0 {
 		p.Ratios = r.ratioRows()
 	}
-	for _, e := range r.Engines {
+	if r.showsMultiples() {
+		p.Multiples, p.MultiplesHeading = r.multipleRows(), "In the "+r.mainPhase()+" phase, as a multiple"+r.medianText()
+	}
+	for _, e := range r.first() {
 		if e.Layer != nil {
 			p.Layer = layerRows(e)
 		}
-		p.Checks = append(p.Checks, []string{engineName(e.Engine), e.verificationText()})
+	}
+	for _, e := range r.Engines {
+		p.Checks = append(p.Checks, []string{r.label(e, engineName), e.verificationText()})
+	}
+	if r.Config.Pairs > 1 {
+		p.Notes = append(p.Notes, fmt.Sprintf("Of %d runs, figure and tables show the first, unless they say otherwise.", r.Config.Pairs))
 	}
 	return pageTemplate.Execute(w, p)
 }
 
 // headline compares the engines in the burst, or in the first phase that there is.
 func (r *Report) headline() (figures []headline, summary string) {
-	phase := PhaseBurst
-	if r.Config.Burst == 0 {
-		for _, p := range r.Config.phases() {
-			if p.Duration > 0 {
-				phase = p.Name
-				break
-			}
-		}
-	}
+	phase := r.mainPhase()
 	where := " in the " + phase
 	if phase != PhaseBurst {
 		where += " phase"
 	}
 	var parts []string
-	for _, e := range r.Engines {
+	for _, e := range r.first() {
 		p := e.phase(phase)
 		if p == nil || p.Acked == 0 {
 			parts = append(parts, engineName(e.Engine)+" acknowledged nothing")
 			continue
 		}
-		figures = append(figures, headline{e.Engine, text.Duration(p.P99), "p99 of " + engineName(e.Engine) + where})
+		figures = append(figures, headline{class(e.Engine), text.Duration(p.P99), "p99 of " + engineName(e.Engine) + where})
 		part := fmt.Sprintf("%s acknowledged %s of the %s that were due, with a p99 of %s", engineName(e.Engine),
 			text.Rate(p.AchievedRate), text.Rate(p.OfferedRate), text.Duration(p.P99))
 		if lost := p.Unsent + p.Failed; lost > 0 {
@@ -128,17 +132,32 @@ func (r *Report) headline() (figures []headline, summary string) {
 	return figures, "In" + strings.TrimPrefix(where, " in") + ", " + strings.Join(parts, "; ") + "."
 }
 
+// class is what the style of an engine is called.
+func class(engine string) string {
+	switch engine {
+	case Badger, Badgerspill:
+		return engine
+	case Log:
+		return "floor"
+	default:
+		return "other"
+	}
+}
+
 func (r *Report) pagePhases() []pagePhase {
 	var out []pagePhase
 	add := func(name string, cells func(*EngineResult) []string) {
 		group := pagePhase{Name: name}
-		for _, e := range r.Engines {
+		for _, e := range r.first() {
 			work := e.workCells(name)
 			c := cells(e)
 			if c == nil && work == nil {
 				continue
 			}
-			group.Engines = append(group.Engines, pageRow{engineName(e.Engine), e.Engine, c, work})
+			if work == nil {
+				work = []string{"-", "-", "-"}
+			}
+			group.Engines = append(group.Engines, pageRow{engineName(e.Engine), class(e.Engine), c, work})
 		}
 		if len(group.Engines) > 0 {
 			out = append(out, group)
@@ -150,18 +169,21 @@ func (r *Report) pagePhases() []pagePhase {
 			if x == nil {
 				return nil
 			}
-			return []string{
-				text.Rate(x.OfferedRate), text.Rate(x.AchievedRate),
-				text.Duration(x.P50), text.Duration(x.P99), text.Duration(x.P999), text.Duration(x.Max),
-				text.Count(x.Unsent), text.Count(x.Failed),
+			return latencyCells(x)
+		})
+		add(p.Name+", reads", func(e *EngineResult) []string {
+			x := phaseOf(e.Reads, p.Name)
+			if x == nil {
+				return nil
 			}
+			return latencyCells(x)
 		})
 	}
 	add(PhaseAfter, func(e *EngineResult) []string {
 		if e.workCells(PhaseAfter) == nil {
 			return nil
 		}
-		return []string{"-", "-", "-", "-", "-", "-", "-", "-"}
+		return []string{"-", "-", "-", "-", "-", "-", "-", "-", "-"}
 	})
 	return out
 }
@@ -202,6 +224,8 @@ func (r *Report) settingRows() [][]string {
 		[]string{"values", text.Bytes(int64(c.ValueSize))},
 		[]string{"writers", text.Count(int64(c.Writers))},
 		[]string{"SyncWrites", strings.TrimPrefix(syncText(c.Sync), "SyncWrites ")},
+		[]string{"reads of recent keys", fmt.Sprintf("%d %%", c.Reads)},
+		[]string{"runs", text.Count(int64(c.Pairs))},
 		[]string{"seed", fmt.Sprint(c.Seed)},
 		[]string{"all else", "the defaults of the engines"},
 	)
@@ -224,7 +248,8 @@ func (c Config) command() string {
 		"badgerspill burst",
 		fmt.Sprintf("--calm-rate %d --burst-rate %d --quiet-rate %d", c.CalmRate, c.BurstRate, c.QuietRate),
 		fmt.Sprintf("--calm %v --burst %v --quiet %v --backlog %v", c.Calm, c.Burst, c.Quiet, c.Backlog),
-		fmt.Sprintf("--value-size %d --writers %d --engine %s --sync=%t --seed %d", c.ValueSize, c.Writers, c.Engine, c.Sync, c.Seed),
+		fmt.Sprintf("--value-size %d --writers %d --reads %d --engine %s --pairs %d --sync=%t --seed %d",
+			c.ValueSize, c.Writers, c.Reads, c.Engine, c.Pairs, c.Sync, c.Seed),
 	}
 	return strings.Join(args, " \\\n  ")
 }

@@ -174,11 +174,11 @@ func TestPageShowsTheRun(t *testing.T) {
 		}
 		require.Fail(t, "no such row", "%q in %q", words, rows)
 	}
-	row("phase", "engine", "offered", "achieved", "p50", "p99", "p99.9", "max", "unsent", "failed", "blocked", "CPU", "written")
-	row("burst", "plain Badger", "60,000/s", "21,345/s", "4.00 s", "40.0 s", "40.0 s", "41.0 s", "10", "0", "-", "1.5 s", "3.00 GiB")
-	row("badgerspill", "60,000/s", "59,990/s", "10.0 ms", "10.0 ms", "20.0 ms", "41.0 ms", "0", "0", "12", "1.5 s", "3.00 GiB")
-	row("after", "plain Badger", "-", "-", "-", "-", "-", "-", "-", "-", "-", "1.5 s", "3.00 GiB")
-	row("burst", "400x", "4,000x", "2,000x", "1,000x")
+	row("phase", "engine", "offered", "achieved", "p50", "p99", "p99.9", "p99.99", "max", "unsent", "failed", "blocked", "CPU", "written")
+	row("burst", "plain Badger", "60,000/s", "21,345/s", "4.00 s", "40.0 s", "40.0 s", "40.0 s", "41.0 s", "10", "0", "-", "1.5 s", "3.00 GiB")
+	row("badgerspill", "60,000/s", "59,990/s", "10.0 ms", "10.0 ms", "20.0 ms", "40.0 ms", "41.0 ms", "0", "0", "12", "1.5 s", "3.00 GiB")
+	row("after", "plain Badger", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "1.5 s", "3.00 GiB")
+	row("burst", "400x", "4,000x", "2,000x", "1,000x", "1,000x")
 	row("commits spilled", "1,090,000")
 	row("values", "1.0 KiB")
 	row("burst phase", "60,000/s for 20s")
@@ -193,13 +193,49 @@ func TestPageShowsTheRun(t *testing.T) {
 	}
 }
 
+// A log and an engine that this module does not know are shown beside the two, and the figure shows the first run only.
+func TestFigureAndPageOfMoreEngines(t *testing.T) {
+	r := sampleReport()
+	r.Config.Engine, r.Config.Pairs, r.Config.Reads = "badger,badgerspill,log,pebble", 2, 10
+	for run := 1; run <= 2; run++ {
+		for _, name := range []string{Log, "pebble"} {
+			e := sampleResult(Badgerspill)
+			e.Engine, e.Run, e.Layer, e.Spill, e.Reads = name, run, nil, nil, sampleReads(1)
+			r.Engines = append(r.Engines, e)
+		}
+	}
+	f := r.figure()
+	var kinds []chart.Kind
+	for _, s := range f.Series {
+		kinds = append(kinds, s.Kind)
+	}
+	require.Equal(t, []chart.Kind{chart.Plain, chart.Layered, chart.Floor, chart.Other}, kinds)
+
+	r.Ratios, r.Multiples = nil, nil
+	r.compare()
+	all := elements(t, pageOf(t, r))
+	rows := texts(all, "tr")
+	require.Contains(t, rows, "a bare log60,000/s59,990/s10.0 ms10.0 ms20.0 ms40.0 ms41.0 ms00---")
+	require.Contains(t, rows, "burst, readsa bare log6,000/s6,000/s10.0 µs1.00 ms5.00 ms8.00 ms9.00 ms00---")
+	require.Contains(t, rows, "a bare log, run 2all 130 acknowledged keys are there with their values (peak disk 2.10 GiB)")
+	require.Contains(t, texts(all, "h2"), "In the burst phase, as a multiple, median of 2 runs")
+	require.Contains(t, strings.Join(texts(all, "li"), "\n"), "Of 2 runs, figure and tables show the first, unless they say otherwise.")
+	classes := map[string]bool{}
+	for _, e := range all {
+		classes[e.attr["class"]] = true
+	}
+	for _, name := range []string{"badger", "badgerspill", "floor", "other"} {
+		require.True(t, classes["engine "+name], name)
+	}
+}
+
 // What the platform does not tell has no columns, and what did not run has no rows.
 func TestPageOfLittle(t *testing.T) {
 	r := sampleReport()
 	r.Engines, r.Ratios = r.Engines[:1], nil
 	r.Engines[0].Work = nil
 	all := elements(t, pageOf(t, r))
-	require.Contains(t, texts(all, "tr"), "phaseengineofferedachievedp50p99p99.9maxunsentfailed")
+	require.Contains(t, texts(all, "tr"), "phaseengineofferedachievedp50p99p99.9p99.99maxunsentfailed")
 	require.NotContains(t, texts(all, "h2"), "What the layer did")
 	require.Equal(t, []string{"40.0 s"}, texts(all, "b"))
 	for _, row := range texts(all, "tr") {
@@ -254,5 +290,5 @@ func TestCommandRepeatsTheLoad(t *testing.T) {
 	require.Equal(t, `badgerspill burst \
   --calm-rate 2000 --burst-rate 60000 --quiet-rate 500 \
   --calm 10s --burst 20s --quiet 1.5s --backlog 20s \
-  --value-size 1024 --writers 64 --engine both --sync=true --seed 7`, c.command())
+  --value-size 1024 --writers 64 --reads 0 --engine both --pairs 1 --sync=true --seed 7`, c.command())
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrFailed is returned by Run when a run went through and must not count as a success: an acknowledged key was missing,
-// wrong or unreadable, or a write failed. The output says which.
+// wrong or unreadable, during the load or after it, or a write failed. The output says which.
 var ErrFailed = errors.New("the run failed")
 
 // StartFunc runs Child for the job in another process and passes on its messages. It blocks until the process has
@@ -20,7 +20,7 @@ var ErrFailed = errors.New("the run failed")
 type StartFunc func(ctx context.Context, job Job, message func(Message)) error
 
 // Run validates cfg, runs every engine that it names one after the other, and writes progress to progress, the result,
-// a table or one JSON value, to out, and the files that cfg names. It blocks for about as long as the phases last, twice when both engines run.
+// a table or one JSON value, to out, and the files that cfg names. It blocks for about as long as the phases last, as many times as engines run.
 // The error is a *flagcheck.Error for a bad configuration, ErrFailed, the context's when interrupted, or what went wrong.
 func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writer) (err error) {
 	if err := cfg.Validate(); err != nil {
@@ -40,8 +40,8 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 
 	fmt.Fprintf(progress, "databases in %s, up to %s\n", work.Dir(), worstCaseText(cfg))
 	report := Report{Config: cfg, OK: true, Build: ThisBuild()}
-	for _, engine := range cfg.engines() {
-		res, err := runEngine(ctx, cfg, work, engine, start, progress)
+	for _, turn := range cfg.turns() {
+		res, err := runEngine(ctx, cfg, work, turn, start, progress)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -49,7 +49,7 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 			return err
 		}
 		report.Engines = append(report.Engines, res)
-		if !res.Verified.OK() {
+		if !res.Verified.OK() || res.failedReads() > 0 {
 			report.OK = false
 			work.Keep() // what is left of the database is the evidence
 			report.Evidence = work.Dir()
@@ -58,7 +58,7 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 		if res.failed() > 0 {
 			report.OK = false
 		}
-		if err := work.Done(engine); err != nil {
+		if err := work.Done(turn.name()); err != nil {
 			return err
 		}
 	}
@@ -79,10 +79,11 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 	return nil
 }
 
-func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, engine string, start StartFunc,
+func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, turn turn, start StartFunc,
 	progress io.Writer,
 ) (*EngineResult, error) {
-	dir, err := work.Make(engine)
+	engine := turn.engine
+	dir, err := work.Make(turn.name())
 	if err != nil {
 		return nil, err
 	}
@@ -106,12 +107,17 @@ func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, engin
 	case res == nil:
 		return nil, fmt.Errorf("the process that runs %s ended without a result", engine)
 	}
+	res.Run = turn.run
 	return res, nil
 }
 
 // worstCaseText is the time until the load of every engine is cut off; opening, closing and checking come on top.
 func worstCaseText(cfg Config) string {
 	one := cfg.schedule().End() + cfg.Backlog
-	return fmt.Sprintf("%v of load and backlog for each of %d engines, then verification",
-		one.Round(time.Millisecond), len(cfg.engines()))
+	times := ""
+	if cfg.Pairs > 1 {
+		times = fmt.Sprintf(", %d times", cfg.Pairs)
+	}
+	return fmt.Sprintf("%v of load and backlog for each of %d engines%s, then verification",
+		one.Round(time.Millisecond), len(cfg.engines()), times)
 }

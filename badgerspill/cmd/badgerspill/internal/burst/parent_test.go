@@ -138,6 +138,36 @@ func TestFailedWritesFailTheRun(t *testing.T) {
 	requireEmpty(t, root)
 }
 
+// A read of an acknowledged key is a promise that is checked during the load.
+func TestFailedReadsFailTheRunAndKeepTheDatabase(t *testing.T) {
+	root := tempRoot(t)
+	cfg := smallConfig()
+	cfg.Reads = 10
+	var out bytes.Buffer
+	err := Run(t.Context(), cfg, fakeStart(t, func(r *EngineResult) {
+		r.Reads = []openloop.PhaseResult{{Phase: PhaseBurst, Duration: time.Second, Due: 9, Acked: 7, Failed: 2, P50: 1000}}
+		r.ReadError = "read acknowledged key 00ff: key not found"
+	}), &out, &bytes.Buffer{})
+	require.ErrorIs(t, err, ErrFailed)
+	require.Contains(t, out.String(), "badger: 2 reads failed, the first with: read acknowledged key 00ff: key not found")
+	kept, err := filepath.Glob(filepath.Join(root, "*", "*"))
+	require.NoError(t, err)
+	require.Len(t, kept, 2)
+	require.Contains(t, out.String(), "the databases are kept in "+filepath.Dir(kept[0]))
+}
+
+func TestEveryRunHasADatabaseOfItsOwn(t *testing.T) {
+	cfg := smallConfig()
+	cfg.Dir, cfg.Pairs = filepath.Join(t.TempDir(), "db"), 2
+	var out, progress bytes.Buffer
+	require.NoError(t, Run(t.Context(), cfg, fakeStart(t, nil), &out, &progress))
+	for _, name := range []string{"badger", "badgerspill", "badger-2", "badgerspill-2"} {
+		require.FileExists(t, filepath.Join(cfg.Dir, name, "MANIFEST"))
+	}
+	require.Contains(t, progress.String(), "for each of 2 engines, 2 times, then verification")
+	require.Contains(t, out.String(), "  badgerspill, run 2   all 130 acknowledged keys are there")
+}
+
 func TestChildThatFails(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -189,9 +219,11 @@ func TestJSONResultCanBeReadBack(t *testing.T) {
 	require.NoError(t, dec.Decode(&got))
 	require.True(t, got.OK)
 	require.EqualValues(t, 100, got.Config.BurstRate)
-	require.Equal(t, []*EngineResult{sampleResult(Badger), sampleResult(Badgerspill)}, got.Engines)
+	plain, layered := sampleResult(Badger), sampleResult(Badgerspill)
+	plain.Run, layered.Run = 1, 1
+	require.Equal(t, []*EngineResult{plain, layered}, got.Engines)
 	require.Len(t, got.Ratios, 3)
-	require.Equal(t, Ratio{Phase: PhaseBurst, P50: 400, P99: 4000, P999: 2000, Max: 1000}, got.Ratios[1])
+	require.Equal(t, Ratio{Phase: PhaseBurst, P50: 400, P99: 4000, P999: 2000, P9999: 1000, Max: 1000}, got.Ratios[1])
 	require.Equal(t, Ratio{Phase: PhaseQuiet}, got.Ratios[2], "plain Badger acknowledged nothing to compare with")
 }
 
@@ -203,9 +235,9 @@ func sampleResult(name string) *EngineResult {
 			Engine: name,
 			Phases: []openloop.PhaseResult{
 				{Phase: PhaseCalm, Duration: s, Due: 20, Acked: 20, OfferedRate: 20, AchievedRate: 20,
-					P50: 90 * us, P99: 400 * us, P999: 500 * us, Max: 999_700, WokeLateP50: 61 * us},
+					P50: 90 * us, P99: 400 * us, P999: 500 * us, P9999: 999 * us, Max: 999_700, WokeLateP50: 61 * us},
 				{Phase: PhaseBurst, Duration: s, Due: 100, Acked: 90, Unsent: 10, OfferedRate: 60_000, AchievedRate: 21_345.4,
-					P50: 4 * s, P99: 40 * s, P999: 40 * s, Max: 41 * s},
+					P50: 4 * s, P99: 40 * s, P999: 40 * s, P9999: 40 * s, Max: 41 * s},
 				{Phase: PhaseQuiet, Duration: s, Due: 10, Unsent: 10, OfferedRate: 10},
 			},
 			Verified: openloop.Verification{Checked: 110},
@@ -217,11 +249,11 @@ func sampleResult(name string) *EngineResult {
 		Engine: name,
 		Phases: []openloop.PhaseResult{
 			{Phase: PhaseCalm, Duration: s, Due: 20, Acked: 20, OfferedRate: 20, AchievedRate: 20,
-				P50: 100 * us, P99: 450 * us, P999: 600 * us, Max: 1234 * us, WokeLateP50: 64 * us, WokeLateP99: 90 * us},
+				P50: 100 * us, P99: 450 * us, P999: 600 * us, P9999: 1200 * us, Max: 1234 * us, WokeLateP50: 64 * us, WokeLateP99: 90 * us},
 			{Phase: PhaseBurst, Duration: s, Due: 100, Acked: 100, OfferedRate: 60_000, AchievedRate: 59_990,
-				P50: 10 * ms, P99: 10 * ms, P999: 20 * ms, Max: 41 * ms},
+				P50: 10 * ms, P99: 10 * ms, P999: 20 * ms, P9999: 40 * ms, Max: 41 * ms},
 			{Phase: PhaseQuiet, Duration: s, Due: 10, Acked: 10, OfferedRate: 10, AchievedRate: 10,
-				P50: 110 * us, P99: 2 * ms, P999: 3 * ms, Max: 3 * ms, WokeLateP50: 66 * us},
+				P50: 110 * us, P99: 2 * ms, P999: 3 * ms, P9999: 3 * ms, Max: 3 * ms, WokeLateP50: 66 * us},
 		},
 		Layer: &engine.Layer{
 			State: "direct", Tier: "normal",

@@ -5,58 +5,50 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
 )
 
 // Report is the result of a whole run, as --json prints it. Durations are in nanoseconds.
 type Report struct {
-	OK      bool            `json:"ok"`
-	Config  Config          `json:"config"`
-	Engines []*EngineResult `json:"engines"`
-	Ratios  []Ratio         `json:"ratios,omitempty"` // if both engines ran
-	Build   Build           `json:"build"`
-	// Evidence is the directory that was kept because the verification failed.
+	OK        bool            `json:"ok"`
+	Config    Config          `json:"config"`
+	Engines   []*EngineResult `json:"engines"`          // in the order in which they ran, all runs
+	Ratios    []Ratio         `json:"ratios,omitempty"` // if both plain Badger and badgerspill ran
+	Multiples []Multiple      `json:"multiples,omitempty"`
+	Build     Build           `json:"build"`
+	// Evidence is the directory that was kept because the verification failed, or a read.
 	Evidence string `json:"evidence,omitempty"`
 }
 
-// Ratio is plain Badger's latency as a multiple of badgerspill's: above 1, badgerspill was faster. A percentile that
-// one of the engines does not have, because it acknowledged nothing in the phase, makes it 0.
-type Ratio struct {
-	Phase string  `json:"phase"`
-	P50   float64 `json:"p50"`
-	P99   float64 `json:"p99"`
-	P999  float64 `json:"p999"`
-	Max   float64 `json:"max"`
-}
-
-func (r *Report) engine(name string) *EngineResult {
+// first returns the results of the first run.
+func (r *Report) first() (engines []*EngineResult) {
 	for _, e := range r.Engines {
-		if e.Engine == name {
-			return e
+		if e.Run <= 1 {
+			engines = append(engines, e)
 		}
 	}
-	return nil
+	return engines
 }
 
-func (r *Report) compare() {
-	plain, layered := r.engine(Badger), r.engine(Badgerspill)
-	if plain == nil || layered == nil {
-		return
-	}
-	for _, p := range plain.Phases {
-		l := layered.phase(p.Phase)
-		if l == nil || p.Acked == 0 || l.Acked == 0 {
-			r.Ratios = append(r.Ratios, Ratio{Phase: p.Phase})
-			continue
+// byEngine returns the results engine by engine, and those of one in the order of the runs.
+func (r *Report) byEngine() (results []*EngineResult) {
+	for _, first := range r.first() {
+		for _, e := range r.Engines {
+			if e.Engine == first.Engine {
+				results = append(results, e)
+			}
 		}
-		r.Ratios = append(r.Ratios, Ratio{
-			Phase: p.Phase,
-			P50:   float64(p.P50) / float64(l.P50),
-			P99:   float64(p.P99) / float64(l.P99),
-			P999:  float64(p.P999) / float64(l.P999),
-			Max:   float64(p.Max) / float64(l.Max),
-		})
 	}
+	return results
+}
+
+// label names one engine in one run; name is how to call the engine.
+func (r *Report) label(e *EngineResult, name func(engine string) string) string {
+	if r.Config.Pairs > 1 {
+		return fmt.Sprintf("%s, run %d", name(e.Engine), e.Run)
+	}
+	return name(e.Engine)
 }
 
 func (r *Report) writeJSON(w io.Writer) error {
@@ -68,20 +60,36 @@ func (r *Report) writeJSON(w io.Writer) error {
 func (r *Report) writeTable(w io.Writer) error {
 	t := text.NewWriter(w)
 	c := r.Config
-	t.Printf("%d writers, values of %s, one Update per key, %s; latency counts from when a write was due\n\n",
-		c.Writers, text.Bytes(int64(c.ValueSize)), syncText(c.Sync))
+	t.Printf("%d writers, values of %s, one Update per key, %s%s; latency counts from when a write was due\n\n",
+		c.Writers, text.Bytes(int64(c.ValueSize)), c.readsText(), syncText(c.Sync))
 	t.Columns(r.phaseRows())
 	t.Printf("\n")
 	for _, note := range r.notes(func(engine string) string { return engine }) {
 		t.Printf("%s\n", note)
 	}
+	if rows := r.readRows(); len(rows) > 1 {
+		t.Printf("\npoint reads of keys acknowledged shortly before, on the same schedule\n\n")
+		t.Columns(rows)
+	}
 	if len(r.Ratios) > 0 {
-		t.Printf("\nplain Badger's latency as a multiple of badgerspill's\n\n")
+		t.Printf("\nplain Badger's latency as a multiple of badgerspill's%s\n\n", r.medianText())
 		t.Columns(r.ratioRows())
+	}
+	if r.showsMultiples() {
+		t.Printf("\nin the %s phase, as a multiple%s\n\n", r.mainPhase(), r.medianText())
+		t.Columns(r.multipleRows())
+	}
+	if rows := r.workRows(); len(rows) > 1 {
+		t.Printf("\nwhat the processes took, load generator included\n\n")
+		t.Columns(rows)
 	}
 	for _, e := range r.Engines {
 		if e.Layer != nil {
-			t.Printf("\nwhat the layer did\n\n")
+			run := ""
+			if r.Config.Pairs > 1 {
+				run = fmt.Sprintf(" in run %d", e.Run)
+			}
+			t.Printf("\nwhat the layer did%s\n\n", run)
 			t.Columns(layerRows(e))
 		}
 	}
@@ -93,21 +101,40 @@ func (r *Report) writeTable(w io.Writer) error {
 }
 
 func (r *Report) phaseRows() [][]string {
-	rows := [][]string{{"phase", "engine", "offered", "achieved", "p50", "p99", "p99.9", "max", "unsent", "failed"}}
+	return r.latencyRows(func(e *EngineResult) []openloop.PhaseResult { return e.Phases })
+}
+
+func (r *Report) readRows() [][]string {
+	return r.latencyRows(func(e *EngineResult) []openloop.PhaseResult { return e.Reads })
+}
+
+// latencyRows shows some of the operations: a head, and a row for each engine in each phase of each run.
+func (r *Report) latencyRows(of func(*EngineResult) []openloop.PhaseResult) [][]string {
+	rows := [][]string{append(r.engineCells("phase", "engine", "run"),
+		"offered", "achieved", "p50", "p99", "p99.9", "p99.99", "max", "unsent", "failed")}
 	for _, p := range r.Config.phases() {
-		for _, e := range r.Engines {
-			res := e.phase(p.Name)
-			if res == nil {
-				continue
+		for _, e := range r.byEngine() {
+			if res := phaseOf(of(e), p.Name); res != nil {
+				rows = append(rows, append(r.engineCells(res.Phase, e.Engine, fmt.Sprint(e.Run)), latencyCells(res)...))
 			}
-			rows = append(rows, []string{
-				res.Phase, e.Engine, text.Rate(res.OfferedRate), text.Rate(res.AchievedRate),
-				text.Duration(res.P50), text.Duration(res.P99), text.Duration(res.P999), text.Duration(res.Max),
-				text.Count(res.Unsent), text.Count(res.Failed),
-			})
 		}
 	}
 	return rows
+}
+
+// engineCells are the first of a row. There is a column for the run only if there are several.
+func (r *Report) engineCells(phase, engine, run string) []string {
+	if r.Config.Pairs > 1 {
+		return []string{phase, engine, run}
+	}
+	return []string{phase, engine}
+}
+
+func latencyCells(p *openloop.PhaseResult) []string {
+	return []string{
+		text.Rate(p.OfferedRate), text.Rate(p.AchievedRate), text.Duration(p.P50), text.Duration(p.P99), text.Duration(p.P999),
+		text.Duration(p.P9999), text.Duration(p.Max), text.Count(p.Unsent), text.Count(p.Failed),
+	}
 }
 
 // notes says what a reader of the table must know not to be misled by it, a sentence each.
@@ -121,10 +148,13 @@ func (r *Report) notes(name func(engine string) string) (notes []string) {
 		}
 		if unsent > 0 {
 			note("%s: %s writes were still waiting to be sent when the run was cut off, %v after the last phase; "+
-				"no percentile counts them.", name(e.Engine), text.Count(unsent), r.Config.Backlog)
+				"no percentile counts them.", r.label(e, name), text.Count(unsent), r.Config.Backlog)
 		}
 		if e.WriteError != "" {
-			note("%s: %s writes failed, the first with: %s", name(e.Engine), text.Count(e.failed()), e.WriteError)
+			note("%s: %s writes failed, the first with: %s", r.label(e, name), text.Count(e.failed()), e.WriteError)
+		}
+		if e.ReadError != "" {
+			note("%s: %s reads failed, the first with: %s", r.label(e, name), text.Count(e.failedReads()), e.ReadError)
 		}
 	}
 	for _, e := range r.Engines {
@@ -135,16 +165,16 @@ func (r *Report) notes(name func(engine string) string) (notes []string) {
 			}
 		}
 		if late != "" {
-			note("%s: of each latency, this much is the median lateness of the load generator itself: %s.", name(e.Engine), late[2:])
+			note("%s: of each latency, this much is the median lateness of the load generator itself: %s.", r.label(e, name), late[2:])
 		}
 	}
 	return notes
 }
 
 func (r *Report) ratioRows() [][]string {
-	rows := [][]string{{"phase", "p50", "p99", "p99.9", "max"}}
+	rows := [][]string{{"phase", "p50", "p99", "p99.9", "p99.99", "max"}}
 	for _, x := range r.Ratios {
-		rows = append(rows, []string{x.Phase, ratioText(x.P50), ratioText(x.P99), ratioText(x.P999), ratioText(x.Max)})
+		rows = append(rows, []string{x.Phase, ratioText(x.P50), ratioText(x.P99), ratioText(x.P999), ratioText(x.P9999), ratioText(x.Max)})
 	}
 	return rows
 }
@@ -193,14 +223,18 @@ func (s *SpillTimes) text() string {
 }
 
 func (r *Report) verification(t *text.Writer, e *EngineResult) {
-	t.Printf("  %-12s %s\n", e.Engine, e.verificationText())
-	if e.Verified.OK() {
+	label, width := r.label(e, func(engine string) string { return engine }), 12
+	if r.Config.Pairs > 1 {
+		width += len(", run 10")
+	}
+	t.Printf("  %-*s %s\n", width, label, e.verificationText())
+	if e.Verified.OK() && e.ReadError == "" {
 		return
 	}
 	for _, example := range e.Verified.Examples {
-		t.Printf("  %-12s   %s\n", "", example)
+		t.Printf("  %-*s   %s\n", width, "", example)
 	}
-	t.Printf("  %-12s   the databases are kept in %s\n", "", r.Evidence)
+	t.Printf("  %-*s   the databases are kept in %s\n", width, "", r.Evidence)
 }
 
 func (r *EngineResult) verificationText() string {
@@ -212,18 +246,19 @@ func (r *EngineResult) verificationText() string {
 		text.Count(v.Checked), text.Count(v.Missing), text.Count(v.Wrong), text.Count(v.Unreadable))
 }
 
-func ratioText(x float64) string {
-	if x == 0 {
-		return "-"
-	}
-	return text.Digits(x) + "x"
-}
-
 func timesText(n int64) string {
 	if n == 1 {
 		return "once"
 	}
 	return text.Count(n) + " times"
+}
+
+// readsText is a part of a list, empty without reads.
+func (c Config) readsText() string {
+	if c.Reads == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %% of the operations reads, ", c.Reads)
 }
 
 func syncText(sync bool) string {

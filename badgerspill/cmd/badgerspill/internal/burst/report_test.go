@@ -23,6 +23,7 @@ func TestTable(t *testing.T) {
 		change  func(*Report)
 	}{
 		{golden: "both.txt", engines: []string{Badger, Badgerspill}},
+		{golden: "pairs.txt", change: func(r *Report) { *r = *pairsReport() }},
 		{golden: "badger_only.txt", engines: []string{Badger}},
 		{golden: "failed.txt", engines: []string{Badgerspill}, change: func(r *Report) {
 			r.OK, r.Evidence = false, "/data/burst"
@@ -53,6 +54,68 @@ func TestTable(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, string(want), got.String())
 		})
+	}
+}
+
+// sampleReads are reads of the burst, so many times as slow as they can be.
+func sampleReads(slow time.Duration) []openloop.PhaseResult {
+	us, ms := slow*time.Microsecond, slow*time.Millisecond
+	return []openloop.PhaseResult{{Phase: PhaseBurst, Duration: time.Second, Due: 6000, Acked: 6000, OfferedRate: 6000, AchievedRate: 6000,
+		P50: 10 * us, P99: ms, P999: 5 * ms, P9999: 8 * ms, Max: 9 * ms}}
+}
+
+// Three runs of three engines: badgerspill gets slower from run to run, and in the last one the log acknowledges nothing.
+func pairsReport() *Report {
+	r := &Report{OK: true, Config: DefaultConfig()}
+	r.Config.Engine, r.Config.Pairs, r.Config.Reads = "badger,badgerspill,log", 3, 10
+	for _, turn := range r.Config.turns() {
+		e := sampleResult(turn.engine)
+		e.Engine, e.Run = turn.engine, turn.run
+		cpu, slow := time.Duration(turn.run)*time.Second, time.Duration(1)
+		e.Work = []PhaseWork{{Phase: PhaseBurst, CPU: &cpu, Allocated: 300 << 20, PeakHeap: 40 << 20}}
+		switch turn.engine {
+		case Badgerspill:
+			slow = 5 * time.Duration(turn.run)
+			e.Phases[1].P99 *= time.Duration(turn.run)
+			e.Work[0].Allocated, e.Work[0].PeakHeap = 200<<20, 60<<20
+		case Badger:
+			slow = 1000
+		case Log:
+			e.Layer, e.Spill = nil, nil
+			e.Phases[1].P99 = 4 * time.Millisecond
+			if turn.run == 3 {
+				e.Phases[1].Acked = 0
+			}
+		}
+		e.Reads = sampleReads(slow)
+		r.Engines = append(r.Engines, e)
+	}
+	r.compare()
+	return r
+}
+
+func TestRatiosAreMediansOverTheRuns(t *testing.T) {
+	r := pairsReport()
+	require.Equal(t, 2000.0, r.Ratios[1].P99, "4,000, 2,000 and 1,333")
+	var got []string
+	for _, m := range r.Multiples {
+		got = append(got, m.Engine+" of "+m.Of+", "+m.Operations)
+	}
+	require.Equal(t, []string{
+		"badgerspill of badger, writes", "badgerspill of badger, reads",
+		"badgerspill of log, writes", "badgerspill of log, reads",
+		"log of badger, writes", "log of badger, reads",
+	}, got)
+	require.Equal(t, Multiple{Engine: Badgerspill, Of: Badger, Operations: writes,
+		P50: 1.0 / 400, P99: 1.0 / 2000, P9999: 0.001, Max: 0.001, CPU: 1, Allocated: 2.0 / 3, PeakHeap: 1.5}, r.Multiples[0])
+	require.Equal(t, 0.01, r.Multiples[1].P99)
+	require.Equal(t, 3.75, r.Multiples[2].P99, "2.5 and 5; the third run has nothing to compare with")
+	require.Equal(t, 10.0, r.Multiples[3].P99)
+
+	require.Zero(t, median(nil))
+	require.Equal(t, 2.0, median([]float64{9, 1, 2}))
+	for x, want := range map[float64]string{0: "-", 0.000412345: "0.000412x", 0.0999: "0.0999x", 0.5: "0.500x", 0.9996: "1.00x", 1: "1.00x", 12345: "12,345x"} {
+		require.Equal(t, want, multipleText(x))
 	}
 }
 

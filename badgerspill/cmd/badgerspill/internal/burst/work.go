@@ -19,6 +19,11 @@ type PhaseWork struct {
 	CPU     *time.Duration `json:"cpu_ns,omitempty"`
 	Written *int64         `json:"written_bytes,omitempty"`   // to storage, see usage.Work
 	Blocked *int64         `json:"commits_blocked,omitempty"` // commits that waited for room; nil without a layer
+
+	Allocated int64 `json:"allocated_bytes"` // on the heap, freed or not
+	// PeakHeap is the most that objects took on the heap, those included that are not swept yet. It is looked at ten times a second,
+	// as long as there is load.
+	PeakHeap int64 `json:"peak_heap_bytes"`
 }
 
 // meter measures phase by phase.
@@ -27,6 +32,7 @@ type meter struct {
 	phases   []string
 	work     []PhaseWork // of the phases that are over
 	before   reading
+	peakHeap int64 // since the phase began
 }
 
 // reading is what is counted since the process was started.
@@ -34,6 +40,7 @@ type reading struct {
 	work             usage.Work
 	hasCPU, hasFiles bool
 	blocked          int64
+	heap             usage.Heap
 }
 
 func newMeter(schedule *openloop.Schedule, phases []openloop.Phase) *meter {
@@ -47,6 +54,9 @@ func newMeter(schedule *openloop.Schedule, phases []openloop.Phase) *meter {
 }
 
 func (m *meter) begin() { m.before = read(nil) }
+
+// look is called now and then.
+func (m *meter) look() { m.peakHeap = max(m.peakHeap, usage.InHeap().InUse) }
 
 // next returns when the phase that is on is over, counted from the begin of the load.
 func (m *meter) next() time.Duration {
@@ -74,7 +84,11 @@ func (m *meter) finish(layer *engine.Layer) []PhaseWork {
 
 func (m *meter) end(phase string, layer *engine.Layer) {
 	now := read(layer)
-	w := PhaseWork{Phase: phase}
+	w := PhaseWork{
+		Phase:     phase,
+		Allocated: now.heap.Allocated - m.before.heap.Allocated,
+		PeakHeap:  max(m.peakHeap, now.heap.InUse),
+	}
 	did := now.work.Sub(m.before.work)
 	if now.hasCPU {
 		w.CPU = &did.CPU
@@ -87,15 +101,36 @@ func (m *meter) end(phase string, layer *engine.Layer) {
 		w.Blocked = &blocked
 	}
 	m.work = append(m.work, w)
-	m.before = now
+	m.before, m.peakHeap = now, 0
 }
 
 func read(layer *engine.Layer) reading {
 	// An error is a platform that does not tell. CPU time comes first.
 	work, err := usage.Now()
-	r := reading{work: work, hasCPU: work.CPU > 0, hasFiles: err == nil}
+	r := reading{work: work, hasCPU: work.CPU > 0, hasFiles: err == nil, heap: usage.InHeap()}
 	if layer != nil {
 		r.blocked = layer.CommitsBlocked
 	}
 	return r
+}
+
+// work returns what was measured of a phase, nil if nothing was.
+func (r *EngineResult) work(phase string) *PhaseWork {
+	for i := range r.Work {
+		if r.Work[i].Phase == phase {
+			return &r.Work[i]
+		}
+	}
+	return nil
+}
+
+// cpu returns what the process took of the processors from the begin of the load until the database was closed, 0 if the
+// platform does not tell.
+func (r *EngineResult) cpu() (sum time.Duration) {
+	for _, w := range r.Work {
+		if w.CPU != nil {
+			sum += *w.CPU
+		}
+	}
+	return sum
 }

@@ -464,3 +464,19 @@ func TestSuffixes(t *testing.T) {
 		require.False(t, ok, file)
 	}
 }
+
+// Four names and their remarks do not fit into a line.
+func TestLegendOfFourSeriesTakesTwoRows(t *testing.T) {
+	f := sample()
+	low := f.height()
+	f.Series = append(f.Series, Series{Kind: Floor, Name: "a bare log", Remark: "p99 in the burst 1.10 ms"},
+		Series{Kind: Other, Name: "another one", Remark: "p99 in the burst 10.3 ms"})
+	require.Equal(t, low+rowHeight, f.height())
+	d := svgOf(t, f)
+	row := func(name string) float64 { return d.text(t, name).y }
+	require.Equal(t, row("plain Badger"), row("badgerspill"))
+	require.Equal(t, row("a bare log"), row("another one"))
+	require.Equal(t, row("another one"), row("offered load"))
+	require.InDelta(t, rowHeight, math.Abs(row("a bare log")-row("badgerspill")), 0.1)
+	require.Less(t, d.text(t, "a bare log").x, d.text(t, "badgerspill").x)
+}

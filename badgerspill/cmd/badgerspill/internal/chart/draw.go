@@ -37,7 +37,7 @@ type drawing struct {
 
 // height returns how high the figure is.
 func (f *Figure) height() float64 {
-	h := 2*margin + rowHeight + gap +
+	h := 2*margin + float64(f.legendRows())*rowHeight + gap +
 		headingHeight + phaseHeight + latencyHeight +
 		headingHeight + rateHeight + timeHeight + float64(len(f.Notes))*rowHeight
 	if f.Title != "" {
@@ -51,6 +51,9 @@ func (f *Figure) height() float64 {
 	}
 	return h
 }
+
+// legendRows returns how many rows the legend takes, with two series in a row.
+func (f *Figure) legendRows() int { return max(1, (len(f.Series)+1)/2) }
 
 // draw returns the widths of all texts, in the order in which they were drawn.
 func (f *Figure) draw(canvas vg.Canvas, scheme Scheme) (textWidths []float64) {
@@ -84,11 +87,13 @@ func (d *drawing) header() {
 		d.y -= rowHeight
 		d.text(margin, d.y+4, style{size: 10, color: d.scheme.faint}, d.Subtitle)
 	}
-	d.y -= rowHeight + gap
-
 	const swatch = 20.0
-	x, y := margin, d.y+gap+1
-	for _, s := range d.Series {
+	x, y := margin, d.y-rowHeight+1
+	d.y -= float64(d.legendRows())*rowHeight + gap
+	for i, s := range d.Series {
+		if i > 0 && i%2 == 0 {
+			x, y = margin, y-rowHeight
+		}
 		d.line(2.4, d.scheme.engines[s.Kind], nil, point(x, y+3.5), point(x+swatch, y+3.5))
 		x += swatch + 6
 		name := style{size: 10, bold: true, color: d.scheme.ink}

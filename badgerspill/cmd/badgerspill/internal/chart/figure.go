@@ -27,6 +27,8 @@ type Kind int
 const (
 	Plain   Kind = iota // Badger by itself
 	Layered             // badgerspill
+	Floor               // a bare log
+	Other               // any other engine
 )
 
 // Series is one engine.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -13,9 +14,28 @@ import (
 const (
 	Badger      = "badger"
 	Badgerspill = "badgerspill"
+	Log         = "log" // a bare group-committed log, the floor
 )
 
-// Engine is an open database under test. All methods are safe for concurrent use, except Close.
+// OpenFunc opens an engine in dir, which exists.
+type OpenFunc func(dir string, opt Options) (Engine, error)
+
+var openers = map[string]OpenFunc{Badger: openBadger, Badgerspill: openBadgerspill, Log: openLog}
+
+// names are the keys of openers, the engines of this module first.
+var names = []string{Badger, Badgerspill, Log}
+
+// Register adds an engine of another module, which this one must not depend on. Call it once for a name, before anything is
+// opened. It is not safe for concurrent use.
+func Register(name string, open OpenFunc) {
+	openers[name] = open
+	names = append(names, name)
+}
+
+// Names returns the names of all engines.
+func Names() []string { return slices.Clone(names) }
+
+// Engine is an open database under test, or the log. All methods are safe for concurrent use, except Close.
 type Engine interface {
 	openloop.Reader
 	// ScanKeys calls visit with every key in order until that returns false. The key is valid during the call only.
@@ -67,12 +87,9 @@ type Options struct {
 
 // Open opens the named engine in dir, which exists.
 func Open(name, dir string, opt Options) (Engine, error) {
-	switch name {
-	case Badger:
-		return openBadger(dir, opt)
-	case Badgerspill:
-		return openBadgerspill(dir, opt)
-	default:
+	open, found := openers[name]
+	if !found {
 		return nil, fmt.Errorf("unknown engine %q", name)
 	}
+	return open(dir, opt)
 }

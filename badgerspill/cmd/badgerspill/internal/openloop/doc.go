@@ -8,4 +8,7 @@
 //
 // Slots are handed out in the order of their due times to whichever writer is free. A store that keeps up sees
 // each write when it is due; one that does not sees a queue, first in, first out, over phase boundaries too.
+//
+// A share of the slots may read instead, on the same schedule. What they read was acknowledged shortly before, so a key that is not
+// there, or has another value, is a failure of the store.
 package openloop

@@ -19,7 +19,10 @@ const answerGrace = 60 * time.Second
 type Config struct {
 	Schedule *Schedule
 	Workload *Workload
-	Writers  int // writes in flight at most
+	Writers  int // writes in flight at most, and reads
+	// Reads is the percentage of the slots, 0 to 100, that read one of the keys acknowledged last instead of writing. As long as
+	// nothing is acknowledged they write. Above 0, Run.ReadFrom has to say where they read.
+	Reads int
 	// Backlog is how long after the end of the schedule writes that are overdue may still be sent.
 	// After that the rest is given up and counted as unsent.
 	Backlog time.Duration
@@ -46,26 +49,44 @@ type Run struct {
 	// stopped lets no writer take another slot.
 	stopped atomic.Bool
 
-	// One element a slot, written only by the writer that took it.
+	// One element a slot, written only by the writer that took it; reads also by NewRun.
 	outcome []atomic.Int64
 	wokeNs  []int32 // how late the writer woke up for its slot, in nanoseconds, or notWaited
+	reads   []bool  // the slot reads; nil without reads
 
-	tick tickState
+	store  Reader  // that reads ask
+	recent *recent // nil without reads
+	tick   tickState
 
 	mu struct {
 		sync.Mutex
-		firstErr error
+		firstErr     error
+		firstReadErr error
 	}
 }
 
-// NewRun prepares a run; it allocates 12 bytes a slot.
+// NewRun prepares a run; it allocates 12 bytes a slot, 13 with reads.
 func NewRun(cfg Config) *Run {
-	return &Run{
+	r := &Run{
 		cfg:     cfg,
 		outcome: make([]atomic.Int64, cfg.Schedule.Total()),
 		wokeNs:  make([]int32, cfg.Schedule.Total()),
 	}
+	if cfg.Reads > 0 {
+		r.recent = &recent{}
+		r.reads = make([]bool, cfg.Schedule.Total())
+		for slot := range r.reads {
+			r.reads[slot] = cfg.Workload.readsSlot(int64(slot), cfg.Reads)
+		}
+	}
+	return r
 }
+
+// ReadFrom sets where reads go. Call it before Do.
+func (r *Run) ReadFrom(store Reader) { r.store = store }
+
+// reading tells whether the slot reads, or has read.
+func (r *Run) reading(slot int64) bool { return r.reads != nil && r.reads[slot] }
 
 // Begin starts the clock of the run. Call it before Do and before the first Tick.
 func (r *Run) Begin() { r.start = time.Now() }
@@ -73,7 +94,7 @@ func (r *Run) Begin() { r.start = time.Now() }
 // Elapsed returns the time since Begin.
 func (r *Run) Elapsed() time.Duration { return time.Since(r.start) }
 
-// Do writes the schedule. newWriter is called once for each writer; the function that it returns makes one write,
+// Do works off the schedule. newWriter is called once for each writer; the function that it returns makes one write,
 // blocks until it is acknowledged, and may not keep key or value after that: they are overwritten for the next
 // write. Do blocks until every slot was sent and answered or the backlog is cut off. It returns the context's error
 // if that ends first, and ErrNoAnswer if writes stay unanswered for a minute after the cut-off; in both cases
@@ -129,6 +150,14 @@ func (r *Run) FirstError() error {
 	return r.mu.firstErr
 }
 
+// FirstReadError returns the error of the first read that failed or found a wrong value, nil if none did. Safe for
+// concurrent use.
+func (r *Run) FirstReadError() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mu.firstReadErr
+}
+
 func (r *Run) cutoff() time.Duration { return r.cfg.Schedule.End() + r.cfg.Backlog }
 
 func (r *Run) writer(ctx context.Context, write func(key, value []byte) error, inFlight *atomic.Int64) {
@@ -138,6 +167,11 @@ func (r *Run) writer(ctx context.Context, write func(key, value []byte) error, i
 	value := make([]byte, 0, load.valueSize)
 	p := newPacer(r.cfg.Precise)
 	defer p.close()
+	rd := &reader{load: load, store: r.store}
+	prepare := func(slot int64) {
+		key = load.AppendKey(key[:0], slot)
+		value = load.AppendValue(value[:0], slot)
+	}
 
 	for !r.stopped.Load() {
 		slot := r.next.Add(1) - 1
@@ -145,8 +179,10 @@ func (r *Run) writer(ctx context.Context, write func(key, value []byte) error, i
 			return
 		}
 		// The bytes are made before the due time, so that they are not part of the latency of a store that keeps up.
-		key = load.AppendKey(key[:0], slot)
-		value = load.AppendValue(value[:0], slot)
+		reads := r.reading(slot)
+		if !reads {
+			prepare(slot)
+		}
 
 		sp := &sched.spans[sched.spanOf(slot)]
 		due := sp.due(slot)
@@ -161,22 +197,47 @@ func (r *Run) writer(ctx context.Context, write func(key, value []byte) error, i
 			return
 		}
 
+		// Which key is recent is decided as late as possible.
+		target := int64(0)
+		if reads {
+			if target, reads = r.recent.pick(); !reads {
+				r.reads[slot] = false
+				prepare(slot)
+			}
+		}
+
 		inFlight.Add(1)
-		err := write(key, value)
+		var err error
+		if reads {
+			err = rd.read(target)
+		} else {
+			err = write(key, value)
+		}
 		inFlight.Add(-1)
+		took := int64(max(r.Elapsed()-due, 1))
+		if reads && err == nil {
+			err = rd.check(target)
+		}
 		if err != nil {
 			r.outcome[slot].Store(outcomeFailed)
-			r.fail(err)
+			r.fail(err, reads)
 			continue
 		}
-		r.outcome[slot].Store(int64(max(r.Elapsed()-due, 1)))
+		r.outcome[slot].Store(took)
+		if r.recent != nil && !reads {
+			r.recent.add(slot)
+		}
 	}
 }
 
-func (r *Run) fail(err error) {
+func (r *Run) fail(err error, reads bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.mu.firstErr == nil {
-		r.mu.firstErr = err
+	first := &r.mu.firstErr
+	if reads {
+		first = &r.mu.firstReadErr
+	}
+	if *first == nil {
+		*first = err
 	}
 }

@@ -22,6 +22,7 @@ type fakeStore struct {
 	fail             func(at time.Duration) error
 	scanStop         string // the scan fails there
 	getErr           error
+	spoil            bool // point reads return values that nobody wrote
 
 	mu    sync.Mutex
 	data  map[string][]byte
@@ -73,6 +74,10 @@ func (s *fakeStore) Get(key, dst []byte) ([]byte, error) {
 	value, ok := s.data[string(key)]
 	if !ok {
 		return dst, ErrNotFound
+	}
+	if s.spoil {
+		dst = append(dst, ^value[0])
+		return append(dst, value[1:]...), nil
 	}
 	return append(dst, value...), nil
 }

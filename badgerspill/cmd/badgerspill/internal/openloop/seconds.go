@@ -6,7 +6,7 @@ import (
 )
 
 // Second is a second of a run, seen in two ways: what became of the writes that were due in it, whenever they were sent, and
-// how many writes were acknowledged in it, whenever they were due.
+// how many writes were acknowledged in it, whenever they were due. Reads are not in it.
 //
 // Seconds are counted anew from the begin of each phase and from the end of the last one, so that none of them belongs to
 // two phases. Percentiles are exact, over the acknowledged writes: they must be read together with Unsent and Failed.
@@ -42,6 +42,9 @@ func (r *Run) Seconds(until time.Duration) []Second {
 		s := &seconds[i]
 		latencies = latencies[:0]
 		for slot := r.cfg.Schedule.firstFrom(s.At); slot < r.cfg.Schedule.firstFrom(s.End()); slot++ {
+			if r.reading(slot) {
+				continue
+			}
 			s.Due++
 			switch o := r.outcome[slot].Load(); o {
 			case outcomeUnsent:
@@ -68,7 +71,7 @@ func (r *Run) Seconds(until time.Duration) []Second {
 func (r *Run) LastAnswer() time.Duration {
 	last := time.Duration(0)
 	for slot := range r.cfg.Schedule.Total() {
-		if o := r.outcome[slot].Load(); o > 0 {
+		if o := r.outcome[slot].Load(); o > 0 && !r.reading(slot) {
 			last = max(last, r.cfg.Schedule.Due(slot)+time.Duration(o))
 		}
 	}

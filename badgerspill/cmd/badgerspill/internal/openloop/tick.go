@@ -5,7 +5,7 @@ import "time"
 // backlog stands for the time after the last phase.
 const backlog = "backlog"
 
-// Tick is what happened since the last one.
+// Tick is what happened since the last one. Reads count as writes do.
 type Tick struct {
 	Phase    string        `json:"phase"`    // the phase, or "backlog" after the last one
 	Offered  float64       `json:"offered"`  // writes a second that fell due

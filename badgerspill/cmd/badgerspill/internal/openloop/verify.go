@@ -49,7 +49,7 @@ func (v Verification) OK() bool { return v.Missing+v.Wrong+v.Unreadable == 0 }
 func (r *Run) Verify(ctx context.Context, store Reader) (Verification, error) {
 	return r.cfg.Workload.Verify(ctx, store, func(yield func(slot int64) bool) {
 		for slot := range r.cfg.Schedule.Total() {
-			if r.outcome[slot].Load() > 0 && !yield(slot) {
+			if r.outcome[slot].Load() > 0 && !r.reading(slot) && !yield(slot) {
 				return
 			}
 		}

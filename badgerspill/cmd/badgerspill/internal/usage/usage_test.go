@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,4 +31,20 @@ func TestFields(t *testing.T) {
 			require.Equal(t, row.want, got)
 		})
 	}
+}
+
+func TestHeapCountsWhatIsAllocated(t *testing.T) {
+	const size = 8 << 20
+	before := InHeap()
+	object := make([]byte, size)
+	held := InHeap()
+	require.GreaterOrEqual(t, held.Allocated-before.Allocated, int64(size))
+	require.Less(t, held.Allocated-before.Allocated, int64(2*size))
+	require.GreaterOrEqual(t, held.InUse, int64(size))
+	runtime.KeepAlive(object)
+	object = nil
+	runtime.GC()
+	freed := InHeap()
+	require.Less(t, freed.InUse, int64(size))
+	require.GreaterOrEqual(t, freed.Allocated, held.Allocated, "what was allocated stays counted")
 }

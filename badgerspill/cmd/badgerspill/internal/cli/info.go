@@ -1,0 +1,339 @@
+package cli
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/spf13/cobra"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
+	"github.com/badgerspill/badgerspill/spillfile"
+)
+
+const infoHelp = `Info tells what a database and its spill hold: what is pending, how old it is, the segments with the timestamps of
+their commits, how well they compress, and whether the spill would open.
+
+It opens no database, takes no lock and writes nothing, so it can be used while a program has the database open. Then files
+come and go while they are looked at, and the numbers may not fit each other; it says so. It reads manifests, headers and the ends of
+index files, and whole only those segments that have no index; "badgerspill verify" reads everything. An encryption key is needed
+only to say whether the spill would open.
+
+  pending      commits that are acknowledged and not in Badger yet
+  oldest       age of the first segment with such commits
+  ratio        bytes of entries by bytes on disk, measured on the first blocks of each segment
+  interlock    the file that keeps plain Badger from opening the directory while commits are pending
+  health       sound: Open would take it; otherwise what Open would say`
+
+func newInfo() *cobra.Command {
+	var flags place.Flags
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "info DIR",
+		Short: "Show the state of a database and its spill, also while a program has it open",
+		Long:  infoHelp,
+		Example: `  badgerspill info /var/lib/app
+  badgerspill info --json /var/lib/app | jq .spill.pending_commits`,
+		Args: oneDirectory,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			db, err := flags.Find(args[0])
+			if err != nil {
+				return err
+			}
+			in, err := lookAt(db, time.Now())
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				enc := json.NewEncoder(cmd.OutOrStdout())
+				enc.SetIndent("", "  ")
+				return enc.Encode(in)
+			}
+			return in.print(cmd.OutOrStdout())
+		},
+	}
+	flags.Register(cmd)
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the result as JSON")
+	return cmd
+}
+
+// info is what the command shows. Sizes are bytes.
+type info struct {
+	Dir      string     `json:"dir"`
+	Identity string     `json:"identity,omitempty"` // of the database, once badgerspill has opened it
+	Open     bool       `json:"open"`               // another process is known to have it open
+	OpenBy   []int      `json:"open_by,omitempty"`  // its process
+	Access   string     `json:"access"`             // the same in words
+	Moving   bool       `json:"moving"`             // the numbers may not fit each other
+	Badger   badgerInfo `json:"badger"`
+	Spill    spillInfo  `json:"spill"`
+	Health   string     `json:"health"` // sound, corrupt, refused, or unknown
+	Problems []string   `json:"problems,omitempty"`
+}
+
+type badgerInfo struct {
+	Levels         []int `json:"tables_by_level"`
+	Tables         int   `json:"tables"`
+	TableBytes     int64 `json:"table_bytes"`
+	ValueLogs      int   `json:"value_logs"`
+	ValueLogBytes  int64 `json:"value_log_bytes"`
+	MemtableLogs   int   `json:"memtable_logs"` // of memtables that are not in a table yet
+	EncryptedTable bool  `json:"encrypted"`
+}
+
+type spillInfo struct {
+	Dir             string        `json:"dir"`
+	Exists          bool          `json:"exists"`
+	Interlock       bool          `json:"interlock"`
+	PendingCommits  int64         `json:"pending_commits"`
+	PendingEntries  int64         `json:"pending_entries"`
+	DiskBytes       int64         `json:"disk_bytes"`
+	IndexBytes      int64         `json:"index_bytes"` // of disk_bytes
+	RawBytes        int64         `json:"raw_bytes"`   // before compression, about
+	Ratio           float64       `json:"ratio"`
+	FirstTs         uint64        `json:"first_ts"`
+	LastTs          uint64        `json:"last_ts"`
+	OldestSeconds   float64       `json:"oldest_seconds"`
+	ReplayedThrough uint64        `json:"replayed_through"` // sequence
+	CleanClose      bool          `json:"clean_close"`
+	TornBytes       int64         `json:"torn_bytes"`
+	DeadSegments    int           `json:"dead_segments"` // about to be removed
+	Segments        []segmentInfo `json:"segments"`
+}
+
+type segmentInfo struct {
+	Segment   uint64    `json:"segment"`
+	Created   time.Time `json:"created,omitzero"`
+	FirstTs   uint64    `json:"first_ts"`
+	LastTs    uint64    `json:"last_ts"`
+	Commits   int64     `json:"commits"`
+	Entries   int64     `json:"entries"`
+	Bytes     int64     `json:"bytes"`
+	Ratio     float64   `json:"ratio"`
+	Index     bool      `json:"index"`
+	Encrypted bool      `json:"encrypted"`
+	Unordered bool      `json:"unordered"` // timestamps are the caller's, in any order
+	Problem   string    `json:"problem,omitempty"`
+}
+
+// lookAt gathers it.
+func lookAt(db *place.Database, now time.Time) (*info, error) {
+	holders := db.Holders()
+	in := &info{Dir: db.Dir, Open: holders.Open(), OpenBy: holders.PIDs, Access: holders.String(), Health: "sound"}
+	if db.Known {
+		in.Identity = hex.EncodeToString(db.Identity[:])
+	}
+	sp, err := spillfile.Inspect(db.Source())
+	if err != nil {
+		return nil, db.Explain(err)
+	}
+	in.Moving = sp.Changing || holders.Open()
+	if in.Badger, err = lookAtBadger(db); err != nil {
+		return nil, err
+	}
+	in.Spill = spillInfo{Dir: db.SpillDir, Exists: sp.Exists, Interlock: db.Locked, PendingCommits: sp.Commits, PendingEntries: sp.Entries,
+		DiskBytes: sp.DiskBytes, IndexBytes: sp.IndexBytes, RawBytes: sp.RawBytes, Ratio: sp.Ratio, FirstTs: sp.FirstTs, LastTs: sp.LastTs,
+		ReplayedThrough: sp.ReplayedThrough, CleanClose: sp.CleanClose, TornBytes: sp.TornBytes, DeadSegments: sp.Dead, Segments: []segmentInfo{}}
+	if !sp.Oldest.IsZero() {
+		in.Spill.OldestSeconds = max(0, now.Sub(sp.Oldest).Seconds())
+	}
+	for _, s := range sp.Segments {
+		one := segmentInfo{Segment: s.ID, Created: s.Created, FirstTs: s.FirstTs, LastTs: s.LastTs, Commits: s.Commits, Entries: s.Entries,
+			Bytes: s.Size + s.IndexSize, Ratio: s.Ratio, Index: s.IndexSize > 0, Encrypted: s.Encrypted, Unordered: s.Unordered}
+		if s.Err != nil {
+			one.Problem = s.Err.Error()
+		}
+		in.Spill.Segments = append(in.Spill.Segments, one)
+	}
+	in.judge(db, sp)
+	return in, nil
+}
+
+// judge says what is wrong, the worst first.
+func (in *info) judge(db *place.Database, sp *spillfile.Inspection) {
+	problem := func(health string, format string, args ...any) {
+		if in.Health == "sound" {
+			in.Health = health
+		}
+		in.Problems = append(in.Problems, fmt.Sprintf(format, args...))
+	}
+	if interrupted, err := spillfile.SalvageInterrupted(db.Source()); interrupted || err != nil {
+		problem("refused", "a salvage was interrupted while it moved files: run \"badgerspill salvage\" again to finish it")
+	}
+	if err := sp.OpenError; err != nil {
+		health := "refused"
+		switch {
+		case sp.Changing: // Inspect has tried several times
+			health, err = "unknown", errors.New("it changes too fast to be judged; look again, or stop the program that writes to it")
+		case errors.Is(err, spillfile.ErrCorrupt), errors.Is(err, spillfile.ErrNoManifest):
+			health = "corrupt"
+		case errors.Is(err, spillfile.ErrKeyMissing):
+			health = "unknown"
+		}
+		problem(health, "%v", db.Explain(err))
+	}
+	for _, s := range sp.Segments {
+		if s.Err != nil && (sp.OpenError == nil || !strings.Contains(sp.OpenError.Error(), s.Err.Error())) {
+			problem("corrupt", "%v", s.Err)
+		}
+	}
+	if err := db.Missing(sp); err != nil {
+		problem("refused", "%v", err)
+	}
+	switch err := db.Foreign(sp); {
+	case err != nil && db.BadID != nil:
+		problem("corrupt", "%v", err)
+	case err != nil:
+		problem("refused", "%v", err)
+	case db.BadID != nil:
+		problem("corrupt", "%v; no commits are pending: remove that file", db.BadID)
+	}
+	if sp.Commits > 0 && !db.Locked {
+		problem("sound", "commits are pending and there is no interlock %s: do not open the directory with plain Badger, but with badgerspill", db.InterlockPath())
+	}
+	if db.Drop {
+		problem("sound", "a DropAll or DropPrefix was interrupted: the next Open finishes it")
+	}
+}
+
+// lookAtBadger counts Badger's files, and reads in its manifest on which levels its tables are.
+func lookAtBadger(db *place.Database) (b badgerInfo, err error) {
+	b.Levels = []int{}
+	if b.Tables, b.TableBytes, err = files(db.Dir, ".sst"); err != nil {
+		return b, err
+	}
+	if b.ValueLogs, b.ValueLogBytes, err = files(db.ValueDir, ".vlog"); err != nil {
+		return b, err
+	}
+	if b.MemtableLogs, _, err = files(db.Dir, ".mem"); err != nil {
+		return b, err
+	}
+	path := filepath.Join(db.Dir, badger.ManifestFilename)
+	f, err := os.Open(path)
+	if err != nil {
+		return b, err
+	}
+	defer f.Close()
+	m, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(db.Dir).WithLogger(nil))
+	if err != nil {
+		return b, nil // one of another version, or with a magic number of the program's own: its files are counted
+	}
+	b.Tables = len(m.Tables)
+	for _, level := range m.Levels {
+		b.Levels = append(b.Levels, len(level.Tables))
+	}
+	for _, t := range m.Tables {
+		b.EncryptedTable = b.EncryptedTable || t.KeyID != 0
+	}
+	return b, nil
+}
+
+// files counts the files with a number for a name and a suffix, and the bytes that they take: a file that is mapped has holes.
+func files(dir, suffix string) (n int, size int64, err error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, e := range entries {
+		number, ok := strings.CutSuffix(e.Name(), suffix)
+		if _, err := strconv.Atoi(number); !ok || err != nil {
+			continue
+		}
+		n++
+		if fi, err := e.Info(); err == nil { // it may be gone by now
+			size += diskBytes(fi)
+		}
+	}
+	return n, size, nil
+}
+
+func (in *info) print(out io.Writer) error {
+	t := text.NewWriter(out)
+	t.Printf("%s: %s\n", in.Dir, in.Access)
+	if in.Moving {
+		t.Printf("It is being written to: the numbers are those of a moment and may not fit each other.\n")
+	}
+	b, s := &in.Badger, &in.Spill
+	t.Printf("\nBadger\n")
+	var levels []string
+	for i, n := range b.Levels {
+		if n > 0 {
+			levels = append(levels, fmt.Sprintf("%d on level %d", n, i))
+		}
+	}
+	tables := fmt.Sprintf("%s, %s", text.Count(int64(b.Tables)), text.Bytes(b.TableBytes))
+	if len(levels) > 0 {
+		tables += " (" + strings.Join(levels, ", ") + ")"
+	}
+	t.Columns([][]string{
+		{"tables", tables},
+		{"value logs", fmt.Sprintf("%d, %s on disk", b.ValueLogs, text.Bytes(b.ValueLogBytes))},
+		{"memtable logs", fmt.Sprint(b.MemtableLogs)},
+	})
+
+	t.Printf("\nSpill in %s\n", s.Dir)
+	if !s.Exists {
+		t.Printf("  none\n")
+	} else {
+		rows := [][]string{{"pending", fmt.Sprintf("%s commits, %s entries", text.Count(s.PendingCommits), text.Count(s.PendingEntries))}}
+		if s.PendingCommits > 0 {
+			rows = append(rows,
+				[]string{"timestamps", fmt.Sprintf("%d to %d", s.FirstTs, s.LastTs)},
+				[]string{"oldest", text.Seconds(time.Duration(s.OldestSeconds * float64(time.Second)))},
+				[]string{"on disk", fmt.Sprintf("%s in %s, about %s before compression, ratio %.2f; indexes %s",
+					text.Bytes(s.DiskBytes-s.IndexBytes), plural(len(s.Segments), "segment"), text.Bytes(s.RawBytes), s.Ratio, text.Bytes(s.IndexBytes))})
+		}
+		rows = append(rows, []string{"interlock", map[bool]string{true: "set: plain Badger does not open this directory", false: "not set"}[s.Interlock]})
+		if s.TornBytes > 0 {
+			rows = append(rows, []string{"torn tail", text.Bytes(s.TornBytes) + " that were never known to be durable: the next Open cuts them off"})
+		}
+		if s.DeadSegments > 0 {
+			rows = append(rows, []string{"dead", fmt.Sprintf("%d segments that are about to be removed", s.DeadSegments)})
+		}
+		t.Columns(rows)
+	}
+	if len(s.Segments) > 0 {
+		t.Printf("\n")
+		rows := [][]string{{"segment", "created", "timestamps", "commits", "entries", "size", "ratio", ""}}
+		for _, g := range s.Segments {
+			rows = append(rows, g.row())
+		}
+		t.Columns(rows)
+	}
+	t.Printf("\nHealth: %s\n", in.Health)
+	for _, p := range in.Problems {
+		t.Printf("  %s\n", p)
+	}
+	return t.Err()
+}
+
+func (g *segmentInfo) row() []string {
+	var notes []string
+	if !g.Index {
+		notes = append(notes, "no index file")
+	}
+	if g.Encrypted {
+		notes = append(notes, "encrypted")
+	}
+	if g.Unordered {
+		notes = append(notes, "unordered")
+	}
+	if g.Problem != "" {
+		notes = append(notes, "damaged")
+	}
+	created := "-"
+	if !g.Created.IsZero() {
+		created = g.Created.Format(time.DateTime)
+	}
+	return []string{fmt.Sprint(g.Segment), created, fmt.Sprintf("%d to %d", g.FirstTs, g.LastTs), text.Count(g.Commits), text.Count(g.Entries),
+		text.Bytes(g.Bytes), fmt.Sprintf("%.2f", g.Ratio), strings.Join(notes, ", ")}
+}
