@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/binary"
 	"maps"
 	"slices"
 	"sync"
@@ -63,6 +64,21 @@ func (e *fakeEngine) put(key, value []byte) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.data[string(key)] = append([]byte(nil), value...)
+}
+
+// Increment conflicts once before it succeeds.
+func (e *fakeEngine) Increment(key []byte) (conflicts int64, err error) {
+	time.Sleep(e.took(e.at()))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.data[string(key)] = binary.BigEndian.AppendUint64(nil, engine.Counter(e.data[string(key)])+1)
+	return 1, nil
+}
+
+func (e *fakeEngine) GetHeld(key []byte, hold func()) error {
+	_, err := e.Get(key, nil)
+	hold()
+	return err
 }
 
 func (e *fakeEngine) Batch() engine.Batch { return fakeBatch{e} }
