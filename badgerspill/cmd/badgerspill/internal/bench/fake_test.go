@@ -26,7 +26,8 @@ type fakeEngine struct {
 	took   func(at time.Duration) time.Duration // a write or read at that time
 	slow   func(key []byte) time.Duration       // how much longer a read of the key takes
 	layer  func(at time.Duration) engine.Layer
-	toDo   func(at time.Duration) bool // compaction has something to do
+	toDo   func(at time.Duration) bool     // compaction has something to do
+	scan   func(values bool) time.Duration // what a scan takes
 	gotten int
 
 	mu   sync.Mutex
@@ -40,6 +41,7 @@ func newFake(layered bool) *fakeEngine {
 		slow:  func([]byte) time.Duration { return 0 },
 		layer: func(time.Duration) engine.Layer { return engine.Layer{} },
 		toDo:  func(time.Duration) bool { return false },
+		scan:  func(bool) time.Duration { return 0 },
 	}
 }
 
@@ -102,6 +104,11 @@ func (e *fakeEngine) Get(key, dst []byte) ([]byte, error) {
 }
 
 func (e *fakeEngine) Scan(visit func(key, value []byte) bool) error {
+	time.Sleep(e.scan(true))
+	return e.visit(visit)
+}
+
+func (e *fakeEngine) visit(visit func(key, value []byte) bool) error {
 	for _, key := range slices.Sorted(maps.Keys(e.data)) {
 		if !visit([]byte(key), e.data[key]) {
 			break
@@ -111,7 +118,8 @@ func (e *fakeEngine) Scan(visit func(key, value []byte) bool) error {
 }
 
 func (e *fakeEngine) ScanKeys(visit func(key []byte) bool) error {
-	return e.Scan(func(key, _ []byte) bool { return visit(key) })
+	time.Sleep(e.scan(false))
+	return e.visit(func(key, _ []byte) bool { return visit(key) })
 }
 
 func (e *fakeEngine) Layer() *engine.Layer {
