@@ -15,8 +15,8 @@ const closedFor = time.Minute
 func closedCase(writers int) *Case {
 	return &Case{
 		Name: fmt.Sprintf("closed%d", writers),
-		Short: fmt.Sprintf("%d writers for a minute, each waiting for its answer, then until settled; the worst second is\n"+
-			"badgerspill's own, by its median one", writers),
+		Short: fmt.Sprintf("%d writers for a minute, each waiting for its answer, then until settled; what is wanted of the\n"+
+			"worst second is a share of badgerspill's own median one", writers),
 		figures: []Figure{
 			{"accepted", "commits", PerSecond, ratioAtLeast(1.5)},
 			{"worst_by_median", "worst second by the median one", Ratio, atLeast(0.1)},

@@ -28,7 +28,7 @@ func commitCases() []*Case {
 }
 
 func commitCase(writers int, synced bool, p50, rate *Bound) *Case {
-	name, n, short := fmt.Sprintf("commit%d", writers), commits, "Update of one key without pressure, "
+	name, n, short := fmt.Sprintf("commit%d", writers), commits, "Update of one key without pressure, median of 10 fresh databases, "
 	if synced {
 		name, n = name+"sync", syncedCommits
 	}

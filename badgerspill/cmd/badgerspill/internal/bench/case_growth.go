@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	growthAppends = 200_000 // the last ones of each size, before scaling
+	growthAppends = 200_000 // the last ones of each size, before scaling, but not more than half of what is new
+	leastAppends  = 20_000
 	growthWriters = 8
 	growthOpens   = 5 // the median counts
 	// growthCapacity holds the largest size and what the spill stores beside it.
@@ -86,11 +87,9 @@ func (r *runner) growTo(ctx context.Context, opt engine.Options, size, first, en
 	if err != nil {
 		return err
 	}
-	measured := min(r.cfg.scaled(growthAppends), entries-first)
-	if before := entries - first - measured; before > 0 {
-		if err := r.write(ctx, db, first, before); err != nil {
-			return err
-		}
+	measured := min(max(r.cfg.scaled(growthAppends), leastAppends), (entries-first+1)/2)
+	if err := r.write(ctx, db, first, entries-first-measured); err != nil {
+		return err
 	}
 	// What the kernel still has to write must not be in the way of what is measured.
 	if err := syncTree(r.job.Dir); err != nil {
