@@ -33,6 +33,15 @@ func (l *callLog) sorted() []time.Duration {
 	return all
 }
 
+// rounds has the figures of equal rounds. Their medians count, so that what else the machine does in one of them does not.
+type rounds struct{ p50, p99, rates []*float64 }
+
+// add takes the times of the calls of a round, sorted, and how many there were a second.
+func (r *rounds) add(sorted []time.Duration, rate float64) {
+	p50, p99 := quantile(sorted, 0.5).Seconds(), quantile(sorted, 0.99).Seconds()
+	r.p50, r.p99, r.rates = append(r.p50, &p50), append(r.p99, &p99), append(r.rates, &rate)
+}
+
 // secondLog counts the calls of writers by the second, since it was made, in which they returned.
 type secondLog struct {
 	begin  time.Time

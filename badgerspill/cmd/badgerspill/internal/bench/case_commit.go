@@ -40,9 +40,8 @@ func commitCase(writers int, synced bool, p50, rate *Bound) *Case {
 	if synced {
 		short += ", SyncWrites"
 	}
-	rounds := func(cfg Config) int64 { return cfg.scaled(commitRounds) }
 	run := func(ctx context.Context, r *runner) error {
-		return r.commits(ctx, int(rounds(r.cfg)), int64(n), writers, engine.Options{SyncWrites: synced})
+		return r.commits(ctx, r.cfg.scaled(commitRounds), int64(n), writers, engine.Options{SyncWrites: synced})
 	}
 	return &Case{
 		Name:  name,
@@ -54,16 +53,16 @@ func commitCase(writers int, synced bool, p50, rate *Bound) *Case {
 			{"spilled", "commits spilled", Count, nil},
 		},
 		stages:  func(string) []stage { return []stage{{name: "commit", run: run}} },
-		entries: func(cfg Config) int64 { return rounds(cfg) * int64(n) },
+		entries: func(cfg Config) int64 { return cfg.scaled(commitRounds) * int64(n) },
 	}
 }
 
-// commits fills a fresh database in each round. The figures are medians over the rounds.
-func (r *runner) commits(ctx context.Context, rounds int, n int64, writers int, opt engine.Options) error {
+// commits fills a fresh database in each round.
+func (r *runner) commits(ctx context.Context, times, n int64, writers int, opt engine.Options) error {
 	dir := r.job.Dir
-	var p50, p99, rates []*float64
+	var all rounds
 	spilled := int64(0)
-	for round := range rounds {
+	for round := range times {
 		r.job.Dir = filepath.Join(dir, fmt.Sprintf("round-%d", round+1))
 		if err := os.Mkdir(r.job.Dir, 0o700); err != nil {
 			return err
@@ -78,9 +77,7 @@ func (r *runner) commits(ctx context.Context, rounds int, n int64, writers int, 
 		if err != nil {
 			return err
 		}
-		took := calls.sorted()
-		half, most := quantile(took, 0.5).Seconds(), quantile(took, 0.99).Seconds()
-		p50, p99, rates = append(p50, &half), append(p99, &most), append(rates, &rate)
+		all.add(calls.sorted(), rate)
 		if l := db.Layer(); l != nil {
 			spilled += l.CommitsSpilled
 			r.set("spilled", float64(spilled))
@@ -92,8 +89,8 @@ func (r *runner) commits(ctx context.Context, rounds int, n int64, writers int, 
 			return err
 		}
 	}
-	r.set("p50", *median(p50))
-	r.set("p99", *median(p99))
-	r.set("rate", *median(rates))
+	r.set("p50", *median(all.p50))
+	r.set("p99", *median(all.p99))
+	r.set("rate", *median(all.rates))
 	return nil
 }

@@ -17,6 +17,7 @@ const (
 	leastAppends  = 20_000
 	growthWriters = 8
 	growthOpens   = 5 // the median counts
+	growthRounds  = 10
 	// growthCapacity holds the largest size and what the spill stores beside it.
 	growthCapacity = 24 << 30
 )
@@ -95,12 +96,18 @@ func (r *runner) growTo(ctx context.Context, opt engine.Options, size, first, en
 	if err := syncTree(r.job.Dir); err != nil {
 		return err
 	}
-	var calls callLog
-	loop := closedloop.NewRun(closedloop.Unique(r.load, entries-measured, measured, growthWriters))
-	if _, err := r.drive(ctx, db, "append", loop, calls.around(db.Writer)); err != nil {
-		return err
+	var all rounds
+	for round := range int64(growthRounds) {
+		var calls callLog
+		begin, end := entries-measured+measured*round/growthRounds, entries-measured+measured*(round+1)/growthRounds
+		loop := closedloop.NewRun(closedloop.Unique(r.load, begin, end-begin, growthWriters))
+		rate, err := r.drive(ctx, db, "append", loop, calls.around(db.Writer))
+		if err != nil {
+			return err
+		}
+		all.add(calls.sorted(), rate)
 	}
-	r.setQuantiles("append", size, calls.sorted())
+	r.setRounds("append", size, all)
 	return r.close(db)
 }
 
@@ -133,10 +140,17 @@ func (r *runner) openAndGet(ctx context.Context, opt engine.Options, size, entri
 		if _, err := r.get(ctx, db, random, 0, entries, n/2); err != nil { // warms the caches
 			return err
 		}
-		took, err := r.get(ctx, db, random, 0, entries, n)
-		slices.Sort(took)
-		r.setQuantiles("get", size, took)
-		return err
+		var all rounds
+		for range growthRounds {
+			took, err := r.get(ctx, db, random, 0, entries, n/growthRounds)
+			if err != nil {
+				return err
+			}
+			slices.Sort(took)
+			all.add(took, 0)
+		}
+		r.setRounds("get", size, all)
+		return nil
 	}); err != nil {
 		return err
 	}
@@ -149,7 +163,7 @@ func (r *runner) openAndGet(ctx context.Context, opt engine.Options, size, entri
 	return r.close(db)
 }
 
-func (r *runner) setQuantiles(figure string, size int64, sorted []time.Duration) {
-	r.setDuration(fmt.Sprintf("%s_p50_%d", figure, size), quantile(sorted, 0.5))
-	r.setDuration(fmt.Sprintf("%s_p99_%d", figure, size), quantile(sorted, 0.99))
+func (r *runner) setRounds(figure string, size int64, all rounds) {
+	r.set(fmt.Sprintf("%s_p50_%d", figure, size), *median(all.p50))
+	r.set(fmt.Sprintf("%s_p99_%d", figure, size), *median(all.p99))
 }
