@@ -17,7 +17,7 @@ type Case struct {
 	prepare *stage
 	// base tells that prepare makes the database which each run gets a copy of.
 	base bool
-	// stages are the steps of one engine, each in a process of its own.
+	// stages are the steps of one engine, each in a process of its own. An engine that has none does not run.
 	stages func(engine string) []stage
 	// entries is how many entries one run has on disk at most, what it was given included.
 	entries func(cfg Config) int64
@@ -33,7 +33,12 @@ type stage struct {
 
 // Cases returns all cases.
 func Cases() []*Case {
-	return []*Case{settleCase(), hotCase(), replayCase(), rssCase(), readsCase(), foregroundCase(), overloadCase()}
+	cases := []*Case{
+		settleCase(), hotCase(), replayCase(), rssCase(), readsCase(), foregroundCase(), overloadCase(),
+		closedCase(8), closedCase(64),
+	}
+	cases = append(cases, commitCases()...)
+	return append(cases, rmwCase(), viewCase(), iterateCase(), readersCase(), growthCase())
 }
 
 // Find returns the case of that name, or a *flagcheck.Error that names all.

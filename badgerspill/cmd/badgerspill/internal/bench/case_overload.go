@@ -64,13 +64,11 @@ func measureSustained(ctx context.Context, r *runner) error {
 	}
 	cfg := closedloop.Unique(r.load, 0, 0, writers)
 	cfg.For = min(measured, r.cfg.Duration)
-	loop := closedloop.NewRun(cfg)
-	begin := time.Now()
-	status := func() string { return fmt.Sprintf("%s accepted", text.Count(loop.Done())) }
-	if err := r.step("measure", db, status, func() error { return loop.Do(ctx, db.Writer) }); err != nil {
+	sustained, err := r.drive(ctx, db, "measure", closedloop.NewRun(cfg), db.Writer)
+	if err != nil {
 		return err
 	}
-	r.set("sustained", float64(loop.Done())/time.Since(begin).Seconds())
+	r.set("sustained", sustained)
 	return r.close(db)
 }
 

@@ -167,25 +167,34 @@ func (r *runner) scan(ctx context.Context, db engine.Engine, figure string, entr
 	return r.step("scan", db, nil, func() error {
 		var rates []*float64
 		for range scans {
-			visited, begin := int64(0), time.Now()
-			err := scan(func() bool {
-				visited++
-				return visited%1000 != 0 || ctx.Err() == nil
-			})
-			rate := float64(visited) / time.Since(begin).Seconds()
-			rates = append(rates, &rate)
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case err != nil:
+			rate, err := scanOnce(ctx, entries, scan)
+			if err != nil {
 				return err
-			case visited != entries:
-				return fmt.Errorf("%w: %d of %d visited", errMissed, visited, entries)
 			}
+			rates = append(rates, &rate)
 		}
 		r.set(figure, *median(rates))
 		return nil
 	})
+}
+
+// scanOnce returns how many entries a second one scan visits.
+func scanOnce(ctx context.Context, entries int64, scan func(visit func() bool) error) (rate float64, err error) {
+	visited, begin := int64(0), time.Now()
+	err = scan(func() bool {
+		visited++
+		return visited%1000 != 0 || ctx.Err() == nil
+	})
+	rate = float64(visited) / time.Since(begin).Seconds()
+	switch {
+	case ctx.Err() != nil:
+		return 0, ctx.Err()
+	case err != nil:
+		return 0, err
+	case visited != entries:
+		return 0, fmt.Errorf("%w: %d of %d visited", errMissed, visited, entries)
+	}
+	return rate, nil
 }
 
 // compacted waits until Badger has nothing to compact, whatever the spill holds.

@@ -74,15 +74,30 @@ func (r *runner) burst(ctx context.Context, p closedloop.Pattern) error {
 		Record:  true,
 	})
 
+	if err := r.costUntilSettled(ctx, db, func() error {
+		accepted, err := r.drive(ctx, db, "burst", loop, db.Writer)
+		r.set("accepted", accepted)
+		return err
+	}); err != nil {
+		return err
+	}
+	return r.reopened(db, func(db engine.Engine) error {
+		return r.verify(func() (openloop.Verification, error) {
+			return loop.Verify(ctx, db, r.cfg.preloaded(), p.Keys)
+		})
+	})
+}
+
+// costUntilSettled measures what the process does for a load, until the database has settled.
+func (r *runner) costUntilSettled(ctx context.Context, db engine.Engine, load func() error) error {
 	before, err := usage.Now()
 	if err != nil {
 		return err
 	}
 	begin := time.Now()
-	if err := r.step("burst", db, r.accepted(loop, writes), func() error { return loop.Do(ctx, db.Writer) }); err != nil {
+	if err := load(); err != nil {
 		return err
 	}
-	r.set("accepted", float64(writes)/time.Since(begin).Seconds())
 	since, err := r.settled(ctx, db)
 	if err != nil {
 		return err
@@ -102,14 +117,17 @@ func (r *runner) burst(ctx context.Context, p closedloop.Pattern) error {
 		r.set("spilled", float64(l.CommitsSpilled))
 		r.set("replayed", float64(l.EntriesReplayed))
 	}
-	if err := r.layerStats(db); err != nil {
-		return err
-	}
-	return r.reopened(db, func(db engine.Engine) error {
-		return r.verify(func() (openloop.Verification, error) {
-			return loop.Verify(ctx, db, r.cfg.preloaded(), p.Keys)
-		})
-	})
+	return r.layerStats(db)
+}
+
+// drive runs a closed loop and returns how many of its writes were acknowledged a second.
+func (r *runner) drive(ctx context.Context, db engine.Engine, step string, loop *closedloop.Run,
+	newWriter func() func(key, value []byte) error,
+) (rate float64, err error) {
+	begin := time.Now()
+	status := func() string { return text.Count(loop.Done()) + " accepted" }
+	err = r.step(step, db, status, func() error { return loop.Do(ctx, newWriter) })
+	return float64(loop.Done()) / time.Since(begin).Seconds(), err
 }
 
 // accepted is the status of a run of n writes.

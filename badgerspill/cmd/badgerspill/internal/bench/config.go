@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"math"
 	"time"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/flagcheck"
@@ -20,6 +21,9 @@ const (
 	// maxOffered keeps the per-write records of the load generator near a gigabyte.
 	maxOffered = 100_000_000
 
+	// mostRate is above what two cores take of writers that wait for their answers, a second.
+	mostRate = 120_000
+
 	valueSize = 1 << 10
 	writers   = 64
 )
@@ -27,7 +31,7 @@ const (
 // Config is what the command line asks for.
 type Config struct {
 	Pairs    int           `json:"pairs"` // 1 to 100
-	Scale    float64       `json:"scale"` // of the sizes, 1e-4 to 100; 1 = as they are described
+	Scale    float64       `json:"scale"` // of sizes and times, 1e-4 to 100; 1 = as they are described
 	Duration time.Duration `json:"duration_ns"`
 	// Rate is how many writes a second plain Badger sustains, for the case that offers twice as many. 0 = measure it.
 	Rate int64 `json:"rate"`
@@ -76,6 +80,16 @@ func (c Config) offered(sustained float64) openloop.Phase {
 
 // scaled returns n at the scale of the run, at least 1.
 func (c Config) scaled(n int64) int64 { return max(int64(float64(n)*c.Scale), 1) }
+
+// scaledTime returns how long a load of d is at the scale of the run. From a second on there is something to see.
+func (c Config) scaledTime(d time.Duration) time.Duration {
+	return max(time.Duration(float64(d)*c.Scale), time.Second)
+}
+
+// writtenIn is more than what any engine takes in d at the scale of the run, for the disk space that a case asks for.
+func (c Config) writtenIn(d time.Duration) int64 {
+	return mostRate * int64(math.Ceil(c.scaledTime(d).Seconds()))
+}
 
 // preloaded is how many entries the database holds before the run, where it holds some: slots 0 to preloaded-1.
 func (c Config) preloaded() int64 { return c.scaled(1_000_000) }

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"encoding/binary"
 	"maps"
 	"slices"
 	"sync"
@@ -25,7 +26,8 @@ type fakeEngine struct {
 	took   func(at time.Duration) time.Duration // a write or read at that time
 	slow   func(key []byte) time.Duration       // how much longer a read of the key takes
 	layer  func(at time.Duration) engine.Layer
-	toDo   func(at time.Duration) bool // compaction has something to do
+	toDo   func(at time.Duration) bool     // compaction has something to do
+	scan   func(values bool) time.Duration // what a scan takes
 	gotten int
 
 	mu   sync.Mutex
@@ -39,6 +41,7 @@ func newFake(layered bool) *fakeEngine {
 		slow:  func([]byte) time.Duration { return 0 },
 		layer: func(time.Duration) engine.Layer { return engine.Layer{} },
 		toDo:  func(time.Duration) bool { return false },
+		scan:  func(bool) time.Duration { return 0 },
 	}
 }
 
@@ -65,6 +68,21 @@ func (e *fakeEngine) put(key, value []byte) {
 	e.data[string(key)] = append([]byte(nil), value...)
 }
 
+// Increment conflicts once before it succeeds.
+func (e *fakeEngine) Increment(key []byte) (conflicts int64, err error) {
+	time.Sleep(e.took(e.at()))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.data[string(key)] = binary.BigEndian.AppendUint64(nil, engine.Counter(e.data[string(key)])+1)
+	return 1, nil
+}
+
+func (e *fakeEngine) GetHeld(key []byte, hold func()) error {
+	_, err := e.Get(key, nil)
+	hold()
+	return err
+}
+
 func (e *fakeEngine) Batch() engine.Batch { return fakeBatch{e} }
 
 type fakeBatch struct{ e *fakeEngine }
@@ -86,6 +104,11 @@ func (e *fakeEngine) Get(key, dst []byte) ([]byte, error) {
 }
 
 func (e *fakeEngine) Scan(visit func(key, value []byte) bool) error {
+	time.Sleep(e.scan(true))
+	return e.visit(visit)
+}
+
+func (e *fakeEngine) visit(visit func(key, value []byte) bool) error {
 	for _, key := range slices.Sorted(maps.Keys(e.data)) {
 		if !visit([]byte(key), e.data[key]) {
 			break
@@ -95,7 +118,8 @@ func (e *fakeEngine) Scan(visit func(key, value []byte) bool) error {
 }
 
 func (e *fakeEngine) ScanKeys(visit func(key []byte) bool) error {
-	return e.Scan(func(key, _ []byte) bool { return visit(key) })
+	time.Sleep(e.scan(false))
+	return e.visit(func(key, _ []byte) bool { return visit(key) })
 }
 
 func (e *fakeEngine) Layer() *engine.Layer {

@@ -17,6 +17,7 @@ const (
 	Bytes     Unit = "B"
 	PerSecond Unit = "1/s"
 	Count     Unit = "1"
+	Ratio     Unit = "ratio"
 )
 
 func (u Unit) text(value float64) string {
@@ -27,6 +28,8 @@ func (u Unit) text(value float64) string {
 		return text.Bytes(int64(value))
 	case PerSecond:
 		return text.Rate(value)
+	case Ratio:
+		return digits(value)
 	default:
 		return text.Count(int64(value))
 	}
@@ -50,6 +53,7 @@ type Bound struct {
 func ratioAtMost(value float64) *Bound  { return &Bound{Ratio: true, Value: value} }
 func ratioAtLeast(value float64) *Bound { return &Bound{Ratio: true, Least: true, Value: value} }
 func atMost(value float64) *Bound       { return &Bound{Value: value} }
+func atLeast(value float64) *Bound      { return &Bound{Least: true, Value: value} }
 
 func (b *Bound) text(unit Unit) string {
 	value := ratioText(b.Value)
@@ -141,9 +145,11 @@ func column(rows []Row, of func(Row) *float64) []*float64 {
 	return values
 }
 
-func ratioText(ratio float64) string {
+func ratioText(ratio float64) string { return digits(ratio) + "x" }
+
+func digits(ratio float64) string {
 	if ratio < 0.0995 {
-		return fmt.Sprintf("%.4fx", ratio)
+		return fmt.Sprintf("%.4f", ratio)
 	}
-	return text.Digits(ratio) + "x"
+	return text.Digits(ratio)
 }

@@ -108,6 +108,9 @@ func (p *parent) pair(ctx context.Context, n int) error {
 	}
 	var pair Pair
 	for _, name := range engines {
+		if len(p.c.stages(name)) == 0 {
+			continue
+		}
 		fmt.Fprintf(p.progress, "pair %d of %d, %s\n", n+1, p.cfg.Pairs, name)
 		res, err := p.run(ctx, n, name)
 		if err != nil {

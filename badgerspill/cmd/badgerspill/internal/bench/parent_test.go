@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -97,6 +98,18 @@ func TestPairsAlternateAndStartFromCopiesOfTheBase(t *testing.T) {
 	require.Contains(t, out.String(), "pair 1, badger first\n")
 	require.Contains(t, out.String(), "pair 2, badgerspill first\n")
 	require.Contains(t, out.String(), "replay: median of 2 pairs at scale 0.001")
+}
+
+func TestCaseOfOneEngine(t *testing.T) {
+	root := tempRoot(t)
+	cfg := tiny()
+	cfg.Pairs = 2
+	f := &fakeStart{t: t, of: none}
+	var out bytes.Buffer
+	require.NoError(t, Run(t.Context(), findCase(t, "growth"), cfg, f.start, &out, &bytes.Buffer{}))
+	require.Equal(t, []string{"badgerspill grow", "badgerspill grow"}, f.ran())
+	require.Contains(t, out.String(), "pair 2, badgerspill\n")
+	requireEmpty(t, root)
 }
 
 func TestWhatIsSustainedIsFoundBeforeThePairs(t *testing.T) {
@@ -310,6 +323,16 @@ func TestBadValuesNameFlagValueAndBound(t *testing.T) {
 			require.EqualError(t, err, row.want)
 		})
 	}
+}
+
+func TestTimesScaleDownToASecond(t *testing.T) {
+	cfg := DefaultConfig()
+	require.Equal(t, time.Minute, cfg.scaledTime(time.Minute))
+	cfg.Scale = 0.5
+	require.Equal(t, 30*time.Second, cfg.scaledTime(time.Minute))
+	require.EqualValues(t, 30*mostRate, cfg.writtenIn(time.Minute))
+	cfg.Scale = 0.01
+	require.Equal(t, time.Second, cfg.scaledTime(time.Minute))
 }
 
 func TestCopyIsWhole(t *testing.T) {

@@ -96,7 +96,11 @@ func (r *Report) writeJSON(w io.Writer) error {
 // writePair writes one pair of several.
 func (r *Report) writePair(w io.Writer, n int) error {
 	t := text.NewWriter(w)
-	t.Printf("pair %d, %s first\n\n", n+1, r.Pairs[n].Engines[0].Engine)
+	first := r.Pairs[n].Engines[0].Engine
+	if len(r.Pairs[n].Engines) > 1 {
+		first += " first"
+	}
+	t.Printf("pair %d, %s\n\n", n+1, first)
 	t.Columns(rows(r.Pairs[n].Figures, false))
 	t.Printf("\n")
 	return t.Err()

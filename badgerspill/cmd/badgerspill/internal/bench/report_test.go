@@ -27,14 +27,16 @@ func sampleReport(pairs int) *Report {
 		{"open", "Open", Seconds, atMost(2)},
 		{"memory", "memory", Bytes, atMost(400 << 20)},
 		{"spilled", "commits spilled", Count, nil},
+		{"worst", "worst second by the median one", Ratio, atLeast(0.1)},
 		{"never", "never measured", Count, ratioAtMost(1)},
 	}}
 	for n := range pairs {
 		plain := &EngineResult{Engine: engine.Badger, Verified: openloop.Verification{Checked: 1_600_000}, Figures: map[string]float64{
-			"cpu": 60 + float64(n), "written": 9 << 30, "rate": 40_000, "open": 0.03, "memory": 0,
+			"cpu": 60 + float64(n), "written": 9 << 30, "rate": 40_000, "open": 0.03, "memory": 0, "worst": 0.0123,
 		}}
 		layered := &EngineResult{Engine: engine.Badgerspill, Verified: openloop.Verification{Checked: 1_600_000}, Figures: map[string]float64{
 			"cpu": 41.7, "written": 7.2 * (1 << 30), "rate": 52_000 + float64(n), "open": 1.234, "memory": 500 << 20, "spilled": 1_190_000,
+			"worst": 0.456,
 		}}
 		p := Pair{Engines: []*EngineResult{plain, layered}}
 		if n%2 == 1 {
@@ -116,6 +118,8 @@ func TestBounds(t *testing.T) {
 		{"ratio too low", ratioAtLeast(1.3), value(10), value(12.9), "at least 1.30x", false},
 		{"value low enough, whatever plain Badger's", atMost(2), value(0.01), value(2), "at most 2.00 s", true},
 		{"value too high", atMost(2), nil, value(2.1), "at most 2.00 s", false},
+		{"value just high enough, whatever plain Badger's", atLeast(0.5), value(2), value(0.5), "at least 500 ms", true},
+		{"value not high enough", atLeast(0.5), nil, value(0.4), "at least 500 ms", false},
 		{"no value", atMost(2), value(1), nil, "at most 2.00 s", nil},
 		{"no ratio of nothing", ratioAtMost(1), value(0), value(1), "at most 1.00x", nil},
 	} {
@@ -159,5 +163,6 @@ func TestEveryFigureHasANameAndEveryCaseALine(t *testing.T) {
 		}
 	}
 	_, err := Find("sprint")
-	require.EqualError(t, err, `case "sprint": must be settle, hot, replay, rss, reads, foreground or overload`)
+	require.EqualError(t, err, `case "sprint": must be settle, hot, replay, rss, reads, foreground, overload, closed8, closed64, commit1, `+
+		`commit8, commit1sync, commit8sync, rmw, view, iterate, readers or growth`)
 }

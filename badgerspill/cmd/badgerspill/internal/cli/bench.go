@@ -15,10 +15,10 @@ const benchHelp = `Bench measures what badgerspill costs and gains against plain
 Each pair runs both engines, in turns who is first, every one in processes of its own with Badger's default options, on
 a copy of the same database where the case needs one: 16-byte keys, values of 1 KiB, three quarters of them random
 bytes. Settled means that the spill is empty, no level of Badger's tree is due for compaction, and nothing has changed
-for a second, which does not count. The ratio of a figure is badgerspill's value by plain Badger's; of several pairs it is the median of the
+for a second, which does not count. Case growth runs badgerspill alone. The ratio of a figure is badgerspill's value by plain Badger's; of several pairs it is the median of the
 ratios. CPU and bytes written are the process's own, from /proc: most cases need Linux.
 
-In the end the keys are read and compared with what was written: all of them, a sample after the kill of case rss. A key
+In the end the keys are read and compared with what was written: all of them, a sample in case growth and after the kill of case rss. A key
 that is missing or wrong makes the exit code 1 and keeps the database.
 
 Progress goes to standard error, the result to standard output.`
@@ -50,7 +50,7 @@ func newBench() *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.IntVar(&cfg.Pairs, "pairs", cfg.Pairs, "`how many` times each engine runs")
-	f.Float64Var(&cfg.Scale, "scale", cfg.Scale, "`factor` on all numbers of entries and bytes of the case")
+	f.Float64Var(&cfg.Scale, "scale", cfg.Scale, "`factor` on all numbers of entries and bytes, and on the times,\nwhich are a second at least, of the case")
 	f.DurationVar(&cfg.Duration, "duration", cfg.Duration, "how long the load of case overload lasts")
 	f.Int64Var(&cfg.Rate, "rate", cfg.Rate,
 		"`writes` a second that plain Badger sustains, of which case\noverload offers twice as many; 0 measures it")

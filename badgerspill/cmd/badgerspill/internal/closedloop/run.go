@@ -15,7 +15,7 @@ type Config struct {
 	Workload   *openloop.Workload
 	Key, Value func(i int64) int64
 	Writes     int64         // how many; 0 = as many as fit into For
-	For        time.Duration // no write begins later; 0 = until Writes are done
+	For        time.Duration // no write is taken later; 0 = until Writes are done
 	Writers    int
 	// Record keeps when each of Writes began and was acknowledged, 16 bytes a write, for Verify.
 	Record bool
@@ -47,7 +47,7 @@ func NewRun(cfg Config) *Run {
 	return r
 }
 
-// Done returns how many writes are acknowledged.
+// Done returns how many writes are acknowledged: after Do has returned nil these are writes 0 to Done-1.
 func (r *Run) Done() int64 { return r.done.Load() }
 
 // Do makes the writes. newWriter is called once for each writer, for the kind of function that openloop.Run.Do takes. Do
@@ -77,7 +77,7 @@ func (r *Run) writer(ctx context.Context, start time.Time, write func(key, value
 		writes = math.MaxInt64
 	}
 	var key, value []byte
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && (c.For == 0 || time.Since(start) < c.For) {
 		i := r.next.Add(1) - 1
 		if i >= writes {
 			break
@@ -85,9 +85,6 @@ func (r *Run) writer(ctx context.Context, start time.Time, write func(key, value
 		key = c.Workload.AppendKey(key[:0], c.Key(i))
 		value = c.Workload.AppendValue(value[:0], c.Value(i))
 		began := time.Since(start)
-		if c.For > 0 && began >= c.For {
-			break
-		}
 		if err := write(key, value); err != nil {
 			return err
 		}

@@ -89,6 +89,10 @@ func TestRunOfGivenTime(t *testing.T) {
 		require.NoError(t, run.Do(t.Context(), store.writer))
 		require.Equal(t, 10*time.Millisecond, time.Since(begin))
 		require.EqualValues(t, 20, run.Done())
+		require.Len(t, store.data, 20)
+		for slot := range run.Done() {
+			require.Contains(t, store.data, string(load.AppendKey(nil, slot)), "the first ones, none was left out")
+		}
 	})
 }
 

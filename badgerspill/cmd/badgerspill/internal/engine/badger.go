@@ -78,6 +78,23 @@ func (p plain) ScanKeys(visit func(key []byte) bool) error {
 	})
 }
 
+func (p plain) Increment(key []byte) (conflicts int64, err error) {
+	return retried(func() error {
+		return p.db.Update(func(txn *badger.Txn) error {
+			item, err := txn.Get(key)
+			return addOne(item, err, func(value []byte) error { return txn.Set(key, value) })
+		})
+	})
+}
+
+func (p plain) GetHeld(key []byte, hold func()) error {
+	return p.db.View(func(txn *badger.Txn) error {
+		_, err := txn.Get(key)
+		hold()
+		return notFound(err)
+	})
+}
+
 func (p plain) Batch() Batch { return p.db.NewWriteBatch() }
 
 func (p plain) Layer() *Layer { return nil }

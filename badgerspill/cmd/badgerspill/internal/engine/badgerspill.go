@@ -75,6 +75,23 @@ func (l layered) ScanKeys(visit func(key []byte) bool) error {
 	})
 }
 
+func (l layered) Increment(key []byte) (conflicts int64, err error) {
+	return retried(func() error {
+		return l.db.Update(func(txn *badgerspill.Txn) error {
+			item, err := txn.Get(key)
+			return addOne(item, err, func(value []byte) error { return txn.Set(key, value) })
+		})
+	})
+}
+
+func (l layered) GetHeld(key []byte, hold func()) error {
+	return l.db.View(func(txn *badgerspill.Txn) error {
+		_, err := txn.Get(key)
+		hold()
+		return notFound(err)
+	})
+}
+
 func (l layered) Batch() Batch { return l.db.NewWriteBatch() }
 
 func (l layered) Get(key, dst []byte) ([]byte, error) {

@@ -43,6 +43,11 @@ type Engine interface {
 	// Writer returns a function for one goroutine that puts one key in a transaction of its own and returns when it is
 	// acknowledged. It does not keep its arguments after that.
 	Writer() func(key, value []byte) error
+	// Increment adds one to the counter at the key, 0 if there is none, in one transaction that reads and sets it, until that
+	// does not conflict. It returns how often it did.
+	Increment(key []byte) (conflicts int64, err error)
+	// GetHeld reads the key in a transaction of its own, which stays open until hold has returned.
+	GetHeld(key []byte, hold func()) error
 	// Batch returns a new batch, for one goroutine.
 	Batch() Batch
 
