@@ -62,6 +62,21 @@ func (s *store) Get(key, dst []byte) ([]byte, error) {
 	return append(dst, value...), closer.Close()
 }
 
+func (s *store) GetHeld(key []byte, hold func()) error {
+	snapshot := s.db.NewSnapshot()
+	_, closer, err := snapshot.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		err = openloop.ErrNotFound
+	}
+	if closer != nil {
+		err = errors.Join(err, closer.Close())
+	}
+	hold()
+	return errors.Join(err, snapshot.Close())
+}
+
+func (s *store) Increment([]byte) (int64, error) { return 0, engine.ErrNoTransactions }
+
 func (s *store) Scan(visit func(key, value []byte) bool) error {
 	return s.iterate(func(it *pebble.Iterator) (bool, error) {
 		value, err := it.ValueAndErr()

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -35,6 +36,9 @@ func Register(name string, open OpenFunc) {
 // Names returns the names of all engines.
 func Names() []string { return slices.Clone(names) }
 
+// ErrNoTransactions is the error of an engine that cannot read and write in one transaction.
+var ErrNoTransactions = errors.New("the engine has no transactions")
+
 // Engine is an open database under test, or the log. All methods are safe for concurrent use, except Close.
 type Engine interface {
 	openloop.Reader
@@ -44,7 +48,7 @@ type Engine interface {
 	// acknowledged. It does not keep its arguments after that.
 	Writer() func(key, value []byte) error
 	// Increment adds one to the counter at the key, 0 if there is none, in one transaction that reads and sets it, until that
-	// does not conflict. It returns how often it did.
+	// does not conflict. It returns how often it did, or ErrNoTransactions.
 	Increment(key []byte) (conflicts int64, err error)
 	// GetHeld reads the key in a transaction of its own, which stays open until hold has returned.
 	GetHeld(key []byte, hold func()) error

@@ -216,6 +216,14 @@ func (l *bareLog) Get(key, dst []byte) ([]byte, error) {
 	return l.appendValue(dst, at)
 }
 
+func (l *bareLog) GetHeld(key []byte, hold func()) error {
+	_, err := l.Get(key, nil)
+	hold()
+	return err
+}
+
+func (l *bareLog) Increment([]byte) (int64, error) { return 0, ErrNoTransactions }
+
 func (l *bareLog) appendValue(dst []byte, at logValue) ([]byte, error) {
 	n := len(dst)
 	dst = slices.Grow(dst, int(at.length))[:n+int(at.length)]
