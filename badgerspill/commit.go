@@ -78,7 +78,7 @@ func (c *commit) request() wbm.Request {
 	return wbm.Request{
 		Memory: c.memory,
 		Spill:  spillfile.EstimateDiskSize(c.writes.len(), c.keyBytes, c.rawBytes),
-		Index:  spillfile.EstimateIndexSize(c.writes.len(), c.keyBytes),
+		Index:  spillfile.EstimateIndexSize(c.writes.len(), c.keyBytes, c.rawBytes),
 	}
 }
 

@@ -24,6 +24,7 @@ type Batch struct {
 	blocks []batchBlock
 	open   struct{ raw, ent int } // where the open block begins
 	keys   int64                  // bytes of all keys
+	inline int64                  // bytes of values that the index in memory takes up
 	err    error                  // why the batch can not be written
 	sealed bool                   // Finish was called
 
@@ -99,6 +100,9 @@ func (b *Batch) Add(e *Entry) {
 		b.closeBlock(start, false)
 	}
 	b.keys += int64(len(e.Key))
+	if len(e.Value) <= inlineValue {
+		b.inline += int64(len(e.Value))
+	}
 	b.ents = append(b.ents, batchEntry{
 		version: e.Version, expiresAt: e.ExpiresAt,
 		key: key, offset: uint32(start - b.open.raw), keyLen: uint16(len(e.Key)),
@@ -145,7 +149,7 @@ func (b *Batch) Ts() uint64 { return b.ts }
 func (b *Batch) Size() int64 { return int64(len(b.out)) + int64(len(b.blocks))*tagSize }
 
 // IndexSize returns the bytes that the batch takes in the index at most.
-func (b *Batch) IndexSize() int64 { return EstimateIndexSize(len(b.ents), b.keys) }
+func (b *Batch) IndexSize() int64 { return int64(len(b.ents))*indexEntryOverhead + b.keys + b.inline }
 
 // DiskSize is Size with what the batch adds at most to the file of its segment's index.
 func (b *Batch) DiskSize() int64 {
@@ -173,7 +177,7 @@ func EstimateSize(entries int, rawBytes int64) int64 {
 }
 
 // EstimateIndexSize returns what IndexSize will be at most for a batch of so many entries, before it is encoded.
-// keyBytes is the sum of all key lengths.
-func EstimateIndexSize(entries int, keyBytes int64) int64 {
-	return int64(entries)*indexEntryOverhead + keyBytes
+// keyBytes is the sum of all key lengths, rawBytes with those of values.
+func EstimateIndexSize(entries int, keyBytes, rawBytes int64) int64 {
+	return int64(entries)*indexEntryOverhead + keyBytes + min(rawBytes-keyBytes, int64(entries)*inlineValue)
 }

@@ -503,7 +503,7 @@ func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
 			it := mem.iterator(false)
 			for it.Rewind(); it.Valid(); it.Next() {
 				vs := it.Value()
-				place, err := parseLocation(vs.Value)
+				place, _, err := parseLocation(vs.Value)
 				require.NoError(t, err)
 				forge(&place)
 				vs.Value = appendLocation(nil, place)

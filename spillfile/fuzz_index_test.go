@@ -142,7 +142,7 @@ func exerciseIndex(t *testing.T, b []byte) {
 		for it.Rewind(); it.Valid(); it.Next() {
 			n++
 			require.LessOrEqual(t, n, len(b), "it goes round in circles")
-			at, err := parseLocation(it.Value().Value)
+			at, _, err := parseLocation(it.Value().Value)
 			require.NoError(t, err)
 			require.True(t, at.within(x.segment, x.footer.end))
 			if n < 5 {

@@ -24,6 +24,8 @@ func (x *segmentIndex) memory() int64 {
 }
 
 const (
+	// inlineValue is up to how many bytes a value lies in the index in memory, too, behind its location: reading it takes no file then.
+	inlineValue = 64
 	// location, at its longest: see appendLocation.
 	maxLocation = 2*binary.MaxVarintLen64 + 4*binary.MaxVarintLen32
 	// A skiplist entry at its worst: node of full height, alignment, timestamp, meta, user meta, expiry, location.
@@ -106,15 +108,22 @@ func appendLocation(dst []byte, l location) []byte {
 	return binary.AppendUvarint(dst, uint64(l.valueLen))
 }
 
-func parseLocation(b []byte) (location, error) {
+// parseLocation returns also what follows the location: in memory a short value, in a file nothing.
+func parseLocation(b []byte) (at location, value []byte, err error) {
 	var f [6]uint64
 	for i := range f {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
-			return location{}, fmt.Errorf("%w: index entry is cut off", ErrCorrupt)
+			return location{}, nil, fmt.Errorf("%w: index entry is cut off", ErrCorrupt)
 		}
 		f[i], b = v, b[n:]
 	}
 	return location{segment: f[0], block: int64(f[1]), stored: uint32(f[2]), offset: uint32(f[3]),
-		keyLen: uint32(f[4]), valueLen: uint32(f[5])}, nil
+		keyLen: uint32(f[4]), valueLen: uint32(f[5])}, b, nil
+}
+
+// withoutValue is a location as it is in a file.
+func withoutValue(b []byte) []byte {
+	_, value, _ := parseLocation(b) // our own
+	return b[:len(b)-len(value)]
 }

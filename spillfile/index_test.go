@@ -66,6 +66,9 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 					got, found, err := file.get(k, ts, filterHash(k))
 					require.NoError(t, err)
 					require.Equal(t, ok, found, "%.40q@%d", k, ts)
+					if ok {
+						want.Value = withoutValue(want.Value)
+					}
 					require.Equal(t, want, got, "%.40q@%d", k, ts)
 				}
 				for _, reverse := range []bool{false, true} {
@@ -77,6 +80,7 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 							require.Equal(t, want.Key(), got.Key(), what)
 							w, g := want.Value(), got.Value()
 							w.Version, g.Version = 0, 0
+							w.Value = withoutValue(w.Value)
 							require.Equal(t, w, g, what)
 						}
 					}
@@ -138,16 +142,11 @@ func TestIndexMemoryPerEntry(t *testing.T) {
 			}
 			require.NoError(t, l.syncAll(false))
 			require.NoError(t, l.indexSealed())
-			l.prep.mu.Lock()
-			if s := l.prep.ready; s != nil && s.index.Load() != nil { // the arena of the next segment
-				s.index.Store(nil)
-				l.memory.Add(-s.idx.counted)
-				s.idx.counted = 0
-			}
-			l.prep.mu.Unlock()
+			require.NoError(t, l.Prepare()) // the background may have done it, or not yet
+			next := l.prep.ready.index.Load().memory()
 			const entries = batches * perBatch
-			counted := float64(l.State().IndexBytes) / entries
-			held := float64(heapInUse()-before) / entries
+			counted := float64(l.State().IndexBytes-next) / entries
+			held := float64(int64(heapInUse())-int64(before)-next) / entries
 			t.Logf("%d-byte keys: %.2f bytes per entry counted, %.2f in the heap", keySize, counted, held)
 			require.LessOrEqual(t, counted, 4.0)
 			require.LessOrEqual(t, held, 4.0)

@@ -24,8 +24,9 @@ type indexBuilder struct {
 	entries uint64
 }
 
-// add takes the next entry.
+// add takes the next entry, of an index in memory.
 func (b *indexBuilder) add(key []byte, vs *y.ValueStruct) {
+	vs.Value = withoutValue(vs.Value)
 	if b.full(len(key) + int(vs.EncodedSize())) {
 		b.closeLeaf()
 	}

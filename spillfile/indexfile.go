@@ -150,7 +150,7 @@ func (x *indexFile) value(l *leaf, i int) (y.ValueStruct, error) {
 	if err != nil {
 		return vs, err
 	}
-	at, err := parseLocation(vs.Value)
+	at, _, err := parseLocation(vs.Value)
 	if err == nil && !at.within(x.segment, x.footer.end) {
 		err = fmt.Errorf("entry %d points to %d bytes at %d of segment %d", i, at.stored, at.block, at.segment)
 	}

@@ -178,7 +178,7 @@ func TestDamageWhileOpenIsFoundByReads(t *testing.T) {
 	o := testOptions(t.TempDir())
 	l := mustOpen(t, o)
 	defer l.Close()
-	mustPut(t, l, 1, "a", strings.Repeat("one", 10))
+	mustPut(t, l, 1, "a", strings.Repeat("one", inlineValue))
 	path := filepath.Join(o.Dir, segmentName(1))
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)

@@ -167,7 +167,7 @@ func (sc *scanner) internal(key []byte, version uint64) []byte {
 func (sc *scanner) build() (*memIndex, error) {
 	need := int64(0)
 	for _, e := range sc.entries[:sc.kept] {
-		need += EstimateIndexSize(1, int64(len(e.key)-8))
+		need += indexEntryOverhead + int64(len(e.key)-8)
 	}
 	if need > arenaLimit {
 		return nil, corrupt(sc.s.path, segmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(arenaLimit))

@@ -237,6 +237,6 @@ func sameIndexed(a, b y.ValueStruct) bool {
 
 // mayMiss says whether an entry of the segment lies before what is not replayed.
 func (v *indexCheck) mayMiss(vs y.ValueStruct, live int64) bool {
-	at, err := parseLocation(vs.Value)
+	at, _, err := parseLocation(vs.Value)
 	return err == nil && at.block < live
 }

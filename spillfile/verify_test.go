@@ -26,7 +26,7 @@ func TestVerifyComparesIndexes(t *testing.T) {
 			}
 		},
 		"another entry's place": func(b *indexBuilder, i int, key []byte, vs y.ValueStruct) {
-			if at, _ := parseLocation(vs.Value); i == victim {
+			if at, _, _ := parseLocation(vs.Value); i == victim {
 				at.block = segmentHeaderSize
 				vs.Value = appendLocation(nil, at)
 			}

@@ -31,7 +31,8 @@ type Ref struct {
 	Meta, UserMeta byte   // as in Entry
 	ValueLen       int64  // bytes of the value
 	at             location
-	fill           bool // a point read: its block is worth caching
+	value          []byte // the value, if it lies in the index
+	fill           bool   // a point read: its block is worth caching
 }
 
 // Acquire returns a View of everything live, or nil if there is nothing: that costs one atomic load. It never
@@ -153,17 +154,20 @@ func (it *Iterator) Err() error { return it.err }
 
 // Ref turns what an iterator's Value() returned into a Ref. version is the timestamp of the iterator's Key().
 func (v *View) Ref(vs y.ValueStruct, version uint64) Ref {
-	at, err := parseLocation(vs.Value)
+	at, value, err := parseLocation(vs.Value)
 	if err != nil { // no segment 0 exists: Value will say so
 		at = location{}
 	}
 	return Ref{Version: version, ExpiresAt: vs.ExpiresAt, Meta: vs.Meta, UserMeta: vs.UserMeta,
-		ValueLen: int64(at.valueLen), at: at}
+		ValueLen: int64(at.valueLen), at: at, value: value}
 }
 
 // Value appends the value of r to dst. It reads and checks the block: a *CorruptError means that the file was
-// damaged since. Blocks for one read of the file.
+// damaged since. Blocks for one read of the file, unless the value is of 64 bytes at most and its segment is not sealed yet.
 func (v *View) Value(r Ref, dst []byte) ([]byte, error) {
+	if len(r.value) > 0 {
+		return append(dst, r.value...), nil
+	}
 	s, err := v.segment(r.at.segment)
 	if err != nil || r.ValueLen == 0 {
 		return dst, err

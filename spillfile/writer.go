@@ -213,8 +213,13 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 				w.key = append(w.key[:0], b.raw[e.key:e.key+int(e.keyLen)]...)
 				w.key = binary.BigEndian.AppendUint64(w.key, ^version)
 				vs := y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: w.loc}
-				mem.put(w.key, vs)
 				file += indexFileEntry(len(w.key), int(vs.EncodedSize()))
+				if e.valueLen <= inlineValue {
+					value := e.key + int(e.keyLen)
+					w.loc = append(w.loc, b.raw[value:value+int(e.valueLen)]...)
+					vs.Value = w.loc
+				}
+				mem.put(w.key, vs)
 			}
 		}
 		s.note(b.ts, high)
