@@ -152,7 +152,8 @@ func (db *DB) open() (err error) {
 	}
 	db.orc = newOracle(db.opt.managed, db.opt.DetectConflicts, last)
 	db.line.visible, db.line.publisher = last, db.publisher
-	if !db.opt.managed && db.discardHold == 0 {
+	db.guardLevelZero()
+	if !db.opt.managed && db.discardHold == 0 && !db.mergeHold {
 		db.discarded.Store(last)
 		db.inner.SetDiscardTs(last)
 	}
