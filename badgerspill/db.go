@@ -75,6 +75,9 @@ type DB struct {
 	unordered   bool          // Log.Rotate was told so
 	dropping    bool          // commits are refused: see drop
 	discardHold uint64        // the log sequence to be replayed before Badger may discard anything; 0 = none, see checkHistory
+	mergeHold   bool          // Badger may discard nothing for now: see guardLevelZero
+
+	levelZero levelZero
 }
 
 // now is a monotonic clock in nanoseconds.
@@ -108,10 +111,9 @@ func (db *DB) SetDiscardTs(ts uint64) {
 		panic("Cannot use SetDiscardTs with managedDB=false.")
 	}
 	db.mu.Lock()
+	defer db.mu.Unlock()
 	db.orc.setDiscardTs(ts)
-	held := db.discardHold > 0
-	db.mu.Unlock()
-	if !held {
+	if db.discardHold == 0 && !db.mergeHold {
 		db.inner.SetDiscardTs(ts)
 	}
 }
@@ -122,16 +124,14 @@ func (db *DB) replayedThrough(seq uint64) {
 	ended := db.discardHold > 0 && seq >= db.discardHold
 	if ended {
 		db.discardHold = 0
+		if db.opt.managed {
+			db.tellDiscard()
+		}
 	}
-	discard := db.orc.discardTs
 	db.mu.Unlock()
-	if !ended {
-		return
+	if ended {
+		db.watch.hurry()
 	}
-	if db.opt.managed && discard > 0 {
-		db.inner.SetDiscardTs(discard)
-	}
-	db.watch.hurry()
 }
 
 // Opts returns the options that the database runs with, those that were changed since Open as they are now.

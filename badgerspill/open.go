@@ -152,7 +152,8 @@ func (db *DB) open() (err error) {
 	}
 	db.orc = newOracle(db.opt.managed, db.opt.DetectConflicts, last)
 	db.line.visible, db.line.publisher = last, db.publisher
-	if !db.opt.managed && db.discardHold == 0 {
+	db.guardLevelZero()
+	if !db.opt.managed && db.discardHold == 0 && !db.mergeHold {
 		db.discarded.Store(last)
 		db.inner.SetDiscardTs(last)
 	}
@@ -409,10 +410,14 @@ func removeFlushedLogs(opt badger.Options) error {
 // openInner leaves db.inner alone if Badger fails: what it returns then is half made, and closing that panics or hangs.
 func (db *DB) openInner(opt badger.Options) error {
 	inner, err := badger.OpenManaged(opt)
-	if err == nil {
-		db.inner = inner
+	if err != nil {
+		return err
 	}
-	return err
+	db.inner = inner
+	if opt.ReadOnly {
+		return nil
+	}
+	return sortLevelZero(inner) // before Badger may discard anything
 }
 
 // flushLargerMemtables lets Badger flush the memtable logs of an unclean stop at the size they were written with: it
@@ -444,7 +449,7 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	if err != nil {
 		return err
 	}
-	return old.Close()
+	return errors.Join(sortLevelZero(old), old.Close())
 }
 
 // checkHistory compares what Badger holds with what the spill holds, and returns the newest timestamp of both.

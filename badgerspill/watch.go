@@ -62,6 +62,7 @@ func (w *watcher) run() {
 	var lastMemtables, lastActive int64
 	var lastCommits, lastDiscard uint64
 	for {
+		guarded := false
 		wait := db.checkStall()
 		db.checkRate()
 		now := db.now()
@@ -80,10 +81,11 @@ func (w *watcher) run() {
 		if db.memtables.relief.Load() || now-lastMemtables >= memtableInterval {
 			lastMemtables = now
 			db.memtables.look()
+			guarded = db.guardLevelZero()
 		}
-		if now-lastActive >= watchIdle && !db.memtables.flushing() && !db.inFlight() {
+		if now-lastActive >= watchIdle && guarded && !db.memtables.flushing() && !db.inFlight() {
 			var pinned <-chan time.Time
-			if db.memtables.pinned() {
+			if db.memtables.pinned() || db.levelZero.pending {
 				timer.Reset(time.Duration(pinnedInterval))
 				pinned = timer.C
 			}
@@ -119,7 +121,7 @@ func (w *watcher) run() {
 func (db *DB) progress() (commits, discard uint64) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	if !db.opt.managed && db.discardHold == 0 {
+	if !db.opt.managed && db.discardHold == 0 && !db.mergeHold {
 		discard = db.orc.discardable()
 	}
 	return db.orc.nextTs, discard

@@ -1,0 +1,136 @@
+package badgerspill
+
+import (
+	"math"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/pb"
+	"github.com/dgraph-io/badger/v4/y"
+	"github.com/stretchr/testify/require"
+)
+
+// levelZeroTable makes one table of level 0 of what each of keys says: a tombstone if the value is empty.
+func levelZeroTable(t *testing.T, opt badger.Options, version uint64, kvs ...*pb.KV) {
+	t.Helper()
+	opt.NumCompactors, opt.CompactL0OnClose = 0, false
+	db, err := badger.OpenManaged(opt)
+	require.NoError(t, err)
+	loader := db.NewKVLoader(1)
+	for _, kv := range kvs {
+		kv.Version, kv.UserMeta = version, []byte{0}
+		require.NoError(t, loader.Set(kv))
+	}
+	require.NoError(t, loader.Finish())
+	require.NoError(t, db.Close())
+}
+
+func setKV(key string) *pb.KV    { return &pb.KV{Key: []byte(key), Value: []byte("v")} }
+func deleteKV(key string) *pb.KV { return &pb.KV{Key: []byte(key), Meta: []byte{metaDelete}} }
+
+// A tombstone in level 0 does not leave it before the value that it covers, though its table has a lower number than that of the value, which was merged within
+// level 0 meanwhile, and though a table between them overlaps neither.
+func TestLevelZeroIsNotCompactedInTheOrderOfNumbers(t *testing.T) {
+	for _, managed := range []bool{false, true} {
+		t.Run(map[bool]string{false: "unmanaged", true: "managed"}[managed], func(t *testing.T) {
+			bounded(t)
+			opt := testOptions(t.TempDir())
+			opt.CompactL0OnClose = false
+			levelZeroTable(t, opt.Options, 9, setKV("a"), deleteKV("b"))
+			levelZeroTable(t, opt.Options, 8, setKV("x"))
+			levelZeroTable(t, opt.Options, 3, setKV("b"), setKV("m"))
+			opt.NumLevelZeroTables, opt.NumLevelZeroTablesStall, opt.managed = 1, 10, managed
+			db, err := Open(opt)
+			require.NoError(t, err)
+			defer db.Close()
+			if managed {
+				db.SetDiscardTs(9)
+			}
+			eventually(t, "level 0 is compacted", func() bool { return levelZeroTables(db.inner) == 0 })
+			require.NoError(t, db.View(func(txn *Txn) error {
+				_, err = txn.Get([]byte("b"))
+				require.ErrorIs(t, err, ErrKeyNotFound)
+				_, err = txn.Get([]byte("m"))
+				return err
+			}))
+		})
+	}
+}
+
+// ageTables makes the tables in dir an hour old, which is what Badger goes by when it merges within level 0.
+func ageTables(t *testing.T, dir string) {
+	t.Helper()
+	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
+	require.NoError(t, err)
+	old := time.Now().Add(-time.Hour)
+	for _, name := range tables {
+		require.NoError(t, os.Chtimes(name, old, old))
+	}
+}
+
+// While a merge within level 0 could lose a tombstone Badger discards nothing, and from then on it does again.
+func TestNothingIsDiscardedWhileLevelZeroLiesOnNothing(t *testing.T) {
+	for _, managed := range []bool{false, true} {
+		t.Run(map[bool]string{false: "unmanaged", true: "managed"}[managed], func(t *testing.T) {
+			bounded(t)
+			opt := testOptions(t.TempDir())
+			opt.CompactL0OnClose = false
+			levelZeroTable(t, opt.Options, 3, setKV("b"))
+			levelZeroTable(t, opt.Options, 9, deleteKV("b"))
+			levelZeroTable(t, opt.Options, 5, setKV("a"), setKV("z"))
+			ageTables(t, opt.Dir)
+			opt.NumLevelZeroTables, opt.NumLevelZeroTablesStall, opt.NumCompactors, opt.managed = 1, 10, 0, managed
+			db, err := Open(opt)
+			require.NoError(t, err)
+			defer db.Close()
+			if managed {
+				db.SetDiscardTs(9)
+			}
+			versions := func() (n int) {
+				txn := db.inner.NewTransactionAt(math.MaxUint64, false)
+				defer txn.Discard()
+				it := txn.NewKeyIterator([]byte("b"), badger.IteratorOptions{AllVersions: true})
+				defer it.Close()
+				for it.Rewind(); it.Valid(); it.Next() {
+					n++
+				}
+				return n
+			}
+			require.NoError(t, db.inner.Flatten(1))
+			require.Zero(t, levelZeroTables(db.inner))
+			require.Equal(t, 2, versions())
+
+			eventually(t, "Badger may discard again", func() bool {
+				db.mu.Lock()
+				defer db.mu.Unlock()
+				return !db.mergeHold && (managed || db.discarded.Load() == 9)
+			})
+			loader := db.inner.NewKVLoader(1)
+			for _, key := range []string{"a", "z"} {
+				require.NoError(t, loader.Set(&pb.KV{Key: []byte(key), Value: []byte("v"), Version: 8, UserMeta: []byte{0}, Meta: []byte{0}}))
+			}
+			require.NoError(t, loader.Finish())
+			require.NoError(t, db.engine.seal())
+			eventually(t, "a table", func() bool { return levelZeroTables(db.inner) == 1 })
+			require.NoError(t, db.inner.Flatten(1))
+			require.Zero(t, versions())
+		})
+	}
+}
+
+func TestUncoveredTables(t *testing.T) {
+	table := func(id uint64, level int, left, right string) badger.TableInfo {
+		return badger.TableInfo{ID: id, Level: level, Left: y.KeyWithTs([]byte(left), 7), Right: y.KeyWithTs([]byte(right), 7)}
+	}
+	tables := []badger.TableInfo{
+		table(1, 0, "a", "c"), table(2, 0, "c", "d"), table(3, 0, "e", "e"), table(4, 0, "a", "z"), table(5, 0, "y", "z"), table(6, 0, "f", "n"),
+	}
+	require.Equal(t, []uint64{1, 2, 3, 4, 5, 6}, uncoveredTables(tables))
+	tables = append(tables, table(7, 5, "d", "d"), table(8, 6, "g", "h"))
+	require.Equal(t, []uint64{1, 3, 5}, uncoveredTables(tables))
+	tables = append(tables, table(9, 6, "z", "zz"))
+	require.Equal(t, []uint64{1, 3}, uncoveredTables(tables))
+}
