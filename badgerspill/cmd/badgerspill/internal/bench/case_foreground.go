@@ -44,7 +44,7 @@ func foregroundCase() *Case {
 		prepare: baseStage,
 		base:    true,
 		stages: func(name string) []stage {
-			if name == engine.Badger {
+			if name != engine.Badgerspill {
 				return []stage{{name: "load", run: loadAfterWriting}}
 			}
 			return []stage{

@@ -1,9 +1,13 @@
 package bench
 
 import (
+	"fmt"
 	"math"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/flagcheck"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/openloop"
 )
@@ -22,7 +26,7 @@ const (
 	maxOffered = 100_000_000
 
 	// mostRate is above what two cores take of writers that wait for their answers, a second.
-	mostRate = 120_000
+	mostRate = 250_000
 
 	valueSize = 1 << 10
 	writers   = 64
@@ -38,6 +42,9 @@ type Config struct {
 	// SettledFor is how long nothing may change until a database counts as settled, 10 ms to 1 h.
 	SettledFor time.Duration `json:"settled_for_ns"`
 
+	// Against is the engine that badgerspill is compared with. Cases that begin with a database of plain Badger's take no other.
+	Against string `json:"against"`
+
 	Seed uint64 `json:"seed"` // of keys and values
 
 	Dir  string `json:"-"` // empty: a temporary one
@@ -47,7 +54,7 @@ type Config struct {
 
 // DefaultConfig runs one pair at full size.
 func DefaultConfig() Config {
-	return Config{Pairs: 1, Scale: 1, Duration: 5 * time.Minute, SettledFor: time.Second, Seed: 1}
+	return Config{Pairs: 1, Scale: 1, Duration: 5 * time.Minute, SettledFor: time.Second, Against: engine.Badger, Seed: 1}
 }
 
 // Validate returns a *flagcheck.Error for the first value that is out of its bounds.
@@ -66,6 +73,10 @@ func (c Config) Validate() error {
 	}
 	if err := flagcheck.Between("--rate", c.Rate, 0, maxRate); err != nil {
 		return err
+	}
+	others := slices.DeleteFunc(engine.Names(), func(name string) bool { return name == engine.Badgerspill })
+	if !slices.Contains(others, c.Against) {
+		return flagcheck.New("--against", fmt.Sprintf("%q", c.Against), "must be one of %s", strings.Join(others, ", "))
 	}
 	if n := c.offered(float64(c.Rate)).Writes(); n > maxOffered {
 		return flagcheck.New("--rate", c.Rate, "makes %d writes in %v, must be at most %d", n, c.Duration, maxOffered)

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/engine"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/flagcheck"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/workspace"
 )
@@ -27,6 +28,9 @@ type StartFunc func(ctx context.Context, job Job, message func(Message)) error
 func Run(ctx context.Context, c *Case, cfg Config, start StartFunc, out, progress io.Writer) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
+	}
+	if c.prepare != nil && cfg.Against != engine.Badger {
+		return flagcheck.New("--against", fmt.Sprintf("%q", cfg.Against), "must be %s in case %s, which begins with a database of plain Badger's", engine.Badger, c.Name)
 	}
 	work, err := workspace.Open(workspace.Options{
 		Dir: cfg.Dir, Keep: cfg.Keep, Prefix: "badgerspill-bench-", Need: c.need(cfg), Advice: "lower --scale or --duration",
@@ -102,7 +106,7 @@ func (p *parent) prepare(ctx context.Context) error {
 
 // pair runs each engine once, in turns who is first.
 func (p *parent) pair(ctx context.Context, n int) error {
-	engines := []string{engine.Badger, engine.Badgerspill}
+	engines := []string{p.cfg.Against, engine.Badgerspill}
 	if n%2 == 1 {
 		slices.Reverse(engines)
 	}
@@ -118,7 +122,7 @@ func (p *parent) pair(ctx context.Context, n int) error {
 		}
 		pair.Engines = append(pair.Engines, res)
 	}
-	pair.compare(p.c.figures)
+	pair.compare(p.c.figures, p.cfg.Against)
 	p.report.Pairs = append(p.report.Pairs, pair)
 	return nil
 }

@@ -56,6 +56,8 @@ func newBench() *cobra.Command {
 		"`writes` a second that plain Badger sustains, of which case\noverload offers twice as many; 0 measures it")
 	f.DurationVar(&cfg.SettledFor, "settled-for", cfg.SettledFor,
 		"how long nothing may change until a database counts as settled")
+	f.StringVar(&cfg.Against, "against", cfg.Against,
+		"`engine` that badgerspill is compared with; another than badger\nonly where the case does not begin with a database of its own")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "`number` that keys and values are derived from")
 	f.StringVar(&cfg.Dir, "dir", cfg.Dir,
 		"`directory` for the databases, empty or absent\n(default a temporary one, removed at the end)")

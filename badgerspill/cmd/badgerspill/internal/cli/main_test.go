@@ -111,7 +111,7 @@ func TestHelpNamesTheVerbsAndEveryFlag(t *testing.T) {
 
 	code, stdout, _ = command(t, "bench", "-h")
 	require.Zero(t, code)
-	for _, flag := range strings.Fields("--pairs --scale --duration --rate --settled-for --seed --dir --keep --json") {
+	for _, flag := range strings.Fields("--pairs --scale --duration --rate --settled-for --against --seed --dir --keep --json") {
 		require.Contains(t, stdout, flag+" ")
 	}
 	for _, c := range bench.Cases() {
