@@ -42,7 +42,9 @@ type replayLog struct {
 func (r *replayLog) Pending() replay.Pending {
 	db := r.db
 	st := db.log.State()
-	if st.LiveBatches == 0 && st.Queued == 0 {
+	// A turn to the spill that no commit has followed is to be handed over, too.
+	turned := db.spill.IsActive() && db.opt.SpillPolicy != Always
+	if st.LiveBatches == 0 && st.Queued == 0 && !turned {
 		return replay.Pending{}
 	}
 	p := replay.Pending{Bytes: max(st.LiveBytes, 1), Oldest: st.OldestCreated}
@@ -371,6 +373,7 @@ func (r *replayLog) tryHandOver() (bool, error) {
 	if always {
 		return true, nil
 	}
+	db.log.Relieve() // of the index that is ready for the next segment, if nothing was appended
 	db.turn(Direct)
 	return true, nil
 }

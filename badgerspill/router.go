@@ -193,6 +193,7 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 		hedges = append(hedges, c.hedge)
 	}
 	db.log.EnqueueAll(hedges, func(i int) uint64 { return hedges[i].Owner.(*commit).ts }, followed)
+	db.wakeReplay() // the first append does so, too, but there may be none
 	db.counters.spillStarts[cause].Add(1)
 	db.events.spillBegin(cause, len(hedges))
 	if followed || len(hedges) == 0 {

@@ -1,0 +1,49 @@
+package badgerspill
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// holdPrepare holds the preparation of a turn for the rate at the making of its segment, and returns when it is held there. release lets it go on.
+func (f *fixture) holdPrepare() (release func()) {
+	f.t.Helper()
+	held, released := make(chan struct{}, 1), make(chan struct{})
+	f.hooks.set(func(op, path string) error {
+		if op == "create" && isSegment(path) {
+			select {
+			case held <- struct{}{}:
+			default:
+			}
+			<-released
+		}
+		return nil
+	})
+	f.commitUntil("the preparation", func() bool { return len(held) > 0 })
+	return func() { close(released) }
+}
+
+// TestTurnForTheRateThatNothingFollows: the commits that asked for the turn have ended before it was prepared. The spill is empty then, and plain Badger must be
+// able to open the directory.
+func TestTurnForTheRateThatNothingFollows(t *testing.T) {
+	f := open(t, spillRate(40))
+	release := f.holdPrepare()
+	release()
+	eventually(t, "the end of the preparation", func() bool { return !f.turning.Load() })
+	eventually(t, "the return", func() bool { return f.routerState() == Direct && !f.interlock.exists() })
+	require.Zero(t, f.SpillStats().CommitsSpilled)
+	eventually(t, "memory is free", func() bool { return f.log.State().IndexBytes == 0 })
+}
+
+// TestCommitAfterATurnThatNothingFollows: the spill cannot be used any more when the next commit comes. It holds nothing, so that is no reason to wait.
+func TestCommitAfterATurnThatNothingFollows(t *testing.T) {
+	f := open(t, spillRate(40), func(opt *Options) { opt.QuietWindow = time.Hour })
+	release := f.holdPrepare()
+	release()
+	eventually(t, "the turn", f.spilling)
+	f.spillBroken.Store(f.now() + int64(time.Hour))
+	require.NoError(t, receive(t, "the commit", f.putAsync("k", "v")))
+	require.Equal(t, "v", f.inBadger("k"))
+}
