@@ -92,7 +92,9 @@ func (db *DB) stopCommits() (resume func(), err error) {
 	db.dropping = true
 	db.mu.Unlock()
 	db.settleAll()
-	for db.log != nil && db.log.State().Queued > 0 { // hedges that Badger has answered, but are not appended yet
+	// A turn that is being prepared, which takes back the interlock when it finds commits stopped; hedges that Badger has answered, but are
+	// not appended yet.
+	for db.turning.Load() || db.log != nil && db.log.State().Queued > 0 {
 		time.Sleep(50 * time.Microsecond)
 	}
 	return func() {

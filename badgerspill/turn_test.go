@@ -1,11 +1,24 @@
 package badgerspill
 
 import (
+	"os"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// within gives cond some time to hold.
+func within(d time.Duration, cond func() bool) {
+	limit := time.After(d)
+	for tick := time.NewTicker(time.Millisecond); !cond(); {
+		select {
+		case <-tick.C:
+		case <-limit:
+			return
+		}
+	}
+}
 
 // holdPrepare holds the preparation of a turn for the rate at the making of its segment, and returns when it is held there. release lets it go on.
 func (f *fixture) holdPrepare() (release func()) {
@@ -46,4 +59,33 @@ func TestCommitAfterATurnThatNothingFollows(t *testing.T) {
 	f.spillBroken.Store(f.now() + int64(time.Hour))
 	require.NoError(t, receive(t, "the commit", f.putAsync("k", "v")))
 	require.Equal(t, "v", f.inBadger("k"))
+}
+
+// TestDropWaitsForATurn: a turn for the rate that finds commits stopped takes back the interlock, and must not do that when a drop has set it.
+func TestDropWaitsForATurn(t *testing.T) {
+	f := open(t, spillRate(40))
+	release := f.holdPrepare()
+	dropped := async(f.DropAll)
+	eventually(t, "commits are stopped", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.dropping
+	})
+	within(50*time.Millisecond, func() bool { // the drop gets so far, or waits
+		_, err := os.Stat(f.dropPath())
+		return err == nil
+	})
+	locked := false
+	f.hooks.set(func(op, path string) error {
+		if op == "remove" && path == f.dropPath() {
+			eventually(t, "the end of the turn", func() bool { return !f.turning.Load() })
+			locked = f.interlock.exists()
+		}
+		return nil
+	})
+	release()
+	require.NoError(t, receive(t, "the drop", dropped))
+	f.hooks.clear()
+	require.True(t, locked, "plain Badger could have opened the directory in the middle of the drop")
+	eventually(t, "the interlock is gone", func() bool { return !f.interlock.exists() })
 }
