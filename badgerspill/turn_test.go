@@ -89,3 +89,31 @@ func TestDropWaitsForATurn(t *testing.T) {
 	require.True(t, locked, "plain Badger could have opened the directory in the middle of the drop")
 	eventually(t, "the interlock is gone", func() bool { return !f.interlock.exists() })
 }
+
+// TestNoHandOverAtTheRate: replay by age catches up with commits that come fast, again and again. They stay with the spill, and are replayed in chunks.
+func TestNoHandOverAtTheRate(t *testing.T) {
+	f := open(t, spillRate(40), func(opt *Options) { opt.MaxSpillAge = 200 * time.Millisecond })
+	f.commitUntil("the turn", f.spilling)
+	begun := time.Now()
+	f.commitUntil("some replays", func() bool { return f.replayer.Stats().Runs >= 8 })
+	require.Greater(t, time.Since(begun), 600*time.Millisecond, "two runs for an age at most: what was written while the first one ended takes a second one")
+	require.Equal(t, map[string]int64{"rate": 1}, f.SpillStats().SpillStarts)
+	require.Zero(t, f.SpillStats().HandOvers)
+
+	stop := make(chan struct{})
+	load := async(func() (err error) {
+		for n := 0; err == nil; n++ {
+			select {
+			case <-stop:
+				return nil
+			default:
+				err = put(f.DB, key(n), "v")
+			}
+		}
+		return err
+	})
+	f.drained()
+	require.EqualValues(t, 1, f.SpillStats().HandOvers)
+	close(stop)
+	require.NoError(t, receive(t, "the load", load))
+}
