@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/wbm"
 )
 
 // within gives cond some time to hold.
@@ -47,7 +49,7 @@ func TestTurnForTheRateThatNothingFollows(t *testing.T) {
 	eventually(t, "the end of the preparation", func() bool { return !f.turning.Load() })
 	eventually(t, "the return", func() bool { return f.routerState() == Direct && !f.interlock.exists() })
 	require.Zero(t, f.SpillStats().CommitsSpilled)
-	eventually(t, "memory is free", func() bool { return f.log.State().IndexBytes == 0 })
+	eventually(t, "memory is free", func() bool { return f.log.State().IndexBytes == 0 && f.manager.UsageByKind(wbm.SpillIndex) == 0 })
 }
 
 // TestCommitAfterATurnThatNothingFollows: the spill cannot be used any more when the next commit comes. It holds nothing, so that is no reason to wait.
