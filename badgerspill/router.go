@@ -15,10 +15,10 @@ type RouterState int32
 // The router is in one of two states, and invariant I1 is the reason that there are only two: while the spill holds
 // anything, every commit goes there.
 //
-//	          memory tier Spill | stall | queue full: hedge what is in flight
-//	Direct ──────────────────────────────────────────────────────────────────► Spilling
-//	  ▲                                                                            │
-//	  └────────────────────────────────────────────────────────────────────────────┘
+//	          memory tier Spill | stall | queue full | rate: hedge what is in flight
+//	Direct ─────────────────────────────────────────────────────────────────────────► Spilling
+//	  ▲                                                                                   │
+//	  └───────────────────────────────────────────────────────────────────────────────────┘
 //	     hand-over: all of the spill is in Badger and nothing was appended since
 //	     | the first append failed: those commits go to Badger after all
 const (
