@@ -92,9 +92,7 @@ func (db *DB) stopCommits() (resume func(), err error) {
 	db.dropping = true
 	db.mu.Unlock()
 	db.settleAll()
-	// A turn that is being prepared, which takes back the interlock when it finds commits stopped; hedges that Badger has answered, but are
-	// not appended yet.
-	for db.turning.Load() || db.log != nil && db.log.State().Queued > 0 {
+	for db.log != nil && db.log.State().Queued > 0 { // hedges that Badger has answered, but are not appended yet
 		time.Sleep(50 * time.Microsecond)
 	}
 	return func() {
@@ -147,7 +145,7 @@ func (db *DB) keepOthersOut() error {
 	if db.log == nil || !db.spillMade() {
 		return nil
 	}
-	return db.interlock.set()
+	return db.interlock.keep()
 }
 
 // carryOutDrop does what is announced, and withdraws that.
@@ -200,6 +198,7 @@ func (db *DB) withdrawDrop() error {
 		err = nil
 	}
 	if err == nil && db.log != nil {
+		db.interlock.release()
 		err = db.interlock.drop()
 	}
 	return err

@@ -277,7 +277,7 @@ func (db *DB) checkRate() {
 			return
 		}
 		if db.turnToSpill(CauseRate) != nil {
-			_ = db.interlock.drop() // Close does it again; a drop waits for this
+			_ = db.interlock.drop() // Close does it again
 		}
 	}()
 }

@@ -1,7 +1,6 @@
 package badgerspill
 
 import (
-	"os"
 	"testing"
 	"time"
 
@@ -9,18 +8,6 @@ import (
 
 	"github.com/badgerspill/badgerspill/wbm"
 )
-
-// within gives cond some time to hold.
-func within(d time.Duration, cond func() bool) {
-	limit := time.After(d)
-	for tick := time.NewTicker(time.Millisecond); !cond(); {
-		select {
-		case <-tick.C:
-		case <-limit:
-			return
-		}
-	}
-}
 
 // holdPrepare holds the preparation of a turn for the rate at the making of its segment, and returns when it is held there. release lets it go on.
 func (f *fixture) holdPrepare() (release func()) {
@@ -63,31 +50,24 @@ func TestCommitAfterATurnThatNothingFollows(t *testing.T) {
 	require.Equal(t, "v", f.inBadger("k"))
 }
 
-// TestDropWaitsForATurn: a turn for the rate that finds commits stopped takes back the interlock, and must not do that when a drop has set it.
-func TestDropWaitsForATurn(t *testing.T) {
+// TestTurnLeavesADropItsInterlock: a turn for the rate that finds commits stopped takes back the interlock, but not what a drop has set meanwhile.
+func TestTurnLeavesADropItsInterlock(t *testing.T) {
 	f := open(t, spillRate(40))
 	release := f.holdPrepare()
-	dropped := async(f.DropAll)
-	eventually(t, "commits are stopped", func() bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return f.dropping
-	})
-	within(50*time.Millisecond, func() bool { // the drop gets so far, or waits
-		_, err := os.Stat(f.dropPath())
-		return err == nil
-	})
-	locked := false
+	announced, locked := make(chan struct{}), false
+	hold := *f.hooks.hook.Load()
 	f.hooks.set(func(op, path string) error {
 		if op == "remove" && path == f.dropPath() {
+			close(announced)
 			eventually(t, "the end of the turn", func() bool { return !f.turning.Load() })
 			locked = f.interlock.exists()
 		}
-		return nil
+		return hold(op, path)
 	})
+	dropped := async(f.DropAll)
+	receive(t, "the drop", announced)
 	release()
-	require.NoError(t, receive(t, "the drop", dropped))
-	f.hooks.clear()
+	require.NoError(t, receive(t, "the end of the drop", dropped))
 	require.True(t, locked, "plain Badger could have opened the directory in the middle of the drop")
 	eventually(t, "the interlock is gone", func() bool { return !f.interlock.exists() })
 }
