@@ -86,6 +86,9 @@ func (c *commit) request() wbm.Request {
 // context and BlockTimeout allow.
 func (db *DB) submit(txn *Txn) (*commit, error) {
 	txn.watch().start()
+	if txn.numIterators.Load() == 0 { // else Discard panics
+		txn.releaseViews()
+	}
 	c, err := db.submitWithin(txn, db.patienceOf(txn.context()))
 	if err != nil {
 		txn.watch().failed()

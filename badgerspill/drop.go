@@ -145,7 +145,7 @@ func (db *DB) keepOthersOut() error {
 	if db.log == nil || !db.spillMade() {
 		return nil
 	}
-	return db.interlock.set()
+	return db.interlock.keep()
 }
 
 // carryOutDrop does what is announced, and withdraws that.
@@ -198,6 +198,7 @@ func (db *DB) withdrawDrop() error {
 		err = nil
 	}
 	if err == nil && db.log != nil {
+		db.interlock.release()
 		err = db.interlock.drop()
 	}
 	return err

@@ -35,6 +35,29 @@ func TestDropAllWaitsForHedges(t *testing.T) {
 	require.Equal(t, absent, openAt(t, crash(t, f.opt.Dir)).get("k"))
 }
 
+// TestUnfinishedDropKeepsPlainBadgerOut: until the next Open finishes it, which would drop what plain Badger wrote.
+func TestUnfinishedDropKeepsPlainBadgerOut(t *testing.T) {
+	f := open(t)
+	f.put("a", "v")
+	f.hooks.set(func(op, path string) error {
+		if op == "remove" && path == f.dropPath() {
+			return errTest
+		}
+		return nil
+	})
+	require.ErrorIs(t, f.DropAll(), errTest)
+	require.True(t, f.interlock.exists())
+	require.NoError(t, f.Close())
+	require.True(t, f.interlock.exists())
+	f.hooks.clear()
+	_, err := badger.Open(f.opt.Options)
+	require.ErrorContains(t, err, interlockName)
+
+	f = openAt(t, f.opt.Dir)
+	require.Equal(t, absent, f.get("a"))
+	f.direct()
+}
+
 // TestDropAllWaitsForTheLoadOfAHandOver that was given up: it must not reach Badger after the drop.
 func TestDropAllWaitsForTheLoadOfAHandOver(t *testing.T) {
 	f := open(t)

@@ -42,7 +42,9 @@ type replayLog struct {
 func (r *replayLog) Pending() replay.Pending {
 	db := r.db
 	st := db.log.State()
-	if st.LiveBatches == 0 && st.Queued == 0 {
+	// A turn to the spill that no commit has followed is to be handed over, too.
+	turned := db.spill.IsActive() && db.opt.SpillPolicy != Always
+	if st.LiveBatches == 0 && st.Queued == 0 && !turned {
 		return replay.Pending{}
 	}
 	p := replay.Pending{Bytes: max(st.LiveBytes, 1), Oldest: st.OldestCreated}
@@ -280,6 +282,9 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
 	r.awaitLate()
+	if r.preferred() {
+		return true, r.ageAnew()
+	}
 	// Outside of the lock: all but the rest.
 	_ = db.log.Sync()
 	if err := r.syncBadger(); err != nil {
@@ -310,6 +315,25 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 		r.tellDrain(true)
 	}
 	return done, err
+}
+
+// preferred reports whether commits would turn to the spill again at once, because of their rate. Then there is no hand-over, unless somebody drains, or there is
+// no room for them.
+func (r *replayLog) preferred() bool {
+	db := r.db
+	if _, draining := r.draining(); draining || db.commits == nil || db.closing.Load() {
+		return false
+	}
+	return db.commits.Rate() >= db.opt.SpillRate && !r.full()
+}
+
+// ageAnew ends a segment that has been replayed because of its age and is still written: until it is full its age would remain, and replay would
+// follow each commit closely.
+func (r *replayLog) ageAnew() error {
+	if st := r.db.log.State(); st.LiveSegments == 1 && time.Since(st.OldestCreated) > r.db.opt.MaxSpillAge/2 {
+		return r.db.log.Seal()
+	}
+	return nil
 }
 
 // patience is how long a hand-over may wait at each of its two steps, while writers wait for it.
@@ -371,6 +395,7 @@ func (r *replayLog) tryHandOver() (bool, error) {
 	if always {
 		return true, nil
 	}
+	db.log.Relieve() // of the index that is ready for the next segment, if nothing was appended
 	db.turn(Direct)
 	return true, nil
 }

@@ -28,6 +28,7 @@ type interlock struct {
 
 	trusted bool   // it was there when the database was opened
 	there   string // what it holds, durably; empty: it is not known to be there
+	kept    bool   // it stays though the spill is empty; see keep
 }
 
 func (l *interlock) path() string { return filepath.Join(l.dir, interlockName) }
@@ -38,6 +39,24 @@ func (l *interlock) set() error { return l.write(l.spill + "\n") }
 // setDoubted is set after the file was missing, until what Badger holds has been compared with the spill: an Open that
 // ends in between must not pass for one that found it.
 func (l *interlock) setDoubted() error { return l.write(l.spill + "\n" + doubted + "\n") }
+
+// keep sets it for what is unfinished beside the spill: nothing drops it before release.
+func (l *interlock) keep() error {
+	l.mu.Lock()
+	l.kept = true
+	l.mu.Unlock()
+	err := l.set()
+	if err != nil {
+		l.release()
+	}
+	return err
+}
+
+func (l *interlock) release() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.kept = false
+}
 
 func (l *interlock) write(text string) error {
 	l.mu.Lock()
@@ -72,11 +91,11 @@ func (l *interlock) read() (spill string, trusted bool, err error) {
 	return spill, !strings.HasPrefix(rest, doubted), nil
 }
 
-// drop removes the file if the spill is empty.
+// drop removes the file if the spill is empty, and it is not kept.
 func (l *interlock) drop() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.free() {
+	if l.kept || !l.free() {
 		return nil
 	}
 	return l.remove()

@@ -97,7 +97,7 @@ type Options struct {
 	BlockTimeout time.Duration
 
 	// QuietRate is the write rate in bytes per second below which the database counts as quiet, and the spill is
-	// replayed. 0 = half of the rate that Badger has been seen to sustain while it was replayed to, at first 8 MiB/s; see
+	// replayed; the rate of commits must be below half of SpillRate, too. 0 = half of the rate that Badger has been seen to sustain while it was replayed to, at first 8 MiB/s; see
 	// docs/design.md, Replay.
 	QuietRate float64
 	// QuietWindow is how long the write rate must stay below QuietRate. 0 = 1 s.

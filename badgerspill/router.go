@@ -15,10 +15,10 @@ type RouterState int32
 // The router is in one of two states, and invariant I1 is the reason that there are only two: while the spill holds
 // anything, every commit goes there.
 //
-//	          memory tier Spill | stall | queue full: hedge what is in flight
-//	Direct ──────────────────────────────────────────────────────────────────► Spilling
-//	  ▲                                                                            │
-//	  └────────────────────────────────────────────────────────────────────────────┘
+//	          memory tier Spill | stall | queue full | rate: hedge what is in flight
+//	Direct ─────────────────────────────────────────────────────────────────────────► Spilling
+//	  ▲                                                                                   │
+//	  └───────────────────────────────────────────────────────────────────────────────────┘
 //	     hand-over: all of the spill is in Badger and nothing was appended since
 //	     | the first append failed: those commits go to Badger after all
 const (
@@ -193,6 +193,7 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 		hedges = append(hedges, c.hedge)
 	}
 	db.log.EnqueueAll(hedges, func(i int) uint64 { return hedges[i].Owner.(*commit).ts }, followed)
+	db.wakeReplay() // the first append does so, too, but there may be none
 	db.counters.spillStarts[cause].Add(1)
 	db.events.spillBegin(cause, len(hedges))
 	if followed || len(hedges) == 0 {
@@ -276,7 +277,7 @@ func (db *DB) checkRate() {
 			return
 		}
 		if db.turnToSpill(CauseRate) != nil {
-			_ = db.interlock.drop() // Close, or the drop that is under way, does it again
+			_ = db.interlock.drop() // Close does it again
 		}
 	}()
 }

@@ -39,3 +39,25 @@ func TestCommitDoesNotWaitForItsOwnSnapshot(t *testing.T) {
 		})
 	}
 }
+
+// TestItemsOutliveARefusedCommit: a commit that is refused before it has begun leaves the transaction as it was, in Badger, too.
+func TestItemsOutliveARefusedCommit(t *testing.T) {
+	f := open(t, func(opt *Options) { opt.managed = true })
+	for i := range 2 {
+		free := f.occupy(f.share(0.95))
+		txn := f.NewTransactionAt(0, true)
+		require.NoError(t, txn.Set([]byte(fmt.Sprint("k", i)), []byte(incompressible(1000, i))))
+		require.NoError(t, txn.CommitAt(uint64(i+1), nil))
+		free()
+	}
+	txn := f.NewTransactionAt(10, true)
+	defer txn.Discard()
+	item, err := txn.Get([]byte("k0"))
+	require.NoError(t, err)
+	require.NoError(t, txn.Set([]byte("k2"), []byte("v")))
+	require.ErrorIs(t, txn.Commit(), errZeroCommitTs)
+	f.drained()
+	v, err := item.ValueCopy(nil)
+	require.NoError(t, err)
+	require.Equal(t, incompressible(1000, 0), string(v))
+}

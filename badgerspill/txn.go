@@ -436,9 +436,6 @@ func (txn *Txn) precheck() error {
 	if err := txn.failed(); err != nil {
 		return err
 	}
-	if txn.numIterators.Load() == 0 { // else Discard panics
-		txn.releaseViews()
-	}
 	if !txn.db.opt.managed {
 		return nil
 	}

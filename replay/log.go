@@ -46,7 +46,7 @@ type Log interface {
 	Checkpoint(ctx context.Context) error
 	// HandOver tries to make commits go to Badger directly again. False means that more was
 	// appended meanwhile and replay has to go on. It returns true too if commits go direct
-	// already, or if there is never a hand-over and nothing is left.
+	// already, or if there is no hand-over, for now or ever, and nothing is left.
 	HandOver(ctx context.Context) (bool, error)
 	// MayReplay tells whether memory allows another batch: below the soft limit, and with
 	// full, which means that the spill is full or being drained, up to the whole limit. It is

@@ -111,7 +111,7 @@ type Run struct {
 	Bytes, Entries int64
 	// Duration includes pauses.
 	Duration time.Duration
-	// Drained tells that the run ended because the spill is empty and handed over.
+	// Drained tells that the run ended because the spill is empty and handed over, or was caught up with where it is not handed over (see Log.HandOver).
 	Drained bool
 	// Err is the error that ended the run, nil if none did.
 	Err error

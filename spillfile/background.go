@@ -61,11 +61,16 @@ func (l *Log) backgroundWork() {
 	switch {
 	case idle:
 		l.prep.mu.Lock()
-		if s := l.prep.ready; s != nil && s.index.Load() != nil {
+		s := l.prep.ready
+		held := s != nil && s.index.Load() != nil
+		if held {
 			l.forgetIndexLocked(s) // an empty log keeps no memory
 		}
 		l.prep.mu.Unlock()
 		l.cache.clear()
+		if held {
+			l.o.OnIndexed()
+		}
 	case prepare:
 		l.report(l.prepare())
 	}

@@ -82,3 +82,24 @@ func TestIndexSizeCoversShortValues(t *testing.T) {
 		b.Free()
 	}
 }
+
+// TestFreeWindowHoldsNoIndex: a short value is a piece of the arena that it lies in, which would stay as long as the pooled window.
+func TestFreeWindowHoldsNoIndex(t *testing.T) {
+	l := mustOpen(t, testOptions(t.TempDir()))
+	defer l.Close()
+	mustPut(t, l, 1, "a", "short")
+	v := l.Acquire()
+	defer v.Release()
+	ref, found, err := v.Get([]byte("a"), 1, false)
+	require.NoError(t, err)
+	require.True(t, found)
+	require.NotNil(t, ref.value)
+	w := new(window)
+	for range 3 {
+		w.add([]byte("a"), &ref)
+	}
+	w.free()
+	for _, r := range w.refs[:cap(w.refs)] {
+		require.Nil(t, r.value)
+	}
+}

@@ -58,7 +58,7 @@ type Options struct {
 	// OnEvent is called without locks of the Log held, by whichever goroutine caused an event, or by one that calls it already, in
 	// the order of events; it should be quick and must not call Close. Open calls it for what it dropped.
 	OnEvent func(Event)
-	// OnIndexed is called when indexes have gone from memory to files: Usage is less than it was. It is called like OnEvent.
+	// OnIndexed is called when indexes have gone from memory, to files or with an empty log: Usage is less than it was. It is called like OnEvent.
 	OnIndexed func()
 	// Logf takes a line about what an operator should know; nil drops it. It must not call the Log.
 	Logf func(format string, args ...any)

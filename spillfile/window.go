@@ -52,6 +52,7 @@ func (w *window) reset() {
 }
 
 func (w *window) free() {
+	clear(w.refs) // their short values lie in the arenas of indexes
 	size := cap(w.keys)
 	for i := range w.slabs {
 		size += cap(w.slabs[i].buf) + cap(w.slabs[i].dec.stored) + cap(w.slabs[i].dec.raw)

@@ -1,0 +1,101 @@
+package badgerspill
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// holdPrepare holds the preparation of a turn for the rate at the making of its segment, and returns when it is held there. release lets it go on.
+func (f *fixture) holdPrepare() (release func()) {
+	f.t.Helper()
+	held, released := make(chan struct{}, 1), make(chan struct{})
+	f.hooks.set(func(op, path string) error {
+		if op == "create" && isSegment(path) {
+			select {
+			case held <- struct{}{}:
+			default:
+			}
+			<-released
+		}
+		return nil
+	})
+	f.commitUntil("the preparation", func() bool { return len(held) > 0 })
+	return func() { close(released) }
+}
+
+// TestTurnForTheRateThatNothingFollows: the commits that asked for the turn have ended before it was prepared. The spill is empty then, and plain Badger must be
+// able to open the directory.
+func TestTurnForTheRateThatNothingFollows(t *testing.T) {
+	f := open(t, spillRate(40))
+	release := f.holdPrepare()
+	release()
+	eventually(t, "the end of the preparation", func() bool { return !f.turning.Load() })
+	eventually(t, "the return", func() bool { return f.routerState() == Direct && !f.interlock.exists() })
+	require.Zero(t, f.SpillStats().CommitsSpilled)
+	eventually(t, "memory is free", func() bool { return f.log.State().IndexBytes == 0 && f.manager.UsageByKind(wbm.SpillIndex) == 0 })
+}
+
+// TestCommitAfterATurnThatNothingFollows: the spill cannot be used any more when the next commit comes. It holds nothing, so that is no reason to wait.
+func TestCommitAfterATurnThatNothingFollows(t *testing.T) {
+	f := open(t, spillRate(40), func(opt *Options) { opt.QuietWindow = time.Hour })
+	release := f.holdPrepare()
+	release()
+	eventually(t, "the turn", f.spilling)
+	f.spillBroken.Store(f.now() + int64(time.Hour))
+	require.NoError(t, receive(t, "the commit", f.putAsync("k", "v")))
+	require.Equal(t, "v", f.inBadger("k"))
+}
+
+// TestTurnLeavesADropItsInterlock: a turn for the rate that finds commits stopped takes back the interlock, but not what a drop has set meanwhile.
+func TestTurnLeavesADropItsInterlock(t *testing.T) {
+	f := open(t, spillRate(40))
+	release := f.holdPrepare()
+	announced, locked := make(chan struct{}), false
+	hold := *f.hooks.hook.Load()
+	f.hooks.set(func(op, path string) error {
+		if op == "remove" && path == f.dropPath() {
+			close(announced)
+			eventually(t, "the end of the turn", func() bool { return !f.turning.Load() })
+			locked = f.interlock.exists()
+		}
+		return hold(op, path)
+	})
+	dropped := async(f.DropAll)
+	receive(t, "the drop", announced)
+	release()
+	require.NoError(t, receive(t, "the end of the drop", dropped))
+	require.True(t, locked, "plain Badger could have opened the directory in the middle of the drop")
+	eventually(t, "the interlock is gone", func() bool { return !f.interlock.exists() })
+}
+
+// TestNoHandOverAtTheRate: replay by age catches up with commits that come fast, again and again. They stay with the spill, and are replayed in chunks.
+func TestNoHandOverAtTheRate(t *testing.T) {
+	f := open(t, spillRate(40), func(opt *Options) { opt.MaxSpillAge = 200 * time.Millisecond })
+	f.commitUntil("the turn", f.spilling)
+	begun := time.Now()
+	f.commitUntil("some replays", func() bool { return f.replayer.Stats().Runs >= 8 })
+	require.Greater(t, time.Since(begun), 600*time.Millisecond, "two runs for an age at most: what was written while the first one ended takes a second one")
+	require.Equal(t, map[string]int64{"rate": 1}, f.SpillStats().SpillStarts)
+	require.Zero(t, f.SpillStats().HandOvers)
+
+	stop := make(chan struct{})
+	load := async(func() (err error) {
+		for n := 0; err == nil; n++ {
+			select {
+			case <-stop:
+				return nil
+			default:
+				err = put(f.DB, key(n), "v")
+			}
+		}
+		return err
+	})
+	f.drained()
+	require.EqualValues(t, 1, f.SpillStats().HandOvers)
+	close(stop)
+	require.NoError(t, receive(t, "the load", load))
+}
