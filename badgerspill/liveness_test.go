@@ -223,7 +223,7 @@ func newLiveness(t *testing.T, rng *rand.Rand, n int) *liveness {
 		opt.StallThreshold = []time.Duration{-1, time.Millisecond, 20 * time.Millisecond}[rng.IntN(3)]
 		opt.SpillRate = []float64{-1, 0, 20}[rng.IntN(3)]
 		opt.DrainOnClose = rng.IntN(2) == 0
-		if rng.IntN(2) == 0 {
+		if opt.SpillRate >= 0 || rng.IntN(2) == 0 { // a turn because of the rate may come after the last Drain, and must end
 			eager(&opt)
 		}
 		d := &livenessDB{number: i, opt: opt}

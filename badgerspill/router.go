@@ -253,7 +253,13 @@ func (db *DB) turnToSpill(cause SpillCause) error {
 // checkRate turns to the spill if commits come at SpillRate or faster. What the first of them would wait for on disk is made before, in the
 // background: Badger keeps up, so there is no hurry.
 func (db *DB) checkRate() {
-	if db.commits == nil || db.commits.Rate() < db.opt.SpillRate || db.turning.Load() || !db.canSpill() {
+	if db.commits == nil {
+		return
+	}
+	direct := db.counters.direct.Load()
+	going := direct != db.watch.lastDirect // the rate tells of the past
+	db.watch.lastDirect = direct
+	if !going || db.commits.Rate() < db.opt.SpillRate || db.turning.Load() || !db.canSpill() {
 		return
 	}
 	db.mu.Lock()
@@ -276,8 +282,10 @@ func (db *DB) checkRate() {
 			db.events.backgroundError("prepare the spill", err, "commits go to Badger, and it is tried again; look at the disk of SpillDir")
 			return
 		}
+		db.spillUse.refresh()
 		if db.turnToSpill(CauseRate) != nil {
 			_ = db.interlock.drop() // Close does it again
+			db.log.Relieve()        // of the index that nobody will use
 		}
 	}()
 }

@@ -27,6 +27,8 @@ type watcher struct {
 	wakeup  chan struct{}
 	stop    chan struct{}
 	stopped sync.WaitGroup
+
+	lastDirect int64 // commits that Badger had answered when checkRate looked last; the goroutine's own
 }
 
 func newWatcher(db *DB) *watcher {
