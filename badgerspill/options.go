@@ -44,8 +44,11 @@ const (
 	DefaultStallThreshold = 5 * time.Millisecond
 	// DefaultSyncStallThreshold is the default of Options.StallThreshold with SyncWrites.
 	DefaultSyncStallThreshold = 50 * time.Millisecond
-	// DefaultSpillRate is the default of Options.SpillRate in commits per second.
+	// DefaultSpillRate is the default of Options.SpillRate without SyncWrites, in commits per second.
 	DefaultSpillRate = 1000
+	// DefaultSyncSpillRate is the default of Options.SpillRate with SyncWrites: Badger syncs each commit on its own, the spill a group of them
+	// at once, and a slow disk may not get to many.
+	DefaultSyncSpillRate = 20
 )
 
 // Options holds Badger's options, unchanged, and the layer's own. Start from DefaultOptions or OptionsFrom: they
@@ -86,7 +89,7 @@ type Options struct {
 	// SpillRate is the rate in commits per second from which Auto spills commits although Badger keeps up: an append to the spill
 	// takes a fraction of the time of a commit in Badger, and replay gives Badger larger, sorted batches. Until the rate was below half of it for
 	// QuietWindow the database does not count as quiet: it stays with the spill, which is replayed when its oldest commit is older than
-	// MaxSpillAge, or beyond ReplayHighWater. 0 = 1,000; negative = at no rate, so that commits are spilled only when memory, a stall, or what is
+	// MaxSpillAge, or beyond ReplayHighWater. 0 = 1,000 (20 with SyncWrites); negative = at no rate, so that commits are spilled only when memory, a stall, or what is
 	// in flight to Badger demands it.
 	SpillRate float64
 	// BlockTimeout bounds how long a commit waits before it has its place in the commit order: when memory and the spill are both

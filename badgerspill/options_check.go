@@ -113,6 +113,9 @@ func (opt Options) checked() (Options, error) {
 	}
 	if opt.SpillRate == 0 {
 		opt.SpillRate = DefaultSpillRate
+		if opt.SyncWrites {
+			opt.SpillRate = DefaultSyncSpillRate
+		}
 	}
 	if math.IsNaN(opt.SpillRate) {
 		return opt, bad("SpillRate", opt.SpillRate, "a number of commits per second")
