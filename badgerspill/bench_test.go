@@ -58,8 +58,11 @@ func openBench(b *testing.B, engine string) benchDB {
 	}
 	o := OptionsFrom(opt)
 	o.DrainOnClose = false
-	if engine == "spill" {
+	switch engine {
+	case "spill":
 		o.SpillPolicy = Always
+	case "direct":
+		o.SpillRate = -1
 	}
 	db, err := Open(o)
 	if err != nil {
@@ -68,10 +71,10 @@ func openBench(b *testing.B, engine string) benchDB {
 	return spillBench{db}
 }
 
-// BenchmarkUpdate commits one key of 1 KiB per transaction: "badgerspill" under Auto, "spill" through the spill alone.
+// BenchmarkUpdate commits one key of 1 KiB per transaction: "badgerspill" by default, "direct" without a SpillRate, "spill" through the spill alone.
 func BenchmarkUpdate(b *testing.B) {
 	for _, writers := range []int{1, 8, 64} {
-		for _, engine := range []string{"badger", "badgerspill", "spill"} {
+		for _, engine := range []string{"badger", "badgerspill", "direct", "spill"} {
 			b.Run(fmt.Sprintf("writers=%d/engine=%s", writers, engine), func(b *testing.B) {
 				db := openBench(b, engine)
 				defer db.Close()
@@ -101,7 +104,7 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
-// BenchmarkSingleWriter reports the median latency of an Update without pressure: pairs of runs, plain Badger and the
+// BenchmarkSingleWriter reports the median latency of an Update that goes to Badger: pairs of runs, plain Badger and the
 // layer in turn, of 10,000 commits each, and the median of the ratios. One iteration is one pair.
 func BenchmarkSingleWriter(b *testing.B) {
 	const commits = 10_000
@@ -124,7 +127,7 @@ func BenchmarkSingleWriter(b *testing.B) {
 	var plain, layer []time.Duration
 	var ratios []float64
 	for b.Loop() {
-		p, l := run("badger"), run("badgerspill")
+		p, l := run("badger"), run("direct")
 		plain, layer = append(plain, p), append(layer, l)
 		ratios = append(ratios, float64(l)/float64(p))
 	}
@@ -191,7 +194,7 @@ func BenchmarkHandOver(b *testing.B) {
 		b.Run(fmt.Sprintf("writing=%v", writing), func(b *testing.B) {
 			var mu sync.Mutex
 			var held []time.Duration
-			o := OptionsFrom(badger.DefaultOptions(b.TempDir()).WithLogger(nil))
+			o := OptionsFrom(badger.DefaultOptions(b.TempDir()).WithLogger(nil)).WithSpillRate(-1)
 			o.EventListener = &EventListener{HandOver: func(i HandOverInfo) {
 				mu.Lock()
 				defer mu.Unlock()
