@@ -17,16 +17,35 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// filesOf returns the bytes of all files in a directory, those too that are removed and that this process has open.
+// filesOf returns the bytes of all files in a directory, those too that are removed and that this process has open. It looks again until none went away
+// meanwhile: room that one gave back is taken by another, and both together were never there.
 func filesOf(t *testing.T, dir string) (bytes int64, open int) {
+	t.Helper()
+	for {
+		sizes, removed := filesNow(t, dir)
+		after, _ := filesNow(t, dir)
+		complete := true
+		bytes = 0
+		for inode, size := range sizes {
+			_, there := after[inode]
+			complete = complete && there
+			bytes += size
+		}
+		if complete {
+			return bytes, removed
+		}
+	}
+}
+
+// filesNow returns the sizes of those files, by inode, and how many of them are removed.
+func filesNow(t *testing.T, dir string) (sizes map[uint64]int64, removed int) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
-	seen := map[uint64]bool{} // by inode: a file may go while this looks
+	sizes = map[uint64]int64{}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
-			seen[info.Sys().(*syscall.Stat_t).Ino] = true
-			bytes += info.Size()
+		if info, err := e.Info(); err == nil { // else it has gone
+			sizes[info.Sys().(*syscall.Stat_t).Ino] = info.Size()
 		}
 	}
 	fds, err := os.ReadDir("/proc/self/fd")
@@ -38,13 +57,15 @@ func filesOf(t *testing.T, dir string) (bytes int64, open int) {
 			continue
 		}
 		if path, gone := strings.CutSuffix(name, " (deleted)"); gone && filepath.Dir(path) == dir {
-			if info, err := os.Stat(link); err == nil && !seen[info.Sys().(*syscall.Stat_t).Ino] {
-				seen[info.Sys().(*syscall.Stat_t).Ino] = true
-				bytes, open = bytes+info.Size(), open+1
+			if info, err := os.Stat(link); err == nil {
+				if _, seen := sizes[info.Sys().(*syscall.Stat_t).Ino]; !seen {
+					sizes[info.Sys().(*syscall.Stat_t).Ino] = info.Size()
+					removed++
+				}
 			}
 		}
 	}
-	return bytes, open
+	return sizes, removed
 }
 
 // SpillCapacity is a bound on bytes on disk: segments, indexes, and what is removed but still open for a reader. It may be
