@@ -28,6 +28,7 @@ type Iterator struct {
 	item   Item
 
 	direct *badger.Iterator // set if Badger is the only source
+	ended  bool             // and the last seek met a key below the prefix that is in the spill by now; see blocked
 
 	sources  []source
 	innerAll bool   // Badger's iterator gives all versions
@@ -128,7 +129,7 @@ func (it *Iterator) Item() *Item {
 // Valid reports whether the iterator is at an item, and that has the prefix of the options.
 func (it *Iterator) Valid() bool {
 	if it.direct != nil {
-		return it.direct.Valid()
+		return !it.ended && it.direct.Valid()
 	}
 	if it.current == nil {
 		return false
@@ -142,7 +143,7 @@ func (it *Iterator) Valid() bool {
 // ValidForPrefix reports whether the iterator is at an item with the given prefix.
 func (it *Iterator) ValidForPrefix(prefix []byte) bool {
 	if it.direct != nil {
-		return it.direct.ValidForPrefix(prefix)
+		return !it.ended && it.direct.ValidForPrefix(prefix)
 	}
 	return it.Valid() && bytes.HasPrefix(it.current.Key(), prefix)
 }
@@ -172,6 +173,11 @@ func (it *Iterator) Seek(key []byte) {
 		if len(key) > 0 {
 			it.txn.addRead(key)
 		}
+		it.ended = false
+		if len(key) > 0 && !it.opt.Reverse && bytes.Compare(key, it.opt.Prefix) < 0 {
+			first, known := it.firstSpilled(key) // before Badger, where it may be next
+			it.ended = known && first != nil && it.pastPrefix(first)
+		}
 		it.direct.Seek(key)
 		return
 	}
@@ -197,18 +203,14 @@ func (it *Iterator) Seek(key []byte) {
 }
 
 // blocked reports whether a key lies between a seek below the prefix and the first key with the prefix. It ends the iteration
-// before it begins, as in Badger, which looks at every version there, visible or not, from key at the read timestamp on.
+// before it begins, as in Badger, which looks at every version there, visible or not, from key at the read timestamp on. So it
+// looks at what has come since the snapshot, too.
 func (it *Iterator) blocked(key []byte) bool {
-	var first []byte
-	look := func(s source) {
-		s.seek(key)
-		for s.valid() && s.version() > it.txn.readTs && bytes.Equal(s.key(), key) {
-			s.next()
-		}
-		if s.valid() && (first == nil || bytes.Compare(s.key(), first) < 0) {
-			first = bytes.Clone(s.key())
-		}
+	first, known := it.firstSpilled(key)
+	if !known {
+		return false // head tells, if it concerns the snapshot
 	}
+	look := func(s source) { first = it.lower(first, s, key) }
 	for _, s := range it.sources[:len(it.sources)-1] {
 		look(s)
 	}
@@ -223,6 +225,31 @@ func (it *Iterator) blocked(key []byte) bool {
 		return false // not known; head tells
 	}
 	return first != nil && it.pastPrefix(first)
+}
+
+// lower returns the key of s that comes first from key at the read timestamp on, unless first comes before it.
+func (it *Iterator) lower(first []byte, s source, key []byte) []byte {
+	s.seek(key)
+	for s.valid() && s.version() > it.txn.readTs && bytes.Equal(s.key(), key) {
+		s.next()
+	}
+	if s.valid() && (first == nil || bytes.Compare(s.key(), first) < 0) {
+		return bytes.Clone(s.key())
+	}
+	return first
+}
+
+// firstSpilled returns that key of what the spill holds now, nil for none, and whether it could be read.
+func (it *Iterator) firstSpilled(key []byte) (first []byte, known bool) {
+	view := it.txn.db.acquireView()
+	if view == nil {
+		return nil, true
+	}
+	defer view.Release()
+	s := newSpillSource(view, false, false)
+	defer s.close()
+	first = it.lower(nil, s, key)
+	return first, s.it.Err() == nil
 }
 
 // widen lets Badger's iterator see keys without the prefix: in reverse, a seek above the prefix that meets one first is
