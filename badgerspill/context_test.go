@@ -514,7 +514,7 @@ func TestDrainProgress(t *testing.T) {
 	}}
 	opt.seams.engine = func(e engine) engine {
 		stub := &stubEngine{engine: e}
-		stub.mu.onLoad = func(int, []entry) error { <-time.After(30 * time.Millisecond); return nil }
+		stub.mu.onLoad = func(int, []entry) error { <-time.After(time.Duration(progressInterval)); return nil } // each batch is told of
 		return stub
 	}
 	db, err := Open(opt)
