@@ -354,7 +354,11 @@ func (db *DB) openBadger() (err error) {
 	if err := db.flushLargerMemtables(opt); err != nil {
 		return err
 	}
-	return db.openInner(opt)
+	if err := db.openInner(opt); err != nil {
+		return err
+	}
+	noteMemtables(opt)
+	return nil
 }
 
 // removeEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it gives it a size, and
@@ -378,30 +382,6 @@ func removeEmptyLogs(opt badger.Options) error {
 					return fmt.Errorf("badgerspill: an empty log that a killed process has left: %w", err)
 				}
 			}
-		}
-	}
-	return nil
-}
-
-// removeFlushedLogs removes logs of memtables that were flushed, and outlived that because an iterator held them when the process was killed.
-// Badger would read them again: and if a compaction has dropped a value in one with a tombstone that came in a later memtable, whose log is gone, the
-// key would be back. Numbers are given in order, and so are memtables flushed: where a number is missing, all before it are flushed, and in
-// the manifest.
-func removeFlushedLogs(opt badger.Options) error {
-	if opt.ReadOnly {
-		return nil
-	}
-	numbers, err := memNumbers(opt.Dir)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("badgerspill: %w", err)
-	}
-	gap := len(numbers) - 1 // what follows it is one after the other
-	for gap > 0 && numbers[gap-1] == numbers[gap]-1 {
-		gap--
-	}
-	for _, n := range numbers[:max(0, gap)] {
-		if err := os.Remove(memPath(opt.Dir, n)); err != nil {
-			return fmt.Errorf("badgerspill: the log of a memtable that is flushed: %w", err)
 		}
 	}
 	return nil

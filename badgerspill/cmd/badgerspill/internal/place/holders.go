@@ -36,7 +36,8 @@ func (d *Database) Holders() Holders {
 	h := Holders{}
 	h.PIDs, h.Known = holders(d.Dir, d.ValueDir, filepath.Join(d.SpillDir, lockName))
 	if head, err := readHead(filepath.Join(d.Dir, lockName), 32); err == nil {
-		h.Hint, _ = strconv.Atoi(strings.TrimSpace(string(head)))
+		pid, _, _ := strings.Cut(string(head), "\n") // the layer adds a line of its own
+		h.Hint, _ = strconv.Atoi(pid)
 	}
 	return h
 }

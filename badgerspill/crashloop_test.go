@@ -1,0 +1,60 @@
+package badgerspill
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/stretchr/testify/require"
+)
+
+// emptyMemLog is the log of a memtable in which nothing was written yet, as Badger makes it.
+func emptyMemLog(t *testing.T, opt badger.Options) []byte {
+	t.Helper()
+	dir := t.TempDir()
+	db, err := badger.OpenManaged(opt.WithDir(dir).WithValueDir(dir))
+	require.NoError(t, err)
+	numbers, err := memNumbers(dir)
+	require.NoError(t, err)
+	log, err := os.ReadFile(memPath(dir, numbers[0]))
+	require.NoError(t, err)
+	require.NoError(t, db.Close())
+	return log
+}
+
+// TestCrashLoopKeepsUnflushedLogs: a process that is killed over and over, each time before Badger has flushed what it found in the logs of the first, leaves a gap in
+// their numbers: Badger removes the log of a memtable in which nothing was written, and goes on with the next number. What lies before such a gap is not flushed.
+func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {
+	for _, row := range []struct {
+		name  string
+		plain bool // who opened it last
+		logs  []int
+	}{
+		{"killed twice", false, []int{2}},
+		{"killed three times", false, []int{3}},
+		{"the last times under plain Badger", true, []int{3}},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f := open(t)
+			f.put("k", "v")
+			numbers, err := memNumbers(f.opt.Dir)
+			require.NoError(t, err)
+			dir := crash(t, f.opt.Dir)
+			for _, n := range row.logs { // what those that followed have left
+				require.NoError(t, os.WriteFile(memPath(dir, numbers[0]+n-1), emptyMemLog(t, f.opt.Options), 0o600))
+			}
+			lock := filepath.Join(dir, "LOCK")
+			text, err := os.ReadFile(lock)
+			require.NoError(t, err)
+			if row.plain {
+				text = []byte("4711\n")
+			} else {
+				text = openedWith(numbers[0] + row.logs[0] - 1)
+			}
+			require.NoError(t, os.WriteFile(lock, text, 0o600))
+			g := openAt(t, dir)
+			require.Equal(t, "v", g.get("k"))
+		})
+	}
+}
