@@ -58,3 +58,24 @@ func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {
 		})
 	}
 }
+
+// TestOpenTouchesNothingOfALiveDatabase: another process has it open, and has just made a log that has no length yet.
+func TestOpenTouchesNothingOfALiveDatabase(t *testing.T) {
+	for _, policy := range []SpillPolicy{Auto, Never} {
+		dir := t.TempDir()
+		other, err := badger.Open(testOptions(dir).Options)
+		require.NoError(t, err)
+		fresh := memPath(dir, 7)
+		require.NoError(t, os.WriteFile(fresh, nil, 0o600))
+		lock := filepath.Join(dir, "LOCK")
+		require.NoError(t, os.WriteFile(lock, append([]byte("4711"), openedWith(5)...), 0o600))
+		_, err = tryOpen(t, dir, func(opt *Options) { opt.SpillPolicy = policy })
+		require.ErrorContains(t, err, "Another process is using this Badger database")
+		require.FileExists(t, fresh)
+		text, err := os.ReadFile(lock)
+		require.NoError(t, err)
+		require.Contains(t, string(text), "4711\nbadgerspill: memtables from 5\n")
+		require.NoError(t, os.Remove(fresh))
+		require.NoError(t, other.Close())
+	}
+}

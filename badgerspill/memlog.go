@@ -108,7 +108,7 @@ func noteMemtables(opt badger.Options) {
 
 // removeFlushedLogs removes logs of memtables that are flushed, if a note tells which are, and then the note: Badger, which is opened next, changes what it speaks of.
 func removeFlushedLogs(opt badger.Options) error {
-	if opt.ReadOnly || opt.BypassLockGuard {
+	if opt.BypassLockGuard {
 		return nil
 	}
 	lock := filepath.Join(opt.Dir, lockName)

@@ -345,8 +345,11 @@ func (db *DB) openBadger() (err error) {
 			err = errors.Join(err, db.interlock.setDoubted())
 		}
 	}()
-	if err := errors.Join(removeEmptyLogs(opt), removeFlushedLogs(opt)); err != nil {
+	switch open, err := db.cleanLogs(opt); {
+	case err != nil:
 		return err
+	case open:
+		return db.openInner(opt) // Badger says so
 	}
 	if err := db.opt.roomToOpen(); err != nil {
 		return err
@@ -361,12 +364,28 @@ func (db *DB) openBadger() (err error) {
 	return nil
 }
 
+// cleanLogs removes what Badger should not see of what an unclean stop has left. In the directory of another process that has the database open, which it
+// reports, it touches nothing.
+func (db *DB) cleanLogs(opt badger.Options) (open bool, err error) {
+	if opt.ReadOnly {
+		return false, nil
+	}
+	dir, err := filepath.EvalSymlinks(opt.Dir)
+	if err == nil {
+		held, err := db.opt.fs().Lock(dir, true) // Badger locks the directory
+		if errors.Is(err, spillfile.ErrLocked) {
+			return true, nil
+		}
+		if err == nil {
+			defer held.Close() // before Badger locks it
+		}
+	}
+	return false, errors.Join(removeEmptyLogs(opt), removeFlushedLogs(opt))
+}
+
 // removeEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it gives it a size, and
 // truncates one before it removes it; killed in between it refuses to open what it has left.
 func removeEmptyLogs(opt badger.Options) error {
-	if opt.ReadOnly {
-		return nil
-	}
 	for _, in := range [][2]string{{opt.Dir, memSuffix}, {opt.ValueDir, ".vlog"}} {
 		files, err := os.ReadDir(in[0])
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
