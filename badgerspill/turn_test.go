@@ -1,6 +1,11 @@
 package badgerspill
 
 import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,4 +103,65 @@ func TestNoHandOverAtTheRate(t *testing.T) {
 	require.EqualValues(t, 1, f.SpillStats().HandOvers)
 	close(stop)
 	require.NoError(t, receive(t, "the load", load))
+}
+
+// TestCrashInATurnForTheRate: a process that is killed at any operation on the spill while it turns to it keeps what was acknowledged. Plain Badger has that, or does not open.
+func TestCrashInATurnForTheRate(t *testing.T) {
+	f := open(t, spillRate(40), func(opt *Options) { opt.SegmentSize, opt.DrainOnClose = 4<<10, false })
+	type copied struct {
+		step, dir string
+		acked     int
+	}
+	var mu sync.Mutex // the background and the writer's goroutine operate
+	var copies []copied
+	var failure error
+	var acked atomic.Int64
+	f.hooks.set(func(op, path string) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(copies) < 40 {
+			c := copied{op + " " + filepath.Base(path), filepath.Join(t.TempDir(), "copy"), int(acked.Load())}
+			failure = errors.Join(failure, copyTree(f.opt.Dir, c.dir))
+			copies = append(copies, c)
+		}
+		return nil
+	})
+	key := func(i int) string { return fmt.Sprintf("key%05d", i) }
+	n, spilled := 0, 0
+	eventually(t, "some commits after the turn", func() bool {
+		f.put(key(n), incompressible(300, n))
+		n++
+		acked.Store(int64(n))
+		if f.spilling() {
+			spilled++
+		}
+		return spilled > 30
+	})
+	f.hooks.clear()
+	mu.Lock()
+	defer mu.Unlock()
+	require.NoError(t, failure)
+	var steps []string
+	refused := 0
+	for _, c := range copies {
+		steps = append(steps, c.step)
+		want := map[string]string{}
+		for i := range c.acked {
+			want[key(i)] = incompressible(300, i)
+		}
+		if err := plainCheck(withDir(f.opt, c.dir), want); err != nil {
+			require.ErrorContains(t, err, "UNREPLAYED-SPILL", c.step)
+			refused++
+		}
+		g, err := tryOpen(t, c.dir, func(opt *Options) { *opt = withDir(f.opt, c.dir) })
+		require.NoError(t, err, c.step)
+		for k, v := range want {
+			require.Equal(t, v, g.get(k), "%s: %s", c.step, k)
+		}
+		require.NoError(t, g.Close(), c.step)
+	}
+	require.Contains(t, steps, "create "+interlockName)
+	require.Contains(t, steps, "write 0000000001.seg")
+	require.Positive(t, refused)
+	require.Less(t, refused, len(copies))
 }
