@@ -206,13 +206,7 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 // It releases DB.mu; the caller starts again.
 func (db *DB) relieveQueue(wait *patience) error {
 	if db.canSpill() {
-		last := db.startSpilling(CauseQueue, false)
-		db.background.Add(1) // Close waits for this append
-		db.mu.Unlock()
-		defer db.background.Done()
-		if last != nil {
-			_ = db.log.Commit(last)
-		}
+		db.spillFromHere(CauseQueue)
 		return nil
 	}
 	answer := db.router.nextAnswer()
@@ -240,6 +234,12 @@ func (db *DB) turnToSpill(cause SpillCause) error {
 		db.mu.Unlock()
 		return nil
 	}
+	db.spillFromHere(cause)
+	return nil
+}
+
+// spillFromHere makes the transition to Spilling where the caller has no commit that follows, and appends the hedges. It needs DB.mu, and releases it.
+func (db *DB) spillFromHere(cause SpillCause) {
 	last := db.startSpilling(cause, false)
 	db.background.Add(1) // Close waits for this append
 	db.mu.Unlock()
@@ -247,7 +247,6 @@ func (db *DB) turnToSpill(cause SpillCause) error {
 	if last != nil {
 		_ = db.log.Commit(last)
 	}
-	return nil
 }
 
 // checkRate turns to the spill if commits come at SpillRate or faster. What the first of them would wait for on disk is made before, in the
@@ -316,11 +315,7 @@ func (db *DB) checkStall() int64 {
 		db.counters.stalls.Add(1)
 		db.events.stallBegin(r.stall, db.now())
 	}
-	last := db.startSpilling(CauseStall, false)
-	db.mu.Unlock()
-	if last != nil {
-		_ = db.log.Commit(last)
-	}
+	db.spillFromHere(CauseStall)
 	return threshold
 }
 

@@ -32,9 +32,7 @@ func (r *Replayer) idle() State {
 		if r.work(r.o.Log.Pending()) {
 			// Closes the interval without samples, so that the quiet window begins here.
 			r.o.Rate.Sample()
-			if r.o.Commits != nil {
-				r.o.Commits.Sample()
-			}
+			r.o.Commits.Sample()
 			return Waiting
 		}
 		select {
@@ -88,15 +86,13 @@ func (r *Replayer) trigger(p Pending) Reason { return r.reason(ReasonNone, p) }
 func (r *Replayer) reason(current Reason, p Pending) Reason {
 	// Also where no case below asks for the rate: a gap would make the quiet window begin anew.
 	r.o.Rate.Sample()
+	r.o.Commits.Sample()
 	r.pacer.look(time.Now())
-	if r.o.Commits != nil {
-		r.o.Commits.Sample()
-	}
 	quiet := func() bool {
 		if current == ReasonQuiet {
-			return !r.o.Rate.Burst() && (r.o.Commits == nil || !r.o.Commits.Burst())
+			return !r.o.Rate.Burst() && !r.o.Commits.Burst()
 		}
-		return r.o.Rate.Quiet() && (r.o.Commits == nil || r.o.Commits.Quiet())
+		return r.o.Rate.Quiet() && r.o.Commits.Quiet()
 	}
 	highWater, age := r.o.HighWater, r.o.MaxSpillAge
 	switch current {

@@ -29,7 +29,7 @@ type Options struct {
 	// Rate is fed with the writes of the database. Nil makes one of its own, on which
 	// it is always quiet.
 	Rate *RateDetector
-	// Commits, if not nil, is another one, of commits: it is quiet if both are, a burst if either is.
+	// Commits is another one, of commits: it is quiet if both are, a burst if either is. Nil makes one on which it is always quiet.
 	Commits *RateDetector
 	// MaxSpillAge is the age of the oldest data at which a run starts whatever the rate.
 	MaxSpillAge time.Duration
@@ -70,6 +70,9 @@ type Options struct {
 func (o Options) withDefaults() Options {
 	if o.Rate == nil {
 		o.Rate = NewRateDetector(RateOptions{})
+	}
+	if o.Commits == nil {
+		o.Commits = NewRateDetector(RateOptions{QuietWindow: o.Rate.window, Now: o.Rate.now})
 	}
 	if o.MaxSpillAge <= 0 {
 		o.MaxSpillAge = DefaultMaxSpillAge

@@ -32,6 +32,29 @@ var baseStage = &stage{name: "base", run: func(ctx context.Context, r *runner) e
 	return r.close(db)
 }}
 
+// onBase is the stage of an experiment that changes nothing: on a copy of the base that is ready, all entries of which are looked for afterwards.
+func onBase(name string, measure func(r *runner, ctx context.Context, db engine.Engine) error) stage {
+	return stage{name: name, run: func(ctx context.Context, r *runner) error {
+		db, err := r.open(engine.Options{})
+		if err != nil {
+			return err
+		}
+		if err := r.ready(ctx, db); err != nil {
+			return err
+		}
+		if err := r.step(name, db, nil, func() error { return measure(r, ctx, db) }); err != nil {
+			return err
+		}
+		if err := r.layerStats(db); err != nil {
+			return err
+		}
+		if err := r.holds(ctx, db, r.cfg.preloaded()); err != nil {
+			return err
+		}
+		return r.close(db)
+	}}
+}
+
 // writeBatch writes slots first to first+n-1 in a WriteBatch, in the random order of their keys.
 func (r *runner) writeBatch(ctx context.Context, db engine.Engine, first, n int64) error {
 	batch := db.Batch()

@@ -20,29 +20,9 @@ func iterateCase() *Case {
 		},
 		prepare: baseStage,
 		base:    true,
-		stages:  func(string) []stage { return []stage{{name: "iterate", run: iterate}} },
+		stages:  func(string) []stage { return []stage{onBase("iterate", (*runner).passes)} },
 		entries: Config.preloaded,
 	}
-}
-
-func iterate(ctx context.Context, r *runner) error {
-	db, err := r.open(engine.Options{})
-	if err != nil {
-		return err
-	}
-	if err := r.ready(ctx, db); err != nil {
-		return err
-	}
-	if err := r.step("iterate", db, nil, func() error { return r.passes(ctx, db) }); err != nil {
-		return err
-	}
-	if err := r.layerStats(db); err != nil {
-		return err
-	}
-	if err := r.holds(ctx, db, r.cfg.preloaded()); err != nil {
-		return err
-	}
-	return r.close(db)
 }
 
 func (r *runner) passes(ctx context.Context, db engine.Engine) error {

@@ -59,33 +59,13 @@ func viewCase() *Case {
 		Short:   "View with one Get over a settled database of 1,000,000 entries, the spill empty, 40 s of slices in turns",
 		prepare: baseStage,
 		base:    true,
-		stages:  func(string) []stage { return []stage{{name: "view", run: view}} },
+		stages:  func(string) []stage { return []stage{onBase("view", (*runner).views)} },
 		entries: Config.preloaded,
 	}
 	for _, k := range viewKinds() {
 		c.figures = append(c.figures, Figure{k.figure, k.name, PerSecond, ratioAtLeast(1)})
 	}
 	return c
-}
-
-func view(ctx context.Context, r *runner) error {
-	db, err := r.open(engine.Options{})
-	if err != nil {
-		return err
-	}
-	if err := r.ready(ctx, db); err != nil {
-		return err
-	}
-	if err := r.step("view", db, nil, func() error { return r.views(ctx, db) }); err != nil {
-		return err
-	}
-	if err := r.layerStats(db); err != nil {
-		return err
-	}
-	if err := r.holds(ctx, db, r.cfg.preloaded()); err != nil {
-		return err
-	}
-	return r.close(db)
 }
 
 func (r *runner) views(ctx context.Context, db engine.Engine) error {
