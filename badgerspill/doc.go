@@ -1,8 +1,8 @@
 // Package badgerspill is Badger with a spill: a layer over github.com/dgraph-io/badger/v4 that keeps commits fast while
 // Badger is busy.
 //
-// Replace badger.Open by Open and keep everything else. Few commits go to Badger. When it does not keep up,
-// because its memtables are full or because compaction has the machine, or when they are more than SpillRate, commits are appended to a log of
+// Replace badger.Open by Open and keep everything else. While commits are few they go to Badger. When it does not keep up,
+// because its memtables are full or because compaction has the machine, or when they come faster than SpillRate, commits are appended to a log of
 // snappy-compressed segments, acknowledged from there, served from there, and replayed into Badger in a quiet moment.
 //
 // Two invariants carry the package. I1: Badger holds a prefix of the commit history, the spill the suffix; while the

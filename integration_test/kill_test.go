@@ -93,10 +93,11 @@ func pairKey(side byte, w int, n uint64) []byte {
 	return fmt.Appendf(nil, "%c/%d/%d", side, w, n)
 }
 
-// killChild never ends by itself but for an error.
+// killChild never ends by itself but for an error, or if it is to kill itself as soon as the database is open.
 func killChild(arg string) {
 	var mode int
 	dir, rest, _ := strings.Cut(arg, "|")
+	rest, atOpen := strings.CutSuffix(rest, "|open")
 	if _, err := fmt.Sscan(rest, &mode); err != nil {
 		panic(err)
 	}
@@ -104,6 +105,12 @@ func killChild(arg string) {
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(3)
+	}
+	if atOpen {
+		if self, err := os.FindProcess(os.Getpid()); err == nil {
+			_ = self.Kill()
+		}
+		select {}
 	}
 	if killModes[mode].drain {
 		go func() {
@@ -175,6 +182,9 @@ func TestKillAndRecover(t *testing.T) {
 				if killOnce(t, rng, dir, mode, &acked) {
 					chunked++
 				}
+				for range rng.IntN(4) { // and again, before Badger has seen to what the last one left
+					killAtOpen(t, dir, mode)
+				}
 				killCheck(t, dir, mode, &acked)
 			}
 			if strings.HasPrefix(m.name, "chunks") {
@@ -215,6 +225,19 @@ func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWr
 		}
 	}
 	return chunked
+}
+
+// killAtOpen lets a child kill itself as soon as it has opened the database.
+func killAtOpen(t *testing.T, dir string, mode int) {
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d|open", killEnv, dir, mode))
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	var ended *exec.ExitError
+	require.ErrorAs(t, err, &ended)
+	require.Empty(t, string(out))
 }
 
 func killCheck(t *testing.T, dir string, mode int, acked *[killWriters]uint64) {
