@@ -1,6 +1,7 @@
 package badgerspill
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -47,7 +48,7 @@ func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {
 			lock := filepath.Join(dir, "LOCK")
 			text := []byte("4711\n")
 			if !row.plain {
-				text = append(text, openedWith(numbers[0]+row.logs[0]-1)...)
+				text = fmt.Appendf(text, openedNote+"\n", numbers[0]+row.logs[0]-1)
 			}
 			require.NoError(t, os.WriteFile(lock, text, 0o600))
 			g := openAt(t, dir)
@@ -65,7 +66,7 @@ func TestOpenTouchesNothingOfALiveDatabase(t *testing.T) {
 		fresh := memPath(dir, 7)
 		require.NoError(t, os.WriteFile(fresh, nil, 0o600))
 		lock := filepath.Join(dir, "LOCK")
-		require.NoError(t, os.WriteFile(lock, append([]byte("4711"), openedWith(5)...), 0o600))
+		require.NoError(t, os.WriteFile(lock, []byte("4711\nbadgerspill: memtables from 5\n"), 0o600))
 		_, err = tryOpen(t, dir, func(opt *Options) { opt.SpillPolicy = policy })
 		require.ErrorContains(t, err, "Another process is using this Badger database")
 		require.FileExists(t, fresh)
@@ -74,5 +75,33 @@ func TestOpenTouchesNothingOfALiveDatabase(t *testing.T) {
 		require.Contains(t, string(text), "4711\nbadgerspill: memtables from 5\n")
 		require.NoError(t, os.Remove(fresh))
 		require.NoError(t, other.Close())
+	}
+}
+
+// TestDroppedKeysDoNotComeBackFromAHeldLog: an iterator keeps the log of its memtable beyond a drop, and the process is killed before it is closed.
+func TestDroppedKeysDoNotComeBackFromAHeldLog(t *testing.T) {
+	for name, drop := range map[string]func(db *DB) error{
+		"all":    (*DB).DropAll,
+		"prefix": func(db *DB) error { return db.DropPrefix([]byte("k")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := open(t)
+			f.put("k", "v")
+			require.NoError(t, f.View(func(txn *Txn) error {
+				it := txn.NewIterator(DefaultIteratorOptions)
+				defer it.Close()
+				it.Rewind()
+				require.True(t, it.Valid())
+				require.NoError(t, drop(f.DB))
+				f.put("other", "1")
+				numbers, err := memNumbers(f.opt.Dir)
+				require.NoError(t, err)
+				require.Len(t, numbers, 2, "the iterator holds one")
+				g := openAt(t, crash(t, f.opt.Dir))
+				require.Equal(t, absent, g.get("k"))
+				require.Equal(t, "1", g.get("other"))
+				return nil
+			}))
+		})
 	}
 }

@@ -151,6 +151,9 @@ func (db *DB) keepOthersOut() error {
 // carryOutDrop does what is announced, and withdraws that.
 func (db *DB) carryOutDrop(dropInner func() error) error {
 	err := dropInner()
+	if err == nil { // iterators may hold older ones
+		noteMemtable(db.opt.Options, droppedNote)
+	}
 	if err == nil && db.log != nil {
 		err = db.discardSpill()
 	}

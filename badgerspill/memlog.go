@@ -2,6 +2,7 @@ package badgerspill
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -9,8 +10,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 
 	"github.com/dgraph-io/badger/v4"
 )
@@ -69,27 +68,26 @@ func memLogEntries(path string, size, fillerKey int64) int64 {
 	}
 }
 
-// Logs of memtables that are flushed must not be read again. An iterator holds the log of its memtable beyond the flush, and after a kill Badger reads it
-// again: if a compaction has dropped a value in it with a tombstone that came in a later memtable, whose log is gone, the key would be back.
+// Logs that are not to be read again. An iterator holds the log of its memtable beyond the flush, and beyond a drop, and after a kill Badger reads it again:
+// what was dropped would be back; and so would a key if a compaction has dropped its value with a tombstone that came in a later memtable, whose log is gone.
 //
 // Which are flushed is seen from the numbers, but not from any gap in them. An open Badger gives numbers one after the other, seals only memtables that hold something, and
 // flushes them in order: where one of its own is missing, all before are flushed, and in its manifest. But a Badger that opens what a kill has left removes
 // the log of a memtable in which nothing was written, and goes on with the next number, before it has flushed what came before; killed again it leaves a gap that proves nothing. So
-// it has to be known with which number the last process began. It is noted in Badger's own LOCK file, which everybody who opens the
-// database writes anew, and which a clean close removes: a note that is there was made by the last who opened it.
+// it has to be known with which number the last process began. It is noted in Badger's own LOCK file, as is a drop: everybody who opens the
+// database writes that file anew, and a clean close removes it, so a note that is there was made by the last who opened it.
 
 // lockName is the file in Dir that holds the process id of who has it open.
 const lockName = "LOCK"
 
-var memtablesNote = regexp.MustCompile(`\nbadgerspill: memtables from (\d+)\n`)
+// The notes. Each is true of the memtable that is active when it is made.
+const (
+	openedNote  = "badgerspill: memtables from %d"     // were made by this process
+	droppedNote = "badgerspill: no memtable before %d" // is of use any more
+)
 
-func openedWith(number int) []byte {
-	return fmt.Appendf(nil, "\nbadgerspill: memtables from %d\n", number)
-}
-
-// noteMemtables notes in the LOCK file the number of the first memtable of this process. Badger must just have been opened. If it fails nothing will be
-// removed, which is no worse than without.
-func noteMemtables(opt badger.Options) {
+// noteMemtable makes a note of the active memtable's number; nobody may write to Badger meanwhile. If it fails no log is removed because of it, as without.
+func noteMemtable(opt badger.Options, note string) {
 	if opt.BypassLockGuard { // others may not write it anew
 		return
 	}
@@ -101,13 +99,30 @@ func noteMemtables(opt badger.Options) {
 	if err != nil {
 		return
 	}
-	_, _ = f.Write(openedWith(numbers[len(numbers)-1]))
+	_, _ = fmt.Fprintf(f, "\n"+note+"\n", numbers[len(numbers)-1])
 	_ = f.Sync()
 	_ = f.Close()
 }
 
-// removeFlushedLogs removes logs of memtables that are flushed, if a note tells which are, and then the note: Badger, which is opened next, changes what it speaks of.
-func removeFlushedLogs(opt badger.Options) error {
+// readNotes returns the numbers of the latest notes of each kind, -1 for none.
+func readNotes(text []byte) (opened, dropped int) {
+	opened, dropped = -1, -1
+	lines := bytes.Split(text, []byte("\n"))
+	for _, line := range lines[:len(lines)-1] { // what follows the last line feed is not whole
+		var n int
+		if _, err := fmt.Sscanf(string(line), openedNote, &n); err == nil {
+			opened = n
+		}
+		if _, err := fmt.Sscanf(string(line), droppedNote, &n); err == nil {
+			dropped = n
+		}
+	}
+	return opened, dropped
+}
+
+// removeDeadLogs removes logs of memtables that are flushed or dropped, as far as notes tell which are, and then the notes: Badger, which is opened next, changes what
+// they speak of.
+func removeDeadLogs(opt badger.Options) error {
 	if opt.BypassLockGuard {
 		return nil
 	}
@@ -119,13 +134,9 @@ func removeFlushedLogs(opt badger.Options) error {
 	if err != nil {
 		return fmt.Errorf("badgerspill: %w", err)
 	}
-	note := memtablesNote.FindSubmatch(text)
-	if note == nil {
+	opened, dropped := readNotes(text)
+	if opened < 0 && dropped < 0 {
 		return nil
-	}
-	from, err := strconv.Atoi(string(note[1]))
-	if err != nil {
-		return fmt.Errorf("badgerspill: %s: %w; remove the file if no process has the database open", lock, err)
 	}
 	numbers, err := memNumbers(opt.Dir)
 	if err != nil {
@@ -135,11 +146,16 @@ func removeFlushedLogs(opt badger.Options) error {
 	for first > 0 && numbers[first-1] == numbers[first]-1 {
 		first--
 	}
-	if first > 0 && numbers[first]-1 >= from {
-		for _, n := range numbers[:first] {
-			if err := os.Remove(memPath(opt.Dir, n)); err != nil {
-				return fmt.Errorf("badgerspill: the log of a memtable that is flushed: %w", err)
-			}
+	dead := dropped // all before it are
+	if first > 0 && opened >= 0 && numbers[first]-1 >= opened {
+		dead = max(dead, numbers[first])
+	}
+	for _, n := range numbers {
+		if n >= dead {
+			break
+		}
+		if err := os.Remove(memPath(opt.Dir, n)); err != nil {
+			return fmt.Errorf("badgerspill: the log of a memtable that is flushed or dropped: %w", err)
 		}
 	}
 	f, err := os.OpenFile(lock, os.O_WRONLY|os.O_TRUNC, 0)

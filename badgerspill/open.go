@@ -360,7 +360,7 @@ func (db *DB) openBadger() (err error) {
 	if err := db.openInner(opt); err != nil {
 		return err
 	}
-	noteMemtables(opt)
+	noteMemtable(opt, openedNote)
 	return nil
 }
 
@@ -380,7 +380,7 @@ func (db *DB) cleanLogs(opt badger.Options) (open bool, err error) {
 			defer held.Close() // before Badger locks it
 		}
 	}
-	return false, errors.Join(removeEmptyLogs(opt), removeFlushedLogs(opt))
+	return false, errors.Join(removeEmptyLogs(opt), removeDeadLogs(opt))
 }
 
 // removeEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it gives it a size, and
