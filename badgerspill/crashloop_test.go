@@ -45,7 +45,7 @@ func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {
 			for _, n := range row.logs { // what those that followed have left
 				require.NoError(t, os.WriteFile(memPath(dir, numbers[0]+n-1), emptyMemLog(t, f.opt.Options), 0o600))
 			}
-			lock := filepath.Join(dir, "LOCK")
+			lock := filepath.Join(dir, lockName)
 			text := []byte("4711\n")
 			if !row.plain {
 				text = fmt.Appendf(text, openedNote+"\n", numbers[0]+row.logs[0]-1)
@@ -65,7 +65,7 @@ func TestOpenTouchesNothingOfALiveDatabase(t *testing.T) {
 		require.NoError(t, err)
 		fresh := memPath(dir, 7)
 		require.NoError(t, os.WriteFile(fresh, nil, 0o600))
-		lock := filepath.Join(dir, "LOCK")
+		lock := filepath.Join(dir, lockName)
 		require.NoError(t, os.WriteFile(lock, []byte("4711\nbadgerspill: memtables from 5\n"), 0o600))
 		_, err = tryOpen(t, dir, func(opt *Options) { opt.SpillPolicy = policy })
 		require.ErrorContains(t, err, "Another process is using this Badger database")
@@ -104,4 +104,22 @@ func TestDroppedKeysDoNotComeBackFromAHeldLog(t *testing.T) {
 			}))
 		})
 	}
+}
+
+// TestReadOnlyKeepsTheNotes: who only reads what a kill late in Close has left changes nothing of what the next who writes has to know.
+func TestReadOnlyKeepsTheNotes(t *testing.T) {
+	f := open(t)
+	f.put("k", "v")
+	require.NoError(t, f.Close())
+	dir := f.opt.Dir
+	held := emptyMemLog(t, f.opt.Options)[:memLogHeader] // of one that an iterator has held; Badger reads only logs that are cut to what they hold
+	require.NoError(t, os.WriteFile(memPath(dir, 7), held, 0o600))
+	lock, text := filepath.Join(dir, lockName), fmt.Sprintf("4711\n"+openedNote+"\n", 5)
+	require.NoError(t, os.WriteFile(lock, []byte(text), 0o600))
+	g := openAt(t, dir, func(opt *Options) { opt.ReadOnly = true })
+	require.Equal(t, "v", g.get("k"))
+	require.NoError(t, g.Close())
+	after, err := os.ReadFile(lock)
+	require.NoError(t, err)
+	require.Equal(t, text, string(after))
 }

@@ -88,7 +88,7 @@ const (
 
 // noteMemtable makes a note of the active memtable's number; nobody may write to Badger meanwhile. If it fails no log is removed because of it, as without.
 func noteMemtable(opt badger.Options, note string) {
-	if opt.BypassLockGuard { // others may not write it anew
+	if opt.ReadOnly || opt.BypassLockGuard { // the notes are another's; others may not write the file anew
 		return
 	}
 	numbers, err := memNumbers(opt.Dir)
