@@ -195,14 +195,20 @@ func TestKillAndRecover(t *testing.T) {
 	}
 }
 
-// killOnce lets a child run until it has acknowledged a random number of commits, and kills it. It returns whether the child told of a
-// chunk.
-func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWriters]uint64) (chunked bool) {
+// killCommand is a child with this argument of killChild.
+func killCommand(t *testing.T, arg string) *exec.Cmd {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d", killEnv, dir, mode))
+	cmd.Env = append(os.Environ(), killEnv+"="+arg)
 	cmd.Stderr = os.Stderr
+	return cmd
+}
+
+// killOnce lets a child run until it has acknowledged a random number of commits, and kills it. It returns whether the child told of a
+// chunk.
+func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWriters]uint64) (chunked bool) {
+	cmd := killCommand(t, fmt.Sprintf("%s|%d", dir, mode))
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
@@ -229,12 +235,7 @@ func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWr
 
 // killAtOpen lets a child kill itself as soon as it has opened the database.
 func killAtOpen(t *testing.T, dir string, mode int) {
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d|open", killEnv, dir, mode))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
+	out, err := killCommand(t, fmt.Sprintf("%s|%d|open", dir, mode)).Output()
 	var ended *exec.ExitError
 	require.ErrorAs(t, err, &ended)
 	require.Empty(t, string(out))
