@@ -44,7 +44,7 @@ func BenchmarkReserveSpilled(b *testing.B) {
 				b.Error(o, err)
 			}
 			s.AdjustSpill(-100)
-			s.RecordAppend(time.Microsecond, 1, 900)
+			s.RecordAppend(time.Microsecond)
 			s.ReleaseSpillover(900, 40, 900)
 		}
 	})

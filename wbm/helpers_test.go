@@ -91,3 +91,9 @@ func (p *pending) parked() bool {
 		return true
 	}
 }
+
+func spill(s *SpilloverManager, n int64) *pending { return spillWithin(s, context.Background(), n, 0) }
+
+func spillWithin(s *SpilloverManager, ctx context.Context, n int64, timeout time.Duration) *pending {
+	return start(func() (Outcome, error) { return s.Reserve(ctx, Request{Memory: n, Spill: n}, timeout) })
+}

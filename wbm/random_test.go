@@ -6,12 +6,13 @@ import (
 	"flag"
 	"math/rand/v2"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "seed of the random tests, 0 = choose one")
@@ -43,7 +44,7 @@ func TestRandomReserveAndRelease(t *testing.T) {
 			runtime.Gosched()
 		}
 	}
-	var wg, changing sync.WaitGroup
+	var wg, changing kit.WaitGroup
 	var failed atomic.Pointer[error]
 	// All limits change all the time, up and down, the spills come and go.
 	stop := make(chan struct{})
@@ -145,7 +146,7 @@ func TestRandomClose(t *testing.T) {
 	require.NoError(t, err)
 	for round := range uint64(200) {
 		a := m.Register(Holder{OnTier: func(_, _ Tier) {}, Relieve: func() {}})
-		var wg sync.WaitGroup
+		var wg kit.WaitGroup
 		for g := range uint64(4) {
 			wg.Go(func() {
 				r := rand.New(rand.NewPCG(s, round<<8|g))

@@ -9,8 +9,6 @@ import (
 // SpilloverStats is a snapshot of what a SpilloverManager has seen since it was made.
 // The counters are read one by one, not at one instant.
 type SpilloverStats struct {
-	// Spillovers counts commits appended to the spill, BytesSpilled their bytes.
-	Spillovers, BytesSpilled int64
 	// BytesRecovered counts bytes that went from the spill to Badger.
 	BytesRecovered int64
 	// AppendLatency is how long appends to the spill took, one sample an append.
@@ -35,21 +33,16 @@ type SpilloverStats struct {
 }
 
 type spilloverCounters struct {
-	spillovers, bytesSpilled, bytesRecovered atomic.Int64
-	blocksAvoided                            atomic.Int64
-	writersBlocked, blockedTime              atomic.Int64
-	blockTimeouts, parked                    atomic.Int64
-	commitsSlowed, slowedTime                atomic.Int64
-	appends                                  histogram
+	bytesRecovered, blocksAvoided atomic.Int64
+	writersBlocked, blockedTime   atomic.Int64
+	blockTimeouts, parked         atomic.Int64
+	commitsSlowed, slowedTime     atomic.Int64
+	appends                       histogram
 }
 
-// RecordAppend counts one append to the spill that took d and held that many commits and
-// bytes. Safe for concurrent use; does not block.
-func (s *SpilloverManager) RecordAppend(d time.Duration, commits int, bytes int64) {
-	s.stats.spillovers.Add(int64(commits))
-	s.stats.bytesSpilled.Add(bytes)
-	s.stats.appends.record(d)
-}
+// RecordAppend counts one append to the spill that took d. Safe for concurrent use; does not
+// block.
+func (s *SpilloverManager) RecordAppend(d time.Duration) { s.stats.appends.record(d) }
 
 // Parked returns how many reservations wait for room now. Safe for concurrent use; does not block.
 func (s *SpilloverManager) Parked() int64 { return s.stats.parked.Load() }
@@ -61,8 +54,6 @@ func (s *SpilloverManager) Slowed() int64 { return s.throttle.waiting.Load() }
 // Stats returns the counters. Safe for concurrent use; does not block.
 func (s *SpilloverManager) Stats() SpilloverStats {
 	return SpilloverStats{
-		Spillovers:     s.stats.spillovers.Load(),
-		BytesSpilled:   s.stats.bytesSpilled.Load(),
 		BytesRecovered: s.stats.bytesRecovered.Load(),
 		AppendLatency:  s.stats.appends.snapshot(),
 		BlocksAvoided:  s.stats.blocksAvoided.Load(),

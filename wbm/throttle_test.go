@@ -1,3 +1,5 @@
+//go:build go1.25
+
 package wbm
 
 import (
@@ -37,12 +39,6 @@ func throttled(t testing.TB, capacity, room int64) (*SpilloverManager, *Account)
 		require.Zero(t, s.Stats().Slowed, "slowed")
 	})
 	return s, a
-}
-
-func spill(s *SpilloverManager, n int64) *pending { return spillWithin(s, context.Background(), n, 0) }
-
-func spillWithin(s *SpilloverManager, ctx context.Context, n int64, timeout time.Duration) *pending {
-	return start(func() (Outcome, error) { return s.Reserve(ctx, Request{Memory: n, Spill: n}, timeout) })
 }
 
 // indebt makes the next commit wait for tokens, for as long as the horizon.
