@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -115,6 +114,9 @@ func (l *Log) syncAll(active bool) error {
 	var targets []target
 	l.w.mu.Lock()
 	for _, s := range l.w.unsynced {
+		if s.doomed {
+			continue
+		}
 		targets = append(targets, target{s, s.end.Load()})
 	}
 	if s := l.w.active; active && s != nil && s.synced < s.end.Load() {
@@ -128,6 +130,9 @@ func (l *Log) syncAll(active bool) error {
 	for _, t := range targets {
 		errs = append(errs, l.syncSegment(t.s, t.end))
 		l.unref(t.s)
+	}
+	if err := l.syncNewest(); err != nil { // the commits are durable nevertheless
+		l.report(err)
 	}
 	return errors.Join(errs...)
 }
@@ -155,12 +160,39 @@ func (l *Log) syncSegment(s *segment, end int64) error {
 		if s == l.w.active {
 			l.sealLocked(s)
 		}
+		s.file.unkeep()
 		return err
 	}
 	s.synced = max(s.synced, end)
 	l.w.unsynced = slices.DeleteFunc(l.w.unsynced, func(s *segment) bool { return s.synced >= s.end.Load() })
+	if s.sealed && s.synced >= s.end.Load() {
+		s.file.unkeep()
+	}
 	l.advanceLocked()
 	return nil
+}
+
+// syncOldestLocked syncs the oldest sealed segment if so many wait for that that their files take too many
+// descriptors. It releases writer.mu meanwhile.
+func (l *Log) syncOldestLocked() {
+	var oldest *segment
+	kept := 0
+	for _, s := range l.w.unsynced {
+		if s.file.isKept() {
+			if kept++; oldest == nil {
+				oldest = s
+			}
+		}
+	}
+	if kept < l.files.mostUnsynced() {
+		return
+	}
+	end := oldest.end.Load()
+	oldest.refs.Add(1) // it is live, so the count is not 0
+	l.unlockWriter()
+	_ = l.syncSegment(oldest, end) // it tells of its error, and lets go of the file
+	l.unref(oldest)
+	l.w.mu.Lock()
 }
 
 // preparer makes segment files ahead of their use.
@@ -205,7 +237,7 @@ func (l *Log) createLocked() (*segment, error) {
 	s.header.id = l.prep.next
 	l.prep.next++
 	s.path = filepath.Join(l.o.Dir, segmentName(s.header.id))
-	f, err := l.fs.OpenFile(s.path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	f, err := l.files.create(s.path, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("spill segment %s: create: %w", s.path, err)
 	}
@@ -231,10 +263,11 @@ type graveyard struct {
 
 // bury has the file removed by the next removeDead, and gives up the log's reference.
 func (l *Log) bury(s *segment) {
+	bytes := s.size.Load() + l.discount(s)
 	l.dead.mu.Lock()
+	s.died, s.diedBytes = time.Now(), bytes
 	l.dead.segs = append(l.dead.segs, s)
 	l.dead.mu.Unlock()
-	l.discount(s)
 	l.unref(s)
 }
 
@@ -244,30 +277,54 @@ func (l *Log) abandon(s *segment) {
 	l.wakeBackground()
 }
 
-// removeDead removes the files of dropped segments, or waits until somebody else has. What fails is tried again by the
-// next call.
+// held returns the bytes of the files that nothing but readers keeps, and since when the oldest of them has been of no other use.
+func (l *Log) held() (bytes int64, since time.Time) {
+	l.dead.mu.Lock()
+	defer l.dead.mu.Unlock()
+	for _, s := range l.dead.segs {
+		if s.refs.Load() == 0 {
+			continue
+		}
+		if bytes == 0 {
+			since = s.died
+		}
+		bytes += s.diedBytes
+	}
+	return bytes, since
+}
+
+// removeDead removes the files of dropped segments that no reader holds, or waits until somebody else has. What fails is tried
+// again by the next call.
 func (l *Log) removeDead() error {
 	l.dead.removing.Lock()
 	defer l.dead.removing.Unlock()
 	l.dead.mu.Lock()
-	segs := l.dead.segs
-	l.dead.segs = nil
+	segs := slices.Clone(l.dead.segs)
 	l.dead.mu.Unlock()
 	var errs []error
 	for _, s := range segs {
-		if err := l.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, fmt.Errorf("spill segment %s: remove: %w", s.path, err))
-			l.dead.mu.Lock()
-			l.dead.segs = append(l.dead.segs, s)
-			l.dead.mu.Unlock()
+		held := s.refs.Load() > 0 // a reader may have to open it again; the last one wakes the background
+		stays := held && !l.files.closed.Load()
+		if !stays {
+			if err := l.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				stays = true
+				if !held { // some systems remove no open file
+					errs = append(errs, fmt.Errorf("spill segment %s: remove: %w", s.path, err))
+				}
+			}
+		}
+		if stays {
 			continue
 		}
+		l.dead.mu.Lock()
+		l.dead.segs = slices.DeleteFunc(l.dead.segs, func(dead *segment) bool { return dead == s })
+		l.dead.mu.Unlock()
 		if err := l.removeIndex(s); err != nil {
 			errs = append(errs, err) // nothing reads it any more; the next Open removes it
 		}
 		l.departed(s)
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, l.forgetPlace())...)
 }
 
 // removeIndex removes the file of a segment's index, and sees to it that none comes after.

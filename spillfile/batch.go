@@ -86,11 +86,13 @@ func (b *Batch) free() {
 }
 
 // Add appends a copy of e to the batch; the caller may reuse its memory at once. Two entries of one key and
-// version: the later wins. A key above MaxKeySize or a value above MaxValueSize makes Commit fail with ErrTooLarge.
+// version: the later wins. A key above MaxKeySize or a value above MaxValueSize makes Commit fail with ErrTooLarge;
+// so does a value above 1 GiB in a 32-bit address space.
 func (b *Batch) Add(e *Entry) {
-	if len(e.Key) > MaxKeySize || len(e.Value) > MaxValueSize {
+	most := min(MaxValueSize, maxPiece) // half of what an int holds, so that it can be encoded
+	if len(e.Key) > MaxKeySize || int64(len(e.Value)) > most {
 		b.err = fmt.Errorf("%w: key of %d bytes, value of %d bytes; the limits are %d and %d",
-			ErrTooLarge, len(e.Key), len(e.Value), MaxKeySize, MaxValueSize)
+			ErrTooLarge, len(e.Key), len(e.Value), MaxKeySize, most)
 		return
 	}
 	start := len(b.raw)

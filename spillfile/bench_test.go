@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // half random, half zero: snappy has something to do.
@@ -58,7 +60,7 @@ func benchmarkAppend(b *testing.B, writers int, key []byte) {
 	}
 	left.Store(int64(b.N))
 	b.ResetTimer()
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	for w := range writers {
 		wg.Go(func() {
 			k := make([]byte, 16)

@@ -114,6 +114,9 @@ func (r *blockReader) next(at int64) (rawBlock, error) {
 	if err := b.plausible(header, b.at, room, r.aead != nil); err != nil {
 		return rawBlock{}, corrupt(r.path, at, "block header: %v", err)
 	}
+	if err := inOnePiece(r.path, blockHeaderSize+int64(max(b.stored, b.raw))); err != nil {
+		return rawBlock{}, err
+	}
 	whole, err := r.bytes(at, blockHeaderSize+int(b.stored))
 	if err != nil {
 		return rawBlock{}, err

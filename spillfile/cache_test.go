@@ -3,10 +3,11 @@ package spillfile
 import (
 	"bytes"
 	"math/rand/v2"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // The cache stays within its bound, knows what it holds, and gives out nothing but what was put under a key.
@@ -20,7 +21,7 @@ func TestCache(t *testing.T) {
 	const size = 1 << 20
 	c := newBlockCache(size)
 	seed := newRand(t).Uint64()
-	var work sync.WaitGroup
+	var work kit.WaitGroup
 	for w := range uint64(4) {
 		work.Go(func() {
 			r := rand.New(rand.NewPCG(seed, w))

@@ -1,12 +1,31 @@
 package spillfile
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+)
 
 // Close makes everything durable, records the exact end of the log so that any later damage is noticed, and
-// closes the files that no View holds. Batches that are queued fail with ErrClosed. It removes nothing live, and blocks
+// closes the files that no View holds; a View that is still held reads those that are open, and fails with ErrClosed for others. Batches that are queued fail with ErrClosed. It removes nothing live, and blocks
 // for a group that is being written. Every other call afterwards fails with ErrClosed or finds nothing; a second
 // Close returns nil.
-func (l *Log) Close() error {
+func (l *Log) Close() error { return l.close(false) }
+
+// Remove closes a Log that is empty and removes everything of it from disk: its files, and Dir
+// unless something else is in it. Nobody may enqueue meanwhile. A crash in between leaves an empty
+// spill, or none. It blocks for the disk. A Log that is not empty stays as it is. One that is
+// read-only, or that Make has not made, is only closed. After another error the Log is closed, and
+// what is left on disk is an empty spill.
+func (l *Log) Remove() error {
+	if !l.Empty() {
+		return errNotEmpty
+	}
+	return l.close(true)
+}
+
+func (l *Log) close(remove bool) error {
 	l.w.mu.Lock()
 	if l.w.closed {
 		l.w.mu.Unlock()
@@ -28,6 +47,7 @@ func (l *Log) Close() error {
 		l.report(err)
 	}
 
+	defer l.send()
 	l.manifest.mu.Lock()
 	defer l.manifest.mu.Unlock()
 	l.prep.mu.Lock()
@@ -36,14 +56,27 @@ func (l *Log) Close() error {
 		l.bury(s)
 	}
 	l.prep.mu.Unlock()
+	l.files.closed.Store(true) // so what readers hold is removed, too
 	derr := l.removeDead()
 	l.w.mu.Lock()
-	m := l.manifestLocked(l.replayed.Load())
+	m, holds := l.manifestLocked(l.replayed.Load()), len(l.w.live) > 0
 	l.w.mu.Unlock()
 	m.clean = serr == nil
-	merr := m.write(l.fs, l.o.Dir)
+	merr := l.writeManifest(m)
+	l.closeSpare(holds)
+	var gerr error
+	lockGone := false
+	if remove && merr == nil {
+		lockGone, gerr = l.removeFiles()
+	}
 	rerr := l.release()
-	for _, err := range []error{serr, merr, derr, rerr} {
+	if remove && merr == nil && gerr == nil {
+		if !lockGone { // such a system removes a file only once it is closed
+			_ = l.fs.Remove(filepath.Join(l.o.Dir, lockName))
+		}
+		_ = l.fs.Remove(l.o.Dir) // it may be a mount, or hold what is not ours
+	}
+	for _, err := range []error{serr, merr, derr, gerr, rerr} {
 		if err != nil {
 			return fmt.Errorf("close of spill %s: %w", l.o.Dir, err)
 		}
@@ -65,6 +98,7 @@ func (l *Log) failQueue() {
 
 // release gives up the view, the files and the lock.
 func (l *Log) release() error {
+	l.files.closed.Store(true)
 	l.w.mu.Lock()
 	live := l.w.live
 	l.w.live, l.w.unsynced = nil, nil
@@ -74,8 +108,48 @@ func (l *Log) release() error {
 		l.unref(s)
 	}
 	l.cache.clear()
+	err := l.closeNewest()
 	if l.lock == nil {
-		return nil
+		return err
 	}
-	return l.lock.Close()
+	return errors.Join(err, l.lock.Close())
+}
+
+// removeFiles removes what is on disk, the manifest last: segments without one would be an error of
+// the next Open.
+func (l *Log) removeFiles() (lockGone bool, err error) {
+	c, err := l.list()
+	if err = errors.Join(err, l.closeNewest()); err != nil {
+		return false, err
+	}
+	if err := l.removePlace(); err != nil {
+		return false, err
+	}
+	names := append(c.temp, newestName)
+	for _, id := range c.ids {
+		names = append(names, segmentName(id))
+	}
+	for _, id := range c.indexes {
+		names = append(names, indexName(id))
+	}
+	for _, name := range names {
+		if err := l.fs.Remove(filepath.Join(l.o.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, fmt.Errorf("remove: %w", err)
+		}
+	}
+	for _, name := range c.salvages {
+		if err := clearDir(l.fs, filepath.Join(l.o.Dir, name)); err != nil {
+			return false, err
+		}
+	}
+	err = l.fs.SyncDir(l.o.Dir)
+	if err == nil {
+		err = l.fs.Remove(filepath.Join(l.o.Dir, manifestName))
+	}
+	if err == nil {
+		// While it is held: afterwards it may be that of another process.
+		lockGone = l.fs.Remove(filepath.Join(l.o.Dir, lockName)) == nil
+		err = l.fs.SyncDir(l.o.Dir)
+	}
+	return lockGone, err
 }

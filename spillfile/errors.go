@@ -8,7 +8,8 @@ import (
 // Returned by Open.
 var (
 	// ErrLocked means that another process, or another Log of this one, has the directory open.
-	ErrLocked = errors.New("spill directory is in use")
+	// Every *LockedError matches it.
+	ErrLocked = errors.New("directory is in use")
 	// ErrForeignSpill means that the spill holds commits of another database.
 	ErrForeignSpill = errors.New("spill belongs to another database")
 	// ErrWrongKey means that the encryption key given does not open the spill.
@@ -40,12 +41,31 @@ var (
 	ErrTooLarge = errors.New("too large for the spill")
 	// ErrNotEnqueued means that Commit was called for a batch that is not in the queue.
 	ErrNotEnqueued = errors.New("batch was not enqueued")
+	// errNotEmpty: Log.Remove would lose commits.
+	errNotEmpty = errors.New("spill is not empty")
 	// errDeferred: nobody may spill before Log.Make.
 	errDeferred = errors.New("spill is not made yet")
 	// ErrPoisoned means that a segment failed to be written or synced earlier, so that nothing about its
 	// durability can be promised any more.
 	ErrPoisoned = errors.New("segment is poisoned by an earlier failure")
 )
+
+// LockedError names a lock that another process, or another Log of this one, holds. It matches ErrLocked.
+type LockedError struct {
+	Path string // of what is locked
+	PID  int    // the process that wrote its number into the file and holds it for writing; 0 if none is known
+}
+
+// Error names the path and the process.
+func (e *LockedError) Error() string {
+	if e.PID == 0 {
+		return fmt.Sprintf("%v: %s", ErrLocked, e.Path)
+	}
+	return fmt.Sprintf("%v by process %d: %s", ErrLocked, e.PID, e.Path)
+}
+
+// Is makes errors.Is(err, ErrLocked) true.
+func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 
 // CorruptError says where damage was found. It matches ErrCorrupt.
 type CorruptError struct {
@@ -56,7 +76,7 @@ type CorruptError struct {
 
 // Error names the file, the offset, the reason and the remedy.
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%v: %s at offset %d: %s; restore the file from a copy, or move the spill directory away to give up the commits in it",
+	return fmt.Sprintf("%v: %s at offset %d: %s; put the file back from a copy, or get out what is intact with \"badgerspill salvage\"",
 		ErrCorrupt, e.File, e.Offset, e.Reason)
 }
 
@@ -71,7 +91,7 @@ type VersionError struct {
 
 // Error names the file, both versions and the remedy.
 func (e *VersionError) Error() string {
-	return fmt.Sprintf("%v: %s has version %d, this release supports %d; open it with the release that wrote it and drain it",
+	return fmt.Sprintf("%v: %s has version %d, this release supports %d; open it with the release that wrote it, and SpillPolicy Never: that replays the spill and removes its files",
 		ErrFormatVersion, e.File, e.Found, e.Supported)
 }
 

@@ -3,7 +3,6 @@
 package spillfile
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,46 +10,53 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	noFollow = unix.O_NOFOLLOW
-	nonBlock = unix.O_NONBLOCK // means nothing to regular files
-)
-
-func (osFS) SyncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	err = d.Sync()
-	return errors.Join(err, d.Close())
+var thisSystem = calls{
+	noFollow: unix.O_NOFOLLOW,
+	nonBlock: unix.O_NONBLOCK, // means nothing to regular files
+	datasync: datasync,
+	syncDir:  syncDir,
+	chmod:    chmod,
+	free:     volumeFree,
+	files:    volumeFiles,
+	lock:     lock,
 }
 
-func (osFS) Lock(name string, shared bool) (io.Closer, error) {
-	flag, how := os.O_RDWR|os.O_CREATE, unix.LOCK_EX
-	if shared {
-		flag, how = os.O_RDONLY, unix.LOCK_SH
+// noDescriptor are the errors of a process, and of a system, that can open no more files.
+var noDescriptor = []error{unix.EMFILE, unix.ENFILE}
+
+// writeLock is a lock file that can be signed with the number of the process that holds it, for others to
+// name it. That is of no other use: a full disk is no failure.
+type writeLock struct {
+	*os.File
+	signed bool
+}
+
+func (l *writeLock) sign() {
+	l.signed = true
+	if err := l.Truncate(0); err == nil {
+		_, _ = l.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	}
-	f, err := openNoFollow(name, flag, 0o600)
+}
+
+// Close takes the number away, for readers have none.
+func (l *writeLock) Close() error {
+	if l.signed {
+		_ = l.Truncate(0)
+	}
+	return l.File.Close()
+}
+
+// readPID returns the number in a lock file, 0 if there is none or no such process.
+func readPID(f *os.File) (pid int) {
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
 	if err != nil {
-		return nil, err
+		return 0
 	}
-	if !shared {
-		if err := f.Chmod(0o600); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
+	if _, err := fmt.Sscanf(string(text), "%d\n", &pid); err != nil || pid <= 0 {
+		return 0
 	}
-	for {
-		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)
-		if err != unix.EINTR {
-			break
-		}
+	if err := unix.Kill(pid, 0); err != nil && err != unix.EPERM {
+		return 0
 	}
-	if err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("%w: %s", ErrLocked, name)
-		}
-		return nil, &os.PathError{Op: "flock", Path: name, Err: err}
-	}
-	return f, nil
+	return pid
 }

@@ -2,20 +2,27 @@ package spillfile
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 
 	win "golang.org/x/sys/windows"
 )
 
-const noFollow, nonBlock = 0, 0
+// There is no syncDir: the system has no such call, and NTFS journals names on its own.
+var thisSystem = calls{
+	datasync: (*os.File).Sync,
+	chmod:    chmod,
+	free:     volumeFree,
+	files:    func(string) (free, total int64, err error) { return 0, 0, errors.ErrUnsupported },
+	lock:     lock,
+}
 
-// SyncDir does nothing: the system has no such call, and NTFS journals names on its own.
-func (osFS) SyncDir(string) error { return nil }
+// noDescriptor is the error of a process that can open no more files.
+var noDescriptor = []error{win.ERROR_TOO_MANY_OPEN_FILES}
 
-func (osFS) Lock(name string, shared bool) (io.Closer, error) {
+func lock(_ *osFS, name string, shared bool) (io.Closer, error) {
 	path, err := win.UTF16PtrFromString(name)
 	if err != nil {
 		return nil, err
@@ -27,21 +34,21 @@ func (osFS) Lock(name string, shared bool) (io.Closer, error) {
 	h, err := win.CreateFile(path, access, share, nil, create, win.FILE_ATTRIBUTE_NORMAL, 0)
 	switch {
 	case errors.Is(err, win.ERROR_SHARING_VIOLATION):
-		return nil, fmt.Errorf("%w: %s", ErrLocked, name)
+		return nil, &LockedError{Path: name}
 	case err != nil:
 		return nil, &fs.PathError{Op: "lock", Path: name, Err: err}
 	}
 	return os.NewFile(uintptr(h), name), nil
 }
 
-func (osFS) Free(dir string) (free, total int64, err error) {
+func volumeFree(dir string) (free, total int64, err error) {
 	path, err := win.UTF16PtrFromString(dir)
 	if err != nil {
 		return 0, 0, err
 	}
 	var avail, size, all uint64
 	if err := win.GetDiskFreeSpaceEx(path, &avail, &size, &all); err != nil {
-		return 0, 0, &fs.PathError{Op: "free", Path: dir, Err: err}
+		return 0, 0, err
 	}
-	return int64(avail), int64(size), nil
+	return int64(min(avail, math.MaxInt64)), int64(min(size, math.MaxInt64)), nil
 }

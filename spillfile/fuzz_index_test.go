@@ -119,7 +119,7 @@ func FuzzIndexFile(f *testing.F) {
 
 func exerciseIndex(t *testing.T, b []byte) {
 	m := memDisk("/spill", map[string]string{indexName(1): string(b)})
-	x, err := openIndexFile(m, filepath.Join("/spill", indexName(1)), nil, nil)
+	x, err := openIndexFile(newOpenFiles(m, 0), filepath.Join("/spill", indexName(1)), nil, nil)
 	if err != nil {
 		require.ErrorIs(t, err, ErrCorrupt)
 		return

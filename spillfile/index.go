@@ -3,6 +3,7 @@ package spillfile
 import (
 	"encoding/binary"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4/skl"
 	"github.com/dgraph-io/badger/v4/y"
@@ -46,8 +47,9 @@ const (
 // memIndex is a skiplist in an arena of fixed size. An arena that overflows ends the process (an assertion in
 // Badger), therefore room must be asked before put. One goroutine at a time may put, any number may read beside it.
 type memIndex struct {
-	list *skl.Skiplist
-	cap  int64
+	list    *skl.Skiplist
+	cap     int64
+	entries atomic.Int64
 }
 
 // arenaSize is what the index of a segment usually needs. The tiny segments of tests get tiny arenas.
@@ -62,7 +64,10 @@ func newMemIndex(usual, need int64) *memIndex {
 }
 
 // put stores the place of key (internal: the timestamp is appended).
-func (x *memIndex) put(key []byte, vs y.ValueStruct) { x.list.Put(key, vs) }
+func (x *memIndex) put(key []byte, vs y.ValueStruct) {
+	x.list.Put(key, vs)
+	x.entries.Add(1)
+}
 
 // get returns the newest version of the user key at or below ts.
 func (x *memIndex) get(key []byte, ts uint64) (y.ValueStruct, bool) {

@@ -72,7 +72,7 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 					require.Equal(t, want, got, "%.40q@%d", k, ts)
 				}
 				for _, reverse := range []bool{false, true} {
-					want, got := mem.iterator(reverse), l.iterator(s, reverse, func(err error) { t.Error(err) })
+					want, got := mem.iterator(reverse), l.iterator(s, reverse, allVersions, func(err error) { t.Error(err) })
 					same := func(what string) {
 						t.Helper()
 						require.Equal(t, want.Valid(), got.Valid(), what)
@@ -190,8 +190,8 @@ func TestIndexHealsAfterReplay(t *testing.T) {
 	defer it.Close()
 	require.NoError(t, l.MarkReplayed(4))
 	m.mu.Lock()
-	for _, s := range v.segs[1:] { // removed, and open
-		n := s.index.Load().file.file.(*memFile).n
+	for _, s := range v.segs[1:] { // dropped, and held
+		n := s.index.Load().file.file.file.(*memFile).n
 		n.data = []byte(flip(string(n.data), 20, 1))
 	}
 	m.mu.Unlock()

@@ -27,7 +27,7 @@ type indexBuilder struct {
 // add takes the next entry, of an index in memory.
 func (b *indexBuilder) add(key []byte, vs *y.ValueStruct) {
 	vs.Value = withoutValue(vs.Value)
-	if b.full(len(key) + int(vs.EncodedSize())) {
+	if b.full(key, int(vs.EncodedSize())) {
 		b.closeLeaf()
 	}
 	if len(b.keyEnd) == 0 {
@@ -64,13 +64,19 @@ func indexFileEntry(internalKey, value int) int64 {
 	return int64(n + 2*internalKey)
 }
 
-// full says that the open leaf should not take another entry of so many bytes.
-func (b *indexBuilder) full(more int) bool {
-	size := len(b.keys) + len(b.values) + 5*len(b.keyEnd)
-	switch {
-	case size == 0 || size+more <= leafTarget:
+// full says that the open leaf should not take another entry, of that key and so many bytes of value. What all keys of a leaf share is
+// stored once, and does not count. So of long keys that differ late a leaf has many, and the table, with a key for each leaf, few.
+func (b *indexBuilder) full(key []byte, value int) bool {
+	n := len(b.keyEnd)
+	if n == 0 {
 		return false
-	case size+more > leafMax:
+	}
+	shared := commonPrefix(y.ParseKey(b.keys[:b.keyEnd[0]]), y.ParseKey(key))
+	size := len(b.keys) + len(key) - (n+1)*shared + len(b.values) + value + 5*(n+1)
+	switch {
+	case size <= leafTarget:
+		return false
+	case size > leafMax:
 		return true
 	}
 	table := len(b.table.lows) + leafCost*(b.table.len()+1) + len(b.last)

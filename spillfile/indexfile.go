@@ -19,7 +19,7 @@ import (
 type indexFile struct {
 	indexSealer
 	footer indexFooter
-	file   File
+	file   *pooledFile
 	path   string
 	size   int64
 	filter filter
@@ -28,11 +28,8 @@ type indexFile struct {
 }
 
 // openIndexFile opens the index at path. What is not an intact index is a *CorruptError.
-func openIndexFile(fsys FS, path string, userKey []byte, cache *blockCache) (x *indexFile, err error) {
-	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, fmt.Errorf("spill index %s: %w", path, err)
-	}
+func openIndexFile(files *openFiles, path string, userKey []byte, cache *blockCache) (x *indexFile, err error) {
+	f := files.file(path, os.O_RDONLY)
 	defer func() {
 		if err != nil {
 			f.Close()
@@ -182,14 +179,19 @@ func (x *indexFile) leaf(i int) (leaf, error) {
 // leafInto is leaf for who reads many in a row: it takes what is cached, and adds nothing. The leaf lies in buf or in
 // the cache.
 func (x *indexFile) leafInto(i int, buf []byte) (leaf, []byte, error) {
+	return x.leafFrom(x.file, i, buf)
+}
+
+// leafFrom is leafInto through another reader of the file.
+func (x *indexFile) leafFrom(r io.ReaderAt, i int, buf []byte) (leaf, []byte, error) {
 	at, end := int64(x.table.offsets[i]), int64(x.table.offsets[i+1])
 	raw, _ := x.cache.get(cacheIndex, x.segment, at)
 	if raw == nil {
-		if cap(buf) < int(end-at) {
+		if int64(cap(buf)) < end-at && end-at <= maxPiece {
 			buf = make([]byte, end-at)
 		}
 		var err error
-		if raw, err = x.readBlock(x.file, x.path, kindLeaf, at, end, buf); err != nil {
+		if raw, err = x.readBlock(r, x.path, kindLeaf, at, end, buf); err != nil {
 			return leaf{}, buf, err
 		}
 	}
@@ -231,7 +233,7 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("spill index %s: %w", path, err)
 	}
-	if len(out) > math.MaxUint32 {
+	if int64(len(out)) > math.MaxUint32 {
 		return nil, fmt.Errorf("%w: the index of segment %s takes %d bytes", ErrTooLarge, s.path, len(out))
 	}
 	err = func() error {
@@ -253,14 +255,12 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 		}
 		return nil, fmt.Errorf("spill index %s: %w", path, err)
 	}
-	x := &indexFile{indexSealer: b.seal, footer: footer, path: path, size: int64(len(out)), table: b.table, cache: l.cache}
-	if x.file, err = l.fs.OpenFile(path, os.O_RDONLY, 0); err != nil {
-		if s.unlinked() {
-			return nil, errUnlinked
-		}
-		return nil, fmt.Errorf("spill index %s: %w", path, err)
-	}
+	x := &indexFile{indexSealer: b.seal, footer: footer, path: path, size: int64(len(out)), table: b.table, cache: l.cache,
+		file: l.files.file(path, os.O_RDONLY)}
 	if err := x.load(); err != nil { // exact in memory, and read once
+		if s.unlinked() {
+			err = errUnlinked
+		}
 		return nil, errors.Join(err, x.file.Close())
 	}
 	return x, nil

@@ -196,6 +196,9 @@ func (s *indexSealer) open(file string, kind byte, block []byte, at int64) ([]by
 
 // readBlock reads the block that takes exactly the bytes from at to end, into buf if it fits.
 func (s *indexSealer) readBlock(f io.ReaderAt, file string, kind byte, at, end int64, buf []byte) ([]byte, error) {
+	if err := inOnePiece(file, end-at); err != nil {
+		return nil, err
+	}
 	n := int(end - at)
 	if cap(buf) < n {
 		buf = make([]byte, n)

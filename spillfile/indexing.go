@@ -2,7 +2,6 @@ package spillfile
 
 import (
 	"errors"
-	"slices"
 
 	"github.com/dgraph-io/badger/v4/y"
 )
@@ -27,13 +26,15 @@ func (l *Log) countLocked(s *segment, n int64) {
 	s.idx.counted = n
 }
 
-// discount ends the accounting of a segment that left the log: nothing but its readers can free its memory now.
-func (l *Log) discount(s *segment) {
+// discount ends the accounting of a segment that left the log: nothing but its readers can free its memory now. It returns the
+// size of its index file.
+func (l *Log) discount(s *segment) (disk int64) {
 	s.idx.mu.Lock()
 	defer s.idx.mu.Unlock()
 	s.idx.dropped = true
 	l.countLocked(s, 0)
 	l.expectLocked(s, 0)
+	return s.idx.disk
 }
 
 // expectLocked accounts for an index file of at most n bytes that is still to be made, in place of what was expected. idx.mu must be
@@ -66,12 +67,7 @@ func (l *Log) nameIndex(s *segment, temp, path string, size int64) error {
 	if err := l.fs.Rename(temp, path); err != nil {
 		return err
 	}
-	l.disk.Add(size)
-	if len(s.idx.old) > 0 { // damaged: its name is gone now, and readers have it open until the segment is closed
-		s.idx.held += s.idx.disk
-	} else {
-		l.disk.Add(-s.idx.disk)
-	}
+	l.disk.Add(size - s.idx.disk)
 	s.idx.disk = size
 	l.expectLocked(s, 0)
 	return nil
@@ -93,7 +89,7 @@ func (l *Log) indexSealed() error {
 	l.w.mu.Lock()
 	for _, s := range l.w.live {
 		end := Position{s.id(), s.end.Load()}
-		if s.sealed && s.index.Load().mem != nil && !end.after(l.w.mark) && !s.unindexable {
+		if s.sealed && s.index.Load().mem != nil && !end.after(l.w.mark) && !s.unindexable && !s.doomed {
 			s.refs.Add(1)
 			todo = append(todo, s)
 		}
@@ -132,16 +128,18 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	if x := s.index.Load(); x.file != bad {
 		return x, nil
 	}
+	if outOfFiles(cause) || errors.Is(cause, ErrClosed) { // that is not the file's fault
+		return nil, cause
+	}
 	mem, err := s.readIndex()
 	if err != nil {
 		return nil, err
 	}
 	l.o.Logf("spill index %s is made again from its segment: %v", bad.path, cause)
 	x := &segmentIndex{mem: mem}
-	s.idx.mu.Lock()
-	s.idx.old = append(s.idx.old, bad)
-	s.idx.mu.Unlock()
 	l.setIndex(s, x)
+	// Who still reads it, or begins to, comes here and gets what is in its place.
+	_ = bad.file.Close() // nothing was written to it
 	l.cache.forget(cacheIndex, s.id())
 	l.wakeBackground()
 	return x, nil
@@ -185,35 +183,29 @@ func (l *Log) get(s *segment, key []byte, ts uint64, hash uint64) (vs y.ValueStr
 	}
 }
 
-// iterator iterates the index of s. fail is told of an error that ended it.
-func (l *Log) iterator(s *segment, reverse bool, fail func(error)) y.Iterator {
+// iterator iterates the index of s. It may leave out entries that are not shown. fail is told of an
+// error that ended it.
+func (l *Log) iterator(s *segment, reverse bool, what shown, fail func(error)) y.Iterator {
 	x := s.index.Load()
 	if x.mem != nil {
 		return x.mem.iterator(reverse)
 	}
-	return &fileIterator{x: x.file, reverse: reverse, fail: fail, heal: func(bad *indexFile, cause error) (y.Iterator, error) {
+	return &fileIterator{x: x.file, reverse: reverse, shown: what, fail: fail, heal: func(bad *indexFile, cause error) (y.Iterator, error) {
 		healed, err := l.heal(s, bad, cause)
 		if err != nil {
 			return nil, err
 		}
 		if healed.mem == nil { // healed long ago, and in a new file since
-			return l.iterator(s, reverse, fail), nil
+			return l.iterator(s, reverse, what, fail), nil
 		}
 		return healed.mem.iterator(reverse), nil
 	}}
 }
 
-// closeIndex closes the files of the index, after the last reader.
+// closeIndex closes the file of the index, after the last reader.
 func (s *segment) closeIndex() error {
-	s.idx.mu.Lock()
-	defer s.idx.mu.Unlock()
-	files := slices.Clone(s.idx.old)
 	if x := s.index.Load(); x != nil && x.file != nil {
-		files = append(files, x.file)
+		return x.file.file.Close()
 	}
-	var errs []error
-	for _, x := range files {
-		errs = append(errs, x.file.Close())
-	}
-	return errors.Join(errs...)
+	return nil
 }

@@ -1,14 +1,31 @@
 package spillfile
 
-import "github.com/dgraph-io/badger/v4/y"
+import (
+	"bytes"
+	"encoding/binary"
+	"io"
+	"math"
 
-// fileIterator iterates the index of a sealed segment, forward or backward. It holds one leaf. If it meets damage it goes on in
-// an index made again from the segment; only if that fails it ends, and tells why.
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// shown is which versions of a key are wanted.
+type shown struct {
+	newest bool   // one, not all
+	at     uint64 // namely the newest one that is not above
+}
+
+var allVersions = shown{}
+
+// fileIterator iterates the index of a sealed segment, forward or backward. It holds one leaf. If
+// it meets damage it goes on in an index made again from the segment; only if that fails it ends,
+// and tells why. Next passes what is not shown where it can tell from the leaf at hand.
 type fileIterator struct {
 	x       *indexFile
 	heal    func(*indexFile, error) (y.Iterator, error) // returns an unpositioned iterator that takes over
 	fail    func(error)
 	reverse bool
+	shown   shown
 
 	at    int // leaf; len() or -1: past the end
 	leaf  leaf
@@ -16,21 +33,81 @@ type fileIterator struct {
 	pos   int
 	key   []byte
 	from  []byte // the key before the move under way
+	goal  []byte // scratch of next
 	valid bool
 
 	healed y.Iterator
+
+	inOrder int      // leaves that were taken one after the other
+	run     *leafRun // they are read through it; nil: one at a time
+}
+
+const (
+	// leavesInOrder is how many leaves one after the other make an iterator read several at once.
+	leavesInOrder = 4
+	// leafRunSize is how many bytes of leaves it then reads. Each segment of an iteration has so
+	// many in memory.
+	leafRunSize = 64 << 10
+)
+
+// leafRun reads a file in runs, forward or backward.
+type leafRun struct {
+	io.ReaderAt
+	backward bool
+	at       int64
+	buf      []byte
+}
+
+func (r *leafRun) ReadAt(b []byte, at int64) (int, error) {
+	if len(b) > leafRunSize {
+		return r.ReaderAt.ReadAt(b, at)
+	}
+	if at < r.at || at+int64(len(b)) > r.at+int64(len(r.buf)) {
+		if r.at = at; r.backward {
+			r.at = max(0, at+int64(len(b))-leafRunSize)
+		}
+		if r.buf == nil {
+			r.buf = make([]byte, leafRunSize)
+		}
+		n, err := r.ReaderAt.ReadAt(r.buf[:leafRunSize], r.at)
+		if r.buf = r.buf[:n]; at+int64(len(b)) > r.at+int64(n) {
+			if err == nil {
+				err = io.ErrUnexpectedEOF
+			}
+			return copy(b, r.buf[min(int64(n), at-r.at):]), err
+		}
+	}
+	return copy(b, r.buf[at-r.at:]), nil
+}
+
+// reader returns what leaf at is read through.
+func (it *fileIterator) reader(at int) io.ReaderAt {
+	if next := at - it.at; next == 1 && !it.reverse || next == -1 && it.reverse {
+		it.inOrder++
+	} else {
+		it.inOrder = 0
+	}
+	if it.inOrder < leavesInOrder {
+		return it.x.file
+	}
+	if it.run == nil {
+		it.run = &leafRun{ReaderAt: it.x.file, backward: it.reverse}
+	}
+	return it.run
 }
 
 // load goes to entry pos of leaf at, or with pos < 0 to its last entry; and on to the neighbouring leaf if there is no such
 // entry.
 func (it *fileIterator) load(at, pos int) error {
 	it.valid = false
-	it.at = at
 	if at < 0 || at >= it.x.table.len() {
+		it.at = at
 		return nil
 	}
+	from := it.reader(at)
+	it.at = at
 	var err error
-	if it.leaf, it.buf, err = it.x.leafInto(at, it.buf); err != nil {
+	if it.leaf, it.buf, err = it.x.leafFrom(from, at, it.buf); err != nil {
 		return err
 	}
 	if pos < 0 {
@@ -58,11 +135,62 @@ func (it *fileIterator) move(pos int) error {
 	return nil
 }
 
+// next goes to the next entry, and if that is of the same key past those that are not shown.
+func (it *fileIterator) next() error {
+	step := 1
+	if it.reverse {
+		step = -1
+	}
+	err := it.move(it.pos + step)
+	if err != nil || !it.shown.newest || !it.valid || !bytes.Equal(y.ParseKey(it.key), y.ParseKey(it.from)) {
+		return err
+	}
+	return it.pass()
+}
+
+// pass goes from one version of the key in from to the next that may be shown, or past the last, as
+// far as the leaf at hand tells.
+func (it *fileIterator) pass() error {
+	at := it.shown.at
+	if !it.reverse {
+		if y.ParseTs(it.from) <= at { // all that follow are older
+			at = 0
+		}
+		pos, err := it.search(at)
+		if err != nil {
+			return err
+		}
+		return it.move(pos)
+	}
+	was := it.pos
+	pos, err := it.search(at)
+	if err == nil && pos > was { // it is above, and so are all that follow
+		if pos, err = it.search(math.MaxUint64); err == nil {
+			pos--
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return it.move(pos)
+}
+
+// search returns the first entry of the leaf at or after a version of the key in from.
+func (it *fileIterator) search(version uint64) (pos int, err error) {
+	it.goal = binary.BigEndian.AppendUint64(append(it.goal[:0], y.ParseKey(it.from)...), math.MaxUint64-version)
+	if pos, it.key, err = it.leaf.search(it.goal, it.key[:0]); err != nil {
+		err = it.x.damaged(it.at, err)
+	}
+	return pos, err
+}
+
 // seek goes to the first entry at or after key, backward to the last at or before it.
 func (it *fileIterator) seek(key []byte) error {
 	at := max(it.x.table.find(key), 0)
-	if err := it.load(at, 0); err != nil {
-		return err
+	if at != it.at || it.leaf.len() == 0 { // else the leaf is at hand
+		if err := it.load(at, 0); err != nil {
+			return err
+		}
 	}
 	pos, scratch, err := it.leaf.search(key, it.key[:0])
 	if err != nil {
@@ -102,10 +230,7 @@ func (it *fileIterator) try(move func() error, again func(y.Iterator)) {
 func (it *fileIterator) Next() {
 	it.try(func() error {
 		it.from = append(it.from[:0], it.key...)
-		if it.reverse {
-			return it.move(it.pos - 1)
-		}
-		return it.move(it.pos + 1)
+		return it.next()
 	}, func(h y.Iterator) {
 		if it.key != nil { // it takes over in the middle
 			it.key = nil

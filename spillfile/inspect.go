@@ -34,7 +34,8 @@ type Inspection struct {
 	DatabaseID [16]byte // random number of the database it belongs to
 
 	Segments []SegmentInfo // in the order of the log
-	Dead     int           // files of segments that are replayed, or never took a commit: they are about to be removed
+	Dead     int           // files of segments that are replayed: they are about to be removed
+	Prepared int           // empty files for the segments to come
 
 	Commits    int64     // not replayed
 	Entries    int64     // of these
@@ -48,6 +49,7 @@ type Inspection struct {
 
 	ReplayedThrough uint64 // the manifest says that Badger has everything up to this sequence
 	CleanClose      bool   // the manifest was written by a close
+	ManifestLost    bool   // the manifest is missing or damaged
 	TornBytes       int64  // that the next Open cuts off: they were never known to be durable
 
 	// OpenError is why Open would refuse the spill, nil if it would not. ErrKeyMissing or ErrWrongKey: the key decides that.
@@ -84,7 +86,7 @@ func inspectOnce(src Source) (*Inspection, error) {
 	w.headers = true
 	m := w.contents.manifest
 	in := &Inspection{Dir: src.Dir, Exists: !w.absent, DatabaseID: m.databaseID, Dead: len(w.contents.ids) - len(w.chain),
-		ReplayedThrough: m.replayed, CleanClose: m.clean}
+		ReplayedThrough: m.replayed, CleanClose: m.clean, ManifestLost: w.manifestErr != nil}
 	var raw, stored int64
 	w.report.ManifestLost = w.manifestErr != nil
 	w.last = m.replayed
@@ -93,6 +95,10 @@ func inspectOnce(src Source) (*Inspection, error) {
 		s, r, st, err := w.inspect(f, i == 0)
 		if err != nil {
 			return nil, err
+		}
+		if f.size == 0 {
+			in.Prepared++
+			continue
 		}
 		if s.LastSeq == 0 && s.Err == nil || s.LastSeq != 0 && s.LastSeq <= m.replayed {
 			in.Dead++
@@ -108,10 +114,14 @@ func inspectOnce(src Source) (*Inspection, error) {
 		}
 	}
 	in.TornBytes, in.OpenError = verdict(src)
+	in.OpenError = in.explain(in.OpenError)
 	again, err := newLook(src)
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, ErrCorrupt):
 		in.Changing = true
 		return in, nil
+	case err != nil:
+		return nil, err
 	}
 	defer again.close()
 	in.Changing = !w.same(again)

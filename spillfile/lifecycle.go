@@ -17,7 +17,8 @@ func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
 		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, indexed)})
 	}
 	h := &s.header
-	h.databaseID, h.created = l.o.DatabaseID, time.Now()
+	h.databaseID, h.created = l.o.DatabaseID, l.o.Now()
+	s.born = time.Now()
 	h.prevLastSeq, h.firstSeq, h.directThrough = l.lastSeq.Load(), firstSeq, w.direct
 	if n := len(w.live); n > 0 {
 		h.prev, h.prevEnd = w.live[n-1].id(), w.live[n-1].end.Load()
@@ -54,6 +55,8 @@ func (l *Log) sealLocked(s *segment) {
 	w.active = nil
 	if s.synced < s.end.Load() {
 		w.unsynced = append(w.unsynced, s)
+	} else {
+		s.file.unkeep()
 	}
 	l.wakeBackground() // to sync it, and to make a file of its index
 	l.noteLocked(SegmentSealed, s, s.end.Load(), nil)

@@ -12,9 +12,10 @@ import (
 // Locks, in the order in which they are taken: manifest.mu, indexing, segment.syncing or segment.idx.healing, writer.mu, then
 // queue.mu, prep.mu, dead.mu or segment.idx.mu, then events.mu. No callback but Logf runs under any of them.
 type Log struct {
-	o    Options
-	fs   FS
-	lock io.Closer // nil if read-only without a lock file
+	o     Options
+	fs    FS
+	files *openFiles
+	lock  io.Closer // nil if read-only without a lock file
 
 	current  atomic.Pointer[View] // nil: nothing live
 	pending  atomic.Int64         // batches enqueued and not answered; published views are older than its zero
@@ -27,7 +28,11 @@ type Log struct {
 
 	queue    queue
 	w        writer
-	manifest struct{ mu sync.Mutex } // serializes changes of the file and of replayed
+	manifest spareManifest
+	place    struct {
+		mu      sync.Mutex // one change of the file at a time; the last of all locks
+		lastSeq uint64     // of the place in the file, as far as it is known; 0: none
+	}
 	prep     preparer
 	dead     graveyard
 	events   eventQueue
@@ -56,13 +61,14 @@ func (l *Log) State() State {
 	if mark := l.synced.Load(); mark != nil {
 		st.Synced = *mark
 	}
+	st.HeldBytes, st.HeldSince = l.held()
 	v := l.Acquire()
 	if v == nil {
 		return st
 	}
 	defer v.Release()
 	st.LiveSegments = len(v.segs)
-	st.OldestCreated = v.segs[0].header.created
+	st.OldestCreated, st.OldestAhead = v.segs[0].born, v.segs[0].ahead
 	for _, s := range v.segs {
 		st.LiveBytes += s.end.Load() - segmentHeaderSize
 		st.DirectThrough = max(st.DirectThrough, s.header.directThrough)
@@ -129,9 +135,11 @@ func (l *Log) unref(s *segment) {
 func (l *Log) departed(s *segment) {
 	if s.gone.Add(1) == 2 {
 		s.idx.mu.Lock()
-		l.disk.Add(-s.size.Load() - s.idx.disk - s.idx.held)
+		l.disk.Add(-s.size.Load() - s.idx.disk)
 		s.idx.mu.Unlock()
-		l.note(Event{Kind: SegmentRemoved, Segment: s.id(), File: s.path, Bytes: s.size.Load()})
+		if s.lastSeq.Load() > 0 { // else it was prepared, and nobody was told of it
+			l.note(Event{Kind: SegmentRemoved, Segment: s.id(), File: s.path, Bytes: s.size.Load()})
+		}
 	}
 	l.wakeBackground() // it sends the event; and some systems remove a file only once it is closed
 }

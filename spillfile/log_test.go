@@ -13,6 +13,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 func TestEntriesReadBack(t *testing.T) {
@@ -188,7 +190,7 @@ func TestManyWriters(t *testing.T) {
 		}
 		l := mustOpen(t, o)
 		var mu sync.Mutex
-		var wg sync.WaitGroup
+		var wg kit.WaitGroup
 		ts := uint64(0)
 		const writers, each = 16, 100
 		for w := range writers {
@@ -247,7 +249,7 @@ func TestFollowersShareOneWrite(t *testing.T) {
 		l.Enqueue(b, uint64(i+1))
 		batches = append(batches, b)
 	}
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	for _, b := range batches {
 		wg.Go(func() {
 			if err := l.Commit(b); err != nil {
@@ -288,7 +290,7 @@ func TestSleepingOwnerDoesNotHoldUpTheOthers(t *testing.T) {
 	l := mustOpen(t, o)
 	defer l.Close()
 	leader, asleep, waiter := newBatch(Entry{Key: []byte("1")}), newBatch(Entry{Key: []byte("2")}), newBatch(Entry{Key: []byte("3")})
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	commit := func(b *Batch) {
 		wg.Go(func() {
 			if err := l.Commit(b); err != nil {
@@ -442,7 +444,7 @@ func TestViewOutlivesDrop(t *testing.T) {
 	require.Equal(t, 2, dropped)
 	require.True(t, l.Empty())
 	require.Nil(t, l.Acquire())
-	require.Empty(t, segmentFiles(t, o.Dir))
+	require.Len(t, segmentFiles(t, o.Dir), 2, "a reader may have to open them again")
 	require.Positive(t, l.State().DiskBytes)
 	for key, want := range map[string]string{"a": "first", "b": "second"} {
 		ref, ok, err := v.Get([]byte(key), 5, false)

@@ -18,6 +18,8 @@ type Source struct {
 	FS FS
 	// EncryptionKey is that of the database, empty if it has none.
 	EncryptionKey []byte
+	// Rate bounds in bytes a second how fast Walk and Verify read segments; 0 is no bound.
+	Rate int64
 }
 
 // Lock keeps writers away until the Closer is closed. It writes nothing, does not wait, and does not keep other readers away. A
@@ -40,7 +42,7 @@ func (src Source) Lock() (io.Closer, error) {
 }
 
 func (src Source) options() Options {
-	return Options{Dir: src.Dir, FS: src.FS, EncryptionKey: src.EncryptionKey, ReadOnly: true}
+	return Options{Dir: src.Dir, FS: src.FS, EncryptionKey: src.EncryptionKey, ReadOnly: true, OpenFiles: MinOpenFiles}
 }
 
 // look is what is found in a spill's directory: recovery's own eyes, read-only and without a lock.
@@ -57,19 +59,22 @@ func newLook(src Source) (_ *look, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	l := &Log{o: o, fs: o.FS}
+	l := newLog(o)
 	c, err := l.list()
 	if err != nil {
 		return nil, err
 	}
 	k := &look{recovery: &recovery{l: l, contents: c, ctx: context.Background(), pastGaps: true}}
+	if c.newest, err = readNewest(l.fs, o.Dir); err != nil {
+		return nil, err
+	}
 	m, err := readManifest(l.fs, o.Dir)
 	switch {
 	case err == nil:
 	case errors.Is(err, fs.ErrNotExist) && len(c.ids) == 0:
 		m, k.absent = &manifest{next: 1, firstLive: 1}, true
 	case errors.Is(err, fs.ErrNotExist):
-		m, k.manifestErr = &manifest{}, noManifest(o.Dir, c)
+		m, k.manifestErr = &manifest{}, noManifest(l.fs, o.Dir, c)
 	case errors.Is(err, ErrCorrupt):
 		m, k.manifestErr = &manifest{}, err
 	default:
@@ -116,7 +121,7 @@ func verdict(src Source) (dropped int64, err error) {
 	if err := o.check(); err != nil {
 		return 0, err
 	}
-	l := &Log{o: o, fs: o.FS}
+	l := newLog(o)
 	c, err := l.inspect()
 	if err != nil || c.manifest == nil {
 		return 0, err

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 )
 
 const (
@@ -20,11 +21,12 @@ const (
 type manifest struct {
 	databaseID [16]byte
 	replayed   uint64 // everything up to this sequence is in Badger, and synced there
-	next       uint64 // no segment of this number or above was ever dropped
+	next       uint64 // no segment of this number or above was ever dropped, or had a batch
 	firstLive  uint64 // segments below are dead
 	mark       Position
 	markSeq    uint64 // last sequence before mark
 	lastSeq    uint64 // last acknowledged sequence; not necessarily durable
+	newest     uint64 // the newest segment with acknowledged batches that are not replayed; 0: none, or an older layer has written this
 	clean      bool   // written by Close: mark is the exact end
 }
 
@@ -44,6 +46,7 @@ func (m *manifest) marshal() []byte {
 	if m.clean {
 		b[88] = flagClean
 	}
+	le.PutUint64(b[96:], m.newest)
 	le.PutUint32(b[124:], crc32.Checksum(b[:124], castagnoli))
 	return b
 }
@@ -67,6 +70,7 @@ func (m *manifest) unmarshal(file string, b []byte) error {
 	m.markSeq = le.Uint64(b[72:])
 	m.lastSeq = le.Uint64(b[80:])
 	m.clean = b[88]&flagClean != 0
+	m.newest = le.Uint64(b[96:])
 	return nil
 }
 
@@ -88,29 +92,110 @@ func readManifest(fsys FS, dir string) (*manifest, error) {
 }
 
 // write replaces the manifest. When it fails, the file may be the old or the new one.
-func (m *manifest) write(fsys FS, dir string) error {
-	temp, path := filepath.Join(dir, manifestTemp), filepath.Join(dir, manifestName)
-	err := func() error {
-		// A temporary file left by a crash is in the way of O_EXCL.
-		if err := fsys.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		f, err := fsys.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		if err := errors.Join(writeWhole(f, m.marshal()), f.Close()); err != nil {
-			return err
-		}
-		if err := fsys.Rename(temp, path); err != nil {
-			return err
-		}
-		return fsys.SyncDir(dir)
-	}()
-	if err != nil {
-		return fmt.Errorf("spill manifest %s: %w", path, err)
+func (m *manifest) write(fsys FS, dir string) error { return m.writeOver(fsys, dir, nil) }
+
+// writeOver is write through a file that makeSpare has made, unless that is nil.
+func (m *manifest) writeOver(fsys FS, dir string, spare File) error {
+	if err := replaceFile(fsys, dir, manifestName, m.marshal(), spare); err != nil {
+		return fmt.Errorf("spill manifest %s: %w", filepath.Join(dir, manifestName), err)
 	}
 	return nil
+}
+
+// replaceFile replaces a file as a whole, durably: it writes one beside it, called name.tmp, syncs that, renames it, and syncs the
+// directory. spare is that other file if it was made beforehand, else nil. After an error the file may be the old or the new one.
+func replaceFile(fsys FS, dir, name string, b []byte, spare File) (err error) {
+	path := filepath.Join(dir, name)
+	if spare == nil {
+		if spare, err = createTemp(fsys, path+".tmp"); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(writeWhole(spare, b), spare.Close()); err != nil {
+		return err
+	}
+	if err := fsys.Rename(path+".tmp", path); err != nil {
+		return err
+	}
+	return fsys.SyncDir(dir)
+}
+
+func createTemp(fsys FS, temp string) (File, error) {
+	// A temporary file left by a crash is in the way of O_EXCL.
+	if err := fsys.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	f, err := fsys.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(0o600); err != nil { // whatever the umask
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
+}
+
+// spareManifest is the file that the next manifest will be written to. It is made beforehand: where a volume has no room for
+// another file, the spill can still say that something is replayed, and so make room. It stays open, since a file of that
+// name which this process has not made may be anything.
+type spareManifest struct {
+	mu   sync.Mutex // serializes changes of the manifest, and of Log.replayed
+	file File       // nil: there is none
+}
+
+// writeManifest replaces the manifest, and makes the file of the one after that. manifest.mu must be held.
+func (l *Log) writeManifest(m *manifest) error {
+	spare := l.manifest.file
+	l.manifest.file = nil
+	err := m.writeOver(l.fs, l.o.Dir, spare)
+	if !l.files.closed.Load() {
+		l.makeSpare()
+	}
+	return err
+}
+
+// makeSpare makes the file of the next manifest, if there is room, unless it is there. It has its size, so that it has its block.
+// manifest.mu must be held, or nobody else know l.
+func (l *Log) makeSpare() {
+	if l.manifest.file != nil {
+		return
+	}
+	temp := filepath.Join(l.o.Dir, manifestTemp)
+	f, err := createTemp(l.fs, temp)
+	if err == nil {
+		var n int
+		if n, err = f.WriteAt(make([]byte, manifestSize), 0); err == nil && n < manifestSize {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			err = errors.Join(err, f.Close(), l.fs.Remove(temp))
+		}
+	}
+	if err != nil { // the next manifest needs room for it
+		l.note(Event{Kind: BackgroundError, Err: fmt.Errorf("spill manifest %s: the file of the next one cannot be made beforehand: %w", temp, err)})
+		l.wakeBackground() // to send it
+		return
+	}
+	l.manifest.file = f
+}
+
+// closeSpare closes the file, and removes it unless the spill holds something: then the next Open
+// may find no room for another. manifest.mu must be held.
+func (l *Log) closeSpare(holds bool) {
+	if holds {
+		l.makeSpare()
+	}
+	if l.manifest.file == nil {
+		return
+	}
+	err := l.manifest.file.Close()
+	l.manifest.file = nil
+	if !holds {
+		err = errors.Join(err, l.fs.Remove(filepath.Join(l.o.Dir, manifestTemp)))
+	}
+	if err != nil { // there is nothing in it, and the next Open removes it
+		l.note(Event{Kind: BackgroundError, Err: err})
+	}
 }
 
 func writeWhole(f File, b []byte) error {

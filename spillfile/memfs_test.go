@@ -187,6 +187,8 @@ func (m *memFS) Lock(name string, shared bool) (io.Closer, error) {
 	return &memLock{m: m, name: name}, nil
 }
 
+func (m *memFS) FreeFiles(string) (int64, error) { return 0, errors.ErrUnsupported }
+
 func (m *memFS) Free(string) (int64, int64, error) { return 1 << 40, 1 << 40, nil }
 
 type memFile struct {

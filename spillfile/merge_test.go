@@ -51,7 +51,9 @@ func collect(t testing.TB, m *Merge, maxBytes int64, r Retention) (all []Entry, 
 // A merge gives every version that somebody may see once, by key, oldest first, whatever lies where.
 func TestMerge(t *testing.T) {
 	r := newRand(t)
+	defer func(was int) { maxVersions = was }(maxVersions)
 	for round := range 12 {
+		maxVersions = []int{4 << 10, 1, 3}[round%3] // of a key with more they are not gathered
 		o := testOptions(t.TempDir())
 		o.SegmentSize, o.CacheSize = 64<<10, int64(round%2)<<20
 		if round%3 == 0 {
@@ -68,7 +70,7 @@ func TestMerge(t *testing.T) {
 					continue
 				}
 				e := Entry{Key: []byte(key), Value: randomValue(r, r.IntN(2_000)), UserMeta: byte(r.Uint32()), Version: ts,
-					Meta: []byte{0, 0, 0, MetaDelete, MetaDiscardEarlier, MetaMerge}[r.IntN(6)], ExpiresAt: uint64([]int{0, 0, 1, math.MaxInt64}[r.IntN(4)])}
+					Meta: []byte{0, 0, 0, MetaDelete, MetaDiscardEarlier, MetaMerge}[r.IntN(6)], ExpiresAt: []uint64{0, 0, 1, math.MaxInt64}[r.IntN(4)]}
 				byKey[key] = append(byKey[key], e)
 				e.Version = 0
 				es = append(es, e)

@@ -23,7 +23,7 @@ func OpenContext(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	o.EncryptionKey = bytes.Clone(o.EncryptionKey)
-	l := &Log{o: o, fs: o.FS, cache: newBlockCache(o.CacheSize)}
+	l := newLog(o)
 	l.sizes.Store(newSizes(o.SegmentSize, o.IndexArena))
 	l.bg = newBackground()
 	if o.Deferred {
@@ -37,7 +37,7 @@ func OpenContext(ctx context.Context, o Options) (*Log, error) {
 	}
 	// Before the lock too: not even a lock file goes into a directory that is not a spill.
 	if _, err := l.inspect(); err != nil {
-		return nil, err
+		return nil, o.explained(err)
 	}
 	lock, err := l.fs.Lock(filepath.Join(o.Dir, lockName), o.ReadOnly)
 	switch {
@@ -48,12 +48,27 @@ func OpenContext(ctx context.Context, o Options) (*Log, error) {
 		l.lock = lock
 	}
 	if err := l.open(ctx); err != nil {
+		err = errors.Join(o.explained(err), l.closeNewest())
 		if l.lock != nil {
 			err = errors.Join(err, l.lock.Close())
 		}
 		return nil, err
 	}
 	return l, nil
+}
+
+// newLog returns a Log of checked options of which nothing is read yet.
+func newLog(o Options) *Log {
+	files := newOpenFiles(o.FS, o.OpenFiles)
+	return &Log{o: o, fs: sparingFS{o.FS, files}, files: files, cache: newBlockCache(o.CacheSize)}
+}
+
+// signLock lets others name this process. It is called when nothing is left to be decided: before, Open
+// changes nothing.
+func (l *Log) signLock() {
+	if lock, ok := l.lock.(interface{ sign() }); ok {
+		lock.sign()
+	}
 }
 
 // lockError says what to do about a lock that was not taken.
@@ -71,11 +86,15 @@ type contents struct {
 	indexes  []uint64  // segments that have an index file
 	temp     []string  // files that were being written when the process ended
 	salvages []string  // directories of a Salvage that was interrupted
+	newest   *newestNote
 }
 
 func (l *Log) inspect() (*contents, error) {
 	c, err := l.list()
 	if err != nil {
+		return nil, err
+	}
+	if c.newest, err = readNewest(l.fs, l.o.Dir); err != nil {
 		return nil, err
 	}
 	m, err := readManifest(l.fs, l.o.Dir)
@@ -85,14 +104,18 @@ func (l *Log) inspect() (*contents, error) {
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	case len(c.ids) > 0:
-		return nil, noManifest(l.o.Dir, c)
+		return nil, noManifest(l.fs, l.o.Dir, c)
 	}
 	return c, nil
 }
 
-func noManifest(dir string, c *contents) error {
-	return fmt.Errorf("%w: %s, first segment %s; restore the MANIFEST, or move the segments away to give up their commits",
-		ErrNoManifest, dir, segmentName(c.ids[0]))
+func noManifest(fsys FS, dir string, c *contents) error {
+	if discardInterrupted(fsys, dir) {
+		return fmt.Errorf("%w: %s, first segment %s; a discard was interrupted: discard it again to finish, or put what is in %s back",
+			ErrNoManifest, dir, segmentName(c.ids[0]), filepath.Join(dir, discardingName))
+	}
+	return fmt.Errorf("%w: %s, first segment %s; put %s back, or get out what is intact with \"badgerspill salvage\"",
+		ErrNoManifest, dir, segmentName(c.ids[0]), filepath.Join(dir, manifestName))
 }
 
 // list returns what the directory holds by the names of its files.
@@ -118,7 +141,7 @@ func (l *Log) list() (*contents, error) {
 				c.temp = append(c.temp, e.Name())
 			}
 		}
-		if e.Name() == manifestTemp {
+		if e.Name() == manifestTemp || e.Name() == placeTemp {
 			c.temp = append(c.temp, e.Name())
 		}
 	}
@@ -132,8 +155,9 @@ func (l *Log) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fresh := c.manifest == nil
+	fresh, newest := c.manifest == nil, c.newest
 	if fresh {
+		c.newest = nil // of a spill that was here before
 		c.manifest = &manifest{databaseID: l.o.DatabaseID, next: 1, firstLive: 1, clean: true}
 	}
 	r := &recovery{l: l, contents: c, ctx: ctx}
@@ -161,12 +185,22 @@ func (l *Log) open(ctx context.Context) error {
 	if n := len(c.ids); n > 0 {
 		l.prep.next = max(l.prep.next, c.ids[n-1]+1)
 	}
+	claimed := r.claim().segment
+	l.prep.next = max(l.prep.next, claimed+1)
 	l.truncated = r.droppedBytes
 	l.cleanClose = m.clean && r.cleanEnd()
 
 	if !l.o.ReadOnly {
-		if len(r.events) > 0 { // the numbers of what is dropped are not used again
-			m.next = l.prep.next
+		l.signLock()
+		if err := l.openNewest(fresh, newest); err != nil {
+			return err
+		}
+		last := uint64(0)
+		if n := len(r.live); n > 0 {
+			last = r.live[n-1].id()
+		}
+		if len(r.events) > 0 || claimed > last { // the numbers of what is dropped are not used again, and nobody counts on it
+			m.next, m.newest = l.prep.next, last
 			if err := m.write(l.fs, l.o.Dir); err != nil {
 				return err
 			}
@@ -196,6 +230,7 @@ func (l *Log) open(ctx context.Context) error {
 			tail := r.live[len(r.live)-1]
 			l.setMarkLocked(Position{tail.id(), tail.end.Load()})
 		}
+		l.makeSpare()
 		l.startBackground()
 	}
 	for _, s := range r.live {
@@ -210,8 +245,8 @@ func (l *Log) open(ctx context.Context) error {
 	if len(kept) > 0 {
 		l.wakeBackground() // to make the indexes that are missing
 	}
+	l.files.serving.Store(true)
 	for _, e := range r.events {
-		l.o.Logf("spill segment %s: cut off %d bytes at its end that were never known to be durable: %v", e.File, e.Bytes, e.Err)
 		l.o.OnEvent(e)
 	}
 	return nil

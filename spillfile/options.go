@@ -2,6 +2,7 @@ package spillfile
 
 import (
 	"fmt"
+	"time"
 )
 
 // Bounds and default of Options.SegmentSize, in bytes.
@@ -32,6 +33,10 @@ type Options struct {
 	// CacheSize bounds the memory in bytes for decoded blocks of indexes and segments that point reads have asked for;
 	// 0 or less is no cache.
 	CacheSize int64
+	// OpenFiles bounds the descriptors that the Log takes: for the files of segments and indexes, which are opened when they are
+	// read, and for all else. At least MinOpenFiles; 0 is DefaultOpenFiles. Each sealed segment that is not synced yet takes one; where
+	// they get to a fourth of the bound, the next commit waits for the oldest.
+	OpenFiles int
 	// SyncWrites makes every commit durable against a power cut before it is acknowledged, not only against a
 	// killed process.
 	SyncWrites bool
@@ -60,6 +65,9 @@ type Options struct {
 	OnEvent func(Event)
 	// OnIndexed is called when indexes have gone from memory, to files or with an empty log: Usage is less than it was. It is called like OnEvent.
 	OnIndexed func()
+	// Now is the wall clock, which dates segments; nil is time.Now. Only ages of what an earlier
+	// process has left are told by it.
+	Now func() time.Time
 	// Logf takes a line about what an operator should know; nil drops it. It must not call the Log.
 	Logf func(format string, args ...any)
 }
@@ -80,6 +88,12 @@ func (o *Options) check() error {
 	if o.IndexArena < leastArena || o.IndexArena > maxArena {
 		return fmt.Errorf("%w: IndexArena is %d, want %d to %d", ErrOptions, o.IndexArena, leastArena, maxArena)
 	}
+	if o.OpenFiles == 0 {
+		o.OpenFiles = DefaultOpenFiles
+	}
+	if o.OpenFiles < MinOpenFiles {
+		return fmt.Errorf("%w: OpenFiles is %d, want at least %d", ErrOptions, o.OpenFiles, MinOpenFiles)
+	}
 	switch len(o.EncryptionKey) {
 	case 0, 16, 24, 32:
 	default:
@@ -87,6 +101,9 @@ func (o *Options) check() error {
 	}
 	if o.FS == nil {
 		o.FS = OS
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Logf == nil {
 		o.Logf = func(string, ...any) {}

@@ -1,6 +1,7 @@
 package spillfile
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 
@@ -13,6 +14,8 @@ type Scan struct {
 	view    *View
 	it      *Iterator
 	reverse bool
+	shown   shown
+	last    []byte // forward, if not all versions are shown: the key that was; empty for none
 
 	window *window // the entries at hand; nil: not positioned
 	pos    int
@@ -32,8 +35,17 @@ const (
 )
 
 // NewScan returns a Scan of the view; it is unpositioned, as NewIterator's.
-func (v *View) NewScan(reverse bool) *Scan {
-	return &Scan{view: v, it: v.NewIterator(reverse), reverse: reverse}
+func (v *View) NewScan(reverse bool) *Scan { return v.newScan(reverse, allVersions) }
+
+// NewScanAt returns a Scan that shows of each key only the newest version at or below at, be it a
+// tombstone. No other value is read. Its Seek takes an internal key of the highest version, and in
+// reverse of version 0.
+func (v *View) NewScanAt(reverse bool, at uint64) *Scan {
+	return v.newScan(reverse, shown{newest: true, at: at})
+}
+
+func (v *View) newScan(reverse bool, what shown) *Scan {
+	return &Scan{view: v, it: v.newIterator(reverse, what), reverse: reverse, shown: what}
 }
 
 // Rewind goes to the first entry, or to the last in reverse.
@@ -51,7 +63,7 @@ func (s *Scan) Seek(key []byte) {
 }
 
 func (s *Scan) start() {
-	s.size, s.ended = firstScanWindow, false
+	s.size, s.ended, s.last = firstScanWindow, false, s.last[:0]
 	s.readAhead()
 	s.turn()
 }
@@ -75,10 +87,7 @@ func (s *Scan) readAhead() {
 	ahead := make(chan *window, 1)
 	s.ahead = ahead
 	for len(w.entries) < s.size && w.bytes < maxScanBytes && s.it.Valid() {
-		internal := s.it.Key()
-		ref := s.view.Ref(s.it.Value(), y.ParseTs(internal))
-		w.add(y.ParseKey(internal), &ref)
-		s.it.Next()
+		s.take(w)
 	}
 	s.ended = !s.it.Valid()
 	s.size = min(s.size*scanWindowGrowth, maxScanWindow)
@@ -92,6 +101,52 @@ func (s *Scan) readAhead() {
 		}
 		ahead <- w
 	}()
+}
+
+// take adds the next entry that is shown to w, if there is one, and goes past it.
+func (s *Scan) take(w *window) {
+	switch {
+	case !s.shown.newest:
+		s.add(w)
+		s.it.Next()
+	case s.reverse:
+		s.takeBackward(w)
+	default:
+		s.takeForward(w)
+	}
+}
+
+func (s *Scan) add(w *window) {
+	internal := s.it.Key()
+	ref := s.view.Ref(s.it.Value(), y.ParseTs(internal))
+	w.add(y.ParseKey(internal), &ref)
+}
+
+// takeForward: the newest version comes first.
+func (s *Scan) takeForward(w *window) {
+	for ; s.it.Valid(); s.it.Next() {
+		internal := s.it.Key()
+		if key := y.ParseKey(internal); y.ParseTs(internal) <= s.shown.at && !bytes.Equal(key, s.last) {
+			s.last = append(s.last[:0], key...)
+			s.add(w)
+			s.it.Next()
+			return
+		}
+	}
+}
+
+// takeBackward: it comes last.
+func (s *Scan) takeBackward(w *window) {
+	for n := len(w.entries); s.it.Valid(); s.it.Next() {
+		internal := s.it.Key()
+		if len(w.entries) > n && !bytes.Equal(y.ParseKey(internal), w.keyAt(n)) {
+			return
+		}
+		if y.ParseTs(internal) <= s.shown.at {
+			w.cut(n)
+			s.add(w)
+		}
+	}
 }
 
 // turn goes to the window that was read ahead.

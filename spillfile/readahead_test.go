@@ -1,8 +1,13 @@
 package spillfile
 
 import (
+	"bytes"
 	"fmt"
+	"io/fs"
+	"math"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4/y"
@@ -63,6 +68,159 @@ func TestScanIsAnIterator(t *testing.T) {
 		require.NoError(t, want.Close())
 		require.NoError(t, got.Close())
 	}
+}
+
+// A scan of the newest versions gives what is left of an iterator's entries without the others, and
+// reads the values of no others.
+func TestScanOfNewestVersions(t *testing.T) {
+	r := newRand(t)
+	const keys, commits = 200, 6_000
+	disk := &readCount{memFS: newMemFS()}
+	l := mustOpen(t, Options{Dir: "/spill", FS: disk, DatabaseID: testID, SegmentSize: 64 << 10})
+	defer l.Close()
+	for ts := range commits {
+		mustPut(t, l, uint64(ts+1), fmt.Sprintf("key-%03d", r.IntN(keys)), string(randomValue(r, 100)))
+	}
+	require.NoError(t, l.Seal())
+	require.NoError(t, l.syncAll(false))
+	require.NoError(t, l.indexSealed())
+	v := l.Acquire()
+	defer v.Release()
+	require.NotNil(t, v.segs[len(v.segs)-1].index.Load().file)
+	type entry struct {
+		key   string
+		value string
+	}
+	for _, reverse := range []bool{false, true} {
+		for _, at := range []uint64{0, 1, commits / 20, commits / 2, commits, math.MaxUint64} {
+			var want []entry // in order
+			it := v.NewIterator(false)
+			last := ""
+			for it.Rewind(); it.Valid(); it.Next() {
+				if key := string(y.ParseKey(it.Key())); key != last && y.ParseTs(it.Key()) <= at {
+					value, err := v.Value(v.Ref(it.Value(), y.ParseTs(it.Key())), nil)
+					require.NoError(t, err)
+					want, last = append(want, entry{string(it.Key()), string(value)}), key
+				}
+			}
+			require.NoError(t, it.Close())
+			if reverse {
+				slices.Reverse(want)
+			}
+			s := v.NewScanAt(reverse, at)
+			check := func(want []entry) {
+				t.Helper()
+				before := disk.bytes.Load()
+				for ; s.Valid(); s.Next() {
+					require.NotEmpty(t, want)
+					require.Equal(t, want[0].key, string(s.Key()))
+					value, ok := s.Value()
+					require.True(t, ok)
+					require.Equal(t, want[0].value, string(value))
+					want = want[1:]
+				}
+				require.NoError(t, s.Err())
+				require.Empty(t, want)
+				if at == math.MaxUint64 { // the values of all others would take 30 times that
+					require.Less(t, disk.bytes.Load()-before, int64(keys*2*(100+blockHeaderSize)+256<<10))
+				}
+			}
+			s.Rewind()
+			check(want)
+			for range 20 {
+				key := fmt.Appendf(nil, "key-%03d", r.IntN(keys+10))
+				from := slices.IndexFunc(want, func(e entry) bool {
+					c := bytes.Compare(y.ParseKey([]byte(e.key)), key)
+					return !reverse && c >= 0 || reverse && c <= 0
+				})
+				if from < 0 {
+					from = len(want)
+				}
+				version := uint64(math.MaxUint64)
+				if reverse {
+					version = 0
+				}
+				s.Seek(y.KeyWithTs(key, version))
+				check(want[from:])
+			}
+			require.NoError(t, s.Close())
+		}
+	}
+}
+
+// A scan of the newest versions that meets a damaged leaf of an index goes on behind it in an index
+// made again, wherever it was.
+func TestScanOfNewestVersionsHeals(t *testing.T) {
+	r := newRand(t)
+	const keys, commits = 30, 3_000 // the versions of a key take more than a leaf
+	for _, reverse := range []bool{false, true} {
+		for _, at := range []uint64{commits / 3, math.MaxUint64} {
+			for part := range 8 {
+				disk := newMemFS()
+				l := mustOpen(t, Options{Dir: "/spill", FS: disk, DatabaseID: testID})
+				newest := map[string]uint64{}
+				for ts := uint64(1); ts <= commits; ts++ {
+					key := fmt.Sprintf("key-%02d", r.IntN(keys))
+					if ts <= at {
+						newest[key] = ts
+					}
+					mustPut(t, l, ts, key, "v")
+				}
+				require.NoError(t, l.Seal())
+				require.NoError(t, l.syncAll(false))
+				require.NoError(t, l.indexSealed())
+				v := l.Acquire()
+				x := v.segs[0].index.Load().file
+				require.NotNil(t, x)
+				leaf := (x.table.len() - 1) * part / 7
+				disk.mu.Lock()
+				for name, n := range disk.names {
+					if strings.HasSuffix(name, indexSuffix) {
+						n.data = []byte(flip(string(n.data), int(x.table.offsets[leaf])+9, 1))
+					}
+				}
+				disk.mu.Unlock()
+				s := v.NewScanAt(reverse, at)
+				got := map[string]uint64{}
+				last := ""
+				for s.Rewind(); s.Valid(); s.Next() {
+					key := string(s.UserKey())
+					require.True(t, last == "" || reverse && key < last || !reverse && key > last, "%s after %s", key, last)
+					last, got[key] = key, s.Ref().Version
+				}
+				require.NoError(t, s.Err())
+				require.Equal(t, newest, got, "leaf %d of %d", leaf, x.table.len())
+				require.NotSame(t, x, v.segs[0].index.Load().file, "it was not met")
+				require.NoError(t, s.Close())
+				v.Release()
+				require.NoError(t, l.Close())
+			}
+		}
+	}
+}
+
+// readCount counts the bytes that are read of segments.
+type readCount struct {
+	*memFS
+	bytes atomic.Int64
+}
+
+type readCountFile struct {
+	File
+	fs *readCount
+}
+
+func (c *readCount) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	f, err := c.memFS.OpenFile(name, flag, perm)
+	if err != nil || !strings.HasSuffix(name, segmentSuffix) {
+		return f, err
+	}
+	return &readCountFile{f, c}, nil
+}
+
+func (f *readCountFile) ReadAt(b []byte, at int64) (int, error) {
+	f.fs.bytes.Add(int64(len(b)))
+	return f.File.ReadAt(b, at)
 }
 
 // A value that cannot be read does not end the scan: it is the reader of that value who is told.

@@ -48,7 +48,7 @@ type recovery struct {
 type foundSegment struct {
 	id    uint64
 	path  string
-	file  File
+	file  *pooledFile
 	size  int64
 	bad   error // the header is not intact
 	limit int64 // nothing at or beyond counts: the smaller of want and size
@@ -114,6 +114,9 @@ func (r *recovery) decide() error {
 		return err
 	}
 	m := r.contents.manifest
+	if err := r.seeClaim(); err != nil {
+		return err
+	}
 	if m.markSeq > m.replayed {
 		r.seeMark(m.mark, filepath.Join(r.l.o.Dir, manifestName))
 		if !slices.ContainsFunc(r.chain, func(f *foundSegment) bool { return f.id == m.mark.Segment }) {
@@ -159,12 +162,10 @@ func (r *recovery) openAll() error {
 			continue
 		}
 		f := &foundSegment{id: id, path: r.pathOf(id)}
-		file, err := r.l.fs.OpenFile(f.path, flag, 0)
-		if err != nil {
-			return fmt.Errorf("spill segment %s: %w", f.path, err)
-		}
+		file := r.l.files.file(f.path, flag)
 		f.file = file
 		r.found = append(r.found, f)
+		var err error
 		if f.size, err = file.Size(); err != nil {
 			return fmt.Errorf("spill segment %s: %w", f.path, err)
 		}
@@ -185,6 +186,7 @@ func (r *recovery) openAll() error {
 			}
 			continue
 		}
+		s.age(r.l.o.Now())
 		f.seg = s
 	}
 	return nil
@@ -265,7 +267,9 @@ func (r *recovery) scanChain() error {
 			r.cut = &cut{file: f.path, reason: f.bad}
 		}
 		if r.cut != nil {
-			r.seeIndex(f)
+			if err := r.seeIndex(f); err != nil {
+				return err
+			}
 			if err := r.dropFrom(f, 0); err != nil {
 				return err
 			}
@@ -290,7 +294,10 @@ func (r *recovery) scanChain() error {
 		if i > 0 && s.header.prevLastSeq != r.lastSeq {
 			return corrupt(f.path, 56, "it follows sequence %d, %s ends with %d", s.header.prevLastSeq, r.chain[i-1].path, r.lastSeq)
 		}
-		if r.indexed(f) {
+		if ok, err := r.indexed(f); ok || err != nil {
+			if err != nil {
+				return err
+			}
 			continue
 		}
 		if err := r.scan(f); err != nil {
@@ -303,16 +310,18 @@ func (r *recovery) scanChain() error {
 // indexed takes a segment of the chain from its index file instead of reading it. An index is only written when its segment, and
 // all before it, is durable; so it is a synced mark, too. One that is damaged or does not fit is made again, and so is that of a
 // segment of which a part is replayed: what is replayed must not show any more.
-func (r *recovery) indexed(f *foundSegment) bool {
+func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	s := f.seg
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
-		return false
+		return false, nil
 	}
-	x, err := openIndexFile(r.l.fs, filepath.Join(r.l.o.Dir, indexName(f.id)), r.l.o.EncryptionKey, r.l.cache)
+	x, err := openIndexFile(r.l.files, filepath.Join(r.l.o.Dir, indexName(f.id)), r.l.o.EncryptionKey, r.l.cache)
+	if outOfFiles(err) {
+		return false, err
+	}
 	if err != nil {
 		r.l.o.Logf("spill index of segment %s is made again: %v", f.path, err)
-		r.seeIndex(f)
-		return false
+		return false, r.seeIndex(f)
 	}
 	ft := &x.footer
 	fits := ft.databaseID == s.header.databaseID && ft.segment == f.id && ft.segmentCRC == s.header.checksum() &&
@@ -328,7 +337,7 @@ func (r *recovery) indexed(f *foundSegment) bool {
 	}
 	if replayed := r.contents.manifest.replayed; !fits || replayed >= ft.firstSeq && replayed < ft.lastSeq {
 		x.file.Close()
-		return false
+		return false, nil
 	}
 	r.tail = Position{f.id, ft.end}
 	r.lastSeq = max(r.lastSeq, ft.lastSeq)
@@ -336,7 +345,7 @@ func (r *recovery) indexed(f *foundSegment) bool {
 	r.l.setIndex(s, &segmentIndex{file: x})
 	if ft.lastSeq <= r.contents.manifest.replayed {
 		r.remove = append(r.remove, f.id)
-		return true
+		return true, nil
 	}
 	s.end.Store(ft.end)
 	s.lastSeq.Store(ft.lastSeq)
@@ -349,30 +358,30 @@ func (r *recovery) indexed(f *foundSegment) bool {
 	s.sealed = true
 	r.live = append(r.live, s)
 	r.progress.Commits += int64(ft.lastSeq - max(r.contents.manifest.replayed, ft.firstSeq-1))
-	return true
+	return true, nil
 }
 
 // seeIndex sees the synced mark that the index file of a segment is, also where the segment or the rest of the index is damaged.
-func (r *recovery) seeIndex(f *foundSegment) {
+func (r *recovery) seeIndex(f *foundSegment) error {
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
-		return
+		return nil
 	}
 	path := filepath.Join(r.l.o.Dir, indexName(f.id))
-	file, err := r.l.fs.OpenFile(path, os.O_RDONLY, 0)
-	if err != nil {
-		return
-	}
+	file := r.l.files.file(path, os.O_RDONLY)
 	defer file.Close()
 	ft, _, err := readIndexFooter(file, path)
 	if err == nil && ft.databaseID == r.contents.manifest.databaseID && ft.segment == f.id &&
 		(f.seg == nil || ft.segmentCRC == f.seg.header.checksum()) {
 		r.seeMark(Position{f.id, ft.end}, path)
 	}
+	if outOfFiles(err) {
+		return err
+	}
+	return nil
 }
 
 func (r *recovery) foreign() error {
-	return fmt.Errorf("%w: %s holds commits of database %x, this one is %x; open it with the database that it belongs to, or move it away to give up the commits in it",
-		ErrForeignSpill, r.l.o.Dir, r.contents.manifest.databaseID, r.l.o.DatabaseID)
+	return foreign(r.l.o.Dir, r.contents.manifest.databaseID, r.l.o.DatabaseID)
 }
 
 // dropFrom drops the chain's f from offset on, unless a mark in it forbids.
@@ -458,7 +467,12 @@ func (r *recovery) apply() error {
 			if r.mark.Segment == s.id() {
 				from = r.mark.Offset
 			}
-			if err := errors.Join(rewrite(s.file, from, end.Offset), s.file.Sync()); err != nil {
+			err := s.file.keep()
+			if err == nil {
+				err = errors.Join(rewrite(s.file, from, end.Offset), s.file.Sync())
+				s.file.unkeep()
+			}
+			if err != nil {
 				return fmt.Errorf("spill segment %s: sync: %w", s.path, err)
 			}
 		}

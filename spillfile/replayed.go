@@ -19,10 +19,21 @@ func (l *Log) MarkReplayed(seq uint64) error {
 		l.w.mu.Unlock()
 		return ErrClosed
 	}
+	last := l.w.active
+	if last != nil && last.lastSeq.Load() <= seq { // or else the manifest would count on it, and it be dropped
+		last.doomed = true
+		l.sealLocked(last)
+	}
 	m := l.manifestLocked(max(seq, l.replayed.Load()))
 	l.w.mu.Unlock()
 	if seq > l.replayed.Load() {
-		if err := m.write(l.fs, l.o.Dir); err != nil {
+		if err := l.writeManifest(m); err != nil {
+			if last != nil {
+				l.w.mu.Lock()
+				last.doomed = false
+				l.w.mu.Unlock()
+				l.wakeBackground()
+			}
 			return err
 		}
 		l.replayed.Store(seq)
@@ -30,7 +41,9 @@ func (l *Log) MarkReplayed(seq uint64) error {
 	l.w.mu.Lock()
 	l.dropLocked()
 	l.w.mu.Unlock()
-	return l.removeDead()
+	err := l.removeDead()
+	l.makeSpare() // there may be room for it now
+	return err
 }
 
 // MarkReplayedIfLast is MarkReplayed if nothing follows seq, neither in the log nor in the queue; otherwise it does
@@ -82,7 +95,7 @@ func (l *Log) dropAllLocked() error {
 		l.sealLocked(s)
 	}
 	if seq := l.lastSeq.Load(); seq > l.replayed.Load() {
-		if err := l.manifestLocked(seq).write(l.fs, l.o.Dir); err != nil {
+		if err := l.writeManifest(l.manifestLocked(seq)); err != nil {
 			return err
 		}
 		l.replayed.Store(seq)
@@ -124,16 +137,17 @@ func (l *Log) manifestLocked(replayed uint64) *manifest {
 	w := &l.w
 	l.prep.mu.Lock()
 	next := l.prep.next
-	firstLive := next
-	if l.prep.ready != nil {
-		firstLive = l.prep.ready.id()
+	if l.prep.ready != nil { // nothing was ever in it
+		next = l.prep.ready.id()
 	}
 	l.prep.mu.Unlock()
+	firstLive := next
 	m := &manifest{databaseID: l.o.DatabaseID, replayed: replayed, next: next, lastSeq: l.lastSeq.Load()}
 	for _, s := range slices.Backward(w.live) {
 		// An active segment may get a batch before the manifest is written: it never counts as dead here.
 		if !s.sealed || s.lastSeq.Load() > replayed {
 			firstLive = s.id()
+			m.newest = max(m.newest, s.id())
 		}
 	}
 	m.firstLive = firstLive

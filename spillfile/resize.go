@@ -59,6 +59,14 @@ func (l *Log) forgetIndexLocked(s *segment) {
 	s.idx.mu.Unlock()
 }
 
+// Made reports whether the spill is on disk: whether Make was called where Options.Deferred has put
+// it off. It waits for a Make that is under way.
+func (l *Log) Made() bool {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return !l.w.deferred
+}
+
 // Make makes what Options.Deferred has put off, for a database of that identity: the directory, its lock and its manifest. Where that is done already it does nothing. It
 // blocks for the disk. After an error the Log is as it was, and Make may be called again. Errors: ErrClosed, ErrLocked, ErrForeignSpill if
 // a spill has come to be there meanwhile, or those of the file system.
@@ -86,6 +94,9 @@ func (l *Log) Make(databaseID [16]byte) error {
 		err = l.fs.SyncDir(filepath.Dir(l.o.Dir))
 	}
 	if err == nil {
+		err = l.openNewest(true, c.newest)
+	}
+	if err == nil {
 		m := &manifest{databaseID: databaseID, next: 1, firstLive: 1, clean: true}
 		if err = m.write(l.fs, l.o.Dir); err != nil { // it may be there nevertheless
 			if rerr := l.fs.Remove(filepath.Join(l.o.Dir, manifestName)); !errors.Is(rerr, fs.ErrNotExist) {
@@ -94,9 +105,16 @@ func (l *Log) Make(databaseID [16]byte) error {
 		}
 	}
 	if err != nil {
+		if f := l.w.newest.file; f != nil {
+			err = errors.Join(err, f.Close())
+			l.w.newest = newestWriter{}
+		}
 		return errors.Join(err, lock.Close())
 	}
+	l.files.serving.Store(true)
+	l.makeSpare()
 	l.lock, l.w.deferred, l.o.DatabaseID = lock, false, databaseID
+	l.signLock()
 	l.startBackground()
 	return nil
 }

@@ -109,7 +109,8 @@ func (s *salvage) rebuild(ctx context.Context) (int64, error) {
 	if n := len(w.ids); n > 0 {
 		m.next = max(m.next, w.ids[n-1]+1)
 	}
-	m.firstLive, m.mark, m.markSeq, m.lastSeq, m.clean = m.next, Position{}, 0, m.replayed, true
+	m.next = max(m.next, w.claim().segment+1)
+	m.firstLive, m.mark, m.markSeq, m.lastSeq, m.newest, m.clean = m.next, Position{}, 0, m.replayed, 0, true
 	o := Options{Dir: s.temp, FS: s.fs, DatabaseID: m.databaseID, EncryptionKey: s.src.EncryptionKey}
 	for _, f := range w.chain { // as large as the program made them
 		o.SegmentSize = max(o.SegmentSize, f.size)
@@ -221,7 +222,7 @@ func (s *salvage) swap() (aside string, err error) {
 func isSpillFile(name string) bool {
 	_, segment := parseSegmentName(name)
 	_, index := parseIndexName(strings.TrimSuffix(name, ".tmp"))
-	return segment || index || name == manifestName || name == manifestTemp
+	return segment || index || name == newestName || name == placeName || name == placeTemp || name == manifestName || name == manifestTemp
 }
 
 // move moves files from one directory to another, durably.

@@ -169,6 +169,9 @@ func (sc *scanner) build() (*memIndex, error) {
 	for _, e := range sc.entries[:sc.kept] {
 		need += indexEntryOverhead + int64(len(e.key)-8)
 	}
+	if err := inOnePiece(sc.s.path, need); err != nil {
+		return nil, err
+	}
 	if need > arenaLimit {
 		return nil, corrupt(sc.s.path, segmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(arenaLimit))
 	}
@@ -241,6 +244,9 @@ func (s *search) next(rd *blockReader, from int64) (h blockHeader, found bool, e
 		}
 		size := blockHeaderSize + int64(h.stored)
 		s.budget -= size
+		if err := inOnePiece(rd.path, size); err != nil {
+			return h, false, err
+		}
 		b, err := rd.bytes(s.at, int(size))
 		if err != nil {
 			return h, false, err

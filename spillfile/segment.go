@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // segment is one file of the log.
@@ -19,7 +20,7 @@ import (
 // Only an active segment is written to. A failed write or sync poisons it: it is sealed at once.
 type segment struct {
 	header segmentHeader
-	file   File
+	file   *pooledFile
 	path   string
 	aead   cipher.AEAD // nil: plaintext
 	index  atomic.Pointer[segmentIndex]
@@ -34,9 +35,13 @@ type segment struct {
 	maxVersion atomic.Uint64
 	mixed      atomic.Bool // some entry has a version of its own
 
-	size atomic.Int64 // of the file, counted in Log.disk
-	refs atomic.Int64 // one of the log while live, one of each view, one of each sync under way
-	gone atomic.Int32 // 1 unlinked or closed, 2 both: the disk has its bytes back
+	born  time.Time // when it was begun, by the clock that does not jump
+	ahead bool      // Open found that it was begun in the future: a clock was ahead then, or is behind now
+
+	size     atomic.Int64 // of the file, counted in Log.disk
+	refs     atomic.Int64 // one of the log while live, one of each view, one of each sync under way
+	verified atomic.Int64 // when VerifyOpen has read all of it, after logStart; 0: never
+	gone     atomic.Int32 // 1 unlinked or closed, 2 both: the disk has its bytes back
 
 	syncing sync.Mutex // one sync at a time; before writer.mu
 	syncErr error      // guarded by syncing; once set, the file is never synced again
@@ -44,6 +49,11 @@ type segment struct {
 	// Guarded by writer.mu.
 	synced int64 // everything before is durable
 	sealed bool
+	doomed bool // it is about to be dropped: nobody syncs it, or makes a file of its index, meanwhile
+
+	// When it was dropped from the log, and what its files took then. Guarded by Log.dead.mu.
+	died      time.Time
+	diedBytes int64
 
 	unindexable bool // its index stays in memory, whatever happens; guarded by Log.indexing
 }
@@ -53,13 +63,11 @@ type indexState struct {
 	healing sync.Mutex // held while a damaged index is made again; before mu
 
 	mu       sync.Mutex
-	counted  int64        // in Log.memory
-	dropped  bool         // nothing of it counts any more
-	disk     int64        // size of its file, in Log.disk
-	held     int64        // size of replaced files that are still open, in Log.disk
-	expected int64        // what its file will take at most, in Log.expected; 0 once there is one
-	unlinked bool         // the file is removed, or will be: it must not get its name any more
-	old      []*indexFile // replaced ones, which readers may still use; closed with the segment
+	counted  int64 // in Log.memory
+	dropped  bool  // nothing of it counts any more
+	disk     int64 // size of its file, in Log.disk
+	expected int64 // what its file will take at most, in Log.expected; 0 once there is one
+	unlinked bool  // the file is removed, or will be: it must not get its name any more
 }
 
 const segmentSuffix = ".seg"
@@ -80,6 +88,22 @@ func parseSegmentName(name string) (id uint64, ok bool) {
 func (s *segment) id() uint64 { return s.header.id }
 
 func (s *segment) unordered() bool { return s.mixed.Load() || s.header.directThrough == Unordered }
+
+// age sets when a segment that Open finds was begun. From there on it grows with the process's own clock.
+func (s *segment) age(now time.Time) {
+	age := now.Sub(s.header.created)
+	s.ahead = age < 0
+	s.born = time.Now().Add(-max(0, age))
+}
+
+// entries returns how many entries the index has.
+func (s *segment) entries() int64 {
+	x := s.index.Load()
+	if x.file != nil {
+		return int64(x.file.footer.entries)
+	}
+	return x.mem.entries.Load()
+}
 
 // firstLive returns the first sequence in the segment that is not replayed.
 func (s *segment) firstLive(replayed uint64) uint64 { return max(s.header.firstSeq, replayed+1) }
@@ -109,6 +133,9 @@ func (s *segment) entry(r *Ref, d *decoder, cache *blockCache) (e Entry, err err
 	at := r.at.block
 	raw, ts := cache.get(cacheBlock, s.id(), at)
 	if raw == nil {
+		if err := inOnePiece(s.path, blockHeaderSize+int64(r.at.stored)); err != nil {
+			return e, err
+		}
 		n := blockHeaderSize + int(r.at.stored)
 		if cap(d.stored) < n {
 			d.stored = make([]byte, n)
@@ -146,6 +173,9 @@ func (s *segment) open(whole []byte, stored uint32, offset int64, d *decoder) (r
 	if err := h.plausible(header, at, int64(len(payload)), s.aead != nil); err != nil {
 		return nil, 0, corrupt(s.path, at.Offset, "block header: %v", err)
 	}
+	if err := inOnePiece(s.path, int64(h.raw)); err != nil {
+		return nil, 0, err
+	}
 	raw, err = d.decode(s.path, s.aead, &h, header, payload, at)
 	return raw, h.ts, err
 }
@@ -164,6 +194,10 @@ func (s *segment) parse(r *Ref, raw []byte, ts uint64) (e Entry, err error) {
 	if len(e.Key) != int(r.at.keyLen) || len(e.Value) != int(r.at.valueLen) || e.Version != r.Version {
 		return e, corrupt(s.path, r.at.block, "entry at %d has key, value and version %d, %d, %d, the index says %d, %d, %d",
 			r.at.offset, len(e.Key), len(e.Value), e.Version, r.at.keyLen, r.at.valueLen, r.Version)
+	}
+	if e.Meta != r.Meta || e.UserMeta != r.UserMeta || e.ExpiresAt != r.ExpiresAt {
+		return e, corrupt(s.path, r.at.block, "entry at %d has meta %x, %x and expiry %d, the index says %x, %x, %d",
+			r.at.offset, e.Meta, e.UserMeta, e.ExpiresAt, r.Meta, r.UserMeta, r.ExpiresAt)
 	}
 	return e, nil
 }

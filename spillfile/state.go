@@ -27,7 +27,10 @@ type State struct {
 	DirectThrough   uint64    // highest value in the headers of live segments, see Log.Rotate
 	IndexBytes      int64     // memory of the indexes of live segments, of the next one, and of the cache
 	DiskBytes       int64     // all files of segments and indexes, those too that are dropped and still held by a View
-	OldestCreated   time.Time // creation of the oldest live segment, zero if none
+	OldestCreated   time.Time // when the oldest live segment was begun, zero if none. Its age, time.Since, is from a clock that does not jump while the process lives
+	OldestAhead     bool      // Open found that segment begun in the future: a clock was, or is, wrong. OldestCreated is the time of Open then
+	HeldBytes       int64     // of DiskBytes, those of dropped segments that a View still holds
+	HeldSince       time.Time // when the first of those was dropped, zero if there are none: a View has been held since then, or longer
 	Synced          Position  // everything before is known to be durable
 	TruncatedBytes  int64     // dropped by Open as a torn tail
 	CleanClose      bool      // the spill was closed properly before this Open (true for a new one)

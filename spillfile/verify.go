@@ -90,7 +90,8 @@ func (v *indexCheck) fault(at int64, err error) {
 // open reads all but the leaves. x.file stays nil if the footer is not intact: nothing can be found without it.
 func (v *indexCheck) open() error {
 	x, s := v.x, v.f.seg
-	file, err := v.w.l.fs.OpenFile(x.path, os.O_RDONLY, 0)
+	file := v.w.l.files.file(x.path, os.O_RDONLY)
+	err := file.keep()
 	if err != nil {
 		return fmt.Errorf("spill index %s: %w", x.path, err)
 	}

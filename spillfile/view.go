@@ -129,11 +129,13 @@ func (v *View) Get(key []byte, ts uint64, highest bool) (best Ref, found bool, e
 // newest segment shows. Value() gives Meta, UserMeta and ExpiresAt, and a Value that only Ref understands. The
 // iterator starts unpositioned: call Rewind or Seek. Close it before Release. One goroutine at a time may use it. It reads
 // the index files of sealed segments.
-func (v *View) NewIterator(reverse bool) *Iterator {
+func (v *View) NewIterator(reverse bool) *Iterator { return v.newIterator(reverse, allVersions) }
+
+func (v *View) newIterator(reverse bool, what shown) *Iterator {
 	it := new(Iterator)
 	iters := make([]y.Iterator, 0, len(v.segs))
 	for i := len(v.segs) - 1; i >= 0; i-- {
-		iters = append(iters, v.log.iterator(v.segs[i], reverse, func(err error) { it.err = errors.Join(it.err, err) }))
+		iters = append(iters, v.log.iterator(v.segs[i], reverse, what, func(err error) { it.err = errors.Join(it.err, err) }))
 	}
 	it.Iterator = table.NewMergeIterator(iters, reverse)
 	return it

@@ -130,20 +130,22 @@ type walker struct {
 	visit   func(*Commit) error
 	headers bool // blocks are checked and counted, not decoded: no key is needed
 
-	report    Findings
-	faults    []placedFault
-	rd        blockReader
-	chunk     Chunk
-	commit    Commit
-	order     scanner
-	resync    bool                // the place in a batch, or in the log, is unknown: wait for the beginning of a batch
-	last      uint64              // the sequence through which all are accounted for: visited, replayed or lost
-	lastTs    uint64              // of the commit visited last
-	direct    uint64              // highest directThrough of the segments so far
-	lostStart bool                // nothing says where the log begins: with the first block that is seen
-	sound     map[uint64]bool     // segments without a fault
-	liveFrom  map[uint64]int64    // where in a segment the first commit begins that is not replayed
-	read      func(*foundSegment) // is told of each segment that was read, nil: nobody is
+	report     Findings
+	faults     []placedFault
+	rd         blockReader
+	pace       pacer
+	chunk      Chunk
+	commit     Commit
+	order      scanner
+	resync     bool                // the place in a batch, or in the log, is unknown: wait for the beginning of a batch
+	last       uint64              // the sequence through which all are accounted for: visited, replayed or lost
+	lastTs     uint64              // of the commit visited last
+	direct     uint64              // highest directThrough of the segments so far
+	newestGone error               // the newest segment is missing
+	lostStart  bool                // nothing says where the log begins: with the first block that is seen
+	sound      map[uint64]bool     // segments without a fault
+	liveFrom   map[uint64]int64    // where in a segment the first commit begins that is not replayed
+	read       func(*foundSegment) // is told of each segment that was read, nil: nobody is
 }
 
 // placedFault is a fault of which it is not decided whether it is damage.
@@ -161,7 +163,7 @@ func newWalker(ctx context.Context, src Source, visit func(*Commit) error) (*wal
 	if err != nil {
 		return nil, err
 	}
-	return &walker{look: k, ctx: ctx, src: src, visit: visit, sound: map[uint64]bool{}, liveFrom: map[uint64]int64{}}, nil
+	return &walker{look: k, ctx: ctx, src: src, visit: visit, pace: pacer{rate: src.Rate}, sound: map[uint64]bool{}, liveFrom: map[uint64]int64{}}, nil
 }
 
 func (w *walker) run() (*Findings, error) {
@@ -176,6 +178,7 @@ func (w *walker) run() (*Findings, error) {
 		w.tail = Position{w.chain[0].id, 0}
 	}
 	w.seeManifest()
+	w.newestGone = w.seeClaim()
 	for i, f := range w.chain {
 		if err := w.segment(f, i == 0); err != nil {
 			return nil, err
@@ -183,6 +186,9 @@ func (w *walker) run() (*Findings, error) {
 		if w.read != nil {
 			w.read(f)
 		}
+	}
+	if w.newestGone != nil {
+		w.addError("", w.newestGone)
 	}
 	return &w.report, w.finish()
 }
@@ -316,12 +322,18 @@ func (w *walker) blocks(f *foundSegment) error {
 		if err == io.EOF {
 			break
 		}
+		if errors.Is(err, ErrTooLarge) { // for this system, and no damage
+			return readError(f.path, err)
+		}
 		if err != nil {
 			w.begin(true)
 			if !w.pending(f, at) {
 				w.addFault(f, at, err)
 			}
-			if at = w.seek(s, at); at == f.limit {
+			if at, err = w.seek(s, at); err != nil {
+				return readError(f.path, err)
+			}
+			if at == f.limit {
 				w.tailEnds(f)
 				return nil
 			}
@@ -331,6 +343,9 @@ func (w *walker) blocks(f *foundSegment) error {
 		w.report.Blocks++
 		w.seeMark(b.mark, f.path)
 		if err := w.block(f, &b); err != nil {
+			return err
+		}
+		if err := w.pace.read(w.ctx, b.next-at); err != nil {
 			return err
 		}
 		at = b.next
@@ -354,21 +369,24 @@ func (w *walker) pending(f *foundSegment, at int64) bool {
 	return last.File == f.path && last.End == at && !last.certain
 }
 
-// seek returns the offset of the next intact block after at, the end of what counts if there is none. Where the file cannot be
-// read, it goes on with the next page.
-func (w *walker) seek(s *search, at int64) int64 {
+// seek returns the offset of the next intact block after at, the end of what counts if there is none.
+// Where the file cannot be read, it goes on with the next page. The error is ErrTooLarge.
+func (w *walker) seek(s *search, at int64) (int64, error) {
 	const page = 4096
 	for at++; at < w.rd.limit; {
 		_, found, err := s.next(&w.rd, at)
 		if found {
-			return s.at
+			return s.at, nil
 		}
 		if err == nil {
 			break
 		}
+		if errors.Is(err, ErrTooLarge) {
+			return at, err
+		}
 		at = (s.at/page + 1) * page
 	}
-	return w.rd.limit
+	return w.rd.limit, nil
 }
 
 // begin empties the commit that is being gathered.
@@ -471,6 +489,8 @@ func (w *walker) finish() error {
 	n := &w.report
 	if !w.headers {
 		n.TornBytes, n.OpenError = verdict(w.src)
+		o := w.src.options()
+		n.OpenError = o.explained(n.OpenError)
 	}
 	for _, f := range w.faults {
 		if !f.damage(w.mark) {
@@ -490,6 +510,10 @@ func (w *walker) finish() error {
 // loseTail accounts for what the log held behind the last commit that is readable.
 func (w *walker) loseTail() {
 	n := &w.report
+	if w.newestGone != nil {
+		n.Lost = append(n.Lost, Loss{FirstSeq: w.last + 1, AfterTs: w.lastTs})
+		return
+	}
 	if n.NewestSeq > w.last {
 		w.lose(n.NewestSeq)
 		return

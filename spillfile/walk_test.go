@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -159,6 +158,9 @@ func TestEveryFlippedByteIsNamed(t *testing.T) {
 			const stride = 7
 			first := newRand(t).Int64N(stride)
 			for file, content := range files {
+				if file == manifestTemp || file == newestName { // after a close neither says what the manifest does not
+					continue
+				}
 				blocks := []int64{0}
 				if strings.HasSuffix(file, segmentSuffix) {
 					blocks = append(blocks, blocksOf([]byte(content))...)
@@ -244,36 +246,6 @@ func TestWalkGoesOnAfterFaults(t *testing.T) {
 		require.Equal(t, seq > 2, after[seq].AfterLoss, "commit %d", seq)
 	}
 	require.Contains(t, fmt.Sprint(n.Faults), "is missing")
-}
-
-// What a kill or a power cut leaves is no damage.
-func TestTornTailIsNoDamage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemFS()
-		o := testOptions("spill")
-		o.FS = m
-		l := mustOpen(t, o)
-		all := fill(t, l, 12)
-		synctest.Wait()
-		m = m.killed()
-		require.NoError(t, l.Close())
-		src := Source{Dir: "spill", FS: m}
-		_, places, n := walkAll(t, src)
-		require.Empty(t, n.Faults)
-		last := places[12]
-
-		f, err := m.OpenFile(last.File, os.O_RDWR, 0)
-		require.NoError(t, err)
-		require.NoError(t, f.Truncate(last.End-1))
-		got, _, n := walkAll(t, src)
-		require.Equal(t, bySeq(all[:11]), got)
-		require.Len(t, n.Faults, 1)
-		require.Equal(t, Torn, n.Faults[0].Kind)
-		require.Equal(t, last.Offset, n.Faults[0].Offset)
-		require.Equal(t, last.End-1-last.Offset, n.TornBytes)
-		require.Empty(t, n.Lost)
-		require.NoError(t, n.OpenError)
-	})
 }
 
 func TestWalkLeavesOutWhatIsReplayed(t *testing.T) {
@@ -363,36 +335,6 @@ func TestSourceLock(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, c.Close())
 	require.Empty(t, filesOf(t, empty.Dir))
-}
-
-// The index of a segment says that it is durable, when nothing else does.
-func TestDamageThatOnlyAnIndexTellsFromATornTail(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := newMemFS()
-		o := testOptions("spill")
-		o.FS = m
-		l := mustOpen(t, o)
-		fill(t, l, 7)
-		require.NoError(t, errors.Join(l.Seal(), l.syncAll(false), l.indexSealed()))
-		synctest.Wait()
-		files := m.files()
-		require.NoError(t, l.Close())
-		require.Contains(t, files, indexName(1))
-		for name, want := range map[string]FaultKind{indexName(1): Damage, "": Torn} {
-			disk := clone(files)
-			if name == "" {
-				delete(disk, indexName(1))
-			}
-			blocks := blocksOf([]byte(disk[segmentName(1)]))
-			last := blocks[len(blocks)-2] // behind it comes the end
-			disk[segmentName(1)] = flip(disk[segmentName(1)], int(last)+60, 1)
-			n, err := Walk(t.Context(), Source{Dir: "spill", FS: memDisk("spill", disk)}, nil)
-			require.NoError(t, err)
-			require.Len(t, n.Faults, 1)
-			require.Equal(t, want, n.Faults[0].Kind)
-			require.Equal(t, last, n.Faults[0].Offset)
-		}
-	})
 }
 
 // Sequences of commits that failed are missing, and nothing is lost.

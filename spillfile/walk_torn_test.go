@@ -1,3 +1,5 @@
+//go:build go1.25
+
 package spillfile
 
 import (
@@ -46,5 +48,65 @@ func TestWalkOfWhatOpenDropsBehindATornSegment(t *testing.T) {
 		l = mustOpen(t, o)
 		require.Equal(t, n.Commits-n.AfterLoss, l.State().LiveBatches)
 		require.NoError(t, l.Close())
+	})
+}
+
+// What a kill or a power cut leaves is no damage.
+func TestTornTailIsNoDamage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemFS()
+		o := testOptions("spill")
+		o.FS = m
+		l := mustOpen(t, o)
+		all := fill(t, l, 12)
+		synctest.Wait()
+		m = m.killed()
+		require.NoError(t, l.Close())
+		src := Source{Dir: "spill", FS: m}
+		_, places, n := walkAll(t, src)
+		require.Empty(t, n.Faults)
+		last := places[12]
+
+		f, err := m.OpenFile(last.File, os.O_RDWR, 0)
+		require.NoError(t, err)
+		require.NoError(t, f.Truncate(last.End-1))
+		got, _, n := walkAll(t, src)
+		require.Equal(t, bySeq(all[:11]), got)
+		require.Len(t, n.Faults, 1)
+		require.Equal(t, Torn, n.Faults[0].Kind)
+		require.Equal(t, last.Offset, n.Faults[0].Offset)
+		require.Equal(t, last.End-1-last.Offset, n.TornBytes)
+		require.Empty(t, n.Lost)
+		require.NoError(t, n.OpenError)
+	})
+}
+
+// The index of a segment says that it is durable, when nothing else does.
+func TestDamageThatOnlyAnIndexTellsFromATornTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := newMemFS()
+		o := testOptions("spill")
+		o.FS = m
+		l := mustOpen(t, o)
+		fill(t, l, 7)
+		require.NoError(t, errors.Join(l.Seal(), l.syncAll(false), l.indexSealed()))
+		synctest.Wait()
+		files := m.files()
+		require.NoError(t, l.Close())
+		require.Contains(t, files, indexName(1))
+		for name, want := range map[string]FaultKind{indexName(1): Damage, "": Torn} {
+			disk := clone(files)
+			if name == "" {
+				delete(disk, indexName(1))
+			}
+			blocks := blocksOf([]byte(disk[segmentName(1)]))
+			last := blocks[len(blocks)-2] // behind it comes the end
+			disk[segmentName(1)] = flip(disk[segmentName(1)], int(last)+60, 1)
+			n, err := Walk(t.Context(), Source{Dir: "spill", FS: memDisk("spill", disk)}, nil)
+			require.NoError(t, err)
+			require.Len(t, n.Faults, 1)
+			require.Equal(t, want, n.Faults[0].Kind)
+			require.Equal(t, last, n.Faults[0].Offset)
+		}
 	})
 }

@@ -19,6 +19,8 @@ type window struct {
 	order   []int  // entries in the order of the files
 	slabs   []slab // of the readers: values lie there
 	bytes   int64
+	whole   []byte // the last key that is done with it, and how many entries of the merge are
+	passed  int64
 	err     error
 }
 
@@ -71,6 +73,19 @@ func (w *window) add(key []byte, ref *Ref) {
 	w.bytes += int64(len(key)) + ref.ValueLen + minEntrySize
 }
 
+// cut leaves the first n entries.
+func (w *window) cut(n int) {
+	for i := n; i < len(w.entries); i++ {
+		w.bytes -= int64(len(w.keyAt(i))) + w.refs[i].ValueLen + minEntrySize
+	}
+	end := 0
+	if n > 0 {
+		end = w.keyEnd[n-1]
+	}
+	w.keys, w.keyEnd, w.order = w.keys[:end], w.keyEnd[:n], w.order[:n]
+	w.refs, w.entries = w.refs[:n], w.entries[:n]
+}
+
 // keyAt returns the key of entry i.
 func (w *window) keyAt(i int) []byte {
 	start := 0
@@ -100,11 +115,13 @@ func (w *window) read(v *View) error {
 	var failed atomic.Pointer[error]
 	for i := range readers {
 		part := w.order[i*len(w.order)/readers : (i+1)*len(w.order)/readers]
-		wg.Go(func() {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
 			if err := w.readRuns(v, &w.slabs[i], part); err != nil {
 				failed.Store(&err)
 			}
-		})
+		}()
 	}
 	wg.Wait()
 	if err := failed.Load(); err != nil {
@@ -118,6 +135,9 @@ func (w *window) readRuns(v *View, s *slab, order []int) error {
 	var need int64
 	for _, i := range order {
 		need += w.refs[i].ValueLen
+	}
+	if err := inOnePiece("a run of values", need); err != nil {
+		return err
 	}
 	if int64(cap(s.buf)) < need {
 		s.buf = make([]byte, 0, need)
@@ -148,6 +168,9 @@ func (w *window) readRuns(v *View, s *slab, order []int) error {
 
 // readRun reads the bytes from start to end of a segment at once, and the entries in them.
 func (w *window) readRun(seg *segment, s *slab, order []int, start, end int64) error {
+	if err := inOnePiece(seg.path, end-start); err != nil {
+		return err
+	}
 	n := int(end - start)
 	if cap(s.dec.stored) < n {
 		s.dec.stored = make([]byte, n)

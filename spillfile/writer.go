@@ -25,6 +25,7 @@ type writer struct {
 	unsynced []*segment // sealed, not durable up to their end, oldest first
 	mark     Position   // everything before is durable
 	asked    bool       // a successor of active is being prepared
+	newest   newestWriter
 	closed   bool
 	deferred bool   // nothing is made on disk yet: see Make
 	times    *Times // of the group that is being written; nil: nobody asks
@@ -113,6 +114,12 @@ func (l *Log) writeLocked(group []*Batch) error {
 	if err := l.usableLocked(); err != nil {
 		return err
 	}
+	if len(w.unsynced) >= l.files.mostUnsynced() {
+		l.syncOldestLocked()
+		if err := l.usableLocked(); err != nil {
+			return err
+		}
+	}
 	if len(w.live) == 0 {
 		// Nobody can make the log non-empty meanwhile: only the leader writes.
 		l.unlockWriter()
@@ -130,8 +137,8 @@ func (l *Log) writeLocked(group []*Batch) error {
 		bytes += b.Size()
 		indexed += b.IndexSize()
 	}
-	if indexed > arenaLimit {
-		return fmt.Errorf("%w: the keys of a batch take %d bytes in the index, the limit is %d", ErrTooLarge, indexed, int64(arenaLimit))
+	if most := min(arenaLimit, maxPiece); indexed > most {
+		return fmt.Errorf("%w: the keys of a batch take %d bytes in the index, the limit is %d", ErrTooLarge, indexed, most)
 	}
 	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.sizes.Load().segment || s.mem().room() < indexed) {
 		l.sealLocked(s)
@@ -147,6 +154,9 @@ func (l *Log) writeLocked(group []*Batch) error {
 	if err := l.appendLocked(s, out, at); err != nil {
 		l.poisonLocked(s, err)
 		return err
+	}
+	if s.lastSeq.Load() == 0 {
+		l.noteNewestLocked(s, at+int64(len(out)))
 	}
 	l.indexLocked(s, group)
 	l.acknowledgeLocked(s, group, at+int64(len(out)))

@@ -1,0 +1,126 @@
+package spillfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// inodeFS is a volume on which there is room for so many files.
+type inodeFS struct {
+	*memFS
+	limit atomic.Int64
+}
+
+func (f *inodeFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
+	if flag&os.O_CREATE != 0 {
+		f.mu.Lock()
+		n, have := int64(len(f.names)), f.names[name] != nil
+		f.mu.Unlock()
+		if limit := f.limit.Load(); limit > 0 && n >= limit && !have {
+			return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOSPC}
+		}
+	}
+	return f.memFS.OpenFile(name, flag, perm)
+}
+
+// With no inode left what is replayed is dropped, piece by piece: the file of the next manifest is there beforehand. The room
+// that this makes is used for the next one. A kill and an Open in between change nothing.
+func TestSpillFreesItselfWithoutInodes(t *testing.T) {
+	for _, name := range []string{"open", "opened after a kill", "opened after a Close"} {
+		t.Run(name, func(t *testing.T) {
+			fsys := &inodeFS{memFS: newMemFS()}
+			o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID}
+			l := mustOpen(t, o)
+			segmentsOf(t, l, 10)
+			full := func() {
+				fsys.mu.Lock()
+				fsys.limit.Store(int64(len(fsys.names)))
+				fsys.mu.Unlock()
+			}
+			full()
+			switch name {
+			case "opened after a kill":
+				fsys = &inodeFS{memFS: fsys.killed()}
+				full()
+				o.FS = fsys
+				l = mustOpen(t, o)
+			case "opened after a Close":
+				require.NoError(t, l.Close())
+				full()
+				l = mustOpen(t, o)
+			}
+			require.NoError(t, l.Seal())
+			for seq := uint64(3); seq <= 30; seq += 3 {
+				full()
+				require.NoError(t, l.MarkReplayed(seq), "%d", seq)
+				require.Len(t, dump(t, l), int(30-seq))
+			}
+			require.True(t, l.Empty())
+			fsys.limit.Store(0)
+			mustPut(t, l, 31, "k", "v")
+			require.NoError(t, l.Close())
+			_, kept := fsys.files()[manifestTemp]
+			require.True(t, kept, "the next Open may find no room for it")
+			l = mustOpen(t, o)
+			require.NoError(t, l.Seal())
+			require.NoError(t, l.MarkReplayed(31))
+			require.NoError(t, l.Close())
+			_, kept = fsys.files()[manifestTemp]
+			require.False(t, kept, "an empty spill needs none")
+		})
+	}
+}
+
+// A write to the spare manifest that fails leaves the old one, and the next one has a new file.
+func TestSpareManifestFails(t *testing.T) {
+	for _, op := range []string{"write", "sync", "rename", "syncdir"} {
+		t.Run(op, func(t *testing.T) {
+			disk := newMemFS()
+			l := mustOpen(t, Options{Dir: "/spill", FS: disk, DatabaseID: testID})
+			segmentsOf(t, l, 3)
+			failed := false
+			disk.setFault(func(what, name string, _ int) error {
+				if what == op && !failed && (name == manifestTemp || name == manifestName || op == "syncdir") {
+					failed = true
+					return errInjected
+				}
+				return nil
+			})
+			require.ErrorIs(t, l.MarkReplayed(3), errInjected)
+			require.True(t, failed)
+			again := mustOpen(t, Options{Dir: "/spill", FS: disk.killed(), DatabaseID: testID})
+			require.Contains(t, []int{6, 9}, len(dump(t, again)))
+			require.NoError(t, again.Close())
+			require.NoError(t, l.MarkReplayed(3))
+			require.Len(t, dump(t, l), 6)
+			require.NoError(t, l.Close())
+		})
+	}
+}
+
+func TestFreeFiles(t *testing.T) {
+	answer := func(free, total int64, err error) *osFS {
+		sys := thisSystem
+		sys.files = func(string) (int64, int64, error) { return free, total, err }
+		return &osFS{sys}
+	}
+	free, err := answer(5, 100, nil).FreeFiles("/")
+	require.NoError(t, err)
+	require.EqualValues(t, 5, free)
+	_, err = answer(0, 0, nil).FreeFiles("/")
+	require.ErrorIs(t, err, errors.ErrUnsupported, "a file system that makes inodes as it needs them")
+	_, err = answer(0, 0, syscall.EIO).FreeFiles("/")
+	require.ErrorIs(t, err, syscall.EIO)
+	_, err = OS.FreeFiles(filepath.Join(t.TempDir(), "missing"))
+	require.Error(t, err)
+	if free, err = OS.FreeFiles(t.TempDir()); err == nil {
+		require.Positive(t, free)
+	}
+}

@@ -1,0 +1,262 @@
+package spillfile
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The newest segment is gone, which no other segment names.
+func TestNewestSegmentGone(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		o     Options
+		lives func(t *testing.T, l *Log)
+		gone  uint64 // its number
+		says  string // the file that knows of it
+		intact,
+		lostFrom int
+	}{
+		{"killed, the first segment", Options{}, func(t *testing.T, l *Log) { mustPut(t, l, 1, "a", "1") }, 1, newestName, 0, 1},
+		{"killed, the third", Options{}, func(t *testing.T, l *Log) {
+			for ts := uint64(1); ts <= 3; ts++ {
+				mustPut(t, l, ts, "a", "1")
+				require.NoError(t, l.Seal())
+			}
+		}, 3, newestName, 2, 3},
+		{"synced, and killed", Options{SyncWrites: true}, func(t *testing.T, l *Log) {
+			intoTwoSegments(t, l)
+		}, 2, newestName, 1, 2},
+		{"the manifest was written after it", Options{}, func(t *testing.T, l *Log) {
+			intoTwoSegments(t, l)
+			require.NoError(t, l.Seal())
+			mustPut(t, l, 3, "a", "1")
+			require.NoError(t, l.Prepare())
+			require.NoError(t, l.MarkReplayed(1))
+		}, 3, manifestName, 1, 3},
+		{"closed", Options{}, func(t *testing.T, l *Log) {
+			intoTwoSegments(t, l)
+			require.NoError(t, l.Close())
+		}, 2, manifestName, 1, 2},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := newMemFS()
+			o := test.o
+			o.FS, o.Dir, o.DatabaseID = m, "/spill", testID
+			l := mustOpen(t, o)
+			test.lives(t, l)
+			left := m.killed()
+			require.NoError(t, l.Close())
+			files := left.files()
+			name := segmentName(test.gone)
+			require.Contains(t, files, name)
+			delete(files, name)
+			delete(files, indexName(test.gone))
+			left = memDisk("/spill", files)
+			o.FS = left
+			_, err := Open(o)
+			c := new(CorruptError)
+			require.ErrorAs(t, err, &c)
+			require.Equal(t, "/spill/"+name, c.File)
+			require.Contains(t, err.Error(), test.says)
+			require.Equal(t, files, left.files(), "a refused Open changed something")
+			n, err := Walk(context.Background(), Source{Dir: "/spill", FS: left}, nil)
+			require.NoError(t, err)
+			require.True(t, n.Damaged())
+			require.ErrorIs(t, n.OpenError, ErrCorrupt)
+			require.Equal(t, "/spill/"+name, n.Faults[len(n.Faults)-1].File)
+			require.EqualValues(t, test.intact, n.Commits)
+			require.Len(t, n.Lost, 1)
+			require.EqualValues(t, test.lostFrom, n.Lost[0].FirstSeq)
+			in, err := Inspect(Source{Dir: "/spill", FS: left})
+			require.NoError(t, err)
+			require.ErrorIs(t, in.OpenError, ErrCorrupt)
+			require.Contains(t, in.OpenError.Error(), name)
+		})
+	}
+}
+
+// twoSegments opens a spill in memory, and commits to two segments, of which the second is written.
+func twoSegments(t *testing.T, sync bool) (*memFS, Options, *Log) {
+	t.Helper()
+	m := newMemFS()
+	o := Options{FS: m, Dir: "/spill", DatabaseID: testID, SyncWrites: sync}
+	l := mustOpen(t, o)
+	intoTwoSegments(t, l)
+	return m, o, l
+}
+
+func intoTwoSegments(t *testing.T, l *Log) {
+	t.Helper()
+	mustPut(t, l, 1, "a", "1")
+	require.NoError(t, l.Seal())
+	mustPut(t, l, 2, "a", "1")
+}
+
+// The newest segment is cut to nothing, or to its header, after its first group was synced.
+func TestNewestSegmentEmptied(t *testing.T) {
+	for _, size := range []int{0, 100, segmentHeaderSize, segmentHeaderSize + 10} {
+		m, o, l := twoSegments(t, true)
+		files := m.killed().files()
+		require.NoError(t, l.Close())
+		files[segmentName(2)] = files[segmentName(2)][:size]
+		o.FS = memDisk("/spill", files)
+		_, err := Open(o)
+		require.ErrorIs(t, err, ErrCorrupt, "%d bytes", size)
+		require.ErrorContains(t, err, segmentName(2))
+	}
+}
+
+// A segment whose number was noted, and which is gone for a good reason, is not missed.
+func TestNewestSegmentGoneForGood(t *testing.T) {
+	for name, lives := range map[string]func(t *testing.T, l *Log, m *memFS){
+		"replayed while it was written": func(t *testing.T, l *Log, m *memFS) { require.NoError(t, l.MarkReplayed(2)) },
+		"replayed and prepared": func(t *testing.T, l *Log, m *memFS) {
+			require.NoError(t, l.Prepare())
+			require.NoError(t, l.MarkReplayed(2))
+		},
+		"all at once":    func(t *testing.T, l *Log, m *memFS) { require.NoError(t, l.DiscardAll()) },
+		"by a hand-over": func(t *testing.T, l *Log, m *memFS) { _, err := l.MarkReplayedIfLast(2); require.NoError(t, err) },
+		"its first write failed": func(t *testing.T, l *Log, m *memFS) {
+			require.NoError(t, l.MarkReplayed(2))
+			m.setFault(func(op, name string, _ int) error {
+				if op == "write" && name == segmentName(3) {
+					return errInjected
+				}
+				return nil
+			})
+			require.ErrorIs(t, put(l, 3, "c", "3"), errInjected)
+			m.setFault(nil)
+			require.NoError(t, l.removeDead())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, o, l := twoSegments(t, false)
+			lives(t, l, m)
+			left := m.killed()
+			require.NoError(t, l.Close())
+			o.FS = left
+			l = mustOpen(t, o)
+			require.True(t, l.Empty())
+			require.NoError(t, l.Close())
+			require.NoError(t, mustOpen(t, o).Close())
+		})
+	}
+	t.Run("a torn tail, whose removal was interrupted", func(t *testing.T) {
+		m, o, l := twoSegments(t, false)
+		files := m.killed().files()
+		require.NoError(t, l.Close())
+		files[segmentName(2)] = "" // the power cut took what was not synced
+		for k := 1; ; k++ {
+			cut := memDisk("/spill", files)
+			cut.setFault(func(_, _ string, n int) error {
+				if n >= k {
+					return errInjected
+				}
+				return nil
+			})
+			o.FS = cut
+			l, err := Open(o)
+			left := cut.killed()
+			if err == nil {
+				cut.setFault(nil)
+				require.NoError(t, l.Close())
+			}
+			o.FS = left
+			again := mustOpen(t, o)
+			require.EqualValues(t, 1, again.State().LastSeq)
+			require.NoError(t, again.Close())
+			if left.ops < k {
+				break
+			}
+		}
+	})
+	t.Run("a spill that was removed, and made again", func(t *testing.T) {
+		m := newMemFS()
+		o := Options{FS: m, Dir: "/spill", DatabaseID: testID}
+		l := mustOpen(t, o)
+		for ts := uint64(1); ts < 9; ts++ {
+			mustPut(t, l, ts, "a", "1")
+			require.NoError(t, l.Seal())
+		}
+		files := m.killed().files()
+		require.NoError(t, l.Close())
+		for name := range files {
+			if name != newestName { // an older layer leaves it
+				delete(files, name)
+			}
+		}
+		o.FS = memDisk("/spill", files)
+		l = mustOpen(t, o)
+		mustPut(t, l, 20, "b", "2")
+		left := o.FS.(*memFS).killed()
+		require.NoError(t, l.Close())
+		o.FS = left
+		l = mustOpen(t, o)
+		require.Len(t, dump(t, l), 1)
+		require.NoError(t, l.Close())
+	})
+	t.Run("an older layer went on", func(t *testing.T) {
+		m, o, l := twoSegments(t, false)
+		files := m.killed().files()
+		require.NoError(t, l.Close())
+		// It has dropped segment 2 as a torn tail: its manifest knows the next number, and no newest segment.
+		old := manifest{databaseID: testID, next: 3, firstLive: 1}
+		files[manifestName] = string(old.marshal())
+		delete(files, segmentName(2))
+		o.FS = memDisk("/spill", files)
+		require.NoError(t, mustOpen(t, o).Close())
+	})
+}
+
+// The note cannot be written: commits go on, and somebody is told.
+func TestNewestSegmentNotNoted(t *testing.T) {
+	for _, op := range []string{"create", "write", "sync"} {
+		m := newMemFS()
+		h := newHistory()
+		o := h.listen(Options{FS: m, Dir: "/spill", DatabaseID: testID, SyncWrites: true})
+		m.setFault(func(got, name string, _ int) error {
+			if got == op && name == newestName {
+				return errInjected
+			}
+			return nil
+		})
+		l := mustOpen(t, o)
+		mustPut(t, l, 1, "a", "1")
+		require.Contains(t, h.told, "went missing", op)
+		left := m.killed()
+		require.NoError(t, l.Close())
+		o.FS = left
+		l = mustOpen(t, o)
+		require.Len(t, dump(t, l), 1)
+		require.NoError(t, l.Close())
+	}
+}
+
+// Salvage of a spill whose newest segment is gone makes one that opens.
+func TestSalvageWithoutTheNewestSegment(t *testing.T) {
+	dir := t.TempDir()
+	o := testOptions(dir)
+	l := mustOpen(t, o)
+	mustPut(t, l, 1, "a", "1")
+	require.NoError(t, l.Seal())
+	mustPut(t, l, 2, "a", "2")
+	left := crash(t, dir)
+	require.NoError(t, l.Close())
+	require.NoError(t, OS.Remove(left+"/"+segmentName(2)))
+	src := Source{Dir: left}
+	found, err := Walk(context.Background(), src, nil)
+	require.NoError(t, err)
+	done, err := Salvage(context.Background(), src, found, false)
+	require.NoError(t, err)
+	require.EqualValues(t, 1, done.Commits)
+	o.Dir = left
+	l, err = Open(o)
+	require.False(t, errors.Is(err, ErrCorrupt), "%v", err)
+	require.NoError(t, err)
+	mustPut(t, l, 3, "b", "3")
+	require.Len(t, dump(t, l), 2)
+	require.NoError(t, l.Close())
+}

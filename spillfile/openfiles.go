@@ -1,0 +1,376 @@
+package spillfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// Bounds of Options.OpenFiles.
+const (
+	MinOpenFiles     = 16
+	DefaultOpenFiles = 64
+)
+
+// otherFiles is how many descriptors of Options.OpenFiles are for what is not in openFiles: the lock,
+// the manifest, an index that is written, and directories that are read or synced; each at most twice.
+const otherFiles = 8
+
+// openFiles bounds how many files of segments and indexes are open at once. They are opened when they
+// are used, and one that has not been used for long is closed for another. Safe for concurrent use.
+type openFiles struct {
+	fs    FS
+	limit int
+
+	waiting atomic.Int32 // who waits for a place, or is about to look for one
+	serving atomic.Bool  // recovery is done: a file that is missing has been taken away
+	closed  atomic.Bool  // nothing is opened any more
+
+	mu   sync.Mutex // after pooledFile.mu
+	room sync.Cond  // a place is free, or a file not in use
+	open int        // places taken: by the files in ring, and by those being opened or closed
+	ring []*pooledFile
+	hand int // in ring: the clock that finds what has not been used for long
+}
+
+func newOpenFiles(fsys FS, files int) *openFiles {
+	if files == 0 {
+		files = DefaultOpenFiles
+	}
+	p := &openFiles{fs: fsys, limit: files - otherFiles}
+	p.room.L = &p.mu
+	return p
+}
+
+// mostUnsynced is how many sealed segments may wait for their sync, which keeps their files open.
+func (p *openFiles) mostUnsynced() int { return p.limit / 4 }
+
+// outOfFiles says that the process, or the system, has no descriptor left. That says nothing about a file.
+func outOfFiles(err error) bool {
+	for _, none := range noDescriptor {
+		if errors.Is(err, none) {
+			return true
+		}
+	}
+	return false
+}
+
+// openFile opens a file once there is a place for it.
+func (p *openFiles) openFile(path string, flag int, perm fs.FileMode) (f File, err error) {
+	p.take()
+	err = p.sparing(func() error {
+		f, err = p.fs.OpenFile(path, flag, perm)
+		return err
+	})
+	if err != nil {
+		p.give()
+	}
+	return f, err
+}
+
+// sparing runs what takes a descriptor. Where there is none left it closes files that are open and not
+// in use, and tries again.
+func (p *openFiles) sparing(do func() error) error {
+	for {
+		if err := do(); !outOfFiles(err) || !p.shrink() {
+			return err
+		}
+	}
+}
+
+// sparingFS is the file system for what is not in openFiles.
+type sparingFS struct {
+	FS
+	files *openFiles
+}
+
+func (s sparingFS) OpenFile(name string, flag int, perm fs.FileMode) (f File, err error) {
+	err = s.files.sparing(func() error {
+		f, err = s.FS.OpenFile(name, flag, perm)
+		return err
+	})
+	return f, err
+}
+
+func (s sparingFS) ReadDir(dir string) (entries []fs.DirEntry, err error) {
+	err = s.files.sparing(func() error {
+		entries, err = s.FS.ReadDir(dir)
+		return err
+	})
+	return entries, err
+}
+
+func (s sparingFS) SyncDir(dir string) error {
+	return s.files.sparing(func() error { return s.FS.SyncDir(dir) })
+}
+
+// take takes a place, and waits for one if all are in use. Nobody who uses a file waits for another.
+func (p *openFiles) take() {
+	p.waiting.Add(1) // before looking: who stops using a file after that wakes this one
+	defer p.waiting.Add(-1)
+	p.mu.Lock()
+	for p.open >= p.limit {
+		if idle := p.idleLocked(); idle != nil {
+			p.mu.Unlock()
+			_ = idle.Close() // what is written is synced: see pooledFile.keep
+			return
+		}
+		p.room.Wait()
+	}
+	p.open++
+	p.mu.Unlock()
+}
+
+// give gives a place back.
+func (p *openFiles) give() {
+	p.mu.Lock()
+	p.open--
+	p.room.Signal()
+	p.mu.Unlock()
+}
+
+// shrink closes a file that is not in use, if there is one.
+func (p *openFiles) shrink() bool {
+	p.mu.Lock()
+	idle := p.idleLocked()
+	p.mu.Unlock()
+	if idle == nil {
+		return false
+	}
+	_ = idle.Close()
+	p.give()
+	return true
+}
+
+// idleLocked takes a file out that is not in use. Its place stays taken until it is closed.
+func (p *openFiles) idleLocked() File {
+	for range 2 * len(p.ring) {
+		p.hand = (p.hand + 1) % len(p.ring)
+		f := p.ring[p.hand]
+		if f.uses.Load() == 0 && !f.recent.Swap(false) && f.uses.CompareAndSwap(0, notOpen) {
+			p.removeLocked(f)
+			return f.file
+		}
+	}
+	return nil
+}
+
+func (p *openFiles) add(f *pooledFile) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	f.at = len(p.ring)
+	p.ring = append(p.ring, f)
+}
+
+func (p *openFiles) removeLocked(f *pooledFile) {
+	last := len(p.ring) - 1
+	p.ring[f.at] = p.ring[last]
+	p.ring[f.at].at = f.at
+	p.ring[last] = nil
+	p.ring = p.ring[:last]
+}
+
+// pooledFile is a file that is open while it is in use, and longer if there is a place. Every call
+// opens it if need be; after Close, and after that of the pool, that is ErrClosed.
+type pooledFile struct {
+	pool *openFiles
+	path string
+	flag int
+
+	uses   atomic.Int64 // calls under way, and one if it is kept; notOpen if it is not open
+	recent atomic.Bool  // used since the clock came by
+	gone   atomic.Bool  // Close was called
+	file   File         // while uses is not notOpen
+
+	mu   sync.Mutex // held while it is opened
+	kept bool       // guarded by mu
+
+	at int // in the ring; guarded by pool.mu
+}
+
+const notOpen = -1
+
+// file returns the file at path, which is opened when it is used.
+func (p *openFiles) file(path string, flag int) *pooledFile {
+	f := &pooledFile{pool: p, path: path, flag: flag}
+	f.uses.Store(notOpen)
+	return f
+}
+
+// create makes a file, and keeps it open.
+func (p *openFiles) create(path string, perm fs.FileMode) (*pooledFile, error) {
+	f := p.file(path, os.O_RDWR)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.openLocked(os.O_CREATE|os.O_EXCL, perm); err != nil {
+		return nil, err
+	}
+	f.kept = true
+	return f, nil
+}
+
+// openLocked opens the file, in use once. mu must be held.
+func (f *pooledFile) openLocked(create int, perm fs.FileMode) error {
+	if f.gone.Load() || f.pool.closed.Load() {
+		return &fs.PathError{Op: "open", Path: f.path, Err: ErrClosed}
+	}
+	file, err := f.pool.openFile(f.path, f.flag|create, perm)
+	if err != nil {
+		if f.pool.serving.Load() && errors.Is(err, fs.ErrNotExist) {
+			return corrupt(f.path, 0, "the file is gone: it was there when the spill was opened")
+		}
+		return err
+	}
+	f.file = file
+	f.pool.add(f)
+	f.uses.Store(1)
+	return nil
+}
+
+// begin begins a use, which end ends.
+func (f *pooledFile) begin() (File, error) {
+	if f.join() {
+		return f.file, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.join() { // somebody else has opened it
+		return f.file, nil
+	}
+	if err := f.openLocked(0, 0); err != nil {
+		return nil, err
+	}
+	return f.file, nil
+}
+
+// join begins a use of an open file.
+func (f *pooledFile) join() bool {
+	for n := f.uses.Load(); n != notOpen; n = f.uses.Load() {
+		if f.uses.CompareAndSwap(n, n+1) {
+			if !f.recent.Load() {
+				f.recent.Store(true)
+			}
+			return true
+		}
+	}
+	return false
+}
+
+func (f *pooledFile) end() {
+	switch {
+	case f.uses.Add(-1) > 0:
+	case f.gone.Load():
+		_ = f.reap()
+	case f.pool.waiting.Load() > 0:
+		f.pool.mu.Lock()
+		f.pool.room.Signal()
+		f.pool.mu.Unlock()
+	}
+}
+
+// reap closes a file that is not in use and will not be.
+func (f *pooledFile) reap() error {
+	f.pool.mu.Lock()
+	if !f.uses.CompareAndSwap(0, notOpen) {
+		f.pool.mu.Unlock()
+		return nil
+	}
+	f.pool.removeLocked(f)
+	file := f.file
+	f.pool.mu.Unlock()
+	err := file.Close()
+	f.pool.give()
+	return err
+}
+
+// keep keeps the file open until unkeep. What is written must be synced through the file that it was
+// written through: another one may not hear of it that the system could not write it.
+func (f *pooledFile) keep() error {
+	if _, err := f.begin(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.kept {
+		f.end()
+	}
+	f.kept = true
+	return nil
+}
+
+func (f *pooledFile) unkeep() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.kept {
+		f.kept = false
+		f.end()
+	}
+}
+
+func (f *pooledFile) isKept() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.kept
+}
+
+// Close closes the file, once the last use ends, and for good.
+func (f *pooledFile) Close() error {
+	if f.gone.Swap(true) {
+		return nil
+	}
+	f.mu.Lock()
+	if f.kept {
+		f.kept = false
+		f.uses.Add(-1)
+	}
+	f.mu.Unlock()
+	return f.reap()
+}
+
+func (f *pooledFile) ReadAt(b []byte, at int64) (int, error) {
+	file, err := f.begin()
+	if err != nil {
+		return 0, err
+	}
+	defer f.end()
+	return file.ReadAt(b, at)
+}
+
+func (f *pooledFile) WriteAt(b []byte, at int64) (int, error) {
+	file, err := f.begin()
+	if err != nil {
+		return 0, err
+	}
+	defer f.end()
+	return file.WriteAt(b, at)
+}
+
+func (f *pooledFile) Size() (size int64, err error) {
+	file, err := f.begin()
+	if err != nil {
+		return 0, err
+	}
+	defer f.end()
+	return file.Size()
+}
+
+func (f *pooledFile) Sync() error { return f.use(File.Sync) }
+
+func (f *pooledFile) Truncate(size int64) error {
+	return f.use(func(file File) error { return file.Truncate(size) })
+}
+
+func (f *pooledFile) Chmod(mode fs.FileMode) error {
+	return f.use(func(file File) error { return file.Chmod(mode) })
+}
+
+func (f *pooledFile) use(do func(File) error) error {
+	file, err := f.begin()
+	if err != nil {
+		return err
+	}
+	defer f.end()
+	return do(file)
+}

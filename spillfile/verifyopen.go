@@ -1,0 +1,308 @@
+package spillfile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// pacer bounds how fast something is read.
+type pacer struct {
+	rate  int64 // bytes a second; 0 or less: no bound
+	begin time.Time
+	bytes int64
+}
+
+// paceStep is how far a reader may be ahead of its rate: less is not worth a timer.
+const paceStep = 20 * time.Millisecond
+
+// read counts n bytes that were read, and waits until they were due, or until ctx ends.
+func (p *pacer) read(ctx context.Context, n int64) error {
+	if p.rate <= 0 {
+		return ctx.Err()
+	}
+	if p.begin.IsZero() {
+		p.begin = time.Now()
+	}
+	p.bytes += n
+	due := time.Duration(float64(p.bytes) / float64(p.rate) * float64(time.Second))
+	wait := due - time.Since(p.begin)
+	if wait < -time.Second { // after a pause: no burst to catch up
+		p.begin, p.bytes = time.Now(), 0
+	}
+	if wait < paceStep {
+		return ctx.Err()
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// errDropped: nobody needs the rest of a segment.
+var errDropped = errors.New("segment is replayed")
+
+// VerifyOpen reads every block of every live segment, and of its index, at bytesPerSecond at most (0: no bound), and checks it, while
+// the log is in use. It takes no lock that a reader or a commit waits for, keeps nothing in the cache, holds one segment at a
+// time, and goes on after damage. What is being written is read as far as it is acknowledged; a segment that is replayed meanwhile
+// is left out. A damaged index is made again from its segment, as a read would do.
+//
+// since > 0 leaves out segments that are still written, and those that were read within that time.
+//
+// It returns the damage in the order of the log: *CorruptError, each with file and offset. err is that of ctx, or of a file that
+// cannot be read; what was found until then is returned with it. It blocks for the disk and for the rate.
+func (l *Log) VerifyOpen(ctx context.Context, bytesPerSecond int64, since time.Duration) (damage []*CorruptError, err error) {
+	p := &pacer{rate: bytesPerSecond}
+	for id := uint64(0); ; {
+		s := l.liveAfter(id)
+		if s == nil {
+			return damage, nil
+		}
+		id = s.id()
+		if l.dueForVerify(s, since) {
+			var found []*CorruptError
+			found, err = l.verifySegment(ctx, p, s)
+			damage = append(damage, found...)
+		}
+		l.unref(s)
+		if err != nil {
+			return damage, err
+		}
+	}
+}
+
+func (l *Log) dueForVerify(s *segment, since time.Duration) bool {
+	if since <= 0 {
+		return true
+	}
+	l.w.mu.Lock()
+	sealed := s.sealed
+	l.w.mu.Unlock()
+	at := s.verified.Load()
+	return sealed && (at == 0 || time.Since(logStart)-time.Duration(at) >= since)
+}
+
+var logStart = time.Now() // for ages that do not depend on the wall clock
+
+// liveAfter returns the first live segment above id with a reference, nil if there is none.
+func (l *Log) liveAfter(id uint64) *segment {
+	v := l.Acquire()
+	if v == nil {
+		return nil
+	}
+	defer v.Release()
+	for _, s := range v.segs {
+		if s.id() > id {
+			s.refs.Add(1) // the view has one
+			return s
+		}
+	}
+	return nil
+}
+
+// verifySegment reads one segment and its index.
+func (l *Log) verifySegment(ctx context.Context, p *pacer, s *segment) (damage []*CorruptError, err error) {
+	found := func(err error) error {
+		c := new(CorruptError)
+		if errors.As(err, &c) {
+			damage = append(damage, c)
+			return nil
+		}
+		return err
+	}
+	at, err := s.verifyBlocks(ctx, p, found)
+	if errors.Is(err, errDropped) {
+		return damage, nil
+	}
+	if err != nil {
+		return damage, err
+	}
+	if x := s.index.Load(); x.file != nil {
+		err := x.file.verify(ctx, p)
+		switch {
+		case s.dropped():
+			return damage, nil
+		case errors.Is(err, ErrCorrupt) && len(damage) == 0:
+			if _, err = l.heal(s, x.file, err); err != nil {
+				err = found(err)
+			}
+		case errors.Is(err, ErrCorrupt): // it cannot be made again
+			err = found(err)
+		}
+		if err != nil {
+			return damage, fmt.Errorf("spill index %s: %w", x.file.path, err)
+		}
+	}
+	if at > 0 {
+		s.verified.Store(int64(time.Since(logStart)) + 1)
+	}
+	return damage, nil
+}
+
+// dropped says whether the log has let go of the segment.
+func (s *segment) dropped() bool {
+	s.idx.mu.Lock()
+	defer s.idx.mu.Unlock()
+	return s.idx.dropped
+}
+
+// verifyBlocks reads header and blocks up to what is acknowledged, and returns how far that was.
+func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) error) (at int64, err error) {
+	rd := new(blockReader)
+	rd.reset(s.file, s.path, s.id(), s.aead, s.end.Load())
+	var h segmentHeader
+	b, err := rd.bytes(0, segmentHeaderSize)
+	if err == nil {
+		err = h.unmarshal(s.path, b)
+		if err == nil && h.checksum() != s.header.checksum() {
+			err = corrupt(s.path, 0, "the header is not the one that was opened")
+		}
+	}
+	if err = found(err); err != nil {
+		return 0, readError(s.path, err)
+	}
+	entries := func(b *rawBlock) error {
+		raw, err := rd.decode(b)
+		for n := uint32(0); err == nil && n < b.count; n++ {
+			var e Entry
+			size, perr := parseEntry(raw, &e)
+			if perr != nil {
+				err = corrupt(s.path, b.at.Offset, "entry %d: %v", n, perr)
+			}
+			raw = raw[size:]
+		}
+		return err
+	}
+	look := newSearch(rd.limit)
+	for at = segmentHeaderSize; at < rd.limit; {
+		if s.dropped() {
+			return at, errDropped
+		}
+		b, err := rd.next(at)
+		if err == nil {
+			err = entries(&b)
+		}
+		if err != nil {
+			if err = found(err); err != nil {
+				return at, readError(s.path, err)
+			}
+			// The next block that is intact.
+			from := at + 1
+			if b.next > at {
+				from = b.next
+			}
+			_, ok, err := look.next(rd, from)
+			if err != nil && !errors.Is(err, ErrCorrupt) {
+				return at, readError(s.path, err)
+			}
+			if !ok {
+				return rd.limit, nil
+			}
+			b.next = look.at
+		}
+		n := b.next - at
+		at = b.next
+		if err := p.read(ctx, n); err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}
+
+// verify reads all blocks of an index file, up to the first that is damaged: a *CorruptError.
+func (x *indexFile) verify(ctx context.Context, p *pacer) error {
+	var buf []byte
+	footer, _, err := readIndexFooter(x.file, x.path)
+	if err == nil && footer != x.footer {
+		err = corrupt(x.path, max(0, x.size-indexFooterSize), "the footer is not the one that was opened")
+	}
+	for i := 0; err == nil && i < x.table.len(); i++ {
+		if _, buf, err = x.leafInto(i, buf); err == nil {
+			err = p.read(ctx, int64(len(buf)))
+		}
+	}
+	if err == nil {
+		_, err = x.readBlock(x.file, x.path, kindFilter, x.footer.filter, x.footer.table, nil)
+	}
+	if err == nil {
+		_, err = x.readBlock(x.file, x.path, kindTable, x.footer.table, x.size-indexFooterSize, nil)
+	}
+	if err == io.EOF {
+		err = corrupt(x.path, 0, "the file ends early")
+	}
+	return err
+}
+
+// VerifyInUse is Verify for a spill that another process writes to. It takes no lock and writes nothing. Files come, go and grow while it
+// reads: only a fault that is found again where it was, in a file that is there again, counts. The end of the newest segment is left
+// out, and the numbers of commits are those of a moment. It may read all twice.
+func VerifyInUse(ctx context.Context, src Source, progress func(done, total int64)) (*Findings, error) {
+	const tries = 5 // a file may be removed between the list and its opening
+	var before *Findings
+	for try := 1; ; try++ {
+		n, err := Verify(ctx, src, progress)
+		if errors.Is(err, fs.ErrNotExist) && try < tries {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		n.OpenError, n.TornBytes, n.Lost = nil, 0, nil
+		n.Faults = slices.DeleteFunc(n.Faults, func(f Fault) bool { return unsteady(src, f, before) })
+		for i := range n.Faults {
+			if f := &n.Faults[i]; f.Kind == Torn { // a power cut would explain it, and there was none
+				f.Kind = Damage
+			}
+		}
+		if before != nil || len(n.Faults) == 0 {
+			return n, nil
+		}
+		before = n
+	}
+}
+
+// unsteady says whether a fault may be that of a file that changes.
+func unsteady(src Source, f Fault, before *Findings) bool {
+	fsys := src.FS
+	if fsys == nil {
+		fsys = OS
+	}
+	entries, err := fsys.ReadDir(src.Dir)
+	if err != nil {
+		return false
+	}
+	id, ok := parseSegmentName(filepath.Base(f.File))
+	if ok {
+		newest := uint64(0)
+		for _, e := range entries {
+			if other, ok := parseSegmentName(e.Name()); ok {
+				if size, err := sizeOf(fsys, filepath.Join(src.Dir, e.Name())); err == nil && size > 0 { // not one that is prepared
+					newest = max(newest, other)
+				}
+			}
+		}
+		if id >= newest {
+			return true
+		}
+	}
+	return before != nil && !slices.ContainsFunc(before.Faults, func(o Fault) bool { return o.File == f.File && o.Offset == f.Offset })
+}
+
+func sizeOf(fsys FS, path string) (int64, error) {
+	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	return f.Size()
+}
