@@ -17,6 +17,8 @@ type Pending struct {
 	Slowed bool
 	// Oldest is when the oldest unreplayed data was written. Zero: unknown, no age.
 	Oldest time.Time
+	// Due tells that the oldest data counts as older than MaxSpillAge, whatever Oldest says: the clock that told it was wrong.
+	Due bool
 }
 
 // Progress is what one batch has moved to Badger.
@@ -27,9 +29,11 @@ type Progress struct {
 	Skipped int64
 	// Drained tells that nothing is left beyond this batch.
 	Drained bool
-	// Midway tells that a checkpoint would not get further than before this batch: it is in the middle of a chunk that counts as a
-	// whole.
+	// Midway tells that the batch is in the middle of a chunk that counts as a whole: a checkpoint lets go of nothing yet, and notes
+	// how far the chunk is.
 	Midway bool
+	// Synced is how many bytes of what was moved before need no checkpoint any more: they are durable, and it is noted.
+	Synced int64
 }
 
 // Log is what the replayer needs of the spill. Its methods are called by one goroutine, one
@@ -42,7 +46,8 @@ type Log interface {
 	// and the next call begins where this one did. On an empty log it returns Drained.
 	Replay(ctx context.Context, maxBytes int64) (Progress, error)
 	// Checkpoint syncs Badger, advances "replayed through" durably and drops what lies
-	// below. Without anything new it is a no-op.
+	// below; in the middle of a chunk it notes durably how far that is. Without anything new it
+	// is a no-op.
 	Checkpoint(ctx context.Context) error
 	// HandOver tries to make commits go to Badger directly again. False means that more was
 	// appended meanwhile and replay has to go on. It returns true too if commits go direct

@@ -16,6 +16,8 @@ func (r *Replayer) walk() {
 			s = r.replaying()
 		case Backoff:
 			s = r.backoff()
+		case Halted:
+			s = r.halted()
 		default:
 			return
 		}
@@ -112,7 +114,7 @@ func (r *Replayer) reason(current Reason, p Pending) Reason {
 		return ReasonSlowed
 	case p.Fill >= highWater:
 		return ReasonHighWater
-	case p.Bytes > 0 && !p.Oldest.IsZero() && time.Since(p.Oldest) >= age:
+	case p.Bytes > 0 && (p.Due || !p.Oldest.IsZero() && time.Since(p.Oldest) >= age):
 		return ReasonAge
 	case quiet():
 		return ReasonQuiet
@@ -131,6 +133,21 @@ func (r *Replayer) backoff() State {
 	case <-r.quit:
 	}
 	return Waiting
+}
+
+// halted waits for Resume.
+func (r *Replayer) halted() State {
+	for !r.stopping() {
+		if r.Stats().Halted == nil {
+			r.loop.failures = 0
+			return Waiting
+		}
+		select {
+		case <-r.wake:
+		case <-r.quit:
+		}
+	}
+	return Stopped
 }
 
 // nap waits one tick.

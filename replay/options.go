@@ -16,7 +16,7 @@ const (
 	DefaultCheckpointBytes = 64 << 20
 	// DefaultBackoffMin and DefaultBackoffMax bound the delay after errors.
 	DefaultBackoffMin = 100 * time.Millisecond
-	DefaultBackoffMax = 10 * time.Second
+	DefaultBackoffMax = 30 * time.Second
 
 	minTick = 10 * time.Millisecond
 	maxTick = 100 * time.Millisecond
@@ -53,18 +53,24 @@ type Options struct {
 	// the share of the time since the last call that replay worked. It must not block.
 	// Nil: replay never gives way.
 	Strain func(share float64) float64
-	// BackoffMin is the delay after a first error; it doubles up to BackoffMax.
+	// BackoffMin is the delay after a first error; it doubles up to BackoffMax, until what has
+	// failed succeeds: a chunk as a whole, a checkpoint, a hand-over.
 	BackoffMin, BackoffMax time.Duration
+	// Lasting tells of an error whether it will be the same when it is tried again: damage, for
+	// instance. Then the replayer halts until Resume. It must not block. Nil: none is.
+	Lasting func(error) bool
 	// Tick is how often the triggers are looked at while data waits. The default is a tenth
 	// of the rate's quiet window, within 10 to 100 ms.
 	Tick time.Duration
 
 	// OnBegin, OnProgress (after each batch) and OnEnd tell of a run; each begin has an
-	// end. They and OnError are called by the replaying goroutine and should not block;
+	// end. They and the next two are called by the replaying goroutine and should not block;
 	// they may call Wake, State and Stats, but neither Drain nor Stop. Nil ones are skipped.
 	OnBegin, OnProgress, OnEnd func(Run)
-	// OnError tells of an operation that failed and when it is tried again.
+	// OnError tells of an operation that failed and when it is tried again; 0: not before Resume.
 	OnError func(err error, retryIn time.Duration)
+	// OnRecovered tells that what had failed has succeeded.
+	OnRecovered func()
 }
 
 func (o Options) withDefaults() Options {
@@ -108,6 +114,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.OnError == nil {
 		o.OnError = func(error, time.Duration) {}
+	}
+	if o.OnRecovered == nil {
+		o.OnRecovered = func() {}
+	}
+	if o.Lasting == nil {
+		o.Lasting = func(error) bool { return false }
 	}
 	return o
 }

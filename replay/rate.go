@@ -102,26 +102,33 @@ func NewRateDetector(o RateOptions) *RateDetector {
 func (d *RateDetector) Add(n int64) { d.added.Add(n) }
 
 // Sample folds what was added since the last call into the rate. The replayer calls it
-// at each tick and between batches.
+// at each tick and between batches. After a long time without a sample the quiet window begins
+// anew, also if nothing was written: what made the caller look may be the begin of a burst.
 func (d *RateDetector) Sample() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sampleLocked()
+	d.sampleLocked(true)
 }
 
-func (d *RateDetector) sampleLocked() {
+func (d *RateDetector) sampleLocked(anew bool) {
 	now := d.now()
 	elapsed := now.Sub(d.mu.sampled)
 	if elapsed < minSample {
 		return
 	}
-	mean := float64(d.added.Swap(0)) / elapsed.Seconds()
+	added, before, begun := d.added.Swap(0), d.mu.rate, d.mu.sampled
+	mean := float64(added) / elapsed.Seconds()
 	d.mu.rate += (1 - math.Exp2(-float64(elapsed)/float64(d.halfLife))) * (mean - d.mu.rate)
 	d.mu.sampled = now
 
 	switch {
 	case d.mu.rate >= d.quietRateLocked():
 		d.mu.below = time.Time{}
+	case added == 0 && !anew: // the rate fell as it does, and nothing hides in between
+		if d.mu.below.IsZero() {
+			halves := math.Log2(max(1, before/d.quietRateLocked()))
+			d.mu.below = begun.Add(time.Duration(halves * float64(d.halfLife)))
+		}
 	case d.mu.below.IsZero() || elapsed > max(2*d.window, longSample):
 		// The mean of a long interval hides a burst at its end: begin to look now.
 		d.mu.below = now
@@ -133,7 +140,7 @@ func (d *RateDetector) sampleLocked() {
 func (d *RateDetector) Rate() float64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sampleLocked()
+	d.sampleLocked(false)
 	return d.mu.rate
 }
 
@@ -141,7 +148,7 @@ func (d *RateDetector) Rate() float64 {
 func (d *RateDetector) Quiet() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sampleLocked()
+	d.sampleLocked(false)
 	return !d.mu.below.IsZero() && d.mu.sampled.Sub(d.mu.below) >= d.window
 }
 
@@ -149,7 +156,7 @@ func (d *RateDetector) Quiet() bool {
 func (d *RateDetector) Burst() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.sampleLocked()
+	d.sampleLocked(false)
 	return d.mu.rate >= d.quietRateLocked()
 }
 

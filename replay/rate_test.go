@@ -2,11 +2,12 @@ package replay
 
 import (
 	"math"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // clock is a clock that stands still.
@@ -159,7 +160,7 @@ func TestAutomaticQuietRate(t *testing.T) {
 
 func TestRateConcurrently(t *testing.T) {
 	d := NewRateDetector(RateOptions{})
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			for range 1000 {
@@ -179,4 +180,26 @@ func BenchmarkRateAdd(b *testing.B) {
 	for b.Loop() {
 		d.Add(1100)
 	}
+}
+
+// Who asks rarely is told what is the case: the time in which nothing was written counts, although nobody looked.
+func TestQuietForWhoAsksRarely(t *testing.T) {
+	const step = 10 * time.Millisecond
+	d, c := newTestRate(RateOptions{QuietRate: 1e6})
+	c.now = c.now.Add(time.Hour)
+	require.True(t, d.Quiet(), "nothing was ever written")
+
+	c.write(d, 1e8, 5*time.Second, step)
+	require.False(t, d.Quiet())
+	c.now = c.now.Add(DefaultQuietWindow)
+	require.False(t, d.Quiet(), "the rate falls first")
+	c.write(d, 1e8, 5*time.Second, step)
+	c.now = c.now.Add(time.Minute)
+	require.True(t, d.Quiet())
+
+	d.Add(1 << 30)
+	c.now = c.now.Add(time.Hour)
+	require.False(t, d.Quiet(), "it may have been a moment ago")
+	c.now = c.now.Add(time.Hour)
+	require.True(t, d.Quiet())
 }

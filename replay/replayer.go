@@ -46,7 +46,11 @@ type Replayer struct {
 	}
 }
 
-type drain struct{ served chan struct{} }
+// drain is a caller of Drain: err is what it returns when served is closed.
+type drain struct {
+	served chan struct{}
+	err    error
+}
 
 // New returns a replayer that does nothing before Start.
 func New(o Options) *Replayer {
@@ -123,13 +127,32 @@ func signal(c chan struct{}) {
 	}
 }
 
+// Resume ends the state Halted: what was the matter has changed. It never blocks, and may be called
+// when nothing is halted.
+func (r *Replayer) Resume() {
+	r.update(func(st *Stats) { st.Halted = nil })
+	r.Wake()
+}
+
+// halt makes callers of Drain return err, those to come as well, until Resume.
+func (r *Replayer) halt(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.mu.stats.Halted = err
+	for d := range r.mu.drains {
+		delete(r.mu.drains, d)
+		d.err = err
+		close(d.served)
+	}
+}
+
 // Drain replays everything now, whatever the rate, and below the whole memory limit. It
 // returns nil once a hand-over that began after this call succeeded and its checkpoint
 // too; ctx.Err() when the context ends first, while the run goes on only if there is
 // another reason; ErrStopped when the replayer is stopped. Errors of the log are retried
-// with backoff, not returned; OnError and Stats tell of them. Under a burst that is faster
-// than Badger it may not end before the context. Several callers share one run. Before Start
-// it waits.
+// with backoff, not returned, unless they are lasting; OnError and Stats tell of them. Under
+// a burst that is faster than Badger it may not end before the context. Several callers share
+// one run. Before Start it waits.
 func (r *Replayer) Drain(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -140,6 +163,10 @@ func (r *Replayer) Drain(ctx context.Context) error {
 		r.mu.Unlock()
 		return ErrStopped
 	}
+	if err := r.mu.stats.Halted; err != nil {
+		r.mu.Unlock()
+		return err
+	}
 	r.mu.drains[d] = struct{}{}
 	r.mu.Unlock()
 	signal(r.kick)
@@ -148,7 +175,7 @@ func (r *Replayer) Drain(ctx context.Context) error {
 	var err error
 	select {
 	case <-d.served:
-		return nil
+		return d.err
 	case <-ctx.Done():
 		err = ctx.Err()
 	case <-r.done:
@@ -159,7 +186,7 @@ func (r *Replayer) Drain(ctx context.Context) error {
 	r.mu.Unlock()
 	select {
 	case <-d.served:
-		return nil
+		return d.err
 	default:
 		return err
 	}

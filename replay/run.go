@@ -105,7 +105,11 @@ func (r *Replayer) batches(run *run) (operation, error) {
 				return 0, nil
 			}
 		}
-		if r.loop.unsyncedBytes >= r.checkpointBytes.Load() && !r.loop.midway {
+		due := r.checkpointBytes.Load()
+		if r.loop.midway { // it gives back no room, and bounds what a kill makes be replayed twice
+			due = max(due, DefaultCheckpointBytes)
+		}
+		if r.loop.unsyncedBytes >= due {
 			if err := r.checkpoint(); err != nil {
 				return opCheckpoint, err
 			}
@@ -123,9 +127,11 @@ func (r *Replayer) batch(run *run) (drained bool, err error) {
 		return false, err
 	}
 	r.pacer.gave(run.Reason, done.Bytes, now.Sub(begun))
-	r.succeeded(opReplay)
+	if !done.Midway { // a chunk that fails near its end has many batches that do not
+		r.succeeded(opReplay)
+	}
 	r.loop.dirty = true
-	r.loop.unsyncedBytes += done.Bytes + done.Skipped
+	r.loop.unsyncedBytes += done.Bytes + done.Skipped - done.Synced
 	r.loop.midway = done.Midway
 	r.loop.handOverDue = done.Drained
 	run.Bytes += done.Bytes
@@ -186,9 +192,7 @@ func (r *Replayer) checkpoint() error {
 	}
 	r.succeeded(opCheckpoint)
 	r.loop.dirty = false
-	if !r.loop.midway {
-		r.loop.unsyncedBytes = 0
-	}
+	r.loop.unsyncedBytes = 0
 	r.update(func(st *Stats) { st.Checkpoints++ })
 	return nil
 }
@@ -238,8 +242,14 @@ func (r *Replayer) pause(run *run) error {
 	}
 }
 
-// fail counts the error and chooses the delay.
+// fail counts the error and chooses the delay, or halts.
 func (r *Replayer) fail(op operation, err error) State {
+	if r.o.Lasting(err) {
+		r.update(func(st *Stats) { st.Errors++; st.LastError = err })
+		r.halt(err)
+		r.o.OnError(err, 0)
+		return Halted
+	}
 	r.loop.failed = op
 	r.loop.delay = r.o.BackoffMin
 	for range r.loop.failures {
@@ -263,7 +273,8 @@ func (r *Replayer) fail(op operation, err error) State {
 // succeeded ends a row of failures if op is what failed. Any other success says nothing: a
 // replay that goes well before each failing checkpoint would keep the delay short for ever.
 func (r *Replayer) succeeded(op operation) {
-	if op == r.loop.failed {
+	if op == r.loop.failed && r.loop.failures > 0 {
 		r.loop.failures = 0
+		r.o.OnRecovered()
 	}
 }

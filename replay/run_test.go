@@ -1,3 +1,5 @@
+//go:build go1.25
+
 package replay
 
 import (
@@ -145,7 +147,7 @@ func TestBackoff(t *testing.T) {
 				want := 100 * time.Millisecond
 				for _, d := range rec.allDelays() {
 					require.Equal(t, want, d)
-					want = min(2*want, 10*time.Second)
+					want = min(2*want, DefaultBackoffMax)
 				}
 				require.ErrorIs(t, rec.last().Err, errDisk)
 

@@ -14,8 +14,11 @@ type State int32
 //	 │ nothing pending   │ │  └───────────────────┘  │                │
 //	 └───────────────────┘ │   end of run: drained,  │ error          │ reason gone,
 //	                       │   or reason gone        ▼                │ drained elsewhere
-//	                       └───────────────────── Backoff             │
-//	                       ▲      delay over                          │
+//	                       ├───────────────────── Backoff             │
+//	                       │      delay over         │ a lasting error│
+//	                       │                         ▼                │
+//	                       ├────────────────────── Halted             │
+//	                       │      Resume                              │
 //	                       └──────────────────────────────────────────┘
 //
 // A run is the stay in Replaying and Paused between two stays elsewhere. It ends with a
@@ -34,6 +37,8 @@ const (
 	Backoff
 	// Stopped is after Stop.
 	Stopped
+	// Halted is after an error that does not pass by itself, until Resume.
+	Halted
 )
 
 // String returns the state's name in lower case.
@@ -51,6 +56,8 @@ func (s State) String() string {
 		return "backoff"
 	case Stopped:
 		return "stopped"
+	case Halted:
+		return "halted"
 	default:
 		return fmt.Sprintf("state(%d)", int32(s))
 	}
@@ -130,7 +137,7 @@ type Stats struct {
 	// State is what the replayer is doing.
 	State State
 	// StateTime is how long each state has lasted in all, indexed by State, the present one up to now.
-	StateTime [Stopped + 1]time.Duration
+	StateTime [Halted + 1]time.Duration
 	// Bytes, before compression, and Entries went to Badger.
 	Bytes, Entries int64
 	// Runs were begun, Pauses are how often one waited for memory.
@@ -146,6 +153,8 @@ type Stats struct {
 	Errors int64
 	// LastError is the latest of them. It stays after the operation has succeeded again.
 	LastError error
+	// Halted is the error for which the state is Halted, or will be as soon as the run has ended; nil if there is none.
+	Halted error
 	// Run is the run under way, or the last one.
 	Run Run
 }

@@ -1,3 +1,5 @@
+//go:build go1.25
+
 package replay
 
 import (
@@ -15,7 +17,7 @@ func TestStateTime(t *testing.T) {
 		l := newFakeLog(0)
 		r, _ := newTest(t, l, Options{BackoffMin: 10 * time.Second, BackoffMax: 10 * time.Second})
 		time.Sleep(time.Minute)
-		require.Equal(t, [Stopped + 1]time.Duration{Idle: time.Minute}, r.Stats().StateTime)
+		require.Equal(t, [Halted + 1]time.Duration{Idle: time.Minute}, r.Stats().StateTime)
 
 		l.set(func() { l.bytes, l.memory, l.oldest = 10*mib, 85, time.Now() })
 		r.Wake()

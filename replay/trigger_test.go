@@ -1,3 +1,5 @@
+//go:build go1.25
+
 package replay
 
 import (
@@ -271,7 +273,7 @@ func TestDroppedElsewhereGoesIdle(t *testing.T) {
 }
 
 func TestNames(t *testing.T) {
-	for s, name := range []string{"idle", "waiting", "replaying", "paused", "backoff", "stopped", "state(6)"} {
+	for s, name := range []string{"idle", "waiting", "replaying", "paused", "backoff", "stopped", "halted", "state(7)"} {
 		require.Equal(t, name, State(s).String())
 	}
 	for r, name := range []string{"none", "quiet", "age", "high-water", "slowed", "full", "unfinished", "drain", "reason(8)"} {
