@@ -42,7 +42,8 @@ var DefaultIteratorOptions = badger.DefaultIteratorOptions
 // none, except read-only. Close must be called in the end. Errors: ErrInvalidEncryptionKey, ErrEncryptionKeyMismatch,
 // and those of the file. It must not run beside an open database of that directory.
 func OpenKeyRegistry(opt KeyRegistryOptions) (*KeyRegistry, error) {
-	return badger.OpenKeyRegistry(opt)
+	reg, err := badger.OpenKeyRegistry(opt)
+	return reg, named(err)
 }
 
 // WriteKeyRegistry is badger.WriteKeyRegistry: it replaces the file of data keys in opt.Dir, in one step, by what reg
@@ -74,5 +75,5 @@ func BufferToKVList(buf *z.Buffer) (*pb.KVList, error) { return badger.BufferToK
 // ReplayManifestFile is badger.ReplayManifestFile: it reads Badger's MANIFEST from fp and returns its state and the
 // offset behind the last whole change. It fails on a bad checksum, and if the external magic number is not extMagic.
 func ReplayManifestFile(fp *os.File, extMagic uint16, opt Options) (Manifest, int64, error) {
-	return badger.ReplayManifestFile(fp, extMagic, opt.Options)
+	return badger.ReplayManifestFile(fp, extMagic, opt.Badger())
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -57,12 +58,12 @@ func openBench(b *testing.B, engine string) benchDB {
 		return plainBench{db}
 	}
 	o := OptionsFrom(opt)
-	o.DrainOnClose = false
+	o.KeepSpillOnClose = true
 	switch engine {
 	case "spill":
 		o.SpillPolicy = Always
 	case "direct":
-		o.SpillRate = -1
+		o.Tuning.SpillRate = -1
 	}
 	db, err := Open(o)
 	if err != nil {
@@ -82,7 +83,7 @@ func BenchmarkUpdate(b *testing.B) {
 				var next atomic.Int64
 				b.ReportAllocs()
 				b.ResetTimer()
-				var wg sync.WaitGroup
+				var wg kit.WaitGroup
 				for range writers {
 					wg.Go(func() {
 						buf := make([]byte, 16)
@@ -142,7 +143,7 @@ func BenchmarkSingleWriter(b *testing.B) {
 }
 
 // BenchmarkBurst offers 60,000 commits of 1 KiB a second from 64 writers for 10 s to the layer, and reports the latency
-// from when each was due. One iteration is one burst. For both engines side by side: badgerspill burst.
+// from when each was due. One iteration is one burst. For both engines side by side: spillbench burst.
 func BenchmarkBurst(b *testing.B) {
 	const (
 		rate    = 60_000
@@ -154,7 +155,7 @@ func BenchmarkBurst(b *testing.B) {
 		db := openBench(b, "badgerspill")
 		took := make([]time.Duration, rate*seconds)
 		var next atomic.Int64
-		var wg sync.WaitGroup
+		var wg kit.WaitGroup
 		begin := time.Now()
 		for range writers {
 			wg.Go(func() {
@@ -205,7 +206,7 @@ func BenchmarkHandOver(b *testing.B) {
 				b.Fatal(err)
 			}
 			stop := make(chan struct{})
-			var wg sync.WaitGroup
+			var wg kit.WaitGroup
 			if writing {
 				wg.Go(func() {
 					buf := make([]byte, 16)

@@ -8,13 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // filesOf returns the bytes of all files in a directory, those too that are removed and that this process has open. It looks again until none went away
@@ -88,7 +89,7 @@ func TestSpillCapacityBoundsTheDirectory(t *testing.T) {
 		t.Run(r.name, func(t *testing.T) {
 			const capacity = 2 << 20
 			f := open(t, eager, func(opt *Options) {
-				opt.SpillCapacity, opt.ReplayHighWater, opt.SpillPolicy, opt.SyncWrites = capacity, 1, Always, r.sync
+				opt.SpillCapacity, opt.Tuning.ReplayHighWater, opt.SpillPolicy, opt.SyncWrites = capacity, 1, Always, r.sync
 			})
 			dir := filepath.Join(f.opt.Dir, "spill")
 			stop := make(chan struct{})
@@ -107,7 +108,7 @@ func TestSpillCapacityBoundsTheDirectory(t *testing.T) {
 					return nil
 				}
 			})
-			var work sync.WaitGroup
+			var work kit.WaitGroup
 			var failed atomic.Pointer[error]
 			for w := range 4 {
 				work.Go(func() {

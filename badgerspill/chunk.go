@@ -1,6 +1,7 @@
 package badgerspill
 
 import (
+	"errors"
 	"math"
 
 	"github.com/badgerspill/badgerspill/replay"
@@ -9,7 +10,8 @@ import (
 
 // Replay in key order. A chunk is the merge of many sealed segments, without the versions that nobody can see any more: to Badger the
 // spill is one huge memtable. Until all of a chunk is in Badger its segments stay, in the view and on disk, and hide what
-// Badger has of it so far; a crash in between replays it from the beginning, which is harmless.
+// Badger has of it so far. A chunk that is interrupted goes on at a key: see passage. What lies before that and was given after
+// it was noted is given twice, which is harmless.
 //
 // It does not break invariant I1: within a chunk keys come in order, and the versions of one key oldest first; between chunks, and
 // between a chunk and what is replayed in the order of the log, commits come in commit order.
@@ -27,12 +29,30 @@ const (
 // beginChunk starts to merge what is spilled, if that is enough to be worth it.
 func (r *replayLog) beginChunk() error {
 	db := r.db
+	if p := r.resume; p != nil {
+		r.resume = nil
+		if r.merge = db.log.ResumeMerge(r.pos, *p); r.merge != nil {
+			r.foreign = false
+			if _, yes := r.draining(); yes { // what was done before is not what this drain does
+				db.drains.bytes -= r.chunkDone()
+			}
+			return nil
+		}
+	}
+	if r.foreign {
+		if err := db.log.VoidPlace(); err != nil {
+			return err
+		}
+		r.foreign = false
+	}
 	behind := db.log.Behind(r.pos)
 	if behind <= db.segmentSize()/inOrderShare {
 		return nil
 	}
 	most := db.spill.Capacity() / chunkShare
-	if float64(db.spill.Usage()) >= db.opt.ReplayHighWater*float64(db.spill.Capacity()) {
+	if r.bySegment {
+		most = 0
+	} else if float64(db.spill.Usage()) >= db.opt.Tuning.ReplayHighWater*float64(db.spill.Capacity()) {
 		most = db.spillPiece()
 	}
 	most = min(most, db.space.chunkRoom())
@@ -41,7 +61,7 @@ func (r *replayLog) beginChunk() error {
 			return err
 		}
 	}
-	r.merge, r.merged = db.log.NewMerge(r.pos, most), 0
+	r.merge, r.passage = db.log.NewMerge(r.pos, most), passage{vlog: r.synced != r.seq} // what came before it counts as given, too
 	return nil
 }
 
@@ -50,7 +70,16 @@ func (r *replayLog) replayChunk(maxBytes int64) (replay.Progress, error) {
 	if !r.untaken {
 		coalesced, err := r.merge.Next(&r.chunk, maxBytes, r.db.retention())
 		if err != nil {
-			r.endChunk() // and from r.pos again
+			several, at := r.merge.Segments() > 1, r.merge.Place()
+			if _, yes := r.draining(); yes {
+				r.db.drains.bytes += r.chunkDone()
+			}
+			r.endChunk()
+			r.resume = &at
+			if several && errors.Is(err, ErrCorrupt) {
+				r.bySegment, r.resume, r.foreign, r.passage = true, nil, true, passage{} // and from r.pos again
+				return replay.Progress{Midway: true}, nil
+			}
 			return replay.Progress{}, err
 		}
 		r.db.counters.coalesced.Add(coalesced)
@@ -58,8 +87,9 @@ func (r *replayLog) replayChunk(maxBytes int64) (replay.Progress, error) {
 	}
 	if !r.untaken {
 		r.passed(r.merge.End(), r.merge.LastSeq())
-		skipped := max(0, r.merge.Bytes()-r.merged)
+		skipped := max(0, r.merge.Bytes()-r.passage.given)
 		r.endChunk()
+		r.passage = passage{}
 		st := r.db.log.State()
 		return replay.Progress{Skipped: skipped, Drained: st.Queued == 0 && r.seq >= st.LastSeq}, nil
 	}
@@ -67,8 +97,7 @@ func (r *replayLog) replayChunk(maxBytes int64) (replay.Progress, error) {
 		return replay.Progress{}, err
 	}
 	r.untaken = false
-	r.merged += r.chunk.RawBytes
-	return replay.Progress{Bytes: r.chunk.RawBytes, Entries: int64(len(r.chunk.Entries)), Midway: true}, nil
+	return replay.Progress{Bytes: r.chunk.RawBytes, Entries: int64(len(r.chunk.Entries)), Midway: true, Synced: r.took()}, nil
 }
 
 // endChunk gives up the merge, wherever it is.

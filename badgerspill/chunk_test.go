@@ -14,7 +14,7 @@ import (
 )
 
 // sorted makes whatever is spilled worth a chunk.
-func sorted(opt *Options) { opt.SegmentSize = 4 << 10 }
+func sorted(opt *Options) { opt.Tuning.SegmentSize = 4 << 10 }
 
 // spillMany spills n commits to keys in an order that is not that of keys, and returns their values.
 func (f *fixture) spillMany(n, keys, size int) map[string]string {

@@ -147,7 +147,7 @@ func (db *DB) submitWithin(txn *Txn, wait patience) (*commit, error) {
 		}
 		if placed {
 			db.rate.Add(c.memory)
-			if db.commits != nil {
+			if db.commits != nil && db.policy() == Auto {
 				db.commits.Add(1)
 			}
 			return c, nil
@@ -205,7 +205,7 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome, wait *patience) (bool,
 	}
 	if db.closed || db.dropping {
 		db.mu.Unlock()
-		return false, ErrBlockedWrites
+		return false, db.refused()
 	}
 	if db.orc.conflicts(txn) {
 		db.mu.Unlock()
@@ -262,9 +262,11 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome, wait *patience) (bool,
 func (db *DB) await(c *commit) error {
 	if c.spilled {
 		start := db.now()
-		_ = db.log.Commit(c.batch) // the outcome is settled by spilled, before this returns
+		err := db.log.Commit(c.batch) // the outcome is settled by spilled, before this returns
 		took := db.since(start)
-		db.spill.RecordAppend(took, 1, c.batch.Size())
+		if err == nil {
+			db.spill.RecordAppend(took)
+		}
 		db.latency.commit(took)
 	}
 	if c.batch != nil {

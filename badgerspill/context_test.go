@@ -2,6 +2,7 @@ package badgerspill
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,8 +16,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -36,7 +37,7 @@ var waits = []struct {
 	{"room in memory", noSpill, func(f *fixture) (func() bool, func()) {
 		return f.parked, f.occupy(f.manager.Limit())
 	}, true},
-	{"room in the spill", func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 64<<10, 1 }, func(f *fixture) (func() bool, func()) {
+	{"room in the spill", func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 64<<10, 1 }, func(f *fixture) (func() bool, func()) {
 		f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { return errTest } })
 		f.spillOne("before", "v")
 		n := 64<<10 - f.spill.Usage()
@@ -46,7 +47,7 @@ var waits = []struct {
 			f.stub.set(func() { f.stub.mu.onLoad = nil })
 		}
 	}, true},
-	{"its turn", func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 64<<10, 1e-9 }, func(f *fixture) (func() bool, func()) {
+	{"its turn", func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 64<<10, 1e-9 }, func(f *fixture) (func() bool, func()) {
 		f.spillOne("before", "v")
 		f.spill.Force(64<<10-f.spill.Usage()-1000, 0) // there is room for one more, very slowly
 		slowly := func() bool { return f.spill.Stats().Slowed > 0 || f.parked() }
@@ -88,7 +89,7 @@ var waits = []struct {
 		receive(f.t, "an update", told)
 		f.publisher.mu.Lock()
 		for _, s := range f.publisher.subs {
-			s.commits, s.bytes = maxBehindCommits, maxBehindBytes
+			s.bytes = maxBehindBytes
 		}
 		f.publisher.mu.Unlock()
 		f.t.Cleanup(func() { cancel(); <-ended })
@@ -98,7 +99,7 @@ var waits = []struct {
 		return never, func() {
 			f.publisher.mu.Lock()
 			for _, s := range f.publisher.subs {
-				s.commits, s.bytes = 0, 0
+				s.bytes = 0
 			}
 			f.publisher.room.Broadcast()
 			f.publisher.mu.Unlock()
@@ -327,7 +328,7 @@ func TestContextsEndAtRandom(t *testing.T) {
 	})
 	const writers, commits = 8, 60
 	var outcome [writers][commits]error
-	var load sync.WaitGroup
+	var load kit.WaitGroup
 	for w := range writers {
 		var after [commits]time.Duration
 		for i := range after {
@@ -390,7 +391,7 @@ func (c *countdown) Err() error {
 	return nil
 }
 
-// tree returns all files of a directory with what they hold.
+// tree returns the hash of each file of a directory.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -399,7 +400,7 @@ func tree(t *testing.T, dir string) map[string]string {
 			return err
 		}
 		b, err := os.ReadFile(path)
-		all[path] = string(b)
+		all[path] = fmt.Sprintf("%x", sha256.Sum256(b))
 		return err
 	}))
 	return all
@@ -408,7 +409,7 @@ func tree(t *testing.T, dir string) map[string]string {
 // TestOpenGivenUp: Open is given up each time that it looks at its context. While it reads the spill nothing at all is changed; nothing stays locked, no goroutine is
 // left, and in the end it opens and has everything.
 func TestOpenGivenUp(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SegmentSize = 1 << 20 })
+	f := open(t, func(opt *Options) { opt.Tuning.SegmentSize = 1 << 20 })
 	free := f.occupy(f.share(0.95))
 	for i := range 40 {
 		f.put(key(i), incompressible(100<<10, i))
@@ -424,7 +425,7 @@ func TestOpenGivenUp(t *testing.T) {
 	require.NoError(t, os.Remove(filepath.Join(dir, interlockName))) // and compared
 	before := tree(t, dir)
 	opt := testOptions(dir)
-	goroutines := goleak.IgnoreCurrent()
+	goroutines := kit.CurrentGoroutines()
 	var inRecovery, later int
 	for n := int64(0); ; n++ {
 		ctx := &countdown{Context: context.Background()}
@@ -439,7 +440,7 @@ func TestOpenGivenUp(t *testing.T) {
 		}
 		require.ErrorIs(t, err, context.Canceled)
 		require.Contains(t, err.Error(), dir)
-		require.NoError(t, goleak.Find(goroutines))
+		require.NoError(t, goroutines.Gone())
 		if strings.Contains(err.Error(), "nothing was changed") {
 			inRecovery++
 			require.Equal(t, before, tree(t, dir), "look %d", n)
@@ -506,7 +507,7 @@ func TestDrainProgress(t *testing.T) {
 	var mu sync.Mutex
 	var told []DrainProgressInfo
 	opt := testOptions(t.TempDir())
-	opt.SegmentSize = 256 << 10
+	opt.Tuning.SegmentSize = 256 << 10
 	opt.EventListener = &EventListener{DrainProgress: func(i DrainProgressInfo) {
 		mu.Lock()
 		defer mu.Unlock()
@@ -571,8 +572,8 @@ func TestCloseGivenUp(t *testing.T) {
 		loads int // batches of replay before the context ends; 0: it has ended before
 	}{{"before it drains", 0}, {"at the first batch", 1}, {"in the middle", 3}} {
 		t.Run(row.name, func(t *testing.T) {
-			goroutines := goleak.IgnoreCurrent()
-			f := open(t, func(opt *Options) { opt.SegmentSize = 256 << 10 })
+			goroutines := kit.CurrentGoroutines()
+			f := open(t, func(opt *Options) { opt.Tuning.SegmentSize = 256 << 10 })
 			free := f.occupy(f.share(0.95))
 			for i := range 100 {
 				f.put(key(i), incompressible(64<<10, i))
@@ -600,7 +601,7 @@ func TestCloseGivenUp(t *testing.T) {
 			require.True(t, f.IsClosed())
 			require.NoError(t, f.Close())
 			require.ErrorIs(t, put(f.DB, "k", "v"), ErrDBClosed)
-			require.NoError(t, goleak.Find(goroutines))
+			require.NoError(t, goroutines.Gone())
 			again := openAt(t, f.opt.Dir)
 			for i := range 100 {
 				require.Equal(t, incompressible(64<<10, i), again.get(key(i)))
@@ -628,7 +629,7 @@ func drainSome(f *fixture, batches int) {
 
 // TestDrainGivenUp: the rest stays readable in the spill, and the next Drain ends.
 func TestDrainGivenUp(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SegmentSize = 256 << 10 })
+	f := open(t, func(opt *Options) { opt.Tuning.SegmentSize = 256 << 10 })
 	free := f.occupy(f.share(0.95))
 	for i := range 100 {
 		f.put(key(i), incompressible(64<<10, i))

@@ -43,7 +43,7 @@ func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {
 			require.NoError(t, err)
 			dir := crash(t, f.opt.Dir)
 			for _, n := range row.logs { // what those that followed have left
-				require.NoError(t, os.WriteFile(memPath(dir, numbers[0]+n-1), emptyMemLog(t, f.opt.Options), 0o600))
+				require.NoError(t, os.WriteFile(memPath(dir, numbers[0]+n-1), emptyMemLog(t, f.opt.Badger()), 0o600))
 			}
 			lock := filepath.Join(dir, lockName)
 			text := []byte("4711\n")
@@ -61,7 +61,7 @@ func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {
 func TestOpenTouchesNothingOfALiveDatabase(t *testing.T) {
 	for _, policy := range []SpillPolicy{Auto, Never} {
 		dir := t.TempDir()
-		other, err := badger.Open(testOptions(dir).Options)
+		other, err := badger.Open(testOptions(dir).Badger())
 		require.NoError(t, err)
 		fresh := memPath(dir, 7)
 		require.NoError(t, os.WriteFile(fresh, nil, 0o600))
@@ -112,7 +112,7 @@ func TestReadOnlyKeepsTheNotes(t *testing.T) {
 	f.put("k", "v")
 	require.NoError(t, f.Close())
 	dir := f.opt.Dir
-	held := emptyMemLog(t, f.opt.Options)[:memLogHeader] // of one that an iterator has held; Badger reads only logs that are cut to what they hold
+	held := emptyMemLog(t, f.opt.Badger())[:memLogHeader] // of one that an iterator has held; Badger reads only logs that are cut to what they hold
 	require.NoError(t, os.WriteFile(memPath(dir, 7), held, 0o600))
 	lock, text := filepath.Join(dir, lockName), fmt.Sprintf("4711\n"+openedNote+"\n", 5)
 	require.NoError(t, os.WriteFile(lock, []byte(text), 0o600))

@@ -16,8 +16,7 @@ import (
 
 // DB is a Badger database with a spill over it. It stands for badger.DB and is safe for concurrent use.
 type DB struct {
-	opt   Options // with defaults filled in
-	asked Options // as given to Open
+	opt Options // what Open has made of them; what Set... changes is not in it, see limits
 
 	inner  *badger.DB // in managed mode, whatever mode the layer is in
 	engine engine
@@ -28,16 +27,18 @@ type DB struct {
 	log     *spillfile.Log // nil without a spill
 
 	rate      *replay.RateDetector // of bytes
-	commits   *replay.RateDetector // of commits, nil if their rate does not matter: see SpillRate
+	commits   *replay.RateDetector // of commits sent to it under Auto, nil if SpillRate is Off
 	turning   atomic.Bool          // a turn to the spill because of it is being prepared
 	replayer  *replay.Replayer     // nil without a spill
 	replayLog *replayLog
 	interlock *interlock
+	dirLocks  *dirLocks
 	shadow    *shadow // nil unless read-only with commits in the spill
 	memtables *memtables
 	spillUse  *spillUse
 	space     *diskSpace
 	limits    limits
+	tree      TreeInfo // since Open
 	opening   opening
 	drains    drainMeter
 	watch     *watcher
@@ -58,7 +59,16 @@ type DB struct {
 	ready       atomic.Bool // Open is done but for starting goroutines
 	closeOnce   sync.Once
 	discarded   atomic.Uint64 // what Badger was last told that it may discard
-	spillBroken atomic.Int64  // until when the spill is not tried again after a failure, in nanoseconds of now
+	health      health
+	narrator    *narrator
+	spillBroken atomic.Int64 // until when the spill is not tried again after a failure, in nanoseconds of now
+
+	guard      *guard
+	upkeep     upkeep
+	badger     *badgerState                   // nil: see there
+	lost       *lostTables                    // nil: nothing is compacted to disk
+	unfinished atomic.Pointer[unfinishedDrop] // nil for none
+	drops      atomic.Uint64                  // that are done
 
 	// gate is held by who writes to Badger besides commits: a batch of replay, a hand-over, the flush of an idle memtable, a
 	// drop. It is taken before mu.
@@ -134,18 +144,6 @@ func (db *DB) replayedThrough(seq uint64) {
 	}
 }
 
-// Opts returns the options that the database runs with, those that were changed since Open as they are now.
-func (db *DB) Opts() Options {
-	opt := db.opt
-	opt.WriteBufferManager = db.asked.WriteBufferManager
-	opt.MemoryLimit = db.manager.Limit()
-	opt.SoftLimitRatio, opt.SpillLimitRatio = db.manager.Ratios()
-	opt.SpillCacheSize = db.spillCacheSize()
-	opt.SpillCapacity = db.spill.Capacity()
-	opt.ReplayMaxRate = db.limits.replayMaxRate.Load()
-	return opt
-}
-
 // MaxBatchCount returns how many entries a transaction may hold.
 func (db *DB) MaxBatchCount() int64 { return db.maxBatchCount }
 
@@ -190,7 +188,8 @@ func (db *DB) Sync() error {
 }
 
 // Drain replays the whole spill now, whatever the write rate, and returns when commits go to Badger directly again, or
-// with the error of ctx. Everything stays consistent if it is given up. Errors of Badger are retried until ctx ends.
+// with the error of ctx. Everything stays consistent if it is given up. Errors of Badger are retried until ctx ends, but for those that
+// do not pass, as damage: see Health.
 // With SpillPolicy Always it returns when Badger has what was acknowledged. Progress is told by EventListener.DrainProgress.
 func (db *DB) Drain(ctx context.Context) error {
 	if db.IsClosed() {
@@ -199,9 +198,11 @@ func (db *DB) Drain(ctx context.Context) error {
 	return db.drain(ctx)
 }
 
-// Close ends the database: it waits for all commits on their way, replays the spill if DrainOnClose is set, and closes
-// Badger. New commits fail with ErrBlockedWrites, new reads with ErrDBClosed. It can be called more than once. If the
-// replay fails, the spill stays for the next Open and the error says so.
+// Close ends the database: it waits for all commits on their way, replays the spill unless
+// KeepSpillOnClose is set, and closes Badger. New commits fail with ErrBlockedWrites, new reads
+// with ErrDBClosed. It can be called more than once. If the replay fails, the spill stays for the
+// next Open and the error says so. It waits for maintenance that is under way, and ends streams, backups and
+// StreamWriters, with ErrDBClosed; so it must not be called from a callback of one of those.
 func (db *DB) Close() error { return db.CloseContext(context.Background()) }
 
 func (db *DB) close(ctx context.Context) error {
@@ -211,14 +212,18 @@ func (db *DB) close(ctx context.Context) error {
 	db.closing.Store(true)
 	db.isClosed.Store(true)
 	db.withdrawMetrics()
+	db.upkeep.refuse()
 	db.cancel() // parked writers
+	db.upkeep.cancelSession()
 	db.settleAll()
-	db.spillMade() // what SetSpillCapacity makes, or gives up, it does while the directory is ours
-	db.publisher.close()
+	db.limits.settle() // what SetSpillPolicy makes, or gives up, it does while the directory is ours
 
 	var errs []error
+	if err := db.publisher.close(ctx); err != nil {
+		errs = append(errs, err)
+	}
 	if db.replayer != nil {
-		if db.opt.DrainOnClose && !db.log.Empty() {
+		if !db.opt.KeepSpillOnClose && !db.log.Empty() {
 			if err := db.drainToClose(ctx); err != nil {
 				errs = append(errs, err)
 			}
@@ -228,20 +233,34 @@ func (db *DB) close(ctx context.Context) error {
 	db.watch.close()
 	db.space.stop()
 	db.background.Wait()
+	db.upkeep.settle()
 	if db.replayLog != nil { // only now: a drop ends the chunk, too
 		db.replayLog.endChunk()
 	}
 	if db.log != nil {
 		// Before Badger is closed: a crash in between leaves the interlock in place.
-		if !db.opt.ReadOnly {
-			errs = append(errs, db.interlock.drop())
+		switch {
+		case db.opt.ReadOnly:
+			errs = append(errs, db.log.Close())
+		case db.policy() == Never && db.log.Empty() && db.spillMade():
+			errs = append(errs, db.removeSpill())
+		default:
+			errs = append(errs, db.interlock.drop(), db.log.Close())
 		}
-		errs = append(errs, db.log.Close())
 	}
-	errs = append(errs, db.inner.Close(), db.shadow.remove())
+	errs = append(errs, db.inner.Close(), db.shadow.remove(), db.dirLocks.release())
 	db.account.Close()
 	db.events.close()
 	return errors.Join(errs...)
+}
+
+// inBackground runs fn in a goroutine that Close waits for.
+func (db *DB) inBackground(fn func()) {
+	db.background.Add(1)
+	go func() {
+		defer db.background.Done()
+		fn()
+	}()
 }
 
 // settleAll waits until all commits are acknowledged and Badger has answered all that was sent to it.

@@ -53,12 +53,20 @@ func (db *DB) unmapped() bool { return db.IsClosed() && !db.opt.InMemory }
 func (db *DB) BannedNamespaces() []uint64 { return db.inner.BannedNamespaces() }
 
 // RunValueLogGC rewrites a file of Badger's value log of which at least discardRatio, between 0 and 1, is garbage. It
-// blocks for the disk, and is safe for concurrent use, one at a time. Errors: ErrNoRewrite if there was nothing to do,
-// ErrRejected while another one runs and after Close, ErrInvalidRequest for a discardRatio of at most 0 or at least 1,
+// blocks for the disk, and for a drop that is under way; it is safe for concurrent use, one at a time. Errors: ErrNoRewrite if there was nothing to do,
+// ErrRejected while another one or a StreamWriter runs and after Close, ErrInvalidRequest for a discardRatio of at most 0 or at least 1,
 // ErrGCInMemoryMode, ErrGCInReadOnlyMode, ErrNoSpace if there is not room for what it may write before it removes the file.
 func (db *DB) RunValueLogGC(discardRatio float64) error {
 	if db.IsClosed() {
 		return db.inner.RunValueLogGC(discardRatio)
+	}
+	end, err := db.upkeep.begin(db.ctx, upkeepShared)
+	if err != nil {
+		return ErrRejected
+	}
+	defer end()
+	if err := db.guard.check(); err != nil {
+		return err
 	}
 	cost := db.opt.collectCost(discardRatio)
 	if err := db.space.claim(&db.space.badger, cost); err != nil {
@@ -125,7 +133,7 @@ type innerDiscardStats interface {
 // InitDiscardStats opens the discard statistics in opt.ValueDir, or creates them. It must not be called while a
 // database is open there. The file is closed with Close(-1).
 func InitDiscardStats(opt Options) (*discardStats, error) {
-	inner, err := badger.InitDiscardStats(opt.Options)
+	inner, err := badger.InitDiscardStats(opt.Badger())
 	if err != nil {
 		return nil, err
 	}

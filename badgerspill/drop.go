@@ -19,16 +19,23 @@ import (
 // past.
 const dropName = "BADGERSPILL-DROP"
 
-// DropAll deletes everything. Commits fail with ErrBlockedWrites meanwhile, as in Badger, and nobody should read. It waits
-// for commits on their way. After a crash in the middle all is dropped, or nothing. If it fails in the middle (a full disk, say)
-// commits stay blocked, and the next Open finishes it. It panics on a read-only database.
+// DropAll deletes everything. Commits fail with ErrBlockedWrites meanwhile, as in Badger, and nobody should read. It waits for
+// commits on their way, and before that for streams, backups, a Flatten and a RunValueLogGC that are under way; so none of those
+// may call it from a callback. Beside another drop, or a StreamWriter, it fails with ErrBlockedWrites. After a crash in the middle
+// all is dropped, or nothing. If it fails in the middle (a full disk, say) commits stay refused until it is finished: it is tried
+// again by itself, by the next drop, and by the next Open. It panics on a read-only database.
+//
+// A transaction that began before finds nothing any more once DropAll has returned, whatever it reads first then. An iterator that
+// was open goes on over the keys that it had, with their values, except those that lay in the value log: they cannot be relied on.
+// The writes of such a transaction are committed after the drop.
 func (db *DB) DropAll() error {
 	return db.drop(nil)
 }
 
 // DropPrefix deletes all keys with any of the prefixes. Commits fail with ErrBlockedWrites meanwhile, as in Badger. It
-// replays the spill first, and blocks until all is done. A crash or a failure in the middle is as for DropAll. It panics on a
-// read-only database.
+// replays the spill first, and blocks until all is done. What it waits for, what a crash or a failure in the middle leaves, and what
+// transactions see that began before, is as for DropAll; keys without the prefixes they find as before. It panics on a read-only
+// database.
 func (db *DB) DropPrefix(prefixes ...[]byte) error {
 	if len(prefixes) == 0 {
 		return nil
@@ -38,31 +45,52 @@ func (db *DB) DropPrefix(prefixes ...[]byte) error {
 
 // drop drops prefixes, or everything if there are none.
 func (db *DB) drop(prefixes [][]byte) error {
-	resume, err := db.whileStopped(func() error {
-		err := db.dropStopped(prefixes, func() error { return db.dropInner(prefixes) })
-		if err == nil {
-			db.mu.Lock()
-			db.line.visible = db.inner.MaxVersion()
-			db.mu.Unlock()
-		}
+	end, err := db.beginDrop()
+	if err != nil {
 		return err
+	}
+	defer end()
+	resume, err := db.whileStopped(prefixes, func() error {
+		return db.dropStopped(prefixes, func() error { return db.dropInner(prefixes) })
 	})
-	resume()
+	if resume != nil {
+		resume()
+	}
 	return err
 }
 
-// whileStopped runs fn while commits are stopped; Close waits for it. resume, never nil, lets commits through again, unless
-// they must not go on before the next Open.
-func (db *DB) whileStopped(fn func() error) (resume func(), err error) {
+// beginDrop takes the turn of a drop, and finishes an earlier one that has failed.
+func (db *DB) beginDrop() (end func(), err error) {
+	if db.opt.ReadOnly {
+		panic("Attempting to drop data in read-only mode.")
+	}
+	end, err = db.upkeep.begin(db.ctx, upkeepDrop)
+	if err != nil {
+		return nil, ErrBlockedWrites
+	}
+	if err := db.retryDrop(); err != nil {
+		end()
+		return nil, err
+	}
+	return end, nil
+}
+
+// whileStopped runs fn, which drops prefixes, while commits are stopped; Close waits for it. resume lets commits through again,
+// unless they must not go on before the drop is finished; it is nil if fn was not called.
+func (db *DB) whileStopped(prefixes [][]byte, fn func() error) (resume func(), err error) {
 	resume, err = db.stopCommits()
 	if err != nil {
-		return func() {}, err
+		return nil, err
 	}
 	if !db.holdOpen() {
-		return resume, ErrBlockedWrites
+		resume()
+		return nil, ErrBlockedWrites
 	}
 	defer db.background.Done()
 	if err = fn(); errors.Is(err, errDropStays) {
+		db.unfinished.Store(&unfinishedDrop{prefixes: prefixes, err: err, resume: resume})
+		db.setHealth(nil)
+		db.inBackground(db.retryDrops)
 		resume = func() {}
 	}
 	return resume, err
@@ -71,19 +99,110 @@ func (db *DB) whileStopped(fn func() error) (resume func(), err error) {
 // dropInner is Badger's part of a drop.
 func (db *DB) dropInner(prefixes [][]byte) error {
 	if len(prefixes) == 0 {
-		return db.inner.DropAll()
+		return db.dropTree(db.inner.DropAll)
 	}
-	return db.inner.DropPrefix(prefixes...)
+	err := db.inner.DropPrefix(prefixes...)
+	db.badger.mend()
+	db.lost.settle(dropCompactor)
+	return err
+}
+
+// dropTree runs Badger's DropAll, or what does the same. Badger then counts its tables from 1 again. The files of those that a
+// reader still holds are there, and a compaction that meets one loses its keys (see losttables.go); and their blocks are in the
+// cache by number. So the numbers go on.
+func (db *DB) dropTree(dropAll func() error) error {
+	next := db.badger.nextTable()
+	err := dropAll()
+	db.badger.raiseTable(next)
+	db.badger.mend()
+	return err
 }
 
 // errDropStays is an error after which the file stays: what is committed from here on would be dropped by the next Open.
-var errDropStays = errors.New("badgerspill: commits stay blocked until the next Open finishes the drop")
+var errDropStays = errors.New("badgerspill: commits are refused until the drop is finished: it is tried again by itself, by the next drop, and by the next Open")
+
+// unfinishedDrop is a drop that was announced and has failed since.
+type unfinishedDrop struct {
+	prefixes [][]byte
+	err      error
+	resume   func() // lets commits through again
+}
+
+const (
+	dropRetryMin = 100 * time.Millisecond
+	dropRetryMax = 30 * time.Second
+)
+
+// retryDrops tries to finish the drop that has failed until that succeeds or the database is closed. What is left then the next
+// Open does.
+func (db *DB) retryDrops() {
+	for delay := dropRetryMin; ; delay = min(2*delay, dropRetryMax) {
+		timer := time.NewTimer(delay)
+		select {
+		case <-timer.C:
+		case <-db.ctx.Done():
+			timer.Stop()
+			return
+		}
+		end, err := db.upkeep.begin(db.ctx, upkeepDrop)
+		if err == nil {
+			err = db.retryDrop()
+			end()
+		}
+		if db.unfinished.Load() == nil {
+			return
+		}
+		db.events.backgroundError("finish a drop", err, fmt.Sprintf("commits are refused until it is finished; next try in %v", min(2*delay, dropRetryMax)))
+	}
+}
+
+// retryDrop finishes the drop that has failed, if there is one. It needs the turn of a drop.
+func (db *DB) retryDrop() error {
+	u := db.unfinished.Load()
+	if u == nil {
+		return nil
+	}
+	if !db.holdOpen() {
+		return ErrBlockedWrites
+	}
+	defer db.background.Done()
+	db.gate.Lock()
+	defer db.gate.Unlock()
+	err := db.guard.room()
+	if err == nil {
+		err = db.announceDrop(u.prefixes) // that may be what has failed
+	}
+	if err == nil {
+		err = db.carryOutDrop(func() error { return db.dropInner(u.prefixes) })
+	}
+	if err != nil {
+		return errors.Join(errDropStays, err)
+	}
+	db.dropped()
+	db.unfinished.Store(nil)
+	u.resume()
+	db.setHealth(nil)
+	return nil
+}
+
+// dropped is called when all of a drop is done, while commits are stopped.
+func (db *DB) dropped() {
+	db.drops.Add(1)
+	db.mu.Lock()
+	db.line.visible = db.inner.MaxVersion()
+	db.mu.Unlock()
+}
+
+// refused is why commits are, while data is dropped.
+func (db *DB) refused() error {
+	if u := db.unfinished.Load(); u != nil {
+		return fmt.Errorf("badgerspill: %w: %w", ErrBlockedWrites, u.err)
+	}
+	return ErrBlockedWrites
+}
 
 // stopCommits makes new commits fail with ErrBlockedWrites and waits for those on their way. resume ends that.
 func (db *DB) stopCommits() (resume func(), err error) {
-	if db.opt.ReadOnly {
-		panic("Attempting to drop data in read-only mode.")
-	}
 	db.mu.Lock()
 	if db.closed || db.dropping {
 		db.mu.Unlock()
@@ -105,7 +224,11 @@ func (db *DB) stopCommits() (resume func(), err error) {
 // dropStopped drops while commits are stopped; dropInner is Badger's part.
 func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 	if db.opt.InMemory {
-		return dropInner()
+		err := dropInner()
+		if err == nil {
+			db.dropped()
+		}
+		return err
 	}
 	if db.log != nil && len(prefixes) > 0 {
 		if err := db.drainNow(db.ctx, nil); err != nil {
@@ -124,6 +247,9 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 			return err
 		}
 	}
+	if err := db.guard.room(); err != nil { // a drop that fails in the middle keeps commits waiting
+		return err
+	}
 	if err := db.keepOthersOut(); err != nil {
 		return err
 	}
@@ -136,13 +262,14 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 	if err := db.carryOutDrop(dropInner); err != nil {
 		return errors.Join(errDropStays, err)
 	}
+	db.dropped()
 	return nil
 }
 
 // keepOthersOut sets the interlock: no plain Badger may write before an announced drop is finished.
 // Without a spill there is none, as there is nothing that it could say where to find.
 func (db *DB) keepOthersOut() error {
-	if db.log == nil || !db.spillMade() {
+	if !db.spillMade() {
 		return nil
 	}
 	return db.interlock.keep()
@@ -152,7 +279,7 @@ func (db *DB) keepOthersOut() error {
 func (db *DB) carryOutDrop(dropInner func() error) error {
 	err := dropInner()
 	if err == nil { // iterators may hold older ones
-		noteMemtable(db.opt.Options, droppedNote)
+		db.noteMemtable(droppedNote)
 	}
 	if err == nil && db.log != nil {
 		err = db.discardSpill()
@@ -171,8 +298,9 @@ func (db *DB) discardSpill() error {
 	if db.replayLog != nil { // not yet while Open finishes a drop
 		db.spillUse.refresh()
 		db.replayLog.startOver()
+		db.spillChanged()
 		db.mu.Lock()
-		if db.router.state == Spilling && db.opt.SpillPolicy != Always {
+		if db.router.state == Spilling && db.policy() != Always {
 			db.events.handOver(HandOverInfo{Spilled: db.turn(Direct), Dropped: true})
 		}
 		db.mu.Unlock()
@@ -254,8 +382,17 @@ func (db *DB) finishDrop() error {
 }
 
 // BanNamespace makes all keys of a namespace (see WithNamespaceOffset) unreadable and unwritable, in the spill too, for
-// ever. Errors: ErrNamespaceMode, ErrBlockedWrites, and those of a write to Badger. It panics on a read-only database.
+// ever. It waits for a drop that is under way, and for Badger's answer. Errors: ErrNamespaceMode, ErrBlockedWrites, and those of a
+// write to Badger. It panics on a read-only database.
 func (db *DB) BanNamespace(ns uint64) error {
+	end, err := db.upkeep.begin(db.ctx, upkeepShared)
+	if err != nil {
+		return ErrBlockedWrites
+	}
+	defer end()
+	if err := db.guard.check(); err != nil {
+		return err
+	}
 	if err := db.inner.BanNamespace(ns); err != nil {
 		return err
 	}
@@ -289,7 +426,7 @@ func (db *DB) drainNow(ctx context.Context, reached <-chan struct{}) error {
 			if st := db.replayer.Stats(); st.Errors > before+2 {
 				cancel(st.LastError)
 			}
-			if err := db.space.check(); err != nil {
+			if err := errors.Join(db.space.check(), db.guard.pauses()); err != nil {
 				cancel(err)
 			}
 		}

@@ -50,7 +50,7 @@ func TestUnfinishedDropKeepsPlainBadgerOut(t *testing.T) {
 	require.NoError(t, f.Close())
 	require.True(t, f.interlock.exists())
 	f.hooks.clear()
-	_, err := badger.Open(f.opt.Options)
+	_, err := badger.Open(f.opt.Badger())
 	require.ErrorContains(t, err, interlockName)
 
 	f = openAt(t, f.opt.Dir)
@@ -117,15 +117,17 @@ func TestDropThatFailsInTheMiddleIsFinishedByOpen(t *testing.T) {
 	f.put("direct", "1")
 	f.spillOne("k", "1")
 	f.hooks.set(func(op, path string) error {
-		if op == "create" && filepath.Dir(path) == filepath.Join(f.opt.Dir, "spill") {
+		if op == "rename" && filepath.Dir(path) == filepath.Join(f.opt.Dir, "spill") {
 			return errTest
 		}
 		return nil
 	})
 	require.ErrorIs(t, f.DropAll(), errTest)
-	f.hooks.clear()
 	require.ErrorIs(t, put(f.DB, "new", "1"), ErrBlockedWrites)
-	require.NoError(t, f.Close())
+	require.ErrorIs(t, f.Health(), ErrReplayStopped)
+	require.ErrorIs(t, f.Health(), errTest)
+	require.ErrorIs(t, f.Close(), errTest)
+	f.hooks.clear()
 	g := openAt(t, f.opt.Dir)
 	require.Equal(t, absent, g.get("direct"))
 	require.Equal(t, absent, g.get("k"))
@@ -169,7 +171,7 @@ func TestPlainBadgerIsKeptOutOfADrop(t *testing.T) {
 	require.NoError(t, f.DropAll())
 	f.hooks.clear()
 	require.NotEmpty(t, copied)
-	_, err := badger.Open(testOptions(copied).Options)
+	_, err := badger.Open(testOptions(copied).Badger())
 	require.ErrorContains(t, err, "UNREPLAYED-SPILL")
 	require.Equal(t, absent, openAt(t, copied).get("k"))
 }

@@ -173,7 +173,7 @@ func memNumbers(dir string) ([]int, error) {
 	var numbers []int
 	for _, f := range list {
 		digits, ok := strings.CutSuffix(f.Name(), memSuffix)
-		if n, err := strconv.Atoi(digits); ok && err == nil {
+		if n, err := strconv.Atoi(digits); ok && err == nil && !f.IsDir() {
 			numbers = append(numbers, n)
 		}
 	}

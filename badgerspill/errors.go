@@ -3,6 +3,7 @@ package badgerspill
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -50,11 +51,21 @@ var (
 	// ErrNoSpace is returned by a commit that no volume with free space above MinFreeSpace can take, by an Open that has not
 	// the room to open, and by a few other calls that make Badger write. Nothing was written; service is normal again when space is back.
 	ErrNoSpace = errors.New("free disk space is below MinFreeSpace")
+	// ErrBadgerHeld is returned by a commit that the spill does not take while Badger must get no writes, and by what else writes to
+	// Badger: a file has the name of its next memtable, or file descriptors have run out. The error names the cause and the way out.
+	// Nothing was written; service is normal again when the cause is gone, without a restart.
+	ErrBadgerHeld = errors.New("Badger gets no writes for now")
+	// ErrBadgerFailed is ErrBadgerHeld for what no waiting ends: Badger has lost keys that a compaction was to keep, which the error
+	// says more of. Reads go on, and so do commits while the spill has room.
+	ErrBadgerFailed = errors.New("Badger gets no writes any more until the database is opened again")
 	// ErrForeignWrites is returned by Open when Badger holds commits that are newer than the spill and that did
 	// not come through the layer: somebody removed the interlock and wrote with plain Badger.
 	ErrForeignWrites = errors.New("the database was written to past badgerspill while the spill held commits")
 	// ErrMissingSpill is returned by Open when the interlock says that a spill holds commits and SpillDir has none.
-	ErrMissingSpill = errors.New("the spill with unreplayed commits is not in SpillDir")
+	ErrMissingSpill = spillfile.ErrMissingSpill
+	// ErrLocked matches the error of Open for a directory that another process, or another DB of this one, has open:
+	// *LockedError names it. Nothing was changed; Open can be tried again. SetSpillCapacity returns it for a SpillDir that is in use.
+	ErrLocked = spillfile.ErrLocked
 	// ErrCorrupt matches damage in a file of the spill; *spillfile.CorruptError names file and offset.
 	ErrCorrupt = spillfile.ErrCorrupt
 	// ErrForeignSpill is returned by Open for a SpillDir that belongs to another database.
@@ -71,9 +82,13 @@ type OptionError struct {
 	Err   error  // Badger's error for it, nil if it has none
 }
 
-// Error returns the text: field, value, bound.
+// Error returns the text: field, value, bound, and what Err says.
 func (e *OptionError) Error() string {
-	return fmt.Sprintf("badgerspill: option %s = %v: must be %s", e.Field, e.Value, e.Bound)
+	text := fmt.Sprintf("badgerspill: option %s = %v: must be %s", e.Field, e.Value, e.Bound)
+	if e.Err != nil {
+		text += ": " + e.Err.Error()
+	}
+	return text
 }
 
 // Unwrap returns Err.
@@ -81,3 +96,21 @@ func (e *OptionError) Unwrap() error { return e.Err }
 
 // Is reports whether target is ErrBadOption.
 func (e *OptionError) Is(target error) bool { return target == ErrBadOption }
+
+// namedError is an error of Badger's with an exported one in it, of which Badger's own wrapping has kept
+// the text only.
+type namedError struct{ text, name error }
+
+func (e *namedError) Error() string { return e.text.Error() }
+
+func (e *namedError) Unwrap() []error { return []error{e.text, e.name} }
+
+// named makes errors.Is find in an error of badger.Open what its text says.
+func named(err error) error {
+	for _, name := range []error{ErrTruncateNeeded, ErrInvalidEncryptionKey, ErrInvalidDataKeyID} {
+		if err != nil && !errors.Is(err, name) && strings.Contains(err.Error(), name.Error()) {
+			return &namedError{err, name}
+		}
+	}
+	return err
+}

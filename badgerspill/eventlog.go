@@ -10,23 +10,22 @@ import (
 )
 
 const (
-	// Of each kind of line linesPerInterval pass in lineInterval.
+	// Of each kind of line linesPerInterval pass in lineInterval, unless a lineLimiter says otherwise.
 	lineInterval     = 10 * time.Second
 	linesPerInterval = 5
 	// progressLines is how often a run of replay that goes on is worth a line.
 	progressLines = 10 * time.Second
 )
 
-// NewLoggingListener returns a listener that logs events through a logger, Options.Logger for instance, so that the log tells what the
-// layer does. It keeps to a few lines:
+// NewLoggingListener returns a listener that logs events through a logger, Options.Logger for instance, for who wants to know more than
+// the few lines of each burst that the layer logs by itself:
 //
 //   - a budget that gets to the tiers Spill and Block, and back to Normal;
-//   - the end of a stall, the turn to the spill, the hand-over;
-//   - the begin and end of a run of replay, and every ten seconds how far it is;
-//   - that commits wait for room, when the first does and when none does any more.
+//   - the end of a stall, the turn to the spill with what was in flight, the hand-over with how long it held writers up;
+//   - the begin and end of a run of replay, and every ten seconds how far it is.
 //
-// Segments are left out, and so is BackgroundError, which the layer logs whether or not somebody listens. Of each kind at most five lines
-// pass in ten seconds; the next one says how many did not. Lines are at level info, those about commits that wait at level warning. A nil
+// Segments are left out, and so is what the layer logs whether or not somebody listens: BackgroundError, HealthChange, commits that
+// wait. Of each kind at most five lines pass in ten seconds; the next one says how many did not. Lines are at level info. A nil
 // logger gives a listener of nothing. One listener may serve several databases, but then their lines are limited together.
 func NewLoggingListener(logger Logger) *EventListener {
 	if logger == nil {
@@ -43,10 +42,6 @@ type eventLogger struct {
 	mu sync.Mutex // several databases may share the listener
 	// Guarded by mu.
 	progressed time.Time // when the last line of progress came
-	waiting    int       // commits that wait for room, as far as it was told
-	waited     int       // since waiting was 0 last
-	timedOut   int       // likewise, with an error
-	longest    time.Duration
 }
 
 func (l *eventLogger) listener() *EventListener {
@@ -58,20 +53,12 @@ func (l *eventLogger) listener() *EventListener {
 		ReplayBegin:    l.replayBegin,
 		ReplayProgress: l.replayProgress,
 		ReplayEnd:      l.replayEnd,
-		WriterBlocked:  l.writerBlocked,
-		WriterReleased: l.writerReleased,
 	}
 }
 
 func (l *eventLogger) info(kind, format string, args ...any) {
 	if more, ok := l.lines.allow(kind); ok {
 		l.to.Infof("badgerspill: "+format+"%s\n", append(args, more)...)
-	}
-}
-
-func (l *eventLogger) warn(kind, format string, args ...any) {
-	if more, ok := l.lines.allow(kind); ok {
-		l.to.Warningf("badgerspill: "+format+"%s\n", append(args, more)...)
 	}
 }
 
@@ -131,39 +118,12 @@ func (l *eventLogger) replayEnd(r replay.Run) {
 	l.info("replay end", "replay ends, %s: %v and %d entries in %v, %v/s", how, sizeOf(r.Bytes), r.Entries, round(r.Duration), sizeOf(int64(r.Rate())))
 }
 
-func (l *eventLogger) writerBlocked(i WriterBlockedInfo) {
-	l.mu.Lock()
-	if l.waiting == 0 {
-		l.waited, l.timedOut, l.longest = 0, 0, 0
-	}
-	l.waiting++
-	l.waited++
-	first := l.waiting == 1
-	l.mu.Unlock()
-	if first {
-		l.warn("blocked", "memory and spill are exhausted, commits wait for room: raise MemoryLimit or SpillCapacity, or write less")
-	}
-}
-
-func (l *eventLogger) writerReleased(i WriterReleasedInfo) {
-	l.mu.Lock()
-	l.waiting--
-	l.longest = max(l.longest, i.Waited)
-	if i.Err != nil {
-		l.timedOut++
-	}
-	last, waited, failed, longest := l.waiting == 0, l.waited, l.timedOut, l.longest
-	l.mu.Unlock()
-	if last {
-		l.warn("released", "no commit waits for room any more: %d did, for %v at most, and %d found none", waited, round(longest), failed)
-	}
-}
-
 // lineLimiter lets few lines of a kind pass. Its zero value is ready. It is safe for concurrent use.
 type lineLimiter struct {
-	now func() time.Time // nil: the clock
-	mu  sync.Mutex
-	of  map[string]*lineCount
+	now  func() time.Time // nil: the clock
+	most int              // of a kind in lineInterval; 0: linesPerInterval
+	mu   sync.Mutex
+	of   map[string]*lineCount
 }
 
 type lineCount struct {
@@ -191,7 +151,11 @@ func (l *lineLimiter) allow(kind string) (more string, ok bool) {
 	if now.Sub(c.since) >= lineInterval {
 		c.since, c.passed = now, 0
 	}
-	if c.passed >= linesPerInterval {
+	most := l.most
+	if most == 0 {
+		most = linesPerInterval
+	}
+	if c.passed >= most {
 		c.left++
 		return "", false
 	}

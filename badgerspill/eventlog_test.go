@@ -43,10 +43,6 @@ func TestLoggingListenerLines(t *testing.T) {
 	l.ReplayEnd(run)
 	run.Drained, run.Err = false, errors.New("full")
 	l.ReplayEnd(run)
-	l.WriterBlocked(WriterBlockedInfo{Writer: 1})
-	l.WriterBlocked(WriterBlockedInfo{Writer: 2})
-	l.WriterReleased(WriterReleasedInfo{Writer: 1, Waited: 2 * time.Second, Err: ErrWriteBlocked})
-	l.WriterReleased(WriterReleasedInfo{Writer: 2, Waited: time.Second})
 	require.Equal(t, []string{
 		"I badgerspill: memory tier spill, was flush: 91 MiB of 100 MiB in use",
 		"I badgerspill: memory tier normal, was spill: 1.5 MiB of 100 MiB in use",
@@ -60,8 +56,6 @@ func TestLoggingListenerLines(t *testing.T) {
 		"I badgerspill: replay ends, the spill holds more: 300 MiB and 2000000 entries in 4.32s, 69.4 MiB/s",
 		"I badgerspill: replay ends, the spill is empty: 300 MiB and 2000000 entries in 4.32s, 69.4 MiB/s",
 		"I badgerspill: replay ends, it failed: 300 MiB and 2000000 entries in 4.32s, 69.4 MiB/s",
-		"W badgerspill: memory and spill are exhausted, commits wait for room: raise MemoryLimit or SpillCapacity, or write less",
-		"W badgerspill: no commit waits for room any more: 2 did, for 2s at most, and 1 found none",
 	}, lines.all())
 }
 

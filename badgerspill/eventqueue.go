@@ -22,7 +22,7 @@ const (
 // events delivers to the listener, in order, from a goroutine that exists only while there is something to deliver.
 type events struct {
 	to      *EventListener
-	log     *badger.Options // for its logger
+	log     badger.Logger
 	dropped atomic.Int64
 
 	writers    atomic.Uint64 // numbers WriterBlocked
@@ -39,7 +39,7 @@ type events struct {
 	}
 }
 
-func newEvents(to *EventListener, log *badger.Options) *events {
+func newEvents(to *EventListener, log badger.Logger) *events {
 	if to == nil {
 		to = &EventListener{}
 	}

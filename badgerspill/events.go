@@ -23,12 +23,13 @@ const (
 	CausePolicy                     // SpillPolicy is Always
 	CauseSpace                      // Badger's volume is low on space, and the spill has another
 	CauseRate                       // commits come at SpillRate or faster
+	CauseHeld                       // Badger gets no writes: see ErrBadgerHeld
 	causes
 )
 
 // String returns the cause in a word.
 func (c SpillCause) String() string {
-	return [...]string{"memory", "stall", "queue", "recovery", "policy", "space", "rate"}[c]
+	return [...]string{"memory", "stall", "queue", "recovery", "policy", "space", "rate", "held"}[c]
 }
 
 // StallCause says what held Badger up.
@@ -98,6 +99,9 @@ type EventListener struct {
 	WriterBlocked  func(WriterBlockedInfo)
 	WriterReleased func(WriterReleasedInfo)
 
+	// HealthChange: replay cannot go on, or can again; see HealthState. Once each time.
+	HealthChange func(HealthInfo)
+
 	// BackgroundError: something failed that no caller waits for, or that callers got in another form. It is tried again, or
 	// done without. Each failure, up to ten a second; the layer also logs it, though not each time.
 	BackgroundError func(BackgroundErrorInfo)
@@ -155,7 +159,8 @@ type WriterReleasedInfo struct {
 	Waited  time.Duration // how long this one did
 	Spilled bool          // the room that it found is in the spill, not in memory
 	// Err is nil if there was room. It is ErrWriteBlocked after BlockTimeout, ErrBlockedWrites if the database was closed, and
-	// matches ErrNoSpace if a disk got low, when the commit may still go to a spill on another one.
+	// matches ErrNoSpace if a disk got low, when the commit may still go to a spill on another one, and ErrReplayStopped if
+	// replay stopped, when it still takes what room there is.
 	Err error
 }
 
@@ -250,11 +255,13 @@ func (e *events) writerBlocked(bytes, waiting int64) (released func(WriterReleas
 
 // writerBlocked is wbm.SpilloverOptions.OnBlocked.
 func (db *DB) writerBlocked(r wbm.Request, waiting int64) func(time.Duration, int64, wbm.Outcome, error) {
+	db.narrator.writerBlocked()
 	released := db.events.writerBlocked(r.Memory, waiting)
-	if released == nil {
-		return nil
-	}
 	return func(took time.Duration, waiting int64, way wbm.Outcome, err error) {
+		db.narrator.writerReleased(took, err)
+		if released == nil {
+			return
+		}
 		if err != nil {
 			low := db.space.badger.low.Load()
 			switch {
@@ -262,6 +269,8 @@ func (db *DB) writerBlocked(r wbm.Request, waiting int64) func(time.Duration, in
 				err = ErrBlockedWrites
 			case errors.Is(err, context.Canceled) && low != nil:
 				err = low
+			case errors.Is(err, context.Canceled) && db.health.stopped() != nil:
+				err = db.health.stopped()
 			}
 		}
 		released(WriterReleasedInfo{Waiting: waiting, Waited: took, Spilled: err == nil && way == wbm.Spilled, Err: err})

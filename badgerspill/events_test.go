@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -94,7 +95,7 @@ func TestEventsTakeOneStruct(t *testing.T) {
 // One stall from its begin until Badger has everything, told in the order in which it happened.
 func TestEventsOfAStall(t *testing.T) {
 	c := &chronicle{}
-	f := open(t, c.opt, func(opt *Options) { opt.StallThreshold, opt.SegmentSize = 10*time.Millisecond, 4<<10 })
+	f := open(t, c.opt, func(opt *Options) { opt.StallThreshold, opt.Tuning.SegmentSize = 10*time.Millisecond, 4<<10 })
 	f.stub.hold()
 	f.put("k", "v")
 	for i := range 3 {
@@ -140,7 +141,7 @@ func TestEventsOfAStall(t *testing.T) {
 		segments[info.Segment] = append(segments[info.Segment], e.name)
 		require.Equal(t, fmt.Sprintf("%010d.seg", info.Segment), filepath.Base(info.Path))
 		require.Equal(t, f.opt.Dir, filepath.Dir(filepath.Dir(info.Path)))
-		require.Positive(t, info.Bytes)
+		require.Positive(t, info.Bytes, "%s of %d", e.name, info.Segment)
 	}
 	require.GreaterOrEqual(t, len(segments), 3)
 	for _, names := range segments {
@@ -184,7 +185,7 @@ func TestEventsOfBlockedWriters(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			c := &chronicle{}
 			f := open(t, c.opt, func(opt *Options) {
-				opt.SpillCapacity = 0
+				opt.SpillPolicy = Never
 				if row.change != nil {
 					row.change(opt)
 				}
@@ -212,10 +213,10 @@ func TestEventsOfBlockedWriters(t *testing.T) {
 // Many commits wait: each has its pair, and how many wait is right in the end.
 func TestEventsOfManyBlockedWriters(t *testing.T) {
 	c := &chronicle{}
-	f := open(t, c.opt, func(opt *Options) { opt.SpillCapacity = 0 })
+	f := open(t, c.opt, func(opt *Options) { opt.SpillPolicy = Never })
 	free := f.occupy(f.manager.Limit())
 	const n = 300
-	var writers sync.WaitGroup
+	var writers kit.WaitGroup
 	for i := range n {
 		writers.Go(func() { require.NoError(t, put(f.DB, key(i), "v")) })
 	}
@@ -245,7 +246,7 @@ func TestEventsOfManyBlockedWriters(t *testing.T) {
 // Who waits for room when Badger's disk gets low is told so.
 func TestEventsOfAWriterThatLosesItsDisk(t *testing.T) {
 	d := newDisks(1 << 30)
-	f := open(t, on(d), func(opt *Options) { opt.SpillCapacity = 0 })
+	f := open(t, on(d), func(opt *Options) { opt.SpillPolicy = Never })
 	f.occupy(f.manager.Limit())
 	done := f.putAsync("k", "v")
 	receive(t, "WriterBlocked", f.events.blocked)
@@ -303,21 +304,26 @@ func TestListenerMayUseTheDatabase(t *testing.T) {
 		}
 	})
 	f := open(t, func(opt *Options) {
-		opt.EventListener, opt.StallThreshold, opt.SegmentSize = listener, 5*time.Millisecond, 4<<10
+		opt.EventListener, opt.StallThreshold, opt.Tuning.SegmentSize = listener, 5*time.Millisecond, 4<<10
 	})
 	db.Store(f.DB)
 	f.stub.hold()
 	f.put("k", "v")
 	f.stub.release()
+	spill := func(key string, i int) { // the listener may drain it at once
+		free := f.occupy(f.share(0.95))
+		f.put(key, incompressible(4<<10, i))
+		free()
+	}
 	for i := range 5 {
-		f.spillOne(key(i), incompressible(4<<10, i))
+		spill(key(i), i)
 		f.drained()
 	}
 	eventually(t, "all kinds were told of", func() bool {
 		for _, name := range []string{"TierChange", "SpillBegin", "HandOver", "SegmentCreated", "SegmentDropped", "ReplayBegin", "ReplayEnd"} {
 			if _, ok := used.Load(name); !ok {
 				busy.Store(false)
-				f.spillOne("again", incompressible(4<<10, 1))
+				spill("again", 1)
 				f.drained()
 				return false
 			}

@@ -57,5 +57,5 @@ func ExampleDB_SetMemoryLimit() {
 	fmt.Println(db.SetLimitRatios(0.9, 0.5))
 	// Output:
 	// 128
-	// badgerspill: option SpillLimitRatio = 0.5: must be at least SoftLimitRatio, which is 0.9
+	// badgerspill: option Tuning.SpillLimitRatio = 0.5: must be at least SoftLimitRatio, which is 0.9
 }

@@ -89,7 +89,7 @@ func ExampleOpen() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println("spill in", filepath.Base(db.Opts().SpillDir))
+	fmt.Println("spill in", filepath.Base(db.EffectiveOpts().SpillDir))
 	if err := db.Close(); err != nil {
 		log.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func ExampleOpen() {
 	}
 	// Output:
 	// spill in spill
-	// SegmentSize must be from 4096 to 1073741824 bytes
+	// Tuning.SegmentSize must be from 4096 to 1073741824 bytes, or 0 for the default
 }
 
 // With the caller's own timestamps, commits may come in any order: reads see the highest one at or below theirs.

@@ -31,7 +31,7 @@ func (f *fixture) failLoads(err error) (end func()) {
 func TestBadgersDiskFullWhileReplayRuns(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"in key order":        sorted,
-		"in order of the log": func(opt *Options) { opt.SegmentSize = 16 << 20 },
+		"in order of the log": func(opt *Options) { opt.Tuning.SegmentSize = 16 << 20 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, change)
@@ -124,7 +124,7 @@ func TestBadgerBlocksWrites(t *testing.T) {
 func TestNothingIsDroppedBeforeBadgerHasSynced(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"in key order":        sorted,
-		"in order of the log": func(opt *Options) { opt.SegmentSize = 16 << 20 },
+		"in order of the log": func(opt *Options) { opt.Tuning.SegmentSize = 16 << 20 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t, change)

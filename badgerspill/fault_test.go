@@ -18,8 +18,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -59,8 +59,8 @@ func newStory(t *testing.T, where string, fails *injector, syncWrites bool) *sto
 	s := &story{t: t, where: where, fails: fails, want: map[string]string{}}
 	opt := testOptions(t.TempDir())
 	opt.MemTableSize, opt.ValueLogFileSize, opt.ValueThreshold = 4<<20, 4<<20, 1<<10
-	opt.SegmentSize, opt.SyncWrites, opt.DrainOnClose = 4<<10, syncWrites, false
-	opt.BlockTimeout = waitLimit
+	opt.Tuning.SegmentSize, opt.SyncWrites, opt.KeepSpillOnClose = 4<<10, syncWrites, true
+	opt.BlockTimeout = 5 * time.Second
 	opt.Logger = s
 	opt.EventListener = &EventListener{
 		BackgroundError: func(info BackgroundErrorInfo) { s.note(info.Err) },
@@ -296,7 +296,7 @@ func (s *story) live() {
 	s.drop("")
 	s.spill(4)
 	s.check()
-	s.opt.DrainOnClose = true
+	s.opt.KeepSpillOnClose = false
 	s.close()
 }
 
@@ -315,7 +315,7 @@ func (s *story) end() {
 	require.False(s.t, s.db.interlock.exists(), "%s: the interlock is left", s.where)
 	left, err := os.ReadDir(filepath.Join(s.opt.Dir, "spill"))
 	require.NoError(s.t, err)
-	require.Len(s.t, left, 2, "%s: files beside LOCK and MANIFEST are left: %v", s.where, left)
+	require.Len(s.t, left, 3, "%s: files beside LOCK, MANIFEST and NEWEST are left: %v", s.where, left)
 	for _, op := range s.fails.hits() {
 		if !s.wasTold() {
 			s.t.Errorf("%s: nobody was told that it failed: %s", s.where, op)
@@ -364,14 +364,14 @@ func everyOperationFails(t *testing.T, kinds []fault, stride int, seams func(*in
 					runs++
 					t.Run(fmt.Sprint(n), func(t *testing.T) {
 						bounded(t)
-						before := goleak.IgnoreCurrent()
+						before := kit.CurrentGoroutines()
 						fails := &injector{kind: kind, at: n}
 						defer func() { reached = len(fails.hits()) > 0 }()
 						s := newStory(t, fmt.Sprintf("%s, operation %d", name, n), fails, syncWrites)
 						s.opt.seams = seams(fails)
 						s.live()
 						s.end()
-						require.NoError(t, goleak.Find(before), s.where)
+						require.NoError(t, before.Gone(), s.where)
 					})
 				}
 				t.Logf("%d runs, %d operations", runs, n)

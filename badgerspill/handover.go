@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/badgerspill/badgerspill/replay"
@@ -28,7 +29,13 @@ type replayLog struct {
 	pos         spillfile.Position // next block to replay
 	chunk       spillfile.Chunk
 	merge       *spillfile.Merge // the chunk that is being replayed in key order, nil: none
-	merged      int64            // bytes of it that Badger has taken
+	passage     passage          // how far that is in Badger
+	done        atomic.Int64     // bytes of live segments that are in Badger: before pos, and of the chunk
+	resume      *spillfile.Place // where the next chunk begins, nil: at pos
+	foreign     bool             // a place may be noted that is not of the replay from pos on: it must go before that begins
+	era         atomic.Int64     // counts how often replay has started over
+	failedIn    int64            // the era of the last error
+	bySegment   bool             // a chunk is one segment: damage was met, and what lies before it is to reach Badger
 	untaken     bool             // chunk holds entries of it that Badger has not taken yet
 	seq         uint64           // all batches up to this are in Badger
 	synced      uint64           // and up to this, synced there
@@ -43,11 +50,11 @@ func (r *replayLog) Pending() replay.Pending {
 	db := r.db
 	st := db.log.State()
 	// A turn to the spill that no commit has followed is to be handed over, too.
-	turned := db.spill.IsActive() && db.opt.SpillPolicy != Always
+	turned := db.spill.IsActive() && db.policy() != Always
 	if st.LiveBatches == 0 && st.Queued == 0 && !turned {
 		return replay.Pending{}
 	}
-	p := replay.Pending{Bytes: max(st.LiveBytes, 1), Oldest: st.OldestCreated}
+	p := replay.Pending{Bytes: max(st.LiveBytes, 1), Oldest: st.OldestCreated, Due: st.OldestAhead}
 	if c := db.spill.Capacity(); c > 0 {
 		p.Fill = float64(db.spill.Usage()) / float64(c)
 	}
@@ -64,7 +71,7 @@ func (r *replayLog) full() bool {
 // MayReplay implements replay.Log.
 func (r *replayLog) MayReplay(full bool) bool {
 	db := r.db
-	if db.space.check() != nil {
+	if db.space.check() != nil || db.guard.pauses() != nil {
 		return false
 	}
 	db.mu.Lock()
@@ -94,9 +101,10 @@ func (r *replayLog) MayReplay(full bool) bool {
 }
 
 // Replay implements replay.Log: it moves the next entries to Badger, in key order, or, when little is left, in log order.
-func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress, error) {
+func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (done replay.Progress, err error) {
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
+	defer func() { r.failed(err) }()
 	r.draining()
 	r.awaitLate()
 	if r.merge == nil {
@@ -104,6 +112,7 @@ func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress
 			return replay.Progress{}, err
 		}
 	}
+	defer r.count()
 	if r.merge != nil {
 		return r.replayChunk(maxBytes)
 	}
@@ -117,6 +126,23 @@ func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (replay.Progress
 	r.passed(r.chunk.Next, r.chunk.LastSeq)
 	return replay.Progress{Bytes: r.chunk.RawBytes, Entries: int64(n), Drained: r.chunk.AtEnd}, nil
 }
+
+// chunkDone returns how many bytes of the chunk's segments, on disk, are in Badger, about.
+func (r *replayLog) chunkDone() int64 {
+	if r.merge == nil {
+		return 0
+	}
+	chunk := r.db.log.Behind(r.pos) - r.db.log.Behind(r.merge.End())
+	return int64(float64(chunk) * r.merge.Share())
+}
+
+// count notes how much of what is live is in Badger.
+func (r *replayLog) count() {
+	r.done.Store(r.db.log.State().LiveBytes - r.db.log.Behind(r.pos) + r.chunkDone())
+}
+
+// pendingBytes returns how many bytes of segments, on disk, are not in Badger. It does not block and is safe for concurrent use.
+func (r *replayLog) pendingBytes(live int64) int64 { return max(0, live-r.done.Load()) }
 
 // passed says that Badger has everything before a place, up to seq.
 func (r *replayLog) passed(at spillfile.Position, seq uint64) {
@@ -142,6 +168,13 @@ func (r *replayLog) load(wait time.Duration, to spillfile.Position) error {
 			e := &entries[i]
 			memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
 			newest = max(newest, e.Version)
+		}
+		check := db.guard.check
+		if wait > 0 { // a hand-over has looked before it took the commit lock
+			check = db.guard.blocked
+		}
+		if err := check(); err != nil {
+			return err
 		}
 		cost := badgerCost(memory, r.chunk.RawBytes)
 		if err := db.space.claim(&db.space.badger, cost); err != nil {
@@ -214,7 +247,7 @@ func (r *replayLog) loadWithin(load func() error, wait time.Duration) func() err
 	return func() error {
 		answered := make(chan struct{})
 		var answer error
-		r.db.background.Go(func() {
+		r.db.inBackground(func() {
 			defer close(answered)
 			answer = load()
 		})
@@ -241,22 +274,48 @@ func (r *replayLog) awaitLate() {
 }
 
 // Checkpoint implements replay.Log. Files go only after Badger has synced what was in them.
-func (r *replayLog) Checkpoint(ctx context.Context) error {
+func (r *replayLog) Checkpoint(ctx context.Context) (err error) {
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
+	defer func() { r.failed(err) }()
+	if err := r.notePassage(); err != nil {
+		return err
+	}
 	if r.seq == r.noted {
 		return r.db.interlock.drop() // an earlier try may have failed
 	}
 	if err := r.syncBadger(); err != nil {
 		return err
 	}
+	if err := r.notLost(); err != nil {
+		return err
+	}
 	if err := r.db.log.MarkReplayed(r.seq); err != nil {
 		return err
 	}
 	r.noted = r.seq
+	r.count()
 	r.db.spillUse.refresh()
 	r.db.replayedThrough(r.noted)
 	return r.db.interlock.drop()
+}
+
+// failed notes when an error was met: what was dropped since is not what it is about. Needs gate.
+func (r *replayLog) failed(err error) {
+	if err != nil {
+		r.failedIn = r.era.Load()
+	}
+}
+
+// notLost keeps the spill's copy if Badger may have lost what it was given.
+func (r *replayLog) notLost() error {
+	if err := r.db.lost.check(); err != nil {
+		return err
+	}
+	if err := r.db.guard.failed.Load(); err != nil {
+		return err
+	}
+	return nil
 }
 
 func (r *replayLog) syncBadger() error {
@@ -277,11 +336,15 @@ func (r *replayLog) syncBadger() error {
 // Badger has all of it, or it is live and no later commit has gone to Badger: a crash needs no guess which it was.
 // The price is that writers wait for one small batch, handOverWait at most, and one manifest write. If Badger is slower
 // than that, the attempt is given up, and the spill goes on.
-func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
+func (r *replayLog) HandOver(ctx context.Context) (handed bool, err error) {
 	db := r.db
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
+	defer func() { r.failed(err) }()
 	r.awaitLate()
+	if err := db.guard.check(); err != nil { // commits would turn to the spill again at once
+		return false, err
+	}
 	if r.preferred() {
 		return true, r.ageAnew()
 	}
@@ -321,16 +384,16 @@ func (r *replayLog) HandOver(ctx context.Context) (bool, error) {
 // no room for them.
 func (r *replayLog) preferred() bool {
 	db := r.db
-	if _, draining := r.draining(); draining || db.commits == nil || db.closing.Load() {
+	if _, draining := r.draining(); draining || db.commits == nil || db.policy() != Auto || db.closing.Load() {
 		return false
 	}
-	return db.commits.Rate() >= db.opt.SpillRate && !r.full()
+	return db.commits.Rate() >= db.opt.Tuning.SpillRate && !r.full()
 }
 
 // ageAnew ends a segment that has been replayed because of its age and is still written: until it is full its age would remain, and replay would
 // follow each commit closely.
 func (r *replayLog) ageAnew() error {
-	if st := r.db.log.State(); st.LiveSegments == 1 && time.Since(st.OldestCreated) > r.db.opt.MaxSpillAge/2 {
+	if st := r.db.log.State(); st.LiveSegments == 1 && time.Since(st.OldestCreated) > r.db.opt.Tuning.MaxSpillAge/2 {
 		return r.db.log.Seal()
 	}
 	return nil
@@ -364,7 +427,7 @@ func (r *replayLog) tryHandOver() (bool, error) {
 	if st.Queued > 0 || db.router.open > 0 || r.merge != nil {
 		return false, nil
 	}
-	always := db.opt.SpillPolicy == Always
+	always := db.policy() == Always
 	if st.LiveSegments > 0 && !(always && r.seq >= st.LastSeq) {
 		r.chunk.Reset()
 		if err := db.log.ReadChunkInto(&r.chunk, r.pos, handOverBytes); err != nil {
@@ -386,6 +449,9 @@ func (r *replayLog) tryHandOver() (bool, error) {
 		if err := r.syncBadger(); err != nil {
 			return false, err
 		}
+		if err := r.notLost(); err != nil {
+			return false, err
+		}
 		ok, err := db.log.MarkReplayedIfLast(r.seq)
 		if !ok || err != nil {
 			return false, err
@@ -405,8 +471,14 @@ var errSlowHandOver = errors.New("the rest of the spill was not taken in time")
 // startOver makes replay begin at the first live block again: after recovery.
 func (r *replayLog) startOver() {
 	r.endChunk()
+	r.bySegment, r.resume, r.foreign, r.passage = false, nil, true, passage{}
+	r.era.Add(1)
+	if p, ok := r.db.log.Place(); ok {
+		r.resume = &p
+	}
 	st := r.db.log.State()
 	r.pos = spillfile.Position{}
 	r.seq, r.synced, r.noted = st.ReplayedThrough, st.ReplayedThrough, st.ReplayedThrough
+	r.count()
 	r.marks.pass(r.seq)
 }

@@ -159,7 +159,7 @@ func TestQueueBound(t *testing.T) {
 }
 
 func TestQueueBoundWithoutSpillWaits(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SpillCapacity = 0 })
+	f := open(t, func(opt *Options) { opt.SpillPolicy = Never })
 	f.stub.hold()
 	acks := make(chan error, maxInFlight)
 	for i := range maxInFlight {
@@ -328,10 +328,10 @@ func TestForeignWrites(t *testing.T) {
 	f.spillOne("k", "spilled")
 	dir := crash(t, f.opt.Dir)
 	opt := withDir(f.opt, dir)
-	_, err := badger.Open(opt.Options)
+	_, err := badger.Open(opt.Badger())
 	require.ErrorContains(t, err, "UNREPLAYED-SPILL")
 	require.NoError(t, os.Remove(filepath.Join(dir, interlockName)))
-	plain, err := badger.Open(opt.Options)
+	plain, err := badger.Open(opt.Badger())
 	require.NoError(t, err)
 	for i := range 3 {
 		require.NoError(t, plain.Update(func(txn *badger.Txn) error { return txn.Set([]byte("k"), fmt.Append(nil, "foreign ", i)) }))
@@ -343,13 +343,33 @@ func TestForeignWrites(t *testing.T) {
 		require.ErrorContains(t, err, "version 4")
 		require.FileExists(t, filepath.Join(dir, interlockName))
 	}
-	// The advice of the error holds.
+	// What is done by hand is noticed, too.
 	require.NoError(t, os.Rename(filepath.Join(dir, "spill"), filepath.Join(t.TempDir(), "away")))
 	_, err = tryOpen(t, dir)
 	require.ErrorIs(t, err, ErrMissingSpill)
-	require.ErrorContains(t, err, "commits in "+filepath.Join(dir, "spill")+".")
+	require.ErrorContains(t, err, "commits in "+filepath.Join(dir, "spill")+";")
 	require.NoError(t, os.Remove(filepath.Join(dir, interlockName)))
 	g := openAt(t, dir)
 	require.Equal(t, "foreign 2", g.get("k"))
 	require.False(t, g.interlock.exists())
+}
+
+// TestBytesSpilled: what is written to segments counts, hedges as well, and what could not be written does not.
+func TestBytesSpilled(t *testing.T) {
+	f := open(t, stalls)
+	f.put("before", "1")
+	require.Zero(t, f.SpillStats().BytesSpilled)
+	f.stub.hold()
+	require.NoError(t, receive(t, "a hedge", f.putAsync("k", string(make([]byte, 1000)))))
+	hedged := f.SpillStats().BytesSpilled
+	require.Positive(t, hedged)
+	f.put("k2", "v2")
+	spilled := f.SpillStats().BytesSpilled
+	require.Greater(t, spilled, hedged)
+	f.hooks.set(failSegmentWrites)
+	require.Error(t, put(f.DB, "k3", "v3"))
+	require.Equal(t, spilled, f.SpillStats().BytesSpilled)
+	require.EqualValues(t, 1, f.SpillStats().Append.Count, "of the two that were appended one was a hedge")
+	f.hooks.clear()
+	f.stub.release()
 }

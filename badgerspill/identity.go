@@ -34,8 +34,7 @@ func readIdentity(fsys spillfile.FS, dir string) (id [16]byte, ok bool, err erro
 }
 
 func badIdentity(path string) error {
-	return &spillfile.CorruptError{File: path, Reason: "not 32 hexadecimal digits and a line feed; " +
-		"if the spill directory is empty, remove this file"}
+	return &spillfile.CorruptError{File: path, Reason: "not 32 hexadecimal digits and a line feed"}
 }
 
 // writeIdentity gives the database in dir a new identity, durably.

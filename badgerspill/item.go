@@ -9,68 +9,126 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// Item is one version of a key: from the transaction's own writes, from the spill, or from Badger. It stands for
-// badger.Item. An item of an iterator is valid until the iterator moves, one of Get until the transaction ends. It is
-// not safe for concurrent use.
+// Item is one version of a key: from the transaction's own writes, from the spill, or from Badger. It
+// stands for badger.Item. It is not safe for concurrent use.
+//
+// An item of Get is valid until the transaction ends. One of an iterator is valid until the iterator
+// moves, and some are for longer, as in Badger:
+//
+//   - The last PrefetchSize items of an iteration, at least 2, stay valid; without PrefetchValues the
+//     last 2. So nothing is used again in an iteration of no more items than that.
+//   - The item at which an iterator was when Seek or Rewind was called stays valid.
+//
+// Each of these is an *Item of its own and owns its key and value, until the transaction ends, Close of
+// the iterator or not. An iterator may use others again.
 type Item struct {
-	inner *badger.Item // set if Badger holds the version
+	inner *badger.Item // set if Badger answers for everything
 	own   *ownItem     // set otherwise
 }
 
-// ownItem is an item that is not Badger's.
+// ownItem is an item with memory of its own. It is not Badger's, or outlives the next move of Badger's
+// iterator.
 type ownItem struct {
 	key       []byte
 	version   uint64
 	expiresAt uint64
+	size      int64 // of the value, as ValueSize tells it
+	estimate  int64 // as EstimatedSize tells it
 	meta      byte
 	userMeta  byte
 
-	view  *spillfile.View // set if the spill holds the version and its value is not read yet
-	ref   spillfile.Ref
-	value []byte // the value, unless view is set
-	buf   []byte // reused for values read from the spill
+	value []byte          // and its memory; not read yet if one of the next three says from where
+	view  *spillfile.View // from ref in it
+	inner *badger.Item    // still the current item of its iterator
+	later *Txn            // looks the version up in Badger
+	ref   spillfile.Ref   // last: a large field that most items of Badger do not touch
 }
 
-// setValue takes a copy of the value that was read ahead.
+// newOwnItem returns an item to be filled, in one piece.
+func newOwnItem() *Item {
+	both := new(struct {
+		item Item
+		own  ownItem
+	})
+	both.item.own = &both.own
+	return &both.item
+}
+
+// begin forgets what own was, and takes a copy of the key. Memory is used again.
+func (own *ownItem) begin(key []byte, version uint64) {
+	own.key, own.version = append(own.key[:0], key...), version
+	own.view, own.inner, own.later = nil, nil, nil
+}
+
+// setValue takes a copy of the value.
 func (own *ownItem) setValue(value []byte) {
-	own.buf = append(own.buf[:0], value...)
-	own.value, own.view = own.buf, nil
+	own.value, own.view = append(own.value[:0], value...), nil
 }
 
-// set makes item one that is not Badger's. What it was before is overwritten.
-func (item *Item) set(own ownItem) {
-	item.inner = nil
-	if item.own == nil {
-		item.own = &own
-		return
-	}
-	own.buf = item.own.buf
-	*item.own = own
+// describePending takes over what is known of a pending write, without key and value.
+func (own *ownItem) describePending(e *Entry) {
+	own.expiresAt, own.meta, own.userMeta = e.ExpiresAt, e.meta, e.UserMeta
+	own.size, own.estimate = int64(len(e.Value)), int64(len(own.key)+len(e.Value))
 }
 
-func (item *Item) setPending(readTs uint64, e *Entry, key []byte) {
-	item.set(ownItem{key: key, version: readTs, expiresAt: e.ExpiresAt, meta: e.meta, userMeta: e.UserMeta, value: e.Value})
+// setSpilled says where the spill holds the value.
+func (own *ownItem) setSpilled(view *spillfile.View, ref *spillfile.Ref) {
+	own.expiresAt, own.meta, own.userMeta = ref.ExpiresAt, ref.Meta, ref.UserMeta
+	own.size, own.estimate = ref.ValueLen, int64(len(own.key))+ref.ValueLen
+	own.view, own.ref = view, *ref
 }
 
-func (item *Item) setSpilled(view *spillfile.View, key []byte, ref spillfile.Ref) {
-	item.set(ownItem{key: key, version: ref.Version, expiresAt: ref.ExpiresAt, meta: ref.Meta, userMeta: ref.UserMeta,
-		view: view, ref: ref})
-}
-
-func (item *Item) setInner(in *badger.Item) { item.inner = in }
-
-// setCopy keeps an item of Badger beyond the next move of its iterator.
-func (item *Item) setCopy(in *badger.Item) error {
-	value, err := in.ValueCopy(nil)
-	own := ownItem{key: in.KeyCopy(nil), version: in.Version(), expiresAt: in.ExpiresAt(), userMeta: in.UserMeta(), value: value}
+// setInner takes over what the current item of an iterator of Badger says. Its value is read when it is
+// asked for. Before the iterator moves by Next, detach must be called: Badger may use the item again
+// there. Its Seek and Close leave the current item alone.
+func (own *ownItem) setInner(in *badger.Item) {
+	own.begin(in.Key(), in.Version())
+	own.expiresAt, own.userMeta, own.meta = in.ExpiresAt(), in.UserMeta(), 0
+	own.size, own.estimate = in.ValueSize(), in.EstimatedSize()
 	if in.DiscardEarlierVersions() {
 		own.meta |= metaDiscardEarlier
 	}
-	if in.IsDeletedOrExpired() && !deletedOrExpired(0, in.ExpiresAt()) {
+	if in.IsDeletedOrExpired() && !deletedOrExpired(0, own.expiresAt) {
 		own.meta |= metaDelete
 	}
-	item.set(own)
-	return err
+	own.inner = in
+}
+
+// inValueLog reports whether Badger holds the value apart from the key. EstimatedSize then counts more
+// than both.
+func (own *ownItem) inValueLog() bool { return own.estimate > int64(len(own.key))+own.size }
+
+// detach keeps own beyond the next move of its iterator. A value that was not read yet is read now, or
+// left to a look-up through txn.
+func (own *ownItem) detach(txn *Txn, read bool) {
+	if own.inner == nil {
+		return
+	}
+	if read {
+		if _, err := own.load(); err == nil {
+			return
+		}
+	}
+	own.inner, own.later = nil, txn
+}
+
+// load returns the value, which it keeps.
+func (own *ownItem) load() (val []byte, err error) {
+	switch {
+	case own.inner != nil:
+		val, err = own.inner.ValueCopy(own.value)
+	case own.view != nil:
+		val, err = own.view.Value(own.ref, own.value[:0])
+	case own.later != nil:
+		val, err = own.later.lookUp(own.key, own.version, own.value)
+	default:
+		return own.value, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	own.value, own.view, own.inner, own.later = val, nil, nil, nil
+	return val, nil
 }
 
 // String returns a description of the item.
@@ -81,7 +139,8 @@ func (item *Item) String() string {
 	return fmt.Sprintf("key=%q, version=%d, meta=%x", item.Key(), item.Version(), item.own.meta)
 }
 
-// Key returns the key. It is valid as long as the item; use KeyCopy beyond that.
+// Key returns the key, which must not be changed. It is valid as long as the item; use KeyCopy beyond
+// that.
 func (item *Item) Key() []byte {
 	if item.inner != nil {
 		return item.inner.Key()
@@ -101,13 +160,18 @@ func (item *Item) Version() uint64 {
 	return item.own.version
 }
 
-// Value calls fn with the value, which is valid only inside of fn. It returns the error of fn, or what reading the
-// value failed with; for a damaged spill that is a *spillfile.CorruptError.
+// Value calls fn with the value, which is valid as long as the item. It returns the error of fn, or
+// what reading the value failed with; for a damaged spill that is a *spillfile.CorruptError. It may
+// block for a read of a file.
+//
+// Without PrefetchValues, a value of the value log that is asked for only after the iterator has moved is
+// ErrKeyNotFound if Badger has dropped the version meanwhile. That can be one that has expired, one of
+// an iteration over all versions, or one of a managed database.
 func (item *Item) Value(fn func(val []byte) error) error {
 	if item.inner != nil {
 		return item.inner.Value(fn)
 	}
-	val, err := item.load()
+	val, err := item.own.load()
 	if err != nil || fn == nil {
 		return err
 	}
@@ -119,21 +183,8 @@ func (item *Item) ValueCopy(dst []byte) ([]byte, error) {
 	if item.inner != nil {
 		return item.inner.ValueCopy(dst)
 	}
-	val, err := item.load()
+	val, err := item.own.load()
 	return y.SafeCopy(dst, val), err
-}
-
-func (item *Item) load() ([]byte, error) {
-	own := item.own
-	if own.view == nil {
-		return own.value, nil
-	}
-	val, err := own.view.Value(own.ref, own.buf[:0])
-	if err != nil {
-		return nil, err
-	}
-	own.buf, own.value, own.view = val, val, nil
-	return val, nil
 }
 
 // IsDeletedOrExpired reports whether the item is a tombstone or has expired: such items show only in iterations over
@@ -158,7 +209,7 @@ func (item *Item) EstimatedSize() int64 {
 	if item.inner != nil {
 		return item.inner.EstimatedSize()
 	}
-	return int64(len(item.own.key)) + item.valueSize()
+	return item.own.estimate
 }
 
 // KeySize returns the size of the key in bytes.
@@ -169,14 +220,7 @@ func (item *Item) ValueSize() int64 {
 	if item.inner != nil {
 		return item.inner.ValueSize()
 	}
-	return item.valueSize()
-}
-
-func (item *Item) valueSize() int64 {
-	if item.own.view != nil {
-		return item.own.ref.ValueLen
-	}
-	return int64(len(item.own.value))
+	return item.own.size
 }
 
 // UserMeta returns the user's metadata byte.

@@ -25,14 +25,16 @@ type Iterator struct {
 	view   *spillfile.View
 	spill  spillIterator // over view; nil without one
 	closed bool
-	item   Item
 
-	direct *badger.Iterator // set if Badger is the only source
-	ended  bool             // and the last seek met a key below the prefix that is in the spill by now; see blocked
+	direct   *badger.Iterator // set if Badger is the only source
+	ended    bool             // and the last seek met a key below the prefix that is in the spill by now; see blocked
+	wrappers wrappers         // of its items
 
 	sources  []source
-	innerAll bool   // Badger's iterator gives all versions
-	current  *Item  // nil when invalid
+	innerAll bool // Badger's iterator gives all versions
+	items    itemRing
+	current  *Item  // of items; nil when invalid
+	given    bool   // the user has current
 	last     []byte // the key decided last
 	lastVer  uint64 // its version, when all versions are iterated
 	started  bool   // last is set
@@ -74,7 +76,7 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 		return it
 	}
 	if view == nil && (!txn.update || txn.writes.empty()) {
-		it.direct = it.openBadger(opt)
+		it.direct, it.wrappers.most = it.openBadger(opt), keptItems(&opt)
 		txn.numIterators.Add(1)
 		return it
 	}
@@ -83,12 +85,18 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 	}
 	if view != nil {
 		txn.db.latency.scan()
-		s := newSpillSource(view, opt.Reverse, opt.PrefetchValues)
+		var s *spillSource
+		if opt.PrefetchValues {
+			s = newSpillScan(view, opt.Reverse, opt.AllVersions, txn.readTs)
+		} else {
+			s = newSpillSource(view, opt.Reverse)
+		}
 		it.spill = s.it
 		it.sources = append(it.sources, s)
 	}
+	it.items.size = keptItems(&opt) + 1
 	it.innerAll = opt.AllVersions || txn.db.opt.managed || (view != nil && view.Unordered())
-	it.sources = append(it.sources, &badgerSource{txn: txn, it: it.openBadger(it.mergeOptions(opt.Prefix))})
+	it.sources = append(it.sources, &badgerSource{it: it.openBadger(it.mergeOptions(opt.Prefix))})
 	txn.numIterators.Add(1)
 	return it
 }
@@ -97,9 +105,9 @@ func (it *Iterator) openBadger(opt IteratorOptions) *badger.Iterator {
 	if it.isKey {
 		key := opt.Prefix
 		opt.Prefix = nil
-		return it.txn.reader().NewKeyIterator(key, opt)
+		return it.txn.badgerKeyIterator(key, opt)
 	}
-	return it.txn.reader().NewIterator(opt)
+	return it.txn.badgerIterator(opt)
 }
 
 // mergeOptions are the options of Badger's iterator as one source of several: values are fetched when they are asked
@@ -112,17 +120,18 @@ func (it *Iterator) mergeOptions(prefix []byte) IteratorOptions {
 	return opt
 }
 
-// Item returns the current item, and in a read-write transaction counts its key as read. The item is valid until the
-// iterator moves.
+// Item returns the current item, and in a read-write transaction counts its key as read. For how long it
+// is valid is told at Item.
 func (it *Iterator) Item() *Item {
 	if it.direct != nil {
-		it.item.setInner(it.direct.Item())
+		item := it.wrappers.of(it.direct.Item())
 		if it.txn.update {
-			it.txn.addRead(it.item.Key())
+			it.txn.addRead(item.Key())
 		}
-		return &it.item
+		return item
 	}
 	it.txn.addRead(it.current.Key())
+	it.given = true
 	return it.current
 }
 
@@ -184,7 +193,10 @@ func (it *Iterator) Seek(key []byte) {
 	if len(key) > 0 {
 		it.txn.addRead(key)
 	}
-	it.started, it.advance, it.current = false, nil, nil
+	if it.current != nil {
+		it.items.untake(it.given)
+	}
+	it.started, it.given, it.advance, it.current = false, false, nil, nil
 	if len(key) == 0 {
 		key = it.opt.Prefix
 	} else if below := bytes.Compare(key, it.opt.Prefix) < 0; !it.opt.Reverse && below && it.blocked(key) {
@@ -214,11 +226,11 @@ func (it *Iterator) blocked(key []byte) bool {
 	for _, s := range it.sources[:len(it.sources)-1] {
 		look(s)
 	}
-	all := it.txn.db.inner.NewTransactionAt(math.MaxUint64, false)
-	defer all.Discard()
+	all := &Txn{db: it.txn.db, readTs: math.MaxUint64}
+	defer func() { all.reader().Discard() }()
 	opt := badger.DefaultIteratorOptions
 	opt.AllVersions, opt.PrefetchValues, opt.InternalAccess = true, false, true
-	inner := &badgerSource{txn: it.txn, it: all.NewIterator(opt)}
+	inner := &badgerSource{it: all.badgerIterator(opt)}
 	defer inner.close()
 	look(inner)
 	if it.spill != nil && it.spill.Err() != nil {
@@ -246,7 +258,7 @@ func (it *Iterator) firstSpilled(key []byte) (first []byte, known bool) {
 		return nil, true
 	}
 	defer view.Release()
-	s := newSpillSource(view, false, false)
+	s := newSpillSource(view, false)
 	defer s.close()
 	first = it.lower(nil, s, key)
 	return first, s.it.Err() == nil
@@ -256,8 +268,8 @@ func (it *Iterator) firstSpilled(key []byte) (first []byte, known bool) {
 // at an item that is not valid.
 func (it *Iterator) widen() {
 	last := it.sources[len(it.sources)-1].(*badgerSource)
-	last.it.Close()
-	last.it = it.txn.reader().NewIterator(it.mergeOptions(nil))
+	last.close()
+	last.it = it.txn.badgerIterator(it.mergeOptions(nil))
 }
 
 // Next goes to the next item. It panics if the iterator is not valid, as Badger's does.
@@ -272,11 +284,7 @@ func (it *Iterator) Next() {
 
 // find sets current to the next item, or to nil.
 func (it *Iterator) find() {
-	it.current = nil
-	if it.advance != nil {
-		it.advance.next()
-		it.advance = nil
-	}
+	it.leave()
 	if it.opt.AllVersions {
 		it.findVersion()
 		return
@@ -291,6 +299,38 @@ func (it *Iterator) find() {
 			return
 		}
 	}
+}
+
+// leave moves the source that stayed at current, if there is one.
+func (it *Iterator) leave() {
+	if it.current != nil && !it.given {
+		it.items.untake(false)
+	}
+	if it.advance != nil {
+		if it.given {
+			it.current.own.detach(it.txn, it.readsLeft(it.current.own))
+		}
+		it.skip(it.advance)
+	}
+	it.given, it.advance, it.current = false, nil, nil
+}
+
+// skip moves s past an entry, or past all versions of the key unless all are wanted.
+func (it *Iterator) skip(s source) {
+	s.next()
+	if it.innerAll && !it.opt.AllVersions {
+		for s.valid() && bytes.Equal(s.key(), it.last) {
+			s.next()
+		}
+	}
+}
+
+// readsLeft reports whether a value of Badger that nobody has asked for is read when the iterator leaves
+// its item. Without prefetching it is looked up if somebody asks for it later: the newest version stays
+// for as long as the transaction, unless it expires. Any other may be dropped meanwhile, so its value is
+// taken if it lies beside the key.
+func (it *Iterator) readsLeft(own *ownItem) bool {
+	return it.opt.PrefetchValues || !own.inValueLog() && (it.innerAll || own.expiresAt > 0)
 }
 
 // head returns the source whose entry comes first. Of equal entries, which a replay under way causes, the first source
@@ -344,34 +384,33 @@ func (it *Iterator) visible(key []byte, version uint64) bool {
 	return !it.txn.db.banned.hides(key)
 }
 
-// decide looks at all versions of the key in last, moves every source past them, and sets current to the newest
-// visible one unless that is deleted. It returns whether it set current. The source that current's item belongs to
-// stays where it is and is moved by the next find.
+// decide looks at all versions of the key in last, moves every source past them, and sets current to
+// the newest visible one unless that is deleted. It returns whether it set current. If Badger has that
+// version, its source stays there and is moved by the next find.
 func (it *Iterator) decide() bool {
 	var (
+		item    = it.items.spare()
 		found   bool
 		newest  uint64
 		deleted bool
 		spilled bool
+		stays   source
 	)
 	for _, s := range it.sources {
 		for s.valid() && bytes.Equal(s.key(), it.last) {
 			v := s.version()
 			if it.visible(it.last, v) && (!found || v > newest) {
-				if it.advance != nil {
-					it.advance.next()
-					it.advance = nil
-				}
 				found, newest, deleted = true, v, s.deleted()
 				_, spilled = s.(*spillSource)
 				if !deleted {
-					if b, ok := s.(*badgerSource); ok && !it.innerAll {
-						// Badger gives one version of a key: stay on it.
-						_ = b.fill(&it.item)
-						it.advance = s
-						break
+					s.fill(item.own)
+					if _, ok := s.(*badgerSource); ok {
+						if !it.innerAll || !it.opt.Reverse { // no newer version follows
+							stays = s
+							break
+						}
+						item.own.detach(it.txn, it.readsLeft(item.own))
 					}
-					it.keep(s)
 				}
 			}
 			s.next()
@@ -380,7 +419,7 @@ func (it *Iterator) decide() bool {
 	if spilled && !it.innerAll && it.view.Unordered() {
 		// It has become so since the iterator was made, for which Badger may hide a newer tombstone.
 		if newer, err := it.txn.innerNewer(it.last, newest); newer != nil {
-			deleted, it.item = false, *newer
+			deleted, item.own = false, newer.own
 		} else if err != nil {
 			deleted = true
 		}
@@ -389,26 +428,13 @@ func (it *Iterator) decide() bool {
 		found = false // the newest version may be where it ended; head tells
 	}
 	if !found || deleted {
-		if it.advance != nil {
-			it.advance.next()
-			it.advance = nil
+		if stays != nil {
+			it.skip(stays)
 		}
 		return false
 	}
-	it.current = &it.item
+	it.current, it.advance = it.items.take(), stays
 	return true
-}
-
-// keep fills the item from s such that it outlives s.next.
-func (it *Iterator) keep(s source) {
-	if b, ok := s.(*badgerSource); ok {
-		_ = it.item.setCopy(b.it.Item()) // Badger logs a value that it cannot read
-		return
-	}
-	_ = s.fill(&it.item)
-	if it.item.own != nil && it.item.inner == nil {
-		it.item.own.key = it.last // the same, and not the source's, which is about to move
-	}
 }
 
 // findVersion is find when all versions are wanted, tombstones included.
@@ -424,8 +450,8 @@ func (it *Iterator) findVersion() {
 			continue
 		}
 		it.last, it.lastVer, it.started = append(it.last[:0], key...), version, true
-		_ = head.fill(&it.item)
-		it.current, it.advance = &it.item, head
+		head.fill(it.items.spare().own)
+		it.current, it.advance = it.items.take(), head
 		return
 	}
 }

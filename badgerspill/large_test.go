@@ -14,7 +14,7 @@ func TestSpillOfTwentyTimesTheMemory(t *testing.T) {
 	f := open(t, func(opt *Options) {
 		opt.MemoryLimit, opt.ValueThreshold = 6<<20, 64<<10
 		opt.SpillPolicy = Always
-		opt.QuietRate = 1
+		opt.Tuning.QuietRate = 1
 		opt.BlockCacheSize = 1 << 20
 	})
 	limit := f.manager.Limit()
@@ -55,5 +55,5 @@ func TestSpillOfTwentyTimesTheMemory(t *testing.T) {
 		f.SpillStats().SpillBytes>>20, limit>>20, most>>10, f.SpillStats().MemorySpillIndex>>10, held>>10)
 	require.LessOrEqual(t, held, limit)
 	require.LessOrEqual(t, f.SpillStats().MemorySpillIndex, limit/8)
-	f.DB.opt.DrainOnClose = false
+	f.DB.opt.KeepSpillOnClose = true
 }

@@ -6,9 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -214,37 +212,6 @@ func TestSlowMachineIsNoStrain(t *testing.T) {
 	require.Greater(t, m.window(20*time.Millisecond, 1), 5.0, "or was, long ago")
 }
 
-func TestProbeRunsWhileAskedFor(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(context.Background())
-		defer cancel()
-		begin := time.Now()
-		var wg sync.WaitGroup
-		spawned := 0
-		m := newLatencyMonitor(ctx, false, func() int64 { return int64(time.Since(begin)) }, func(f func()) { spawned++; wg.Go(f) })
-		counted := func() (n int64) {
-			var counts latencyCounts
-			return m.wakes.samples.moveTo(&counts)
-		}
-		for range 10 {
-			m.strain(0)
-			require.LessOrEqual(t, counted(), int64(51))
-			time.Sleep(250 * time.Millisecond)
-		}
-		require.InDelta(t, 50, counted(), 1)
-		time.Sleep(time.Hour)
-		require.InDelta(t, (probeIdle-250*time.Millisecond)/probeInterval, counted(), 2)
-		wg.Wait()
-		m.strain(0)
-		time.Sleep(time.Second)
-		require.Positive(t, counted(), "again")
-		cancel()
-		wg.Wait()
-		m.strain(0)
-		require.Equal(t, 2, spawned, "closed")
-	})
-}
-
 func TestLatencyIsRecordedWithoutAllocation(t *testing.T) {
 	m := newMonitored(t)
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
@@ -296,7 +263,7 @@ func TestForegroundIsMeasuredWhileThereIsASpill(t *testing.T) {
 
 func TestReplayGivesWay(t *testing.T) {
 	f := open(t, eager, func(o *Options) {
-		o.SpillPolicy, o.ReplayMaxRate = Always, 1<<20
+		o.SpillPolicy, o.Tuning.ReplayMaxRate = Always, 1<<20
 		o.seams.strain = func(float64) float64 { return 2 }
 	})
 	require.EqualValues(t, 1, f.SpillStats().ReplayDuty)

@@ -39,9 +39,9 @@ func TestLevelZeroIsNotCompactedInTheOrderOfNumbers(t *testing.T) {
 			bounded(t)
 			opt := testOptions(t.TempDir())
 			opt.CompactL0OnClose = false
-			levelZeroTable(t, opt.Options, 9, setKV("a"), deleteKV("b"))
-			levelZeroTable(t, opt.Options, 8, setKV("x"))
-			levelZeroTable(t, opt.Options, 3, setKV("b"), setKV("m"))
+			levelZeroTable(t, opt.Badger(), 9, setKV("a"), deleteKV("b"))
+			levelZeroTable(t, opt.Badger(), 8, setKV("x"))
+			levelZeroTable(t, opt.Badger(), 3, setKV("b"), setKV("m"))
 			opt.NumLevelZeroTables, opt.NumLevelZeroTablesStall, opt.managed = 1, 10, managed
 			db, err := Open(opt)
 			require.NoError(t, err)
@@ -78,9 +78,9 @@ func TestNothingIsDiscardedWhileLevelZeroLiesOnNothing(t *testing.T) {
 			bounded(t)
 			opt := testOptions(t.TempDir())
 			opt.CompactL0OnClose = false
-			levelZeroTable(t, opt.Options, 3, setKV("b"))
-			levelZeroTable(t, opt.Options, 9, deleteKV("b"))
-			levelZeroTable(t, opt.Options, 5, setKV("a"), setKV("z"))
+			levelZeroTable(t, opt.Badger(), 3, setKV("b"))
+			levelZeroTable(t, opt.Badger(), 9, deleteKV("b"))
+			levelZeroTable(t, opt.Badger(), 5, setKV("a"), setKV("z"))
 			ageTables(t, opt.Dir)
 			opt.NumLevelZeroTables, opt.NumLevelZeroTablesStall, opt.NumCompactors, opt.managed = 1, 10, 0, managed
 			db, err := Open(opt)

@@ -42,9 +42,9 @@ func TestInterruptedDropWithoutASpill(t *testing.T) {
 	}
 }
 
-// TestRaisedSpillCapacityEndsTheWaitForBadger: a commit that waits because Badger has as many as it takes goes to the spill once there
-// is one.
-func TestRaisedSpillCapacityEndsTheWaitForBadger(t *testing.T) {
+// TestTurnedOnSpillEndsTheWaitForBadger: a commit that waits because Badger has as many as it takes
+// goes to the spill once there is one.
+func TestTurnedOnSpillEndsTheWaitForBadger(t *testing.T) {
 	for _, row := range []struct {
 		name      string
 		threshold time.Duration
@@ -67,7 +67,7 @@ func TestRaisedSpillCapacityEndsTheWaitForBadger(t *testing.T) {
 				defer f.mu.Unlock()
 				return f.router.answer != nil
 			})
-			require.NoError(t, f.SetSpillCapacity(1<<20))
+			require.NoError(t, f.giveSpill(1<<20))
 			require.NoError(t, receive(t, "the commit that waits", waits))
 			for _, c := range sent {
 				require.NoError(t, receive(t, "a commit in flight", c))
@@ -89,12 +89,12 @@ func TestSpillIsNotMadeBesideClose(t *testing.T) {
 		}
 		return nil
 	})
-	set := async(func() error { return f.SetSpillCapacity(1 << 20) })
+	set := async(func() error { return f.giveSpill(1 << 20) })
 	eventually(t, "the identity is written", func() bool { return len(begun) == 1 })
 	closed := async(f.Close)
 	never(t, 50*time.Millisecond, "closed beside a spill that is being made", func() bool { return len(closed) > 0 })
 	close(goOn)
-	err := receive(t, "SetSpillCapacity", set)
+	err := receive(t, "SetSpillPolicy", set)
 	require.True(t, err == nil || errors.Is(err, ErrDBClosed), "%v", err)
 	require.NoError(t, receive(t, "Close", closed))
 	again := openAt(t, f.opt.Dir)
@@ -112,9 +112,9 @@ func TestSpillThatWasAlmostMade(t *testing.T) {
 		}
 		return nil
 	})
-	require.ErrorIs(t, f.SetSpillCapacity(1<<20), errTest)
+	require.ErrorIs(t, f.giveSpill(1<<20), errTest)
 	f.hooks.clear()
-	require.NoError(t, f.SetSpillCapacity(1<<20))
+	require.NoError(t, f.giveSpill(1<<20))
 	f.spillOne("k", "v")
 	require.Equal(t, "v", openAt(t, crash(t, f.opt.Dir)).get("k"))
 }

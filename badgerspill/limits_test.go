@@ -8,13 +8,13 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -23,6 +23,7 @@ func TestLimitsAreChecked(t *testing.T) {
 	require.NoError(t, err)
 	plain := func(*Options) {}
 	budget := func(opt *Options) { opt.WriteBufferManager = shared }
+	inMemory := func(opt *Options) { opt.InMemory, opt.Dir, opt.ValueDir = true, "", "" }
 	policy := func(p SpillPolicy) func(*Options) { return func(opt *Options) { opt.SpillPolicy = p } }
 	for _, row := range []struct {
 		name   string
@@ -33,16 +34,17 @@ func TestLimitsAreChecked(t *testing.T) {
 		{"memory below 0", plain, func(db *DB) error { return db.SetMemoryLimit(-1) }, "MemoryLimit"},
 		{"memory too large", plain, func(db *DB) error { return db.SetMemoryLimit(1<<60 + 1) }, "MemoryLimit"},
 		{"memory of a shared budget", budget, func(db *DB) error { return db.SetMemoryLimit(1 << 20) }, "MemoryLimit"},
-		{"soft ratio", plain, func(db *DB) error { return db.SetLimitRatios(1.5, 0) }, "SoftLimitRatio"},
-		{"soft ratio is not a number", plain, func(db *DB) error { return db.SetLimitRatios(math.NaN(), 1) }, "SoftLimitRatio"},
-		{"spill ratio", plain, func(db *DB) error { return db.SetLimitRatios(0.5, -1) }, "SpillLimitRatio"},
-		{"ratios crossed", plain, func(db *DB) error { return db.SetLimitRatios(0.5, 0.4) }, "SpillLimitRatio"},
-		{"soft ratio above the default of the other", plain, func(db *DB) error { return db.SetLimitRatios(0.95, 0) }, "SpillLimitRatio"},
-		{"ratios of a shared budget", budget, func(db *DB) error { return db.SetLimitRatios(0.5, 0.6) }, "SoftLimitRatio"},
-		{"capacity below 0", plain, func(db *DB) error { return db.SetSpillCapacity(-1) }, "SpillCapacity"},
-		{"capacity without a spill", policy(Never), func(db *DB) error { return db.SetSpillCapacity(1) }, "SpillCapacity"},
-		{"no capacity with Always", policy(Always), func(db *DB) error { return db.SetSpillCapacity(0) }, "SpillCapacity"},
-		{"replay rate", plain, func(db *DB) error { return db.SetReplayMaxRate(-1) }, "ReplayMaxRate"},
+		{"soft ratio", plain, func(db *DB) error { return db.SetLimitRatios(1.5, 0) }, "Tuning.SoftLimitRatio"},
+		{"soft ratio is not a number", plain, func(db *DB) error { return db.SetLimitRatios(math.NaN(), 1) }, "Tuning.SoftLimitRatio"},
+		{"spill ratio", plain, func(db *DB) error { return db.SetLimitRatios(0.5, -1) }, "Tuning.SpillLimitRatio"},
+		{"ratios crossed", plain, func(db *DB) error { return db.SetLimitRatios(0.5, 0.4) }, "Tuning.SpillLimitRatio"},
+		{"soft ratio above the default of the other", plain, func(db *DB) error { return db.SetLimitRatios(0.95, 0) }, "Tuning.SpillLimitRatio"},
+		{"ratios of a shared budget", budget, func(db *DB) error { return db.SetLimitRatios(0.5, 0.6) }, "Tuning.SoftLimitRatio"},
+		{"capacity below 0", plain, func(db *DB) error { return db.SetSpillCapacity(Off) }, "SpillCapacity"},
+		{"policy that is none", policy(Never), func(db *DB) error { return db.SetSpillPolicy(Never + 1) }, "SpillPolicy"},
+		{"policy below the first", plain, func(db *DB) error { return db.SetSpillPolicy(-1) }, "SpillPolicy"},
+		{"Always in memory", inMemory, func(db *DB) error { return db.SetSpillPolicy(Always) }, "SpillPolicy"},
+		{"replay rate", plain, func(db *DB) error { return db.SetReplayMaxRate(-1) }, "Tuning.ReplayMaxRate"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			f := open(t, row.open)
@@ -62,23 +64,37 @@ func TestLimitsAreChecked(t *testing.T) {
 }
 
 func limitsOf(o Options) string {
-	return fmt.Sprint(o.MemoryLimit, o.SoftLimitRatio, o.SpillLimitRatio, o.SpillCapacity, o.SpillCacheSize, o.ReplayMaxRate)
+	return fmt.Sprint(o.MemoryLimit, o.Tuning.SoftLimitRatio, o.Tuning.SpillLimitRatio, o.SpillCapacity, o.SpillPolicy, o.Tuning.SpillCacheSize,
+		o.Tuning.ReplayMaxRate)
 }
 
-func TestOptsShowTheLimitsOfNow(t *testing.T) {
+// TestOptsShowWhatWasSet: Opts shows what Set... was given, EffectiveOpts what came of it.
+func TestOptsShowWhatWasSet(t *testing.T) {
 	f := open(t)
 	require.NoError(t, f.SetMemoryLimit(3<<20))
 	require.NoError(t, f.SetLimitRatios(0.5, 0))
 	require.NoError(t, f.SetSpillCapacity(10<<20))
 	require.NoError(t, f.SetReplayMaxRate(77))
-	require.Equal(t, fmt.Sprint(3<<20, 0.5, 0.9, 10<<20, 3<<20/32, 77), limitsOf(f.Opts()))
+	require.Equal(t, fmt.Sprint(3<<20, 0.5, 0.9, 10<<20, Auto, 0, 77), limitsOf(f.Opts()))
+	require.Equal(t, fmt.Sprint(3<<20, 0.5, 0.9, 10<<20, Auto, 3<<20/32, 77), limitsOf(f.EffectiveOpts()))
 	st := f.SpillStats()
 	require.EqualValues(t, 3<<20, st.MemoryLimit)
 	require.EqualValues(t, 10<<20, st.SpillCapacity)
 	require.EqualValues(t, 77, f.replayer.MaxRate())
 	require.EqualValues(t, 640<<10, f.segmentSize(), "a sixteenth of the capacity")
+
+	require.NoError(t, f.SetSpillPolicy(Never))
+	require.Equal(t, fmt.Sprint(3<<20, 0.5, 0.9, 10<<20, Never, 0, 77), limitsOf(f.Opts()))
+	require.Zero(t, f.EffectiveOpts().SpillCapacity)
+	require.NoError(t, f.SetSpillPolicy(Always))
+
 	require.NoError(t, f.SetMemoryLimit(0))
-	require.EqualValues(t, int64(f.opt.NumMemtables+1)*f.opt.MemTableSize, f.Opts().MemoryLimit)
+	require.NoError(t, f.SetSpillCapacity(0))
+	require.NoError(t, f.SetReplayMaxRate(0))
+	require.NoError(t, f.SetLimitRatios(0, 0))
+	require.Equal(t, fmt.Sprint(0, 0.8, 0.9, DefaultSpillCapacity, Always, 0, 0), limitsOf(f.Opts()))
+	memory := int64(f.opt.NumMemtables+1) * f.opt.MemTableSize
+	require.Equal(t, fmt.Sprint(memory, 0.8, 0.9, DefaultSpillCapacity, Always, memory/32, 0), limitsOf(f.EffectiveOpts()))
 	o := f.Opts()
 	require.NoError(t, f.Close())
 	again, err := Open(o) // what it shows opens
@@ -96,7 +112,8 @@ func TestSharedLimitReachesEveryDatabase(t *testing.T) {
 	require.NoError(t, shared.SetLimit(16<<20))
 	require.NoError(t, shared.SetRatios(0.25, 0.5))
 	for _, f := range []*fixture{a, b} {
-		require.Equal(t, fmt.Sprint(16<<20, 0.25, 0.5, DefaultSpillCapacity, 512<<10, 0), limitsOf(f.Opts()))
+		require.Equal(t, fmt.Sprint(16<<20, 0.25, 0.5, DefaultSpillCapacity, Auto, 512<<10, 0), limitsOf(f.EffectiveOpts()))
+		require.Equal(t, fmt.Sprint(0, 0.8, 0.9, DefaultSpillCapacity, Auto, 0, 0), limitsOf(f.Opts()), "a budget is not an option")
 		require.EqualValues(t, 256<<10, f.indexArena(), "of two databases")
 	}
 	a.spillOne("k", "v")
@@ -161,8 +178,9 @@ func TestRatiosHoldAtOnce(t *testing.T) {
 	require.Equal(t, Spilling, f.routerState())
 }
 
-// TestSpillCapacityFromNothing: a database that was opened without a spill gets one.
-func TestSpillCapacityFromNothing(t *testing.T) {
+// TestSpillTurnedOnAndOff: a database that was opened without a spill gets one, loses it, and gets
+// it again.
+func TestSpillTurnedOnAndOff(t *testing.T) {
 	f := open(t, noSpill)
 	require.NoDirExists(t, filepath.Join(f.opt.Dir, "spill"))
 	require.NoFileExists(t, filepath.Join(f.opt.Dir, identityName))
@@ -172,7 +190,7 @@ func TestSpillCapacityFromNothing(t *testing.T) {
 	first := incompressible(200<<10, 1)
 	parked := f.putAsync("k", first)
 	eventually(t, "the commit is parked", f.parked)
-	require.NoError(t, f.SetSpillCapacity(1<<20))
+	require.NoError(t, f.giveSpill(1<<20))
 	require.NoError(t, receive(t, "the parked commit", parked))
 	require.Equal(t, Spilling, f.routerState())
 	require.Equal(t, first, f.get("k"))
@@ -180,19 +198,17 @@ func TestSpillCapacityFromNothing(t *testing.T) {
 	require.True(t, f.interlock.exists())
 
 	// It is as good as one that was there from the beginning.
-	again := openAt(t, crash(t, f.opt.Dir), noSpill)
+	again := openAt(t, crash(t, f.opt.Dir))
 	require.Equal(t, first, again.get("k"))
-	require.EqualValues(t, 0, again.SpillStats().SpillCapacity)
-	again.drained()
-	again.direct()
+	require.Positive(t, again.SpillStats().SpillPending)
 
 	free()
-	require.NoError(t, f.SetSpillCapacity(0))
+	require.NoError(t, f.SetSpillPolicy(Never))
 	eventually(t, "it is replayed, since nothing may be in it", func() bool { return f.routerState() == Direct })
 	f.put("k", "2")
 	f.direct()
 	require.Equal(t, "2", f.inBadger("k"))
-	require.NoError(t, f.SetSpillCapacity(1<<20))
+	require.NoError(t, f.giveSpill(1<<20))
 	f.spillOne("k", "3")
 	require.Equal(t, "3", f.get("k"))
 }
@@ -206,9 +222,9 @@ func TestSpillThatCannotBeMade(t *testing.T) {
 		}
 		return nil
 	})
-	require.ErrorIs(t, f.SetSpillCapacity(1<<20), errTest)
+	require.ErrorIs(t, f.giveSpill(1<<20), errTest)
 	require.NoFileExists(t, filepath.Join(f.opt.Dir, identityName))
-	require.Zero(t, f.Opts().SpillCapacity)
+	require.Equal(t, Never, f.Opts().SpillPolicy)
 	f.put("k", "1")
 	f.hooks.clear()
 
@@ -217,11 +233,11 @@ func TestSpillThatCannotBeMade(t *testing.T) {
 	spill := filepath.Join(f.opt.Dir, "spill")
 	require.NoError(t, os.RemoveAll(spill))
 	require.NoError(t, os.Rename(filepath.Join(crash(t, other.opt.Dir), "spill"), spill))
-	require.ErrorIs(t, f.SetSpillCapacity(1<<20), ErrForeignSpill)
-	require.Zero(t, f.Opts().SpillCapacity)
+	require.ErrorIs(t, f.giveSpill(1<<20), ErrForeignSpill)
+	require.Equal(t, Never, f.Opts().SpillPolicy)
 	require.NoError(t, os.RemoveAll(spill))
 
-	require.NoError(t, f.SetSpillCapacity(1<<20))
+	require.NoError(t, f.giveSpill(1<<20))
 	f.spillOne("k", "2")
 	require.Equal(t, "2", f.get("k"))
 }
@@ -230,7 +246,7 @@ func TestSpillThatCannotBeMade(t *testing.T) {
 func TestLoweredSpillCapacity(t *testing.T) {
 	for _, policy := range []SpillPolicy{Auto, Always} {
 		t.Run(policy.String(), func(t *testing.T) {
-			f := open(t, func(opt *Options) { opt.SpillPolicy, opt.ReplayHighWater = policy, 1 })
+			f := open(t, func(opt *Options) { opt.SpillPolicy, opt.Tuning.ReplayHighWater = policy, 1 })
 			free := f.occupy(f.share(0.95))
 			for i := range 64 {
 				f.put(key(i), incompressible(16<<10, i))
@@ -257,7 +273,7 @@ func TestLoweredSpillCapacity(t *testing.T) {
 }
 
 func TestRaisedSpillCapacityWakesParkedCommits(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 64<<10, 1 })
+	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 64<<10, 1 })
 	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { return errTest } }) // replay does not help
 	f.occupy(f.share(0.95))
 	for i := 0; !f.spill.IsSpilloverFull(16<<10, 0); i++ {
@@ -271,7 +287,10 @@ func TestRaisedSpillCapacityWakesParkedCommits(t *testing.T) {
 
 // TestReplayRateHoldsForARunUnderWay: a ceiling that is taken away ends the rest that it has caused.
 func TestReplayRateHoldsForARunUnderWay(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.ReplayMaxRate = 1; opt.seams.strain = func(float64) float64 { return 0 } }, eager)
+	f := open(t, func(opt *Options) {
+		opt.Tuning.ReplayMaxRate = 1
+		opt.seams.strain = func(float64) float64 { return 0 }
+	}, eager)
 	free := f.occupy(f.share(0.95))
 	for i := range 8 {
 		f.put(key(i), incompressible(64<<10, i))
@@ -291,7 +310,7 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 		change func(*Options)
 	}{
 		{"auto", func(opt *Options) { opt.StallThreshold = 2 * time.Millisecond }},
-		{"rate", func(opt *Options) { opt.SpillRate = 50 }},
+		{"rate", func(opt *Options) { opt.Tuning.SpillRate = 50 }},
 		{"always", func(opt *Options) { opt.SpillPolicy = Always }},
 		{"opened without a spill", noSpill},
 		{"sync", func(opt *Options) { opt.SyncWrites, opt.StallThreshold = true, 2*time.Millisecond }},
@@ -309,7 +328,7 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 				sizes[w] = 100 << r.IntN(10) // up to 50 KiB
 			}
 			limit := time.Now().Add(1500 * time.Millisecond)
-			var load, changes sync.WaitGroup
+			var load, changes kit.WaitGroup
 			var acked [writers]atomic.Int64
 			stop := make(chan struct{})
 			changes.Go(func() {
@@ -320,22 +339,24 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 					default:
 					}
 					n := int64(1) << r.IntN(24)
-					switch r.IntN(4) {
+					switch r.IntN(5) {
 					case 0:
 						require.NoError(t, f.SetMemoryLimit(n))
 					case 1:
 						soft := 0.01 + 0.99*r.Float64()
 						require.NoError(t, f.SetLimitRatios(soft, soft+(1-soft)*r.Float64()))
 					case 2:
-						if f.opt.SpillPolicy != Always && r.IntN(3) == 0 {
+						if r.IntN(3) == 0 {
 							n = 0
 						}
 						require.NoError(t, f.SetSpillCapacity(n))
+					case 3:
+						require.NoError(t, f.SetSpillPolicy(SpillPolicy(r.IntN(3))))
 					default:
 						require.NoError(t, f.SetReplayMaxRate(n))
 					}
 					opt := f.Opts()
-					require.LessOrEqual(t, opt.SoftLimitRatio, opt.SpillLimitRatio)
+					require.LessOrEqual(t, opt.Tuning.SoftLimitRatio, opt.Tuning.SpillLimitRatio)
 					pause(r.IntN(3000))
 				}
 			})
@@ -402,7 +423,8 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 
 			require.NoError(t, f.SetMemoryLimit(0))
 			require.NoError(t, f.SetLimitRatios(0, 0))
-			require.NoError(t, f.SetSpillCapacity(DefaultSpillCapacity))
+			require.NoError(t, f.SetSpillCapacity(0))
+			require.NoError(t, f.SetSpillPolicy(f.opt.SpillPolicy))
 			f.drained()
 			eventually(t, "usage is what is held", func() bool {
 				disk, index := f.log.Usage()
@@ -422,7 +444,7 @@ func TestLimitsChangeBesideClose(t *testing.T) {
 	r := random(t)
 	for range 8 {
 		f := open(t, noSpill)
-		var changes sync.WaitGroup
+		var changes kit.WaitGroup
 		for range 3 {
 			seed := r.Uint64()
 			changes.Go(func() {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -200,7 +201,7 @@ type liveness struct {
 	ackedMu sync.Mutex
 	acked   []map[*livenessDB]int // by writer: the last commit that was acknowledged
 	stop    chan struct{}
-	watcher sync.WaitGroup
+	watcher kit.WaitGroup
 }
 
 func newLiveness(t *testing.T, rng *rand.Rand, n int) *liveness {
@@ -217,27 +218,29 @@ func newLiveness(t *testing.T, rng *rand.Rand, n int) *liveness {
 		small(&opt)
 		opt.ValueLogFileSize, opt.BlockCacheSize = 1<<20, 1<<20
 		opt.WriteBufferManager = l.manager
-		opt.SegmentSize = 16 << 10
-		opt.SpillCapacity = []int64{0, 64 << 10, 1 << 20, 1 << 30}[rng.IntN(4)]
+		opt.Tuning.SegmentSize = 16 << 10
+		opt.SpillPolicy = []SpillPolicy{Never, Auto, Auto, Auto}[rng.IntN(4)]
+		opt.SpillCapacity = []int64{64 << 10, 1 << 20, 1 << 30}[rng.IntN(3)]
 		opt.BlockTimeout = []time.Duration{0, 0, 30 * time.Millisecond, 150 * time.Millisecond, -1}[rng.IntN(5)]
 		opt.StallThreshold = []time.Duration{-1, time.Millisecond, 20 * time.Millisecond}[rng.IntN(3)]
-		opt.SpillRate = []float64{-1, 0, 20}[rng.IntN(3)]
-		opt.DrainOnClose = rng.IntN(2) == 0
-		if opt.SpillRate >= 0 || rng.IntN(2) == 0 { // a turn because of the rate may come after the last Drain, and must end
+		opt.Tuning.SpillRate = []float64{-1, 0, 20}[rng.IntN(3)]
+		opt.KeepSpillOnClose = rng.IntN(2) != 0
+		if opt.Tuning.SpillRate >= 0 || rng.IntN(2) == 0 { // a turn because of the rate may come after the last Drain, and must end
 			eager(&opt)
 		}
 		d := &livenessDB{number: i, opt: opt}
 		switch i {
 		case 0: // its writers must be served by the spill, or time out
 			d.forGood = true
+			d.opt.SpillPolicy = Auto
 			d.opt.StallThreshold, d.opt.SpillCapacity, d.opt.BlockTimeout = time.Millisecond, 256<<10, 100*time.Millisecond
 		case 1: // its writers have nowhere else to go, and wait as long as it takes
-			d.opt.SpillCapacity, d.opt.BlockTimeout = 0, 0
+			d.opt.SpillPolicy, d.opt.BlockTimeout = Never, 0
 		}
 		l.dbs = append(l.dbs, d)
 	}
 	l.busy = l.dbs[:max(2, n/10)]
-	var opening sync.WaitGroup
+	var opening kit.WaitGroup
 	for _, d := range l.dbs {
 		opening.Go(func() { l.open(d) })
 	}
@@ -315,7 +318,7 @@ func (l *liveness) run(d time.Duration) {
 		first.now.Load().stub.hold()
 	}
 	over := make(chan struct{})
-	var writers sync.WaitGroup
+	var writers kit.WaitGroup
 	for w := range livenessWriters {
 		r := rand.New(rand.NewPCG(l.rng.Uint64(), uint64(w)))
 		writers.Go(func() { (&livenessWriter{liveness: l, number: w, rng: r, sent: map[*livenessDB]int{}}).run(over) })
@@ -638,7 +641,7 @@ func (db *DB) logState() spillfile.State {
 // end closes everything, and requires that nothing is left in the budget.
 func (l *liveness) end() {
 	t := l.t
-	var closing sync.WaitGroup
+	var closing kit.WaitGroup
 	for _, d := range l.dbs {
 		closing.Go(func() { l.close(d) })
 	}

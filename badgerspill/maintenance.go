@@ -2,6 +2,7 @@ package badgerspill
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4/y"
@@ -10,27 +11,42 @@ import (
 )
 
 // Flatten replays the spill and then compacts until all data is in one level of Badger's tree, with so many workers. It
-// blocks for all of that. It returns an error that matches ErrNoSpace if free space is below MinFreeSpace, and panics on a read-only
-// database.
+// blocks for all of that, and before it for a drop or another Flatten that is under way. Errors: one that matches ErrNoSpace if free
+// space is below MinFreeSpace; ErrBlockedWrites beside a StreamWriter; ErrDBClosed. It panics on a read-only database.
 func (db *DB) Flatten(workers int) error {
 	if db.IsClosed() {
 		return ErrDBClosed
 	}
+	if db.opt.ReadOnly {
+		panic("Cannot flatten in read-only mode.")
+	}
 	if err := db.drainThrough(db.ctx); err != nil {
+		if db.IsClosed() {
+			return ErrDBClosed
+		}
 		return err
 	}
-	if err := db.space.check(); err != nil {
+	end, err := db.upkeep.begin(db.ctx, upkeepFlatten)
+	if err != nil {
 		return err
 	}
+	defer end()
+	if err := errors.Join(db.space.check(), db.guard.check()); err != nil {
+		return err
+	}
+	defer db.lost.settle(flattenCompactor)
 	return db.inner.Flatten(workers)
 }
 
 // VerifyChecksum reads all of Badger's SSTables and all of the spill, and checks them. Damage in the spill is an error that
-// matches ErrCorrupt. On a closed database it returns ErrDBClosed; Badger's ends the process.
+// matches ErrCorrupt. On a closed database it returns ErrDBClosed; Badger's ends the process. It waits for a drop that is under way,
+// and beside a StreamWriter it returns ErrBlockedWrites.
 func (db *DB) VerifyChecksum() error {
-	if db.IsClosed() {
-		return ErrDBClosed
+	end, err := db.upkeep.begin(db.ctx, upkeepShared)
+	if err != nil {
+		return err
 	}
+	defer end()
 	if err := db.inner.VerifyChecksum(); err != nil {
 		return err
 	}
@@ -40,7 +56,7 @@ func (db *DB) VerifyChecksum() error {
 	var chunk spillfile.Chunk
 	for !chunk.AtEnd {
 		if err := db.log.ReadChunkInto(&chunk, chunk.Next, 4<<20); err != nil {
-			return fmt.Errorf("badgerspill: spill: %w", err)
+			return fmt.Errorf("badgerspill: %w", err)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
 
@@ -58,6 +59,9 @@ func memLogEntries(path string, size, fillerKey int64) int64 {
 			return kept + size - at
 		}
 		entry := int64(n) + int64(key) + int64(value) + checksum
+		if entry > math.MaxInt32 { // none is as large
+			return kept + size - at
+		}
 		if got, err := in.Discard(int(entry)); err != nil { // torn
 			return kept + int64(got)
 		}
@@ -86,9 +90,15 @@ const (
 	droppedNote = "badgerspill: no memtable before %d" // is of use any more
 )
 
-// noteMemtable makes a note of the active memtable's number; nobody may write to Badger meanwhile. If it fails no log is removed because of it, as without.
-func noteMemtable(opt badger.Options, note string) {
+// noteMemtable makes a note of the active memtable's number; nobody may write to Badger meanwhile. If it
+// fails no log is removed because of it, as without. It is not made where LOCK is what is locked: Windows
+// would refuse it, and on AIX it would end the lock.
+func (db *DB) noteMemtable(note string) {
+	opt := &db.opt
 	if opt.ReadOnly || opt.BypassLockGuard { // the notes are another's; others may not write the file anew
+		return
+	}
+	if !opt.system().notes {
 		return
 	}
 	numbers, err := memNumbers(opt.Dir)

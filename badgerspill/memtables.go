@@ -141,8 +141,11 @@ func (m *memtables) took(bytes int64, ts uint64) {
 }
 
 func (m *memtables) exists(number int) bool {
-	_, err := os.Stat(memPath(m.dir, number))
-	return err == nil || !os.IsNotExist(err)
+	info, err := os.Stat(memPath(m.dir, number))
+	if err == nil {
+		return !info.IsDir() // which is in Badger's way: see guard
+	}
+	return !os.IsNotExist(err)
 }
 
 // look finds memtables that were sealed or are gone, and releases what is gone. If relief was asked for and nothing is
@@ -191,13 +194,13 @@ func (m *memtables) look() {
 		m.db.account.Release(wbm.Memtable, freed)
 	}
 	if seal && m.sealing.CompareAndSwap(false, true) {
-		m.db.background.Go(func() {
+		m.db.inBackground(func() {
 			defer m.sealing.Store(false)
 			m.db.gate.Lock()
 			defer m.db.gate.Unlock()
 			// It fills a log. Without room for that, the bytes stay where they are.
 			size := m.db.opt.MemTableSize
-			if m.db.space.claim(&m.db.space.badger, size) != nil {
+			if m.db.guard.check() != nil || m.db.space.claim(&m.db.space.badger, size) != nil {
 				return
 			}
 			defer m.db.space.settle(size)

@@ -1,6 +1,7 @@
 package badgerspill
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -37,7 +38,12 @@ func some(txn *Txn, prefix string, bytes int) error {
 	return nil
 }
 
-func noSpill(opt *Options) { opt.SpillCapacity = 0 }
+func noSpill(opt *Options) { opt.SpillPolicy = Never }
+
+// giveSpill turns the spill on.
+func (f *fixture) giveSpill(capacity int64) error {
+	return errors.Join(f.SetSpillCapacity(capacity), f.SetSpillPolicy(Auto))
+}
 
 // pin opens an iterator, which holds the memtables that Badger has now.
 func pin(t *testing.T, db *DB) (release func()) {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // operator is what both engines' merge operators do.
@@ -52,7 +54,7 @@ func describe(history []string, item versionItem) (_ []string, end bool) {
 }
 
 func plainMerge(t *testing.T, dir string) *mergeSide {
-	db, err := badger.Open(testOptions(dir).Options)
+	db, err := badger.Open(testOptions(dir).Badger())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return &mergeSide{
@@ -260,7 +262,7 @@ func TestMergeShared(t *testing.T) {
 					for i := range ops {
 						ops[i] = s.operator("k", sum, time.Millisecond)
 					}
-					var wg, readers sync.WaitGroup
+					var wg, readers kit.WaitGroup
 					var failed atomic.Value
 					check := func(err error) bool {
 						if err != nil {
@@ -339,7 +341,7 @@ func TestMergeValuesSurviveCompaction(t *testing.T) {
 			require.NoError(t, f.Close())
 			left.Stop() // too late to compact
 
-			db, err := badger.Open(testOptions(dir).Options)
+			db, err := badger.Open(testOptions(dir).Badger())
 			require.NoError(t, err)
 			defer db.Close()
 			txn := db.NewTransaction(false)
@@ -522,7 +524,7 @@ func TestMergeTicks(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, strings.Repeat("ab", n), string(v))
 	}
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	for range 4 {
 		wg.Go(op.Stop)
 	}
@@ -641,7 +643,7 @@ func TestMergeErrorsAsBadger(t *testing.T) {
 		require.Equal(t, outcome(plain), outcome(layer), name)
 	}
 	opt := testOptions(dirs[0])
-	p, err := badger.Open(opt.Options)
+	p, err := badger.Open(opt.Badger())
 	require.NoError(t, err)
 	f := openAt(t, dirs[1], spillModes[1].change)
 	long := make([]byte, maxKeySize+1)
@@ -656,7 +658,7 @@ func TestMergeErrorsAsBadger(t *testing.T) {
 	compare("closed", one, other)
 	other.Stop()
 
-	p, err = badger.Open(opt.Options.WithReadOnly(true))
+	p, err = badger.Open(opt.Badger().WithReadOnly(true))
 	require.NoError(t, err)
 	f = openAt(t, dirs[1], func(opt *Options) { opt.ReadOnly = true })
 	readOnly := f.GetMergeOperator([]byte("k"), concat, time.Hour)
@@ -666,7 +668,7 @@ func TestMergeErrorsAsBadger(t *testing.T) {
 	require.NoError(t, p.Close())
 	require.NoError(t, f.Close())
 
-	p, err = badger.OpenManaged(opt.Options)
+	p, err = badger.OpenManaged(opt.Badger())
 	require.NoError(t, err)
 	db, err := OpenManaged(testOptions(dirs[1]))
 	require.NoError(t, err)

@@ -45,7 +45,7 @@ func Metrics() []Metric { return slices.Clone(metrics) }
 var (
 	tierNames        = names[wbm.Tier](4)
 	stateNames       = names[RouterState](2)
-	replayStateNames = names[replay.State](6)
+	replayStateNames = names[replay.State](7)
 	causeNames       = names[SpillCause](int(causes))
 	latencyBounds    = func() (bounds []string) {
 		for i := range wbm.LatencyBuckets {
@@ -117,14 +117,17 @@ var metrics = func() []Metric {
 	add("HandOvers", MetricCounter, "times", "How often the spill was emptied and commits went to Badger again.")
 	labelled(add("SpillStarts", MetricCounter, "times", "How often commits turned to the spill, by cause."), "cause", causeNames)
 
-	add("BytesSpilled", MetricCounter, "bytes", "Bytes written to the spill, compressed.")
+	add("BytesSpilled", MetricCounter, "bytes", "Bytes written to segments of the spill, hedges included, compressed.")
 	add("BytesReplayed", MetricCounter, "bytes", "Bytes replayed into Badger, before compression.")
 	add("EntriesReplayed", MetricCounter, "entries", "Entries replayed into Badger.")
 	add("EntriesCoalesced", MetricCounter, "entries", "Entries left out of the replay, since nobody could see them any more.")
 
 	add("SpillBytes", MetricGauge, "bytes", "The spill on disk, with files that readers still hold.")
+	add("SpillHeld", MetricGauge, "bytes", "Part of the spill on disk: replayed, and kept only by open transactions and their iterators.")
+	add("OldestHolder", MetricGauge, "seconds", "For how long the oldest of these transactions has kept such files, 0 if there is none. It is at least that old.")
 	add("SpillCapacity", MetricGauge, "bytes", "Bound of the spill on disk, SpillCapacity.")
 	add("SpillPending", MetricGauge, "commits", "Commits in the spill that are not replayed; 0 is an empty spill.")
+	add("BytesPending", MetricGauge, "bytes", "Bytes of the spill's segments that are not replayed; what of a chunk under way is in Badger does not count.")
 	add("Segments", MetricGauge, "segments", "Segments of the spill that hold such commits.")
 	add("OldestSpilled", MetricGauge, "seconds", "Age of the oldest segment of the spill, 0 if it is empty.")
 
@@ -136,9 +139,10 @@ var metrics = func() []Metric {
 	add("Append.P99", MetricGauge, "seconds", "99th percentile of the appends since Open, at most a quarter too high.")
 	labelled(add("Append.Buckets", MetricCounter, "commits", "Appends that took less than le seconds, for histogram_quantile."), "le", append(latencyBounds, "+Inf"))
 
-	numbered(add("ReplayState", MetricGauge, "", "What replay does: 0 idle, 1 waiting for a quiet moment, 2 replaying, 3 paused for memory or disk, 4 backoff after an error, 5 stopped."), replayStateNames)
+	numbered(add("ReplayState", MetricGauge, "", "What replay does: 0 idle, 1 waiting for a quiet moment, 2 replaying, 3 paused for memory or disk, 4 backoff after an error, 5 stopped, 6 halted by an error that does not pass."), replayStateNames)
 	labelled(add("ReplayStateTime", MetricCounter, "seconds", "Time that replay has been in each state."), "state", replayStateNames)
-	add("ReplayErrors", MetricCounter, "errors", "Errors of Badger or of the spill while replaying. Each is tried again.")
+	numbered(add("Health", MetricGauge, "", "Whether replay can go on: 0 good; 1 delayed, it failed and is tried again; 2 stopped: DB.Health says why."), names[HealthState](3))
+	add("ReplayErrors", MetricCounter, "errors", "Errors of Badger or of the spill while replaying. Each is tried again, unless Health is stopped.")
 	add("ReplayRate", MetricGauge, "bytes per second", "Throughput of the run of replay under way, or the last one, pauses included, before compression.")
 	add("ReplayDuty", MetricGauge, "", "Share of its time that replay works at most, for the foreground's sake; 1 is all of it.")
 	add("ReplayPausedTime", MetricCounter, "seconds", "Time that runs of replay have paused: for memory, for the foreground, for ReplayMaxRate.")
@@ -147,6 +151,12 @@ var metrics = func() []Metric {
 	add("QuietRate", MetricGauge, "bytes per second", "The write rate below which the database counts as quiet.")
 	add("Quiet", MetricGauge, "", "1 if the write rate has been below QuietRate for QuietWindow, and the rate of commits below half of SpillRate; 0 if not.")
 	add("CommitRate", MetricGauge, "commits per second", "Rate of commits, exponentially weighted; 0 where SpillRate does not matter.")
+	add("Subscribers", MetricGauge, "calls", "Calls of Subscribe that are under way.")
+	add("SubscriberBacklog", MetricGauge, "bytes", "Memory of updates that wait for the subscriber that is furthest behind, or that its callback has in hand. From 32 MiB, or 65,536 updates, commits wait.")
+	add("SubscriberWaits", MetricCounter, "commits", "Waits of commits for a subscriber that was too far behind.")
+	add("Tree.BaseLevelSize", MetricGauge, "bytes", "BaseLevelSize that Badger was opened with; DB.Tree says why.")
+	add("Tree.BaseTableSize", MetricGauge, "bytes", "BaseTableSize that Badger was opened with.")
+	add("Tree.NumCompactors", MetricGauge, "compactors", "NumCompactors that Badger was opened with.")
 	add("EventsDropped", MetricCounter, "events", "Events that were left out because the EventListener was too slow.")
 	return all
 }()
@@ -236,17 +246,40 @@ func (db *DB) publishMetrics() {
 	}
 	publishing.Lock()
 	defer publishing.Unlock()
+	scrape := &scrape{db: db, served: make([]bool, len(metrics))}
 	for i := range metrics {
 		m := &metrics[i]
 		published, ok := expvar.Get(m.Name).(*expvar.Map)
 		if !ok {
 			published = expvar.NewMap(m.Name)
 		}
-		published.Set(db.opt.Dir, expvar.Func(func() any {
-			s := db.SpillStats()
-			return m.value(&s)
-		}))
+		published.Set(db.opt.Dir, expvar.Func(func() any { return scrape.value(i) }))
 	}
+}
+
+// scrape lets all variables that are read one after the other come from one SpillStats. The next one is taken when a variable is read
+// again, or when it has become old.
+type scrape struct {
+	db *DB
+
+	mu     sync.Mutex
+	stats  SpillStats
+	taken  int64 // in nanoseconds of DB.now
+	served []bool
+}
+
+// scrapeAge is how old what a variable shows may be, in nanoseconds.
+const scrapeAge = int64(time.Second)
+
+func (s *scrape) value(i int) any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.db.now(); s.taken == 0 || s.served[i] || now-s.taken > scrapeAge {
+		s.stats, s.taken = s.db.SpillStats(), now
+		clear(s.served)
+	}
+	s.served[i] = true
+	return metrics[i].value(&s.stats)
 }
 
 func (db *DB) withdrawMetrics() {

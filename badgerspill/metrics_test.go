@@ -37,7 +37,7 @@ func TestMetricsArePublished(t *testing.T) {
 	v, _ = published(t, "badgerspill_state", dir)
 	require.EqualValues(t, 1, v)
 	v, _ = published(t, "badgerspill_spill_starts", dir)
-	require.Equal(t, map[string]any{"memory": 0.0, "stall": 0.0, "queue": 0.0, "recovery": 0.0, "policy": 1.0, "space": 0.0, "rate": 0.0}, v)
+	require.Equal(t, map[string]any{"memory": 0.0, "stall": 0.0, "queue": 0.0, "recovery": 0.0, "policy": 1.0, "space": 0.0, "rate": 0.0, "held": 0.0}, v)
 	v, _ = published(t, "badgerspill_state_time_seconds", dir)
 	require.Positive(t, v.(map[string]any)["spilling"])
 	v, _ = published(t, "badgerspill_append_buckets", dir)
@@ -119,7 +119,7 @@ func TestMetricsAreTheFieldsOfSpillStats(t *testing.T) {
 		}
 	}
 	want := numericFields(reflect.TypeFor[SpillStats](), "")
-	want = slices.DeleteFunc(want, func(f string) bool { return f == "ReplayError" }) // text: ReplayErrors counts them
+	want = slices.DeleteFunc(want, func(f string) bool { return f == "ReplayError" || f == "HealthError" || f == "Tree.Why" }) // text
 	slices.Sort(want)
 	slices.Sort(fields)
 	require.Equal(t, want, fields)
@@ -131,7 +131,7 @@ func TestMetricsAreTheFieldsOfSpillStats(t *testing.T) {
 func TestMetricValues(t *testing.T) {
 	s := SpillStats{State: "spilling", ReplayState: "backoff", SpillStarts: map[string]int64{"stall": 3}}
 	want := map[string]any{"State": 1, "ReplayState": 4, "SpillStarts": map[string]any{
-		"memory": int64(0), "stall": int64(3), "queue": int64(0), "recovery": int64(0), "policy": int64(0), "space": int64(0), "rate": int64(0)}}
+		"memory": int64(0), "stall": int64(3), "queue": int64(0), "recovery": int64(0), "policy": int64(0), "space": int64(0), "rate": int64(0), "held": int64(0)}}
 	n := 0
 	for _, m := range Metrics() {
 		v := reflect.ValueOf(&s).Elem().FieldByIndex(m.index)
@@ -175,4 +175,28 @@ func TestMetricValues(t *testing.T) {
 		_, err := json.Marshal(metricNumber(reflect.ValueOf(bad)))
 		require.NoError(t, err)
 	}
+}
+
+// All variables of a scrape come from one SpillStats, and the next scrape from the next.
+func TestOneSpillStatsAScrape(t *testing.T) {
+	f := open(t)
+	s := &scrape{db: f.DB, served: make([]bool, len(metrics))}
+	commits := slices.IndexFunc(metrics, func(m Metric) bool { return m.Field == "CommitsDirect" })
+	taken := map[int64]bool{}
+	for range 3 {
+		f.put("k", "v")
+		for i := range metrics {
+			s.value(i)
+			taken[s.taken] = true
+		}
+	}
+	require.Len(t, taken, 3)
+	require.EqualValues(t, 3, s.value(commits), "it was read before, so this is a new scrape")
+	f.put("k", "v")
+	require.EqualValues(t, 4, s.value(commits))
+	f.put("k", "v")
+	s.taken -= 2 * scrapeAge
+	require.EqualValues(t, 4, s.stats.CommitsDirect)
+	s.served[commits] = false
+	require.EqualValues(t, 5, s.value(commits), "what is old is not shown")
 }

@@ -25,7 +25,7 @@ func TestModesOfSmallFiles(t *testing.T) {
 			require.NoError(t, interlock.set())
 			_, err := writeIdentity(spillfile.OS, dir)
 			require.NoError(t, err)
-			require.NoError(t, (&DB{opt: Options{Options: DefaultOptions(dir).Options}}).announceDrop(nil))
+			require.NoError(t, (&DB{opt: DefaultOptions(dir)}).announceDrop(nil))
 		}()
 		for _, path := range []string{interlock.path(), filepath.Join(dir, identityName), drop} {
 			info, err := os.Lstat(path)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 = a new one")
@@ -95,11 +97,11 @@ func TestNothingThatFailedWasSeen(t *testing.T) {
 	}{
 		{"hedged", func(opt *Options) { opt.StallThreshold = time.Nanosecond }},
 		{"always", func(opt *Options) { opt.SpillPolicy = Always }},
-		{"short of memory", func(opt *Options) { opt.SoftLimitRatio, opt.SpillLimitRatio = 1e-5, 1e-5 }},
+		{"short of memory", func(opt *Options) { opt.Tuning.SoftLimitRatio, opt.Tuning.SpillLimitRatio = 1e-5, 1e-5 }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			rng := random(t)
-			f := open(t, eager, c.change, func(opt *Options) { opt.SegmentSize = 8 << 10 })
+			f := open(t, eager, c.change, func(opt *Options) { opt.Tuning.SegmentSize = 8 << 10 })
 			var mu sync.Mutex
 			chance := func(n int) bool { mu.Lock(); defer mu.Unlock(); return rng.IntN(n) == 0 }
 			seed := func() uint64 { mu.Lock(); defer mu.Unlock(); return rng.Uint64() }
@@ -126,7 +128,7 @@ func TestNothingThatFailedWasSeen(t *testing.T) {
 
 			const writers, commits = 4, 120
 			failed := make([]map[string]bool, writers)
-			var writing, observing sync.WaitGroup
+			var writing, observing kit.WaitGroup
 			for w := range writers {
 				failed[w] = map[string]bool{}
 				r := rand.New(rand.NewPCG(seed(), uint64(w)))

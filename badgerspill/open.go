@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -24,6 +25,8 @@ const spillRetry = time.Second
 type seams struct {
 	engine func(engine) engine
 	fs     spillfile.FS
+	system *system
+	now    func() time.Time            // the wall clock that dates segments
 	strain func(share float64) float64 // of the foreground, for the replayer
 }
 
@@ -40,26 +43,53 @@ func OpenManaged(opt Options) (*DB, error) {
 	return Open(opt)
 }
 
-// Open opens the database in opt.Dir, or creates it. What an earlier process left in the spill is readable at once and
-// is replayed in the background. Errors: those of badger.Open, an *OptionError for a bad option, ErrCorrupt, ErrForeignSpill,
-// ErrMissingSpill, ErrForeignWrites, and others that name the file. With an error nothing was changed that the next Open needs.
+// Open opens the database in opt.Dir, or creates it. What an earlier process left in the spill is
+// readable at once and is replayed in the background. Errors: those of badger.Open, an *OptionError
+// for a bad option, ErrCorrupt, ErrForeignSpill, ErrMissingSpill, ErrForeignWrites, and others that
+// name the file. With an error nothing was changed that the next Open needs.
+//
+// With SpillPolicy Never it replays what the spill holds before it returns, and removes it; if that
+// fails the spill stays, and the error says so.
 func Open(opt Options) (*DB, error) { return openContext(context.Background(), opt) }
 
 func openContext(ctx context.Context, opt Options) (*DB, error) {
+	db, err := openOnce(ctx, opt)
+	if err != nil || opt.SpillPolicy != Never || opt.ReadOnly || !db.spillMade() {
+		return db, err
+	}
+	// Open has found commits in a spill that there is not to be. Once they are replayed it removes
+	// what is left.
+	err = db.drainNow(ctx, nil)
+	if err != nil {
+		err = fmt.Errorf("badgerspill: SpillPolicy Never: the spill in %s was not replayed, and stays: %w", db.opt.SpillDir, err)
+		db.opt.KeepSpillOnClose = true
+	}
+	if err = errors.Join(err, db.CloseContext(ctx)); err != nil {
+		return nil, err
+	}
+	return openOnce(ctx, opt)
+}
+
+func openOnce(ctx context.Context, opt Options) (*DB, error) {
 	asked := opt
 	opt, err := opt.checked()
 	if err != nil {
 		return nil, err
 	}
-	db := &DB{opt: opt, asked: asked, begin: time.Now(), publisher: newPublisher()}
-	db.events = newEvents(opt.EventListener, &db.opt.Options)
+	db := &DB{opt: opt, begin: time.Now(), publisher: newPublisher()}
+	db.limits.given.Options = asked.withDefaults()
+	db.limits.policy.Store(int32(opt.SpillPolicy))
+	db.narrator = newNarrator(db, opt.Logger)
+	db.events = newEvents(TeeEventListener(db.narrator.listener(), opt.EventListener), &db.opt)
 	db.opening.ctx = ctx
 	if err := db.goOn(); err != nil {
 		return nil, err
 	}
+	db.guard = newGuard(db)
 	db.watch = newWatcher(db)
 	db.ctx, db.cancel = context.WithCancel(context.Background())
-	db.latency = newLatencyMonitor(db.ctx, opt.SyncWrites, db.now, db.background.Go)
+	db.health.normal.Store(newEndingContext(db.ctx))
+	db.latency = newLatencyMonitor(db.ctx, opt.SyncWrites, db.now, db.inBackground)
 	db.maxBatchCount, db.maxBatchSize = opt.maxBatch()
 	if opt.MemTableSize < asked.MemTableSize {
 		db.opt.Infof("badgerspill: a MemoryLimit of %v makes memtables %v instead of %v: a transaction may hold %d entries and %v; raise it if that is too little\n",
@@ -68,7 +98,6 @@ func openContext(ctx context.Context, opt Options) (*DB, error) {
 	if err := db.openBudget(); err != nil {
 		return nil, err
 	}
-	db.limits.replayMaxRate.Store(opt.ReplayMaxRate)
 	if err := db.open(); err != nil {
 		db.cancel()
 		db.account.Close()
@@ -80,7 +109,7 @@ func openContext(ctx context.Context, opt Options) (*DB, error) {
 
 func (db *DB) openBudget() (err error) {
 	if db.manager = db.opt.WriteBufferManager; db.manager == nil {
-		db.manager, err = wbm.New(wbm.Options{Limit: db.opt.MemoryLimit, SoftRatio: db.opt.SoftLimitRatio, SpillRatio: db.opt.SpillLimitRatio})
+		db.manager, err = wbm.New(wbm.Options{Limit: db.opt.MemoryLimit, SoftRatio: db.opt.Tuning.SoftLimitRatio, SpillRatio: db.opt.Tuning.SpillLimitRatio})
 		if err != nil {
 			return err
 		}
@@ -101,19 +130,22 @@ func (db *DB) openBudget() (err error) {
 	})
 	db.spill = wbm.NewSpilloverManager(wbm.SpilloverOptions{
 		Account:   db.account,
-		Capacity:  db.opt.SpillCapacity,
-		HighWater: db.opt.ReplayHighWater,
+		Capacity:  db.spillCapacity(),
+		HighWater: db.opt.Tuning.ReplayHighWater,
 		Usable:    func() bool { return db.now() >= db.spillBroken.Load() && db.space.spillUsable() },
 		OnBlocked: db.writerBlocked,
 	})
 	return nil
 }
 
-// open opens the spill first: a damaged or foreign one must not let Badger be touched.
+// open takes Badger's locks, and then opens the spill: a damaged or foreign one must not let Badger be touched.
 func (db *DB) open() (err error) {
 	db.phase(OpenSpill)
-	if err := db.openSpill(); err != nil {
+	if db.dirLocks, err = lockDirs(db.opt.Badger(), db.opt.fs(), db.opt.system()); err != nil {
 		return err
+	}
+	if err := db.openSpill(); err != nil {
+		return errors.Join(err, db.dirLocks.abandon())
 	}
 	db.phaseDone()
 	defer func() {
@@ -124,7 +156,7 @@ func (db *DB) open() (err error) {
 			if db.log != nil {
 				err = errors.Join(err, db.log.Close())
 			}
-			err = errors.Join(err, db.shadow.remove())
+			err = errors.Join(err, db.shadow.remove(), db.dirLocks.abandon())
 		}
 	}()
 	if db.log != nil && !db.log.Empty() {
@@ -133,6 +165,7 @@ func (db *DB) open() (err error) {
 		}
 	}
 	db.phase(OpenBadger)
+	db.shapeTree()
 	if err := db.openBadger(); err != nil {
 		return err
 	}
@@ -163,6 +196,8 @@ func (db *DB) open() (err error) {
 		return err
 	}
 	db.space = newDiskSpace(db)
+	db.setHealth(nil) // of what its first look has found
+	_ = db.guard.refresh()
 	db.start()
 	db.publishMetrics()
 	return nil
@@ -185,7 +220,7 @@ func spillPiece(capacity int64) int64 {
 func (db *DB) spillPiece() int64 { return spillPiece(db.spill.Capacity()) }
 
 // segmentSize returns the size in bytes at which a segment is sealed.
-func (db *DB) segmentSize() int64 { return min(db.opt.SegmentSize, db.spillPiece()) }
+func (db *DB) segmentSize() int64 { return min(db.opt.Tuning.SegmentSize, db.spillPiece()) }
 
 // openSpill opens the log of the spill. A read-only database opens one that is there, and makes none.
 func (db *DB) openSpill() error {
@@ -212,46 +247,99 @@ func (db *DB) openSpill() error {
 		opt.Warningf("badgerspill: the interlock is not readable, Badger is compared with the spill instead: %v\n", err)
 	}
 	db.interlock.trusted = trusted
-	if locked && !exists {
-		return fmt.Errorf("badgerspill: %w: %s has no MANIFEST, and %s says that there are commits in %s. Set SpillDir to where they "+
-			"are; to give them up, remove that file", ErrMissingSpill, opt.SpillDir, db.interlock.path(), where)
+	id, known, idErr := readIdentity(fsys, opt.Dir)
+	if !exists || !known {
+		if err := db.judgeSpill(id, known, idErr, locked, where); err != nil {
+			return err
+		}
 	}
-	if !exists && (opt.ReadOnly || opt.SpillPolicy == Never) {
+	if !exists && opt.ReadOnly {
 		return nil
 	}
-	if !exists && opt.SpillCapacity == 0 { // there may be one later: SetSpillCapacity
-		db.spillUse = &spillUse{db: db}
-		db.log, err = spillfile.Open(db.logOptions([16]byte{}, false, true))
-		db.limits.deferred = err == nil
-		return err
-	}
-	id, known, err := readIdentity(fsys, opt.Dir)
-	if err != nil {
-		return err
+	db.spillUse = &spillUse{db: db}
+	if !exists && opt.SpillPolicy == Never {
+		return db.deferSpill()
 	}
 	if !known && !opt.ReadOnly {
 		if err := fsys.MkdirAll(opt.Dir, 0o700); err != nil {
 			return fmt.Errorf("badgerspill: option Dir: %w", err)
 		}
-		// Written only after the spill was found to be ours or empty: an identity that is not there yet matches no
-		// spill with commits.
 		if id, err = writeIdentity(fsys, opt.Dir); err != nil {
 			return err
 		}
 	}
-	db.spillUse = &spillUse{db: db}
 	db.log, err = spillfile.OpenContext(db.opening.ctx, db.logOptions(id, locked, false))
 	if err != nil {
 		db.log = nil
 		if !known && !opt.ReadOnly {
 			err = errors.Join(err, fsys.Remove(filepath.Join(opt.Dir, identityName)))
 		}
-		if errors.Is(err, spillfile.ErrWrongKey) || errors.Is(err, spillfile.ErrKeyMissing) {
-			err = fmt.Errorf("%w: %w; if Badger's key was changed since, change it back, Drain, and change it again", ErrEncryptionKeyMismatch, err)
+		if errors.Is(err, spillfile.ErrLocked) {
+			return asLocked(opt.SpillDir, err)
 		}
-		return fmt.Errorf("badgerspill: spill: %w", err)
+		return fmt.Errorf("badgerspill: %w", mismatched(err))
+	}
+	if n := db.log.State().TruncatedBytes; n > 0 {
+		opt.Infof("badgerspill: opened the spill in %s, without %v at its end that were being written when the process or the machine stopped\n",
+			opt.SpillDir, sizeOf(n))
+	}
+	if opt.SpillPolicy == Never && !opt.ReadOnly && db.log.Empty() {
+		if err := db.removeSpill(); err != nil {
+			db.log = nil
+			return err
+		}
+		return db.deferSpill()
 	}
 	return nil
+}
+
+// judgeSpill looks at the spill before it is opened, where something is missing that tells whose it is, or where it is. A spill that is
+// in use is ErrLocked; nothing else is known of it.
+func (db *DB) judgeSpill(id [16]byte, known bool, idErr error, locked bool, names string) error {
+	opt := &db.opt
+	src := spillfile.Source{Dir: opt.SpillDir, FS: opt.fs(), EncryptionKey: opt.EncryptionKey}
+	used, err := src.Lock()
+	if errors.Is(err, spillfile.ErrLocked) {
+		return asLocked(opt.SpillDir, err)
+	}
+	if err != nil {
+		return fmt.Errorf("badgerspill: %w", err)
+	}
+	defer used.Close()
+	in, err := spillfile.Inspect(src)
+	if err != nil {
+		return fmt.Errorf("badgerspill: %w", err)
+	}
+	c := spillfile.Claims{ID: id, IDFile: filepath.Join(opt.Dir, identityName), IDErr: idErr, Names: names}
+	if idErr == nil && !known {
+		c.IDErr = fs.ErrNotExist
+	}
+	if locked {
+		c.Interlock = db.interlock.path()
+	}
+	if err := spillfile.Judge(in, c); err != nil {
+		return fmt.Errorf("badgerspill: %w", mismatched(err))
+	}
+	if errors.Is(idErr, ErrCorrupt) && !locked && !opt.ReadOnly { // nothing is known by it
+		opt.Warningf("badgerspill: %v; no commits are pending, so it is written anew\n", idErr)
+		return nil
+	}
+	return idErr
+}
+
+// mismatched makes of an error about a key what Badger calls it.
+func mismatched(err error) error {
+	if errors.Is(err, spillfile.ErrWrongKey) || errors.Is(err, spillfile.ErrKeyMissing) {
+		return fmt.Errorf("%w: %w; if Badger's key was changed since, change it back, Drain, and change it again", ErrEncryptionKeyMismatch, err)
+	}
+	return err
+}
+
+// deferSpill opens a log of which nothing is on disk: there may be a spill later, see
+// SetSpillPolicy.
+func (db *DB) deferSpill() (err error) {
+	db.log, err = spillfile.Open(db.logOptions([16]byte{}, false, true))
+	return err
 }
 
 func (db *DB) logOptions(id [16]byte, existing, deferred bool) spillfile.Options {
@@ -259,11 +347,13 @@ func (db *DB) logOptions(id [16]byte, existing, deferred bool) spillfile.Options
 	return spillfile.Options{
 		Dir:           opt.SpillDir,
 		FS:            opt.fs(),
+		Now:           opt.seams.now,
 		DatabaseID:    id,
 		Existing:      existing,
 		SegmentSize:   db.segmentSize(),
 		IndexArena:    db.indexArena(),
-		CacheSize:     opt.SpillCacheSize,
+		CacheSize:     opt.Tuning.SpillCacheSize,
+		OpenFiles:     opt.Tuning.SpillOpenFiles,
 		SyncWrites:    opt.SyncWrites,
 		EncryptionKey: opt.EncryptionKey,
 		Deferred:      deferred,
@@ -308,8 +398,7 @@ func (db *DB) segmentEvent(ev spillfile.Event) {
 	db.events.segment(ev)
 	switch {
 	case ev.Err == nil:
-	case ev.Kind == spillfile.TailTruncated: // the log has a line with its bytes
-		deliver(db.events, db.events.to.BackgroundError, BackgroundErrorInfo{"read the end of the spill", ev.Err}, rare)
+	case ev.Kind == spillfile.TailTruncated: // an ordinary end; Open has a line for it
 	case ev.Kind == spillfile.SegmentPoisoned:
 		db.events.backgroundError("write a segment of the spill", ev.Err, "the spill goes on with another; look at the disk of SpillDir")
 	default:
@@ -320,7 +409,7 @@ func (db *DB) segmentEvent(ev spillfile.Event) {
 // openBadger opens Badger in managed mode without conflict detection: the layer does both. The interlock has to go while
 // Badger looks at the directory. A crash in between is found by checkHistory.
 func (db *DB) openBadger() (err error) {
-	opt := db.opt.Options.WithDetectConflicts(false)
+	opt := db.opt.Badger().WithDetectConflicts(false)
 	if db.opt.InMemory {
 		return db.openInner(opt)
 	}
@@ -345,11 +434,10 @@ func (db *DB) openBadger() (err error) {
 			err = errors.Join(err, db.interlock.setDoubted())
 		}
 	}()
-	switch open, err := db.cleanLogs(opt); {
-	case err != nil:
-		return err
-	case open:
-		return db.openInner(opt) // Badger says so
+	if !opt.ReadOnly {
+		if err := errors.Join(db.cleanLogs(opt), db.dirLocks.note(opt)); err != nil {
+			return err
+		}
 	}
 	if err := db.opt.roomToOpen(); err != nil {
 		return err
@@ -360,27 +448,24 @@ func (db *DB) openBadger() (err error) {
 	if err := db.openInner(opt); err != nil {
 		return err
 	}
-	noteMemtable(opt, openedNote)
+	db.noteMemtable(openedNote)
 	return nil
 }
 
-// cleanLogs removes what Badger should not see of what an unclean stop has left. In the directory of another process that has the database open, which it
-// reports, it touches nothing.
-func (db *DB) cleanLogs(opt badger.Options) (open bool, err error) {
-	if opt.ReadOnly {
-		return false, nil
+// cleanLogs removes what Badger should not see of what an unclean stop has left. It needs the locks, or
+// that the user has said with BypassLockGuard that nobody else has the directory open. Where the layer
+// cannot hold them Badger finds out whether somebody has, and nothing is touched before. Without notes
+// LOCK is what is locked, and is not opened.
+func (db *DB) cleanLogs(opt badger.Options) error {
+	sys := db.opt.system()
+	if !sys.locks {
+		return nil
 	}
-	dir, err := filepath.EvalSymlinks(opt.Dir)
-	if err == nil {
-		held, err := db.opt.fs().Lock(dir, true) // Badger locks the directory
-		if errors.Is(err, spillfile.ErrLocked) {
-			return true, nil
-		}
-		if err == nil {
-			defer held.Close() // before Badger locks it
-		}
+	err := removeEmptyLogs(opt)
+	if sys.notes {
+		err = errors.Join(err, removeDeadLogs(opt))
 	}
-	return false, errors.Join(removeEmptyLogs(opt), removeDeadLogs(opt))
+	return err
 }
 
 // removeEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it gives it a size, and
@@ -408,11 +493,19 @@ func removeEmptyLogs(opt badger.Options) error {
 
 // openInner leaves db.inner alone if Badger fails: what it returns then is half made, and closing that panics or hangs.
 func (db *DB) openInner(opt badger.Options) error {
-	inner, err := badger.OpenManaged(opt)
+	if !opt.InMemory && !opt.ReadOnly {
+		db.lost = newLostTables(opt.Dir, db.badgerFailed)
+	}
+	lines := &badgerLogger{to: opt.Logger, lost: db.lost}
+	inner, err := badger.OpenManaged(db.dirLocks.options(opt).WithLogger(lines))
 	if err != nil {
+		return asLocked(opt.Dir, named(err))
+	}
+	db.inner, db.badger = inner, newBadgerState(inner)
+	lines.state.Store(db.badger)
+	if err := db.lost.check(); err != nil { // from here on
 		return err
 	}
-	db.inner = inner
 	if opt.ReadOnly {
 		return nil
 	}
@@ -444,9 +537,9 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 		return nil
 	}
 	db.opt.Infof("badgerspill: flushing memtables of %v that an unclean stop left, before opening with %v\n", sizeOf(size), sizeOf(opt.MemTableSize))
-	old, err := badger.OpenManaged(opt.WithMemTableSize(size))
+	old, err := badger.OpenManaged(db.dirLocks.options(opt).WithMemTableSize(size))
 	if err != nil {
-		return err
+		return asLocked(opt.Dir, named(err))
 	}
 	return errors.Join(sortLevelZero(old), old.Close())
 }
@@ -499,9 +592,10 @@ func (db *DB) checkHistory(inBadger uint64) (uint64, error) {
 }
 
 func (db *DB) foreignWrites(inBadger, inSpill uint64) error {
-	return fmt.Errorf("badgerspill: %w: Badger in %s holds version %d, the spill in %s ends at %d. To give up what the spill "+
-		"holds, move its directory away and remove %s; to give up what was written past it, restore the database from a backup",
-		ErrForeignWrites, db.opt.Dir, inBadger, db.opt.SpillDir, inSpill, db.interlock.path())
+	return fmt.Errorf("badgerspill: %w: Badger in %s holds version %d, the spill in %s ends at %d. "+
+		"\"badgerspill dump\" shows what the spill holds. Who gives that up sets it aside with \"badgerspill discard\"; "+
+		"who gives up what was written past it restores the database from a backup",
+		ErrForeignWrites, db.opt.Dir, inBadger, db.opt.SpillDir, inSpill)
 }
 
 // findForeign looks in Badger for an entry, from timestamp oldest on, that the spill does not have, and returns its
@@ -532,7 +626,7 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 		db.tellOpenSoon()
 		ref, ok, err := view.Get(item.Key(), item.Version(), true)
 		if err != nil {
-			return 0, fmt.Errorf("badgerspill: spill: %w", err)
+			return 0, fmt.Errorf("badgerspill: %w", err)
 		}
 		if !ok || ref.Version != item.Version() {
 			return item.Version(), nil
@@ -545,7 +639,7 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 		}
 		ours, err := view.Value(ref, nil)
 		if err != nil {
-			return 0, fmt.Errorf("badgerspill: spill: %w", err)
+			return 0, fmt.Errorf("badgerspill: %w", err)
 		}
 		if err := item.Value(func(theirs []byte) error {
 			if !bytes.Equal(ours, theirs) {
@@ -570,12 +664,13 @@ func sameEntry(ours spillfile.Ref, theirs *badger.Item) bool {
 // start starts the goroutines. Before it, no lock is needed.
 func (db *DB) start() {
 	opt := &db.opt
-	db.rate = replay.NewRateDetector(replay.RateOptions{QuietRate: opt.QuietRate, QuietWindow: opt.QuietWindow})
+	tuning := &opt.Tuning
+	db.rate = replay.NewRateDetector(replay.RateOptions{QuietRate: tuning.QuietRate, QuietWindow: tuning.QuietWindow})
 	if opt.ReadOnly {
 		return
 	}
-	if db.log != nil && opt.SpillPolicy == Auto && opt.SpillRate > 0 {
-		db.commits = replay.NewRateDetector(replay.RateOptions{QuietRate: opt.SpillRate / 2, QuietWindow: opt.QuietWindow})
+	if db.log != nil && tuning.SpillRate > 0 {
+		db.commits = replay.NewRateDetector(replay.RateOptions{QuietRate: tuning.SpillRate / 2, QuietWindow: tuning.QuietWindow})
 	}
 	if db.log != nil {
 		db.replayLog = &replayLog{db: db}
@@ -585,19 +680,20 @@ func (db *DB) start() {
 			strain = opt.seams.strain
 		}
 		db.replayer = replay.New(replay.Options{
-			Log: db.replayLog, Rate: db.rate, Commits: db.commits, MaxRate: opt.ReplayMaxRate, Strain: strain,
+			Log: db.replayLog, Rate: db.rate, Commits: db.commits, MaxRate: tuning.ReplayMaxRate, Strain: strain,
 			Absorbed:    int64(opt.NumMemtables+1) * opt.MemTableSize,
-			MaxSpillAge: opt.MaxSpillAge, HighWater: opt.ReplayHighWater,
+			MaxSpillAge: tuning.MaxSpillAge, HighWater: tuning.ReplayHighWater,
 			CheckpointBytes: min(replay.DefaultCheckpointBytes, db.spillPiece()),
 			OnBegin:         db.events.replayBegin,
 			OnProgress: func(r replay.Run) {
 				db.events.replayProgress(r)
+				db.gate.Lock() // a drop may start replay over
 				db.replayLog.tellDrain(false)
+				db.gate.Unlock()
+				db.replayMoves()
 			},
-			OnEnd: db.events.replayEnd,
-			OnError: func(err error, retryIn time.Duration) {
-				db.events.backgroundError("replay the spill", err, fmt.Sprintf("nothing is lost, next try in %v", retryIn))
-			},
+			OnEnd:   db.events.replayEnd,
+			OnError: db.replayFailed, OnRecovered: db.replayRecovered, Lasting: lasting,
 		})
 		db.ready.Store(true)
 		db.fit() // to limits that were changed meanwhile
@@ -612,6 +708,9 @@ func (db *DB) start() {
 		db.wakeReplay()
 	}
 	db.ready.Store(true)
+	if db.log != nil && tuning.SpillVerifyRate > 0 {
+		db.inBackground(db.verifyInBackground)
+	}
 	db.watch.start()
 }
 

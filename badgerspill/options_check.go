@@ -7,103 +7,70 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/skl"
+
+	"github.com/badgerspill/badgerspill/spillfile"
 )
 
 const (
 	minSegmentSize = 4 << 10
 	maxSegmentSize = 1 << 30
-	// maxValueThreshold is Badger's upper bound of ValueThreshold.
-	maxValueThreshold = 1 << 20
 	// maxMemTableSize is as much as the 32-bit offsets of Badger's skip list reach, which is larger than MemTableSize by
 	// twice the largest batch.
 	maxMemTableSize = 3 << 30
-	maxMemtables    = 1 << 16
+	// minMemTableSize is what the empty skip list takes.
+	minMemTableSize = 100
+	// minBaseTableSize is what an empty table counts for: a compaction into smaller ones goes on
+	// for ever.
+	minBaseTableSize = 22
+	maxMemtables     = 1 << 16
 )
 
 func bad(field string, value any, bound string, args ...any) error {
 	return &OptionError{Field: field, Value: value, Bound: fmt.Sprintf(bound, args...)}
 }
 
-// checked returns opt with every default filled in, or the first option that is out of its range. Options that are
-// Badger's alone are left for Badger to refuse.
+// checked returns opt as the database runs with it: with every default filled in, and what follows
+// from other options. Or the first option that is out of its range, and with it what Badger itself
+// refuses.
 func (opt Options) checked() (Options, error) {
-	if opt.NumMemtables < 1 || opt.NumMemtables > maxMemtables {
-		return opt, bad("NumMemtables", opt.NumMemtables, "from 1 to %d", maxMemtables)
+	if opt.flagErr != nil {
+		return opt, opt.flagErr
 	}
-	slots := int64(opt.NumMemtables) + 1
-	if opt.MemTableSize <= 0 || opt.MemTableSize > maxMemTableSize {
-		return opt, bad("MemTableSize", opt.MemTableSize, "from 1 to %d bytes", int64(maxMemTableSize))
+	if err := opt.checkSystem(); err != nil {
+		return opt, err
 	}
-	if opt.BlockCacheSize == 0 && (opt.Compression != 0 || len(opt.EncryptionKey) > 0) {
-		return opt, bad("BlockCacheSize", opt.BlockCacheSize, "above 0 with Compression or EncryptionKey")
+	theirs := opt.checkBadger()
+	opt, err := opt.effective()
+	switch {
+	case err == nil:
+		err = theirs
+	case theirs != nil:
+		err = errors.Join(err, theirs)
 	}
-	switch len(opt.EncryptionKey) {
-	case 0, 16, 24, 32:
-	default:
-		return opt, &OptionError{Field: "EncryptionKey", Value: fmt.Sprintf("(%d bytes)", len(opt.EncryptionKey)),
-			Bound: "of 16, 24 or 32 bytes", Err: ErrInvalidEncryptionKey}
+	return opt, err
+}
+
+// effective is checked without what Badger checks.
+func (opt Options) effective() (Options, error) {
+	if err := opt.checkFatal(); err != nil {
+		return opt, err
 	}
-	for _, r := range []struct {
-		field string
-		value *float64
-		def   float64
-	}{
-		{"SoftLimitRatio", &opt.SoftLimitRatio, 0.80},
-		{"SpillLimitRatio", &opt.SpillLimitRatio, 0.90},
-		{"ReplayHighWater", &opt.ReplayHighWater, 0.5},
-	} {
-		if *r.value == 0 {
-			*r.value = r.def
-		}
-		if !(*r.value > 0 && *r.value <= 1) {
-			return opt, bad(r.field, *r.value, "in (0, 1]")
-		}
+	opt = opt.withDefaults()
+	if opt.InMemory {
+		opt.SyncWrites = false // as in Badger
 	}
-	if opt.SpillLimitRatio < opt.SoftLimitRatio {
-		return opt, bad("SpillLimitRatio", opt.SpillLimitRatio, "at least SoftLimitRatio, which is %v", opt.SoftLimitRatio)
-	}
-	if opt.SegmentSize == 0 {
-		opt.SegmentSize = DefaultSegmentSize
-	}
-	if opt.SegmentSize < minSegmentSize || opt.SegmentSize > maxSegmentSize {
-		return opt, bad("SegmentSize", opt.SegmentSize, "from %d to %d bytes", minSegmentSize, maxSegmentSize)
+	if err := opt.checkTuning(); err != nil {
+		return opt, err
 	}
 	if opt.SpillCapacity < 0 {
-		return opt, bad("SpillCapacity", opt.SpillCapacity, "at least 0")
+		return opt, bad("SpillCapacity", opt.SpillCapacity, "at least 0, or SpillPolicy Never for no spill")
 	}
-	if opt.SpillPolicy < Auto || opt.SpillPolicy > Never {
-		return opt, bad("SpillPolicy", int(opt.SpillPolicy), "Auto, Always or Never")
-	}
-	if opt.SpillPolicy == Always && (opt.SpillCapacity == 0 || opt.InMemory) {
-		return opt, bad("SpillPolicy", opt.SpillPolicy, "Auto or Never without a spill (SpillCapacity 0 or InMemory)")
-	}
-	if opt.SpillPolicy == Never || opt.InMemory {
-		opt.SpillCapacity = 0
-	}
-	if !(opt.QuietRate >= 0) {
-		return opt, bad("QuietRate", opt.QuietRate, "at least 0 bytes per second")
-	}
-	if opt.ReplayMaxRate < 0 {
-		return opt, bad("ReplayMaxRate", opt.ReplayMaxRate, "at least 0 bytes per second")
-	}
-	for _, d := range []struct {
-		field string
-		value *time.Duration
-		def   time.Duration
-	}{
-		{"QuietWindow", &opt.QuietWindow, time.Second},
-		{"MaxSpillAge", &opt.MaxSpillAge, 30 * time.Second},
-	} {
-		if *d.value == 0 {
-			*d.value = d.def
-		}
-		if *d.value < 0 {
-			return opt, bad(d.field, *d.value, "at least 0")
-		}
+	if err := opt.SpillPolicy.check(opt.InMemory); err != nil {
+		return opt, err
 	}
 	if opt.StallThreshold == 0 {
 		opt.StallThreshold = DefaultStallThreshold
@@ -111,35 +78,97 @@ func (opt Options) checked() (Options, error) {
 			opt.StallThreshold = DefaultSyncStallThreshold
 		}
 	}
-	if opt.SpillRate == 0 {
-		opt.SpillRate = DefaultSpillRate
+	if opt.Tuning.SpillRate == 0 {
+		opt.Tuning.SpillRate = DefaultSpillRate
 		if opt.SyncWrites {
-			opt.SpillRate = DefaultSyncSpillRate
+			opt.Tuning.SpillRate = DefaultSyncSpillRate
 		}
 	}
-	if math.IsNaN(opt.SpillRate) {
-		return opt, bad("SpillRate", opt.SpillRate, "a number of commits per second")
-	}
-	if err := opt.checkMemory(slots); err != nil {
+	if err := opt.checkMemory(); err != nil {
 		return opt, err
 	}
-	if opt.SpillCacheSize == 0 {
-		opt.SpillCacheSize = spillCacheSize(opt.MemoryLimit)
+	if opt.Tuning.SpillCacheSize == 0 {
+		opt.Tuning.SpillCacheSize = spillCacheSize(opt.MemoryLimit)
 	}
-	if err := opt.checkDirs(); err != nil {
-		return opt, err
-	}
-	return opt, opt.checkBadger()
+	return opt, opt.checkDirs()
 }
+
+// check is of a policy in itself.
+func (p SpillPolicy) check(inMemory bool) error {
+	switch {
+	case p < Auto || p > Never:
+		return bad("SpillPolicy", int(p), "Auto, Always or Never")
+	case p == Always && inMemory:
+		return bad("SpillPolicy", p, "Auto or Never with InMemory, which has no spill")
+	}
+	return nil
+}
+
+// checkTuning checks what has no default that depends on another option.
+func (opt *Options) checkTuning() error {
+	t := &opt.Tuning
+	if err := checkRatios(t.SoftLimitRatio, t.SpillLimitRatio); err != nil {
+		return err
+	}
+	if err := checkShare("Tuning.ReplayHighWater", t.ReplayHighWater); err != nil {
+		return err
+	}
+	switch {
+	case t.SegmentSize < minSegmentSize || t.SegmentSize > maxSegmentSize:
+		return bad("Tuning.SegmentSize", t.SegmentSize, "from %d to %d bytes, or 0 for the default", minSegmentSize, maxSegmentSize)
+	case t.SpillOpenFiles < spillfile.MinOpenFiles:
+		return bad("Tuning.SpillOpenFiles", t.SpillOpenFiles, "at least %d, or 0 for the default", spillfile.MinOpenFiles)
+	case t.TreeShape < ShapeAuto || t.TreeShape > ShapeAsGiven:
+		return bad("Tuning.TreeShape", int(t.TreeShape), "ShapeAuto or ShapeAsGiven")
+	case math.IsNaN(t.SpillRate):
+		return bad("Tuning.SpillRate", t.SpillRate, "a number of commits per second")
+	case !(t.QuietRate >= 0):
+		return bad("Tuning.QuietRate", t.QuietRate, "at least 0 bytes per second")
+	case t.QuietWindow < 0:
+		return bad("Tuning.QuietWindow", t.QuietWindow, "at least 0")
+	case t.MaxSpillAge < 0:
+		return bad("Tuning.MaxSpillAge", t.MaxSpillAge, "at least 0")
+	case t.ReplayMaxRate < 0:
+		return bad("Tuning.ReplayMaxRate", t.ReplayMaxRate, "at least 0 bytes per second")
+	}
+	return nil
+}
+
+func checkRatios(soft, spill float64) error {
+	if err := checkShare("Tuning.SoftLimitRatio", soft); err != nil {
+		return err
+	}
+	if err := checkShare("Tuning.SpillLimitRatio", spill); err != nil {
+		return err
+	}
+	if spill < soft {
+		return bad("Tuning.SpillLimitRatio", spill, "at least SoftLimitRatio, which is %v", soft)
+	}
+	return nil
+}
+
+func checkShare(field string, share float64) error {
+	if !(share > 0 && share <= 1) {
+		return bad(field, share, "in (0, 1], or 0 for the default")
+	}
+	return nil
+}
+
+// slots is how many memtables there are at most.
+func (opt *Options) slots() int64 { return int64(opt.NumMemtables) + 1 }
 
 // checkBadger lets Badger check its own options before anything is made on disk. Badger does so before it looks at the
 // directory, and one that cannot exist ends it there.
 func (opt *Options) checkBadger() error {
-	if opt.InMemory {
-		return nil // nothing is made
-	}
 	const nowhere = "\x00badgerspill checks options"
-	db, err := badger.OpenManaged(opt.Options.WithDir(nowhere).WithValueDir(nowhere).WithReadOnly(false))
+	o := opt.Badger().WithReadOnly(false)
+	if o.BlockCacheSize == 0 {
+		o.BlockCacheSize = 1 // checkFatal refuses it: Badger panics
+	}
+	if !opt.InMemory || opt.Dir == "" && opt.ValueDir == "" {
+		o = o.WithInMemory(false).WithDir(nowhere).WithValueDir(nowhere)
+	}
+	db, err := badger.OpenManaged(o)
 	if err == nil {
 		return errors.Join(errors.New("badgerspill: Badger opened a directory that cannot exist"), db.Close())
 	}
@@ -149,9 +178,45 @@ func (opt *Options) checkBadger() error {
 	return err
 }
 
+// checkFatal refuses what Badger does not check, and what ends the process, or hangs, there.
+func (opt *Options) checkFatal() error {
+	switch len(opt.EncryptionKey) {
+	case 0, 16, 24, 32:
+	default:
+		return &OptionError{Field: "EncryptionKey", Value: fmt.Sprintf("(%d bytes)", len(opt.EncryptionKey)),
+			Bound: "of 16, 24 or 32 bytes", Err: ErrInvalidEncryptionKey}
+	}
+	switch {
+	case opt.NumMemtables < 0 || opt.NumMemtables > maxMemtables:
+		return bad("NumMemtables", opt.NumMemtables, "from 1 to %d", maxMemtables)
+	case opt.NumMemtables == 0 && !opt.ReadOnly:
+		return bad("NumMemtables", opt.NumMemtables, "from 1 to %d, or ReadOnly set", maxMemtables)
+	case opt.MemTableSize < minMemTableSize || opt.MemTableSize > maxMemTableSize:
+		return bad("MemTableSize", opt.MemTableSize, "from %d to %d bytes", minMemTableSize, int64(maxMemTableSize))
+	case opt.MaxLevels < 2:
+		return bad("MaxLevels", opt.MaxLevels, "at least 2")
+	case opt.LevelSizeMultiplier == 0:
+		return bad("LevelSizeMultiplier", opt.LevelSizeMultiplier, "other than 0")
+	case opt.NumLevelZeroTablesStall <= opt.NumLevelZeroTables:
+		return bad("NumLevelZeroTablesStall", opt.NumLevelZeroTablesStall, "above NumLevelZeroTables, which is %d", opt.NumLevelZeroTables)
+	case opt.NumCompactors < 0 && !opt.ReadOnly:
+		return bad("NumCompactors", opt.NumCompactors, "0, or at least 2")
+	case opt.NumCompactors > 0 && !opt.ReadOnly && opt.BaseTableSize >= 0 && opt.BaseTableSize < minBaseTableSize:
+		return bad("BaseTableSize", opt.BaseTableSize, "at least %d bytes, or NumCompactors 0", minBaseTableSize)
+	case opt.BlockSize == 0 && opt.BlockCacheSize > 0:
+		return bad("BlockSize", opt.BlockSize, "above 0 with a BlockCacheSize")
+	case opt.BlockCacheSize == 0 && (opt.Compression != options.None || len(opt.EncryptionKey) > 0):
+		return bad("BlockCacheSize", opt.BlockCacheSize, "above 0 with Compression or EncryptionKey")
+	case opt.IndexCacheSize <= 0 && len(opt.EncryptionKey) > 0: // a flush panics
+		return bad("IndexCacheSize", opt.IndexCacheSize, "above 0 with an EncryptionKey")
+	}
+	return nil
+}
+
 // checkMemory fills in MemoryLimit and sizes memtables such that the soft limit cannot be reached without a sealed
 // one in Badger's flusher (docs/design.md, memory).
-func (opt *Options) checkMemory(slots int64) error {
+func (opt *Options) checkMemory() error {
+	slots := opt.slots()
 	if opt.WriteBufferManager != nil {
 		if opt.MemoryLimit != 0 && opt.MemoryLimit != opt.WriteBufferManager.Limit() {
 			return bad("MemoryLimit", opt.MemoryLimit, "0 with a WriteBufferManager, whose limit of %d bytes holds",
@@ -159,17 +224,24 @@ func (opt *Options) checkMemory(slots int64) error {
 		}
 		opt.MemoryLimit = opt.WriteBufferManager.Limit()
 	}
-	if opt.MemoryLimit == 0 {
-		opt.MemoryLimit = slots * opt.MemTableSize
+	if opt.MemoryLimit == 0 { // memtables keep their size, whatever the address space
+		opt.MemoryLimit = opt.defaultMemoryLimit()
+		return nil
 	}
 	if opt.MemoryLimit < 0 {
-		return bad("MemoryLimit", opt.MemoryLimit, "above 0")
+		return bad("MemoryLimit", opt.MemoryLimit, "above 0, or 0 for the default")
 	}
 	if opt.MemTableSize > opt.MemoryLimit/slots {
-		size := opt.MemoryLimit / slots
-		if need := opt.ValueThreshold*100/15 + 1; size < need && opt.ValueThreshold <= maxValueThreshold {
+		size := (opt.MemoryLimit + slots - 1) / slots // rounded up, so that 40 MiB do for Badger's defaults
+		each := max(minMemTableSize, opt.ValueThreshold*100/15+1)
+		least := each*slots - slots + 1
+		switch {
+		case size >= each:
+		case each == minMemTableSize:
+			return bad("MemoryLimit", opt.MemoryLimit, "at least %d bytes: (NumMemtables+1) = %d memtables of %d", least, slots, each)
+		default:
 			return bad("MemoryLimit", opt.MemoryLimit, "at least %d bytes: (NumMemtables+1) = %d memtables, each of "+
-				"ValueThreshold/0.15; or ValueThreshold must be at most %d", need*slots, slots, size*15/100)
+				"ValueThreshold/0.15; or ValueThreshold must be at most %d", least, slots, size*15/100)
 		}
 		opt.MemTableSize = size
 	}

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 var besideEntries = flag.Int("beside", 500_000, "entries of 1 KiB in the database, and as many in the spill, of BenchmarkForegroundBesideReplay")
@@ -163,7 +165,7 @@ type foreground struct {
 	begun  time.Time
 	took   time.Duration
 	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	wg     kit.WaitGroup
 	cpu    cpuTimes
 	others float64
 

@@ -183,7 +183,7 @@ func (r *replayLog) draining() (begun int64, yes bool) {
 		return 0, false
 	}
 	if m.seen != number {
-		m.seen, m.bytes, m.seq, m.toldAt = number, 0, r.seq, 0
+		m.seen, m.bytes, m.seq, m.toldAt = number, -r.chunkDone(), r.seq, 0
 	}
 	return begun, true
 }
@@ -210,12 +210,9 @@ func (r *replayLog) tellDrain(done bool) {
 	m.toldAt = now
 	left := db.log.Behind(r.pos)
 	info := DrainProgressInfo{Bytes: m.bytes, Duration: time.Duration(now - begun), Done: done}
-	if r.merge != nil { // of the chunk under way what Badger has of it in proportion
-		chunk := left - db.log.Behind(r.merge.End())
-		part := int64(float64(chunk) * min(1, float64(r.merged)/float64(max(1, r.merge.Bytes()))))
-		info.Bytes += part
-		left -= part
-	}
+	part := r.chunkDone()
+	info.Bytes += part
+	left -= part
 	st := db.log.State()
 	info.TotalBytes = info.Bytes + left
 	info.Commits = int64(r.seq - min(r.seq, m.seq))
@@ -223,7 +220,7 @@ func (r *replayLog) tellDrain(done bool) {
 	deliver(db.events, db.events.to.DrainProgress, info, often)
 }
 
-// CloseContext is Close that gives up replaying the spill when ctx ends. The database is closed nevertheless, and everything acknowledged is kept: the spill stays for the
+// CloseContext is Close that gives up replaying the spill, and waiting for a callback of Subscribe, when ctx ends. The database is closed nevertheless, and everything acknowledged is kept: the spill stays for the
 // next Open, and the error, which wraps that of ctx, says so. It does not interrupt waiting for the commits on their way, nor closing Badger, which writes out its
 // memtables. Only the first call of Close or CloseContext does anything. Progress of the replay is told by EventListener.DrainProgress.
 func (db *DB) CloseContext(ctx context.Context) error {

@@ -3,11 +3,15 @@ package badgerspill
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/spillfile"
 )
 
 // Benchmarks of reads and of larger transactions with an empty spill, against plain Badger: run them with -benchmem.
@@ -204,4 +208,86 @@ func BenchmarkRatios(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// BenchmarkIterateOverHiddenVersions iterates over spilled keys with values. Of versions that do
+// not show nothing should be read, and passing them should cost little.
+func BenchmarkIterateOverHiddenVersions(b *testing.B) {
+	const keys = 5_000
+	for _, reverse := range []bool{false, true} {
+		for _, versions := range []int{1, 20} {
+			b.Run(fmt.Sprintf("reverse=%v/versions=%d", reverse, versions), func(b *testing.B) {
+				reads := &readCalls{FS: spillfile.OS}
+				opt := DefaultOptions(b.TempDir()).WithLogger(nil).WithSpillPolicy(Always).WithQuiet(1e-9, time.Hour).WithMaxSpillAge(time.Hour)
+				opt.seams.fs, opt.KeepSpillOnClose = reads, true
+				db, err := Open(opt)
+				if err != nil {
+					b.Fatal(err)
+				}
+				defer db.Close()
+				buf := make([]byte, 16)
+				for range versions {
+					wb := db.NewWriteBatch()
+					for i := range keys {
+						if err := wb.Set(slices.Clone(benchKey(buf, uint64(i))), benchValue()); err != nil {
+							b.Fatal(err)
+						}
+					}
+					if err := wb.Flush(); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if err := db.log.Seal(); err != nil {
+					b.Fatal(err)
+				}
+				time.Sleep(200 * time.Millisecond) // for the index
+				opts := DefaultIteratorOptions
+				opts.Reverse = reverse
+				b.ResetTimer()
+				before := reads.n.Load()
+				for range b.N {
+					n := 0
+					err := db.View(func(txn *Txn) error {
+						it := txn.NewIterator(opts)
+						defer it.Close()
+						for it.Rewind(); it.Valid(); it.Next() {
+							if err := it.Item().Value(func([]byte) error { n++; return nil }); err != nil {
+								return err
+							}
+						}
+						return nil
+					})
+					if err != nil || n != keys {
+						b.Fatal(n, err)
+					}
+				}
+				b.ReportMetric(float64(reads.n.Load()-before)/float64(b.N), "reads/op")
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/keys, "ns/key")
+			})
+		}
+	}
+}
+
+// readCalls counts the reads of files.
+type readCalls struct {
+	spillfile.FS
+	n atomic.Int64
+}
+
+type readCallsFile struct {
+	spillfile.File
+	fs *readCalls
+}
+
+func (r *readCalls) OpenFile(name string, flag int, perm fs.FileMode) (spillfile.File, error) {
+	f, err := r.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	return &readCallsFile{f, r}, nil
+}
+
+func (f *readCallsFile) ReadAt(b []byte, at int64) (int, error) {
+	f.fs.n.Add(1)
+	return f.File.ReadAt(b, at)
 }

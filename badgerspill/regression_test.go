@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -38,7 +39,7 @@ func TestAnswersOutOfOrderAreHedged(t *testing.T) {
 }
 
 // smallGroups makes a group of the log so small that two hedges of half do not fit into one.
-func smallGroups(opt *Options) { opt.SegmentSize = 64 << 10 }
+func smallGroups(opt *Options) { opt.Tuning.SegmentSize = 64 << 10 }
 
 const half = 40 << 10
 
@@ -167,7 +168,7 @@ func TestTurnsUnderLoadLoseNothing(t *testing.T) {
 	for turn := range turns {
 		var acked [keys]atomic.Uint64
 		var total atomic.Int64
-		var wg sync.WaitGroup
+		var wg kit.WaitGroup
 		for w := range writers {
 			wg.Go(func() {
 				k := w % keys
@@ -247,7 +248,7 @@ func TestManagedAlwaysTakesTimestampsInAnyOrder(t *testing.T) {
 		t.Run(fmt.Sprintf("killed %v", killed), func(t *testing.T) {
 			bounded(t)
 			opt := testOptions(t.TempDir())
-			opt.SpillPolicy, opt.DrainOnClose = Always, false
+			opt.SpillPolicy, opt.KeepSpillOnClose = Always, true
 			db, err := OpenManaged(opt)
 			require.NoError(t, err)
 			defer db.Close()
@@ -280,7 +281,7 @@ func TestManySmallHoldersOfOneBudget(t *testing.T) {
 	require.NoError(t, err)
 	dbs := make([]*DB, 20)
 	defer func() {
-		var wg sync.WaitGroup
+		var wg kit.WaitGroup
 		for _, db := range dbs {
 			if db != nil {
 				wg.Go(func() { _ = db.Close() })
@@ -324,7 +325,7 @@ func fillIndex(t *testing.T, f *fixture, bytes int64) {
 // The index of the spill alone was above the soft limit, at which replay pauses. Only replay frees it: nothing did, however
 // quiet it was.
 func TestReplayWithAnIndexAboveTheSoftLimit(t *testing.T) {
-	f := open(t, small, eager, func(o *Options) { o.SoftLimitRatio, o.NumMemtables = 0.3, 4 })
+	f := open(t, small, eager, func(o *Options) { o.Tuning.SoftLimitRatio, o.NumMemtables = 0.3, 4 })
 	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { return errTest } })
 	f.hooks.set(func(op, path string) error { // its files cannot be written
 		if op == "write" && strings.HasSuffix(path, ".idx.tmp") {
@@ -340,12 +341,12 @@ func TestReplayWithAnIndexAboveTheSoftLimit(t *testing.T) {
 
 // Opened again with a budget that is smaller than the index of what it finds, the database neither replayed nor took commits.
 func TestReopenWithABudgetBelowTheIndex(t *testing.T) {
-	f := open(t, func(o *Options) { o.ValueThreshold, o.DrainOnClose = 1<<10, false })
+	f := open(t, func(o *Options) { o.ValueThreshold, o.KeepSpillOnClose = 1<<10, true })
 	fillIndex(t, f, 5<<19)
 	require.NoError(t, f.Close())
 	g := openAt(t, f.opt.Dir, small, eager)
 	require.Greater(t, int64(5<<19), g.manager.Limit())
-	t.Cleanup(func() { g.DB.opt.DrainOnClose = false }) // a failure must not hang here
+	t.Cleanup(func() { g.DB.opt.KeepSpillOnClose = true }) // a failure must not hang here
 	g.drained()
 	require.NoError(t, receive(t, "a commit", g.putAsync("new", "v")))
 	require.Equal(t, "v", g.get("new"))
@@ -511,7 +512,7 @@ func TestDrainEndsUnderSteadyWrites(t *testing.T) {
 		return nil
 	})
 	ctx, stop := context.WithTimeout(t.Context(), waitLimit)
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	defer wg.Wait()
 	defer stop()
 	var written atomic.Int64

@@ -93,7 +93,7 @@ func TestIteratorEndsWhereTheSpillCannotBeRead(t *testing.T) {
 
 // Close gives up a chunk that is begun, and so does a drop: one after the other.
 func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
-	f := open(t, sorted, func(opt *Options) { opt.DrainOnClose = false })
+	f := open(t, sorted, func(opt *Options) { opt.KeepSpillOnClose = true })
 	f.spillMany(100, 100, 200)
 	p, err := f.replayLog.Replay(f.ctx, 1000)
 	require.NoError(t, err)
@@ -120,7 +120,7 @@ func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
 // A chunk comes in key order, so its versions say little about what of it is in an SSTable. A memtable of it that an iterator pins must
 // not stop replay for as long as the iterator is open.
 func TestChunkGoesOnBesideAPinnedMemtable(t *testing.T) {
-	f := open(t, small, func(opt *Options) { opt.SegmentSize, opt.SpillPolicy = 256<<10, Always })
+	f := open(t, small, func(opt *Options) { opt.Tuning.SegmentSize, opt.SpillPolicy = 256<<10, Always })
 	f.put("first", "1")
 	defer pin(t, f.DB)()
 	f.spillOne("second", "2")
@@ -131,7 +131,7 @@ func TestChunkGoesOnBesideAPinnedMemtable(t *testing.T) {
 // A checkpoint comes after so much of the spill, not after so much of what is left of it: room must come free also where nearly
 // all is left out.
 func TestCheckpointsCountWhatIsLeftOut(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 1<<20, 0.95 })
+	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 1<<20, 0.95 })
 	f.spillMany(700, 7, 900)
 	require.Greater(t, f.spill.Usage(), int64(600<<10))
 	f.drained()

@@ -223,7 +223,11 @@ func (db *DB) canSpill() bool {
 	return db.log != nil && !db.spill.IsSpilloverFull(0, 0)
 }
 
-// turnToSpill sends commits to the spill from now on.
+// errNoSpill ends a turn that was decided on while there still was a spill, or room in it.
+var errNoSpill = errors.New("badgerspill: the spill takes no commits any more")
+
+// turnToSpill sends commits to the spill from now on. It returns ErrBlockedWrites if no commits are
+// taken, and errNoSpill if the spill takes none by now.
 func (db *DB) turnToSpill(cause SpillCause) error {
 	db.mu.Lock()
 	if db.closed || db.dropping {
@@ -233,6 +237,10 @@ func (db *DB) turnToSpill(cause SpillCause) error {
 	if db.router.state == Spilling {
 		db.mu.Unlock()
 		return nil
+	}
+	if !db.canSpill() { // SetSpillPolicy has turned it off
+		db.mu.Unlock()
+		return errNoSpill
 	}
 	db.spillFromHere(cause)
 	return nil
@@ -258,7 +266,7 @@ func (db *DB) checkRate() {
 	direct := db.counters.direct.Load()
 	going := direct != db.watch.lastDirect // the rate tells of the past
 	db.watch.lastDirect = direct
-	if !going || db.commits.Rate() < db.opt.SpillRate || db.turning.Load() || !db.canSpill() {
+	if !going || db.commits.Rate() < db.opt.Tuning.SpillRate || db.turning.Load() || !db.canSpill() {
 		return
 	}
 	db.mu.Lock()
@@ -322,7 +330,7 @@ func (db *DB) checkStall() int64 {
 // spilled is called by the log's leader for each group of batches, in order, before their goroutines are woken.
 func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 	var acked ackList
-	var commits, hedged, claimed int64
+	var commits, hedged, claimed, written int64
 	db.mu.Lock()
 	for _, b := range batches {
 		c := b.Owner.(*commit)
@@ -337,6 +345,7 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 		if err != nil {
 			continue
 		}
+		written += b.Size()
 		if c.hedge == b {
 			if !c.settled {
 				hedged++
@@ -353,6 +362,7 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 	db.spillUse.written(batches)
 	db.space.settle(claimed)
 	db.counters.spilled.Add(commits)
+	db.counters.spilledBytes.Add(written)
 	db.counters.hedged.Add(hedged)
 	acked.acknowledge()
 	if err != nil {
@@ -366,7 +376,7 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 // later ones are behind them in the log's queue, so I1 holds. Otherwise they fail.
 func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList) {
 	st := db.log.State()
-	fresh := st.LiveSegments == 0 && db.space.badger.low.Load() == nil // not LiveBatches: what is replayed is in the view until its segment is dropped
+	fresh := st.LiveSegments == 0 && db.space.badger.low.Load() == nil && db.guard.blocked() == nil // not LiveBatches: what is replayed is in the view until its segment is dropped
 	db.spillBroken.Store(db.now() + int64(spillRetry))
 	for _, b := range batches {
 		c := b.Owner.(*commit)
@@ -376,7 +386,7 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList)
 			if c.refused != nil {
 				db.line.settle(c, c.refused, acked)
 			}
-		case fresh && db.router.open < 3*maxInFlight && db.opt.SpillPolicy != Always:
+		case fresh && db.router.open < 3*maxInFlight && db.policy() != Always:
 			c.own()
 			db.account.Force(wbm.InFlight, c.memory)
 			c.claim = c.spaceCost(wbm.Direct)
@@ -387,11 +397,11 @@ func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList)
 			fresh = false // later ones must not overtake in time what the caller may retry
 		}
 	}
-	if st.LiveSegments == 0 && st.Queued == 0 && db.opt.SpillPolicy != Always {
+	if st.LiveSegments == 0 && st.Queued == 0 && db.policy() != Always {
 		if db.router.state == Spilling {
 			db.events.handOver(HandOverInfo{Spilled: db.turn(Direct), Err: err})
 		}
-		db.background.Go(func() {
+		db.inBackground(func() {
 			if err := db.interlock.drop(); err != nil {
 				db.events.backgroundError("remove the interlock", err, "plain Badger refuses to open Dir until it is gone; it is tried again when the spill is empty next")
 			}

@@ -296,7 +296,7 @@ func TestPolicyAlways(t *testing.T) {
 
 // plainCheck opens a closed database with plain Badger and compares.
 func plainCheck(opt Options, want map[string]string) error {
-	db, err := badger.Open(opt.Options)
+	db, err := badger.Open(opt.Badger())
 	if err != nil {
 		return err
 	}
@@ -405,7 +405,7 @@ func TestCloseWaitsForBadger(t *testing.T) {
 func TestBadgerFailsToOpen(t *testing.T) {
 	for _, name := range []string{"*.sst", "*.vlog"} {
 		t.Run(name, func(t *testing.T) {
-			f := open(t, func(opt *Options) { opt.DrainOnClose = false })
+			f := open(t, func(opt *Options) { opt.KeepSpillOnClose = true })
 			f.put("a", "1")
 			f.spillOne("k", "v")
 			require.NoError(t, f.Close())
@@ -430,7 +430,7 @@ func TestBadgerFailsToOpen(t *testing.T) {
 }
 
 func TestCloseWithoutDrainKeepsTheSpill(t *testing.T) {
-	keep := func(opt *Options) { opt.DrainOnClose = false }
+	keep := func(opt *Options) { opt.KeepSpillOnClose = true }
 	f := open(t, keep)
 	f.put("a", "1")
 	f.spillOne("k", "v")
@@ -439,7 +439,7 @@ func TestCloseWithoutDrainKeepsTheSpill(t *testing.T) {
 	require.NoError(t, f.Close())
 	require.Zero(t, f.stub.loads())
 	require.True(t, f.interlock.exists())
-	_, err := badger.Open(f.opt.Options)
+	_, err := badger.Open(f.opt.Badger())
 	require.ErrorContains(t, err, strings.TrimSuffix(interlockName, ".mem"), "plain Badger must not serve the past")
 
 	g := openAt(t, f.opt.Dir, keep)

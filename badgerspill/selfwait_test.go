@@ -13,7 +13,7 @@ func TestCommitDoesNotWaitForItsOwnSnapshot(t *testing.T) {
 	for _, policy := range []SpillPolicy{Always, Auto} {
 		t.Run(policy.String(), func(t *testing.T) {
 			f := open(t, eager, func(opt *Options) {
-				opt.SpillPolicy, opt.SpillCapacity, opt.SegmentSize, opt.ReplayHighWater = policy, 64<<10, 4<<10, 1
+				opt.SpillPolicy, opt.SpillCapacity, opt.Tuning.SegmentSize, opt.Tuning.ReplayHighWater = policy, 64<<10, 4<<10, 1
 			})
 			f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { return errTest } })
 			if policy == Auto {
@@ -31,7 +31,8 @@ func TestCommitDoesNotWaitForItsOwnSnapshot(t *testing.T) {
 			f.stub.set(func() { f.stub.mu.onLoad = nil })
 			eventually(t, "all is replayed", func() bool { return f.log.Empty() })
 			if policy == Always {
-				require.Greater(t, f.spill.Usage(), int64(40<<10), "the snapshot holds its files")
+				// How much that is depends on how many of the files had an index by then.
+				require.Greater(t, f.spill.Usage(), int64(64<<10-30_000), "what the snapshot holds leaves no room for the commit")
 			}
 			require.NoError(t, receive(t, "the commit", async(txn.Commit)))
 			require.Equal(t, incompressible(30000, -1), f.get("k0"))

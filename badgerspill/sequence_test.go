@@ -10,6 +10,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // integers is what both engines' sequences do.
@@ -30,7 +32,7 @@ type seqSide struct {
 }
 
 func plainSeq(t *testing.T, dir string) *seqSide {
-	db, err := badger.Open(testOptions(dir).Options)
+	db, err := badger.Open(testOptions(dir).Badger())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
 	return &seqSide{
@@ -184,7 +186,7 @@ func TestSequenceErrorsAsBadger(t *testing.T) {
 	}
 	dirs := [2]string{t.TempDir(), t.TempDir()}
 	opt := testOptions(dirs[0])
-	p, err := badger.Open(opt.Options)
+	p, err := badger.Open(opt.Badger())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.Close() })
 	f := openAt(t, dirs[1], spillModes[1].change)
@@ -213,7 +215,7 @@ func TestSequenceErrorsAsBadger(t *testing.T) {
 	require.ErrorIs(t, got, ErrDBClosed)
 	require.Equal(t, one.Release(), other.Release())
 
-	p, err = badger.Open(opt.Options.WithReadOnly(true))
+	p, err = badger.Open(opt.Badger().WithReadOnly(true))
 	require.NoError(t, err)
 	g := openAt(t, dirs[1], func(opt *Options) { opt.ReadOnly = true })
 	f = g
@@ -221,7 +223,7 @@ func TestSequenceErrorsAsBadger(t *testing.T) {
 	require.NoError(t, p.Close())
 	require.NoError(t, g.Close())
 
-	p, err = badger.OpenManaged(opt.Options)
+	p, err = badger.OpenManaged(opt.Badger())
 	require.NoError(t, err)
 	managed := testOptions(dirs[1])
 	f = &fixture{}
@@ -251,7 +253,7 @@ func TestSequenceShared(t *testing.T) {
 				}
 				var mu sync.Mutex
 				var bad error
-				var wg sync.WaitGroup
+				var wg kit.WaitGroup
 				for g := range goroutines {
 					wg.Go(func() {
 						for n := 0; n < each; {

@@ -3,39 +3,42 @@ package badgerspill
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/scratch"
 )
 
 // shadow lets Badger open a directory read-only in which the interlock lies, without a change to that directory: a
-// temporary directory of symbolic links to Badger's files. Badger's lock is taken on the real one.
+// temporary directory of symbolic links to Badger's files. The locks are on the real one; see dirLocks.
 type shadow struct {
-	dir   string
-	locks []io.Closer
+	dir *scratch.Dir
 }
 
 // openShadow opens Badger by way of a shadow.
 func (db *DB) openShadow(opt badger.Options) (err error) {
+	if sys := db.opt.system(); !sys.locks && !opt.BypassLockGuard {
+		return fmt.Errorf("badgerspill: read-only with commits in the spill: on %s nothing keeps writers out of %s meanwhile; "+
+			"open it for writing once, or set BypassLockGuard if nobody writes", sys.name, opt.Dir)
+	}
 	s := &shadow{}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.remove())
 		}
 	}()
-	if s.dir, err = os.MkdirTemp("", "badgerspill-readonly-"); err != nil {
-		return fmt.Errorf("badgerspill: read-only with commits in the spill: %w", err)
+	if s.dir, err = scratch.Make("badgerspill-readonly-"); err != nil {
+		return fmt.Errorf("badgerspill: read-only with commits in the spill needs a temporary directory, for links to Badger's files, "+
+			"and none can be made in %s: %w; set TMPDIR to a directory that this process can write to, or open the database for writing", os.TempDir(), err)
 	}
-	if opt.Dir, err = s.link(opt.Dir, "dir", opt.BypassLockGuard); err != nil {
+	if opt.Dir, err = s.link(opt.Dir, "dir"); err != nil {
 		return err
 	}
 	if opt.ValueDir == db.opt.Dir {
 		opt.ValueDir = opt.Dir
-	} else if opt.ValueDir, err = s.link(opt.ValueDir, "values", opt.BypassLockGuard); err != nil {
+	} else if opt.ValueDir, err = s.link(opt.ValueDir, "values"); err != nil {
 		return err
 	}
 	if err := db.openInner(opt.WithBypassLockGuard(true)); err != nil {
@@ -46,19 +49,12 @@ func (db *DB) openShadow(opt badger.Options) (err error) {
 }
 
 // link makes a directory of links to the files in dir.
-func (s *shadow) link(dir, name string, bypassLock bool) (string, error) {
+func (s *shadow) link(dir, name string) (string, error) {
 	dir, err := resolve(dir)
 	if err != nil {
 		return "", err
 	}
-	if !bypassLock {
-		lock, err := spillfile.OS.Lock(dir, true) // as Badger's: shared with other readers
-		if err != nil {
-			return "", fmt.Errorf("badgerspill: another process is writing to the database: %w", err)
-		}
-		s.locks = append(s.locks, lock)
-	}
-	to := filepath.Join(s.dir, name)
+	to := filepath.Join(s.dir.Path(), name)
 	if err := os.Mkdir(to, 0o700); err != nil {
 		return "", err
 	}
@@ -81,15 +77,8 @@ func (s *shadow) link(dir, name string, bypassLock bool) (string, error) {
 
 // remove ends a shadow, after Badger was closed. It may be called on nil.
 func (s *shadow) remove() error {
-	if s == nil {
+	if s == nil || s.dir == nil {
 		return nil
 	}
-	var errs []error
-	for _, l := range s.locks {
-		errs = append(errs, l.Close())
-	}
-	if s.dir != "" {
-		errs = append(errs, os.RemoveAll(s.dir)) // removes links, not what they name
-	}
-	return errors.Join(errs...)
+	return s.dir.Remove()
 }

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 )
 
@@ -40,6 +41,8 @@ const (
 	soakFresh = 40
 	// soakPatience is how long a child may take to open, to commit anything, and to close.
 	soakPatience = 90 * time.Second
+	// soakOpenFiles is how many descriptors the spill may have.
+	soakOpenFiles = 16
 )
 
 // soakPlan is one round. It is all that a child gets, as JSON, so a violation prints it.
@@ -50,11 +53,15 @@ type soakPlan struct {
 	Run   time.Duration // until it is told to close
 	Fault bool
 	Acked [soakWriters]uint64 // as the parent knows it
+	Skew  time.Duration       // by how much the wall clock is ahead at most; it jumps
+
+	Damaged string // what was done to Dir, which is a copy; the child looks at what is left of it
 
 	Policy                         SpillPolicy
 	Sync, Drain, Encrypt, Eager    bool
 	Capacity, SegmentSize, MemSize int64
 	SpillRate                      float64
+	Base                           int64 // BaseLevelSize; 0 leaves the tree's shape to Open
 	Stall, BlockTimeout            time.Duration
 }
 
@@ -69,7 +76,9 @@ func soakPlanOf(rng *rand.Rand, dir string, encrypt bool, acked [soakWriters]uin
 		Capacity: pick(1<<20, 4<<20, 32<<20, 256<<20), SegmentSize: pick(16<<10, 256<<10, 4<<20), MemSize: pick(1<<20, 4<<20),
 		Stall:        time.Duration(pick(-1, 1, int64(time.Millisecond), int64(5*time.Millisecond))),
 		SpillRate:    float64(pick(-1, 0, 100)),
+		Base:         pick(0, 64<<10, 4<<20),
 		BlockTimeout: time.Duration(pick(0, 0, int64(20*time.Millisecond), -1)),
+		Skew:         time.Duration(pick(0, 1, 1000)) * time.Hour,
 	}
 	if rng.IntN(3) > 0 {
 		p.Kill = time.Duration(rng.Int64N(int64(p.Run)))
@@ -83,15 +92,21 @@ func soakPlanOf(rng *rand.Rand, dir string, encrypt bool, acked [soakWriters]uin
 func (p *soakPlan) options() Options {
 	opt := testOptions(p.Dir)
 	opt.MemTableSize, opt.NumMemtables, opt.ValueThreshold = p.MemSize, 2, 1<<10
-	opt.ValueLogFileSize, opt.BaseTableSize, opt.BaseLevelSize = 8<<20, 1<<20, 4<<20
-	opt.SpillPolicy, opt.SyncWrites, opt.DrainOnClose = p.Policy, p.Sync, p.Drain
-	opt.SpillCapacity, opt.SegmentSize = p.Capacity, p.SegmentSize
-	opt.StallThreshold, opt.SpillRate, opt.BlockTimeout = p.Stall, p.SpillRate, p.BlockTimeout
-	opt.QuietRate, opt.QuietWindow, opt.MaxSpillAge = 0, 100*time.Millisecond, 2*time.Second
+	opt.ValueLogFileSize = 8 << 20
+	if p.Base > 0 {
+		opt.BaseLevelSize, opt.BaseTableSize = p.Base, p.Base/4
+	}
+	opt.SpillPolicy, opt.SyncWrites, opt.KeepSpillOnClose = p.Policy, p.Sync, !p.Drain
+	opt.SpillCapacity, opt.Tuning.SegmentSize = p.Capacity, p.SegmentSize
+	opt.StallThreshold, opt.Tuning.SpillRate, opt.BlockTimeout = p.Stall, p.SpillRate, p.BlockTimeout
+	opt.Tuning.QuietRate, opt.Tuning.QuietWindow, opt.Tuning.MaxSpillAge = 0, 100*time.Millisecond, 2*time.Second
 	if p.Eager {
 		eager(&opt)
 	}
-	opt.MinFreeSpace = 0
+	opt.MinFreeSpace, opt.Tuning.SpillOpenFiles = 0, soakOpenFiles
+	if p.Skew != 0 {
+		opt.seams.now = func() time.Time { return time.Now().Add(time.Duration(rand.Int64N(int64(p.Skew)))) }
+	}
 	if p.Encrypt {
 		opt.EncryptionKey, opt.IndexCacheSize = bytes.Repeat([]byte{7}, 32), 8<<20
 	}
@@ -100,18 +115,23 @@ func (p *soakPlan) options() Options {
 
 // soakTotals are the columns of the line of each minute.
 type soakTotals struct {
-	rounds, kills, closes                                 int64
-	commits, spilled, replayed, coalesced, stalls, faults int64
-	checks, refused                                       int64
-	memory, goroutines, files                             int64 // the most of any child since the last line
-	began                                                 time.Time
+	rounds, kills, closes, damaged                int64
+	commits, spilled, replayed, coalesced, stalls int64
+	checks, refused, told                         int64
+	faults                                        [len(soakKinds)]int64
+	memory, goroutines, files                     int64 // the most of any child since the last line
+	began                                         time.Time
 }
 
 func (s *soakTotals) line() string {
-	return fmt.Sprintf("soak %s: %d rounds (%d kills, %d closes), %d commits, %d spilled, %d replayed, %d coalesced, %d stalls, %d faults, "+
-		"%d refused, %d checks, %d MiB, %d goroutines, %d files",
-		time.Since(s.began).Round(time.Second), s.rounds, s.kills, s.closes, s.commits, s.spilled, s.replayed, s.coalesced, s.stalls, s.faults,
-		s.refused, s.checks, s.memory>>20, s.goroutines, s.files)
+	faults := make([]string, len(soakKinds))
+	for i, kind := range soakKinds {
+		faults[i] = fmt.Sprintf("%s %d", kind, s.faults[i])
+	}
+	return fmt.Sprintf("soak %s: %d rounds (%d kills, %d closes, %d damaged), %d commits, %d spilled, %d replayed, %d coalesced, %d stalls, "+
+		"%d refused, %d told, %d checks, %d MiB, %d goroutines, %d files; faults: %s",
+		time.Since(s.began).Round(time.Second), s.rounds, s.kills, s.closes, s.damaged, s.commits, s.spilled, s.replayed, s.coalesced, s.stalls,
+		s.refused, s.told, s.checks, s.memory>>20, s.goroutines, s.files, strings.Join(faults, ", "))
 }
 
 func (s *soakTotals) add(r *soakReport) {
@@ -119,7 +139,10 @@ func (s *soakTotals) add(r *soakReport) {
 	s.replayed += r.Replayed
 	s.coalesced += r.Coalesced
 	s.stalls += r.Stalls
-	s.faults += r.Faults
+	s.told += r.Told
+	for i, n := range r.Faults {
+		s.faults[i] += n
+	}
 	s.checks += r.Checks
 	s.refused += r.Refused
 	s.memory, s.goroutines, s.files = max(s.memory, r.Memory), max(s.goroutines, r.Goroutines), max(s.files, r.Files)
@@ -156,7 +179,7 @@ func TestSoak(t *testing.T) {
 			kept := filepath.Join(os.TempDir(), fmt.Sprintf("badgerspill-soak-%d", seed))
 			if *soakDir != "" {
 				kept = dir
-			} else if os.Rename(dir, kept) != nil {
+			} else if os.Rename(root, kept) != nil { // with the copy that was damaged, if that is it
 				kept = "(lost)"
 			}
 			fmt.Println(totals.line())
@@ -174,6 +197,7 @@ func TestSoak(t *testing.T) {
 	eventually(t, "goroutines of closed databases end", func() bool { return runtime.NumGoroutine() <= goroutines+5 })
 	require.LessOrEqual(t, soakFiles(), files+5)
 	require.Positive(t, totals.commits)
+	require.Positive(t, totals.told)
 }
 
 // soakRound runs one child and checks what it has left.
@@ -182,47 +206,76 @@ func soakRound(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals) e
 	if err := soakProcess(plan, acked, totals); err != nil {
 		return err
 	}
-	// Without faults, as a restarted program: all is there, before and after replay.
+	if plan.Seed%2 == 0 {
+		if err := soakDamage(plan, acked, totals); err != nil {
+			return err
+		}
+	}
+	// Without faults, as a restarted program: all is there, before and after replay, and once
+	// Badger's tree is settled.
 	opt := plan.options()
-	opt.DrainOnClose = plan.Seed%2 == 0
+	opt.KeepSpillOnClose = plan.Seed%2 != 0
 	db, err := Open(opt)
 	if err != nil {
 		return fmt.Errorf("open after the round: %w", err)
 	}
-	for _, drained := range []bool{false, true} {
-		if drained {
-			if plan.Seed%3 == 0 {
-				break
-			}
-			if err := db.drainNow(db.ctx, nil); err != nil {
-				return errors.Join(fmt.Errorf("drain after the round: %w", err), db.Close())
-			}
-		}
-		c := soakCheck{db: db}
-		last, err := c.all()
+	check := func(when string, look func(*soakCheck) ([soakWriters]uint64, error)) error {
+		var c soakCheck
+		last, err := look(&c)
 		totals.checks += c.checks
 		if err != nil {
-			return errors.Join(fmt.Errorf("after the round, drained %v: %w", drained, err), db.Close())
+			return fmt.Errorf("%s: %w", when, err)
 		}
 		for w := range last {
 			if last[w] < acked[w] || last[w] > acked[w]+1 {
-				return errors.Join(fmt.Errorf("after the round, drained %v: writer %d is at commit %d, acknowledged is %d",
-					drained, w, last[w], acked[w]), db.Close())
+				return fmt.Errorf("%s: writer %d is at commit %d, acknowledged is %d", when, w, last[w], acked[w])
 			}
 		}
 		*acked = last
+		return nil
+	}
+	layer := func(c *soakCheck) ([soakWriters]uint64, error) { return c.layer(db) }
+	settle := plan.Seed%3 != 0
+	err = check("after the round", layer)
+	if err == nil && settle {
+		if err = db.drainNow(db.ctx, nil); err == nil {
+			err = check("after the drain", layer)
+		}
+		if err == nil {
+			err = db.Flatten(2)
+		}
+		if err == nil {
+			err = check("after Flatten", layer)
+		}
+	}
+	// RunValueLogGC is left out: Badger brings deleted keys back in it, without the layer, too (docs/design.md, Below the layer).
+	if leaks := db.manager.Leaks(); err == nil && leaks != 0 {
+		err = fmt.Errorf("%d leaks in the accounts of memory", leaks)
+	}
+	if cerr := db.Close(); cerr != nil {
+		err = errors.Join(err, fmt.Errorf("close after the round: %w", cerr))
+	}
+	if err == nil && settle {
+		err = soakPlain(&opt, check)
+	}
+	if err != nil {
+		return err
 	}
 	for w := range acked {
 		totals.commits += int64(acked[w] - began[w])
 	}
-	// RunValueLogGC is left out: Badger brings deleted keys back in it, without the layer, too (docs/design.md, Below the layer).
-	if leaks := db.manager.Leaks(); leaks != 0 {
-		return errors.Join(fmt.Errorf("%d leaks in the accounts of memory", leaks), db.Close())
-	}
-	if err := db.Close(); err != nil {
-		return fmt.Errorf("close after the round: %w", err)
-	}
 	return nil
+}
+
+// soakPlain compares every key by plain Badger: after a drain nothing is left that it would need
+// the layer for.
+func soakPlain(opt *Options, check func(string, func(*soakCheck) ([soakWriters]uint64, error)) error) error {
+	plain, err := badger.Open(opt.Badger())
+	if err != nil {
+		return fmt.Errorf("open by plain Badger: %w", err)
+	}
+	err = check("by plain Badger", func(c *soakCheck) ([soakWriters]uint64, error) { return c.plain(plain) })
+	return errors.Join(err, plain.Close())
 }
 
 // soakProcess runs the child of a round to its end.

@@ -21,8 +21,8 @@ type source interface {
 	version() uint64
 	deleted() bool // tombstone or expired
 	next()
-	// fill sets item to the current entry. The item stays right until next is called.
-	fill(item *Item) error
+	// fill makes own the current entry. What Badger holds is to be detached before next is called.
+	fill(own *ownItem)
 	close()
 }
 
@@ -61,10 +61,11 @@ func (s *pendingSource) deleted() bool {
 	return deletedOrExpired(e.meta, e.ExpiresAt)
 }
 
-func (s *pendingSource) fill(item *Item) error {
+func (s *pendingSource) fill(own *ownItem) {
 	e := s.entries[s.pos]
-	item.setPending(s.txn.readTs, e, e.Key)
-	return nil
+	own.begin(e.Key, s.txn.readTs)
+	own.describePending(e)
+	own.setValue(e.Value)
 }
 
 // spillIterator is an iterator of the spill, reading values ahead or not.
@@ -77,7 +78,7 @@ type spillIterator interface {
 	Close() error
 }
 
-// spillSource iterates a view of the spill, all versions. Where values are wanted anyway it reads them ahead.
+// spillSource iterates a view of the spill. Where values are wanted anyway it reads them ahead.
 type spillSource struct {
 	view    *spillfile.View
 	it      spillIterator
@@ -86,15 +87,22 @@ type spillSource struct {
 	reverse bool
 }
 
-func newSpillSource(view *spillfile.View, reverse, values bool) *spillSource {
+// newSpillSource gives all entries of the view, and reads no values ahead.
+func newSpillSource(view *spillfile.View, reverse bool) *spillSource {
+	keys := view.NewIterator(reverse)
+	return &spillSource{view: view, reverse: reverse, keys: keys, it: keys}
+}
+
+// newSpillScan reads values ahead: of all entries, or of the newest version of each key at or below
+// at.
+func newSpillScan(view *spillfile.View, reverse, all bool, at uint64) *spillSource {
 	s := &spillSource{view: view, reverse: reverse}
-	if values {
+	if all {
 		s.scan = view.NewScan(reverse)
-		s.it = s.scan
 	} else {
-		s.keys = view.NewIterator(reverse)
-		s.it = s.keys
+		s.scan = view.NewScanAt(reverse, at)
 	}
+	s.it = s.scan
 	return s
 }
 
@@ -138,34 +146,50 @@ func (s *spillSource) deleted() bool {
 	return deletedOrExpired(ref.Meta, ref.ExpiresAt)
 }
 
-func (s *spillSource) fill(item *Item) error {
-	item.setSpilled(s.view, s.key(), s.ref())
+func (s *spillSource) fill(own *ownItem) {
+	ref := s.ref()
+	own.begin(s.key(), ref.Version)
+	own.setSpilled(s.view, &ref)
 	if s.scan == nil {
-		return nil
+		return
 	}
 	if value, ok := s.scan.Value(); ok {
-		item.own.setValue(value)
+		own.setValue(value)
 	}
-	return nil
 }
 
 // badgerSource iterates Badger. Unless all versions are asked for it yields the newest visible one of each key and no
 // tombstones.
 type badgerSource struct {
-	txn *Txn
-	it  *badger.Iterator
+	it   *badger.Iterator
+	item *badger.Item // nil when invalid
 }
 
-func (s *badgerSource) rewind()         { s.it.Rewind() }
-func (s *badgerSource) seek(key []byte) { s.it.Seek(key) }
-func (s *badgerSource) valid() bool     { return s.it.Valid() }
-func (s *badgerSource) key() []byte     { return s.it.Item().Key() }
-func (s *badgerSource) version() uint64 { return s.it.Item().Version() }
-func (s *badgerSource) deleted() bool   { return s.it.Item().IsDeletedOrExpired() }
-func (s *badgerSource) next()           { s.it.Next() }
-func (s *badgerSource) close()          { s.it.Close() }
-
-func (s *badgerSource) fill(item *Item) error {
-	item.setInner(s.it.Item())
-	return nil
+// arrive takes the item after a move: asking the iterator each time is dear.
+func (s *badgerSource) arrive() {
+	if s.item = nil; s.it.Valid() {
+		s.item = s.it.Item()
+	}
 }
+
+func (s *badgerSource) rewind() {
+	s.it.Rewind()
+	s.arrive()
+}
+
+func (s *badgerSource) seek(key []byte) {
+	s.it.Seek(key)
+	s.arrive()
+}
+
+func (s *badgerSource) next() {
+	s.it.Next()
+	s.arrive()
+}
+
+func (s *badgerSource) valid() bool       { return s.item != nil }
+func (s *badgerSource) key() []byte       { return s.item.Key() }
+func (s *badgerSource) version() uint64   { return s.item.Version() }
+func (s *badgerSource) deleted() bool     { return s.item.IsDeletedOrExpired() }
+func (s *badgerSource) close()            { s.it.Close() }
+func (s *badgerSource) fill(own *ownItem) { own.setInner(s.item) }

@@ -24,6 +24,8 @@ const (
 	spaceStep = 8 << 20
 	// openSlack is what Badger needs to open, beside the tables of the memtable logs that it finds: the first pages of new logs.
 	openSlack = 1 << 20
+	// openFiles is how many files Badger makes to open, beside those tables: logs, manifests and what is renamed into place.
+	openFiles = 16
 )
 
 // diskSpace keeps the volumes above their floors. Badger's logs and tables are memory-mapped, and a page that the disk
@@ -50,14 +52,6 @@ type diskSpace struct {
 	}
 
 	mu sync.Mutex // one look at a time
-	// normal ends when Badger's volume gets low: who waits for room then would wait for replay, which pauses. Guarded by mu
-	// for writing.
-	normal atomic.Pointer[spaceContext]
-}
-
-type spaceContext struct {
-	context.Context
-	end context.CancelFunc
 }
 
 // spaceSide is what is known of the volumes of one side: Badger's, or the spill's.
@@ -66,14 +60,21 @@ type spaceSide struct {
 	room atomic.Int64 // bytes above the floor at the last look
 	mark atomic.Int64 // diskSpace.written then; stored after room, and read before it: the other way round would forget bytes
 	low  atomic.Pointer[spaceError]
+	// floor is that of the volume that has the least room above it; 0 if none is known.
+	floor atomic.Int64
 }
 
 type spaceError struct {
 	dir               string
 	free, floor, need int64
+	files             bool // they count files, not bytes
 }
 
 func (e *spaceError) Error() string {
+	if e.files {
+		return fmt.Sprintf("badgerspill: no free inodes: %s has those for %d more files, the floor is %d; have fewer files of others there, or give it a volume with more inodes",
+			e.dir, e.free, e.floor)
+	}
 	if e.need > 0 {
 		return fmt.Sprintf("badgerspill: %v: %s has %d bytes free, the floor is %d, and this needs %d; make room, or lower MinFreeSpace",
 			ErrNoSpace, e.dir, e.free, e.floor, e.need)
@@ -86,7 +87,6 @@ func (e *spaceError) Is(target error) bool { return target == ErrNoSpace }
 
 func newDiskSpace(db *DB) *diskSpace {
 	s := &diskSpace{db: db}
-	s.normal.Store(&spaceContext{db.ctx, func() {}})
 	if db.opt.InMemory || db.opt.ReadOnly || db.opt.MinFreeSpace < 0 {
 		s.off = true
 		return s
@@ -99,7 +99,6 @@ func newDiskSpace(db *DB) *diskSpace {
 	if s.shared = s.sharesVolume(); s.shared {
 		s.spill.dirs = s.badger.dirs
 	}
-	s.resume()
 	s.look()
 	return s
 }
@@ -133,15 +132,21 @@ func (s *diskSpace) sharesVolume() bool {
 }
 
 func (s *diskSpace) volume(dir string) (uint64, bool) {
-	info, err := s.db.opt.fs().Stat(dir)
-	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) { // a spill that is not made yet: SetSpillCapacity
-		dir = filepath.Dir(dir)
-		info, err = s.db.opt.fs().Stat(dir)
-	}
+	_, info, err := s.db.opt.nearest(dir)
 	if err != nil {
 		return 0, false
 	}
-	return volumeOf(info)
+	return s.db.opt.system().volume(info)
+}
+
+// nearest returns dir, or if that is not there yet what is nearest above it.
+func (opt *Options) nearest(dir string) (string, fs.FileInfo, error) {
+	info, err := opt.fs().Stat(dir)
+	for errors.Is(err, fs.ErrNotExist) && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+		info, err = opt.fs().Stat(dir)
+	}
+	return dir, info, err
 }
 
 // separate reports whether the spill has a volume of its own.
@@ -221,6 +226,28 @@ func (s *diskSpace) floorOf(side *spaceSide, total int64) int64 {
 	}
 }
 
+const (
+	// spillFiles is the floor of inodes on the spill's volume: some segments with their indexes, and what is renamed into place.
+	spillFiles = 16
+	// badgerFiles is the floor on Badger's volume, beside the tables that it may make: logs of memtables and values, manifests.
+	badgerFiles = 64
+)
+
+// filesFloor returns how many inodes a volume of a side must have free. On Badger's these are those of the tables that it may write
+// before it removes any, see reserve; on one with the spill, those of the tables of a replay, too, which alone makes room.
+func (s *diskSpace) filesFloor(side *spaceSide) int64 {
+	table := max(s.db.opt.BaseTableSize, 1<<20)
+	floor := badgerFiles + s.reserve()/table
+	switch {
+	case side == &s.badger:
+		return floor
+	case s.shared:
+		return floor + s.replayRoom()/table + spillFiles
+	default:
+		return spillFiles
+	}
+}
+
 // look takes the free space of all volumes.
 func (s *diskSpace) look() {
 	s.mu.Lock()
@@ -232,11 +259,16 @@ func (s *diskSpace) look() {
 	s.lookAt(&s.badger, mark)
 	switch low := s.badger.low.Load(); {
 	case low != nil && was == nil:
-		s.normal.Load().end()
+		s.db.setHealth(nil)
+		if low.files {
+			s.db.opt.Warningf("badgerspill: %s has inodes for %d more files, the floor is %d: replay pauses, and commits to Badger fail with ErrNoSpace; have fewer files of others there\n",
+				low.dir, low.free, low.floor)
+			break
+		}
 		s.db.opt.Warningf("badgerspill: %s has %v free, the floor is %v: replay pauses, and commits to Badger fail with ErrNoSpace; make room, or lower MinFreeSpace\n",
 			low.dir, sizeOf(low.free), sizeOf(low.floor))
 	case low == nil && was != nil:
-		s.resume()
+		s.db.setHealth(nil)
 		s.db.opt.Infof("badgerspill: %s has room again: replay goes on, and commits are taken\n", was.dir)
 	}
 	if len(s.spill.dirs) == 0 {
@@ -247,6 +279,11 @@ func (s *diskSpace) look() {
 	s.lookAt(&s.spill, mark)
 	switch low := s.spill.low.Load(); {
 	case low != nil && was == nil:
+		if low.files {
+			s.db.opt.Warningf("badgerspill: %s has inodes for %d more files, the floor is %d: the spill counts as full; have fewer files of others there\n",
+				low.dir, low.free, low.floor)
+			break
+		}
 		s.db.opt.Warningf("badgerspill: %s has %v free, the floor is %v: the spill counts as full; make room, or lower MinFreeSpace\n",
 			low.dir, sizeOf(low.free), sizeOf(low.floor))
 	case low == nil && was != nil:
@@ -254,15 +291,10 @@ func (s *diskSpace) look() {
 	}
 }
 
-// resume makes a new context of normal service. Needs mu, or that nobody else knows s.
-func (s *diskSpace) resume() {
-	ctx, end := context.WithCancel(s.db.ctx)
-	s.normal.Store(&spaceContext{ctx, end})
-}
-
 func (s *diskSpace) lookAt(side *spaceSide, mark int64) {
 	room := int64(math.MaxInt64 / 4) // where it is not knowable: writes report what they meet
 	var tightest *spaceError
+	side.floor.Store(0)
 	for _, dir := range side.dirs {
 		free, total, err := s.db.opt.fs().Free(dir)
 		if err != nil {
@@ -271,6 +303,17 @@ func (s *diskSpace) lookAt(side *spaceSide, mark int64) {
 		floor := s.floorOf(side, total)
 		if left := free - floor; left < room {
 			room, tightest = left, &spaceError{dir: dir, free: free, floor: floor}
+			side.floor.Store(floor)
+		}
+	}
+	// Without inodes bytes are of no use: there is no room then.
+	for _, dir := range side.dirs {
+		free, err := s.db.opt.fs().FreeFiles(dir)
+		if err != nil {
+			continue
+		}
+		if floor := s.filesFloor(side); free < floor && room >= spaceStep {
+			room, tightest = 0, &spaceError{dir: dir, free: free, floor: floor, files: true}
 		}
 	}
 	side.room.Store(room)
@@ -302,7 +345,7 @@ func (s *diskSpace) refreshSoon() {
 	s.asking.Lock()
 	defer s.asking.Unlock()
 	if !s.asking.stopped {
-		s.db.background.Go(s.look)
+		s.db.inBackground(s.look)
 	}
 }
 
@@ -316,6 +359,17 @@ func (s *diskSpace) stop() {
 // check returns an error matching ErrNoSpace while Badger's volume is low: nothing may be written to it, replay pauses.
 func (s *diskSpace) check() error {
 	s.refresh()
+	if low := s.badger.low.Load(); low != nil {
+		return low
+	}
+	return nil
+}
+
+// low returns why Badger's volume takes nothing as of the last look, nil if it does. It does not block.
+func (s *diskSpace) low() error {
+	if s == nil { // not before Open is done
+		return nil
+	}
 	if low := s.badger.low.Load(); low != nil {
 		return low
 	}
@@ -395,14 +449,22 @@ func (c *commit) spaceCost(way wbm.Outcome) int64 {
 }
 
 // reserveRoom is the way that a commit takes through memory, the spill's capacity and the room on disk. It may block for room, but not while
-// Badger's volume is low: only who makes room there could end that.
+// replay has stopped, for damage, or since Badger's volume is low or Badger is held: waiting does not end that.
 func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) {
 	s := db.space
 	for {
 		s.refresh()
-		low := s.badger.low.Load()
-		if low == nil {
-			ctx := wait.with(s.normal.Load())
+		low, stopped := db.guard.refresh(), db.health.stopped()
+		held := low != nil
+		if short := s.badger.low.Load(); !held && short != nil {
+			low = short
+		}
+		if low == nil && (stopped == nil || !db.spill.IsActive()) {
+			var ends context.Context = db.health.normal.Load()
+			if stopped != nil { // memory is all that is short, and that needs no replay
+				ends = db.ctx
+			}
+			ctx := wait.with(ends)
 			way, err := db.spill.Reserve(ctx, req, wait.left())
 			release(ctx)
 			if err == nil || db.ctx.Err() != nil {
@@ -414,9 +476,16 @@ func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) 
 			if !errors.Is(err, context.Canceled) {
 				return way, err
 			}
-			continue // Badger's volume got low meanwhile, or was when the context was taken
+			continue // replay has stopped meanwhile, or had when the context was taken
 		}
-		if s.shared || db.log == nil {
+		if low == nil { // damage: Badger itself is well
+			way, err := db.spill.Reserve(db.ctx, req, -1)
+			if errors.Is(err, wbm.ErrWriteBlocked) {
+				err = stopped.full()
+			}
+			return way, err
+		}
+		if !held && s.shared || db.log == nil {
 			return wbm.Direct, low
 		}
 		way, err := db.spill.Reserve(db.ctx, req, -1)
@@ -430,7 +499,11 @@ func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) 
 		if !db.canSpill() {
 			return way, low
 		}
-		if err := db.turnToSpill(CauseSpace); err != nil {
+		cause := CauseSpace
+		if held {
+			cause = CauseHeld
+		}
+		if err := db.turnToSpill(cause); err != nil && !errors.Is(err, errNoSpill) {
 			return way, err
 		}
 	}
@@ -467,6 +540,9 @@ func (opt *Options) roomToOpen() error {
 		free, _, err := opt.fs().Free(dir)
 		if err == nil && free < need && !exact {
 			need, exact = needed(true), true
+		}
+		if files, ferr := opt.fs().FreeFiles(dir); ferr == nil && files < openFiles+int64(len(numbers)) {
+			return fmt.Errorf("badgerspill: %w: opening makes %d files in %s at most, there are inodes for %d", ErrNoSpace, openFiles+len(numbers), dir, files)
 		}
 		if err == nil && free < need {
 			return fmt.Errorf("badgerspill: %w: opening needs %d bytes in %s, %d are free", ErrNoSpace, need, dir, free)

@@ -1,9 +1,8 @@
-//go:build unix
-
 package badgerspill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -19,6 +17,7 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -33,6 +32,19 @@ type disks struct {
 	dir                 string
 	least               atomic.Int64 // free space ever seen
 	looks               atomic.Int64
+	badgerFiles         atomic.Int64 // free inodes; 0: the file system tells none
+	spillFiles          atomic.Int64
+}
+
+func (d *disks) FreeFiles(dir string) (int64, error) {
+	free := d.badgerFiles.Load()
+	if d.separate && inSpill(dir) {
+		free = d.spillFiles.Load()
+	}
+	if free == 0 {
+		return 0, errors.ErrUnsupported
+	}
+	return free, nil
 }
 
 func newDisks(free int64) *disks {
@@ -77,10 +89,15 @@ func (d *disks) left() int64 {
 
 type statInfo struct {
 	fs.FileInfo
-	st syscall.Stat_t
+	volume uint64
 }
 
-func (s *statInfo) Sys() any { return &s.st }
+// onVolumes is this system, but for the volumes, which are those of disks.
+func onVolumes() *system {
+	sys := *thisSystem
+	sys.volume = func(info fs.FileInfo) (uint64, bool) { return info.(*statInfo).volume, true }
+	return &sys
+}
 
 func (d *disks) Stat(name string) (fs.FileInfo, error) {
 	info, err := d.FS.Stat(name)
@@ -89,7 +106,7 @@ func (d *disks) Stat(name string) (fs.FileInfo, error) {
 	}
 	s := &statInfo{FileInfo: info}
 	if d.separate && inSpill(name) {
-		s.st.Dev = 1
+		s.volume = 1
 	}
 	return s, nil
 }
@@ -97,7 +114,7 @@ func (d *disks) Stat(name string) (fs.FileInfo, error) {
 const testFloor = 100 << 20
 
 func on(d *disks) func(*Options) {
-	return func(opt *Options) { opt.MinFreeSpace, opt.seams.fs = testFloor, d }
+	return func(opt *Options) { opt.MinFreeSpace, opt.seams.fs, opt.seams.system = testFloor, d, onVolumes() }
 }
 
 // settled waits until every claim is settled: none may leak.
@@ -180,7 +197,7 @@ func TestSpillVolumeLow(t *testing.T) {
 func TestBadgerVolumeLow(t *testing.T) {
 	d := newDisks(1 << 30)
 	d.separate = true
-	f := open(t, on(d), eager, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 1<<20, 1 })
+	f := open(t, on(d), eager, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 1<<20, 1 })
 	f.put("a", "1")
 	d.badgerFree.Store(testFloor - 1)
 	f.space.look()
@@ -255,7 +272,7 @@ func TestClaimsCountDownBetweenLooks(t *testing.T) {
 	f := open(t, on(d))
 	f.space.last.Store(int64(time.Hour)) // of the clock of now
 	var claimed atomic.Int64
-	var writers sync.WaitGroup
+	var writers kit.WaitGroup
 	for range 4 {
 		writers.Go(func() {
 			for f.space.claim(&f.space.badger, 1<<20) == nil {
@@ -295,7 +312,7 @@ func TestBurstStaysWithinASmallVolume(t *testing.T) {
 			})
 			var acked atomic.Int64
 			ended := make(chan error, 4)
-			var writers sync.WaitGroup
+			var writers kit.WaitGroup
 			stop := make(chan struct{})
 			for w := range 4 {
 				writers.Go(func() {
@@ -308,7 +325,7 @@ func TestBurstStaysWithinASmallVolume(t *testing.T) {
 					}
 				})
 			}
-			var watcher sync.WaitGroup
+			var watcher kit.WaitGroup
 			watcher.Go(func() {
 				tick := time.NewTicker(time.Millisecond)
 				defer tick.Stop()
@@ -478,7 +495,7 @@ func TestNoSpaceForValueLogGC(t *testing.T) {
 // A spill that has filled the volume could not be replayed, and only replay makes room: it must leave what that takes.
 func TestSpillLeavesRoomForItsReplay(t *testing.T) {
 	d := newDisks(1 << 30)
-	f := open(t, on(d), func(opt *Options) { opt.SegmentSize = 1 << 20 })
+	f := open(t, on(d), func(opt *Options) { opt.Tuning.SegmentSize = 1 << 20 })
 	free := f.occupy(f.share(0.95))
 	for i := range 12 {
 		f.put(key(i), incompressible(256<<10, i))
@@ -515,7 +532,7 @@ func (n noStat) Stat(name string) (fs.FileInfo, error) {
 
 func TestCloseWhileSpaceIsLow(t *testing.T) {
 	d := newDisks(1 << 30)
-	f := open(t, on(d), func(opt *Options) { opt.DrainOnClose = false })
+	f := open(t, on(d), func(opt *Options) { opt.KeepSpillOnClose = true })
 	f.spillOne("a", "1")
 	waits := make(chan error, 1)
 	d.badgerFree.Store(testFloor)

@@ -12,7 +12,7 @@ import (
 
 func spillRate(perSecond float64) func(*Options) {
 	return func(opt *Options) {
-		opt.SpillRate, opt.QuietWindow, opt.QuietRate = perSecond, 50*time.Millisecond, 1e15
+		opt.Tuning.SpillRate, opt.Tuning.QuietWindow, opt.Tuning.QuietRate = perSecond, 50*time.Millisecond, 1e15
 	}
 }
 
@@ -75,7 +75,7 @@ func TestSpillRateNegativeOrOtherPolicy(t *testing.T) {
 	for _, policy := range []SpillPolicy{Auto, Never} {
 		f := open(t, spillRate(-1), func(opt *Options) {
 			if opt.SpillPolicy = policy; policy == Never {
-				opt.SpillRate = 1
+				opt.Tuning.SpillRate = 1
 			}
 		})
 		end := time.Now().Add(100 * time.Millisecond)

@@ -13,6 +13,7 @@ type counters struct {
 	direct, hedged, spilled        atomic.Int64
 	replayedBytes, replayedEntries atomic.Int64
 	coalesced                      atomic.Int64
+	spilledBytes                   atomic.Int64
 	stalls, handOvers              atomic.Int64
 	noSpace                        atomic.Int64
 	blockTimeouts                  atomic.Int64 // beside those for room
@@ -20,7 +21,7 @@ type counters struct {
 }
 
 // SpillStats is what DB.SpillStats returns. Counters start at 0 with Open, those of the budget when its manager was made. Sizes
-// are in bytes. Each field but ReplayError is a metric, too: see Metrics, where each is explained.
+// are in bytes. Each field but the two errors is a metric, too: see Metrics, where each is explained.
 type SpillStats struct {
 	State     string           // "direct" or "spilling": where commits go now
 	StateTime [2]time.Duration // in each state, by RouterState
@@ -53,23 +54,29 @@ type SpillStats struct {
 	HandOvers   int64            // turns back to Badger
 	SpillStarts map[string]int64 // turns to the spill by cause
 
-	BytesSpilled     int64 // as written to the spill
+	BytesSpilled     int64 // as written to segments, hedges included
 	BytesReplayed    int64 // before compression
 	EntriesReplayed  int64 // that Badger got
 	EntriesCoalesced int64 // left out of the replay, since a newer version had made them invisible to everybody
 
 	SpillBytes    int64         // on disk now, files held by readers included
+	SpillHeld     int64         // of SpillBytes, what is replayed and kept only by open transactions and their iterators
+	OldestHolder  time.Duration // since when the oldest of them has kept such files; 0 = there is none. It is at least that old itself
 	SpillCapacity int64         // what SpillBytes may reach; 0 = no spill
-	SpillPending  int64         // commits in the spill that are not replayed; 0 = empty
+	SpillPending  int64         // commits in the spill that are not replayed; 0 = empty. Those of a chunk count until all of it is
+	BytesPending  int64         // of segments, on disk, that are not replayed; what of a chunk is in Badger does not count
 	Segments      int           // that hold such commits
 	OldestSpilled time.Duration // age of the oldest segment with such commits
 
 	Append wbm.Latency // from the end of encoding to the acknowledgement by the spill
 
-	ReplayState     string           // "idle", "waiting", "replaying", "paused", "backoff" or "stopped"
-	ReplayStateTime [6]time.Duration // in each state, by replay.State
+	ReplayState     string           // "idle", "waiting", "replaying", "paused", "backoff", "stopped" or "halted"
+	ReplayStateTime [7]time.Duration // in each state, by replay.State
 
-	ReplayErrors int64 // since Open: of Badger or of the spill, while replaying; each is tried again
+	Health      HealthState // whether replay can go on
+	HealthError error       // as DB.Health returns it
+
+	ReplayErrors int64 // since Open: of Badger or of the spill, while replaying; each is tried again unless Health is HealthStopped
 	ReplayError  error // the latest of them, nil if there was none
 
 	ReplayRate       float64       // bytes per second before compression, pauses included, of the run under way, or the last one
@@ -82,6 +89,12 @@ type SpillStats struct {
 
 	CommitRate float64 // commits per second; 0 where SpillRate does not matter
 
+	Subscribers       int   // calls of Subscribe that are under way
+	SubscriberBacklog int64 // memory of updates that wait for the one that is furthest behind, or are in the hands of its callback
+	SubscriberWaits   int64 // commits that waited for a subscriber
+
+	Tree TreeInfo // the shape of Badger's tree, as DB.Tree returns it
+
 	EventsDropped int64 // that the EventListener was too slow for
 }
 
@@ -89,41 +102,48 @@ type SpillStats struct {
 func (db *DB) SpillStats() SpillStats {
 	sp := db.spill.Stats()
 	s := SpillStats{
-		Tier:             db.manager.Tier(),
-		TierEntered:      db.manager.TierEntered(),
-		TierTime:         db.manager.TierTime(),
-		MemoryUsage:      db.manager.Usage(),
-		MemoryLimit:      db.manager.Limit(),
-		MemoryInFlight:   db.account.UsageByKind(wbm.InFlight),
-		MemoryMemtables:  db.account.UsageByKind(wbm.Memtable),
-		MemorySpillIndex: db.account.UsageByKind(wbm.SpillIndex),
-		MemoryPinned:     db.account.Pinned(),
-		CommitsDirect:    db.counters.direct.Load(),
-		CommitsHedged:    db.counters.hedged.Load(),
-		CommitsSpilled:   db.counters.spilled.Load(),
-		CommitsBlocked:   sp.WritersBlocked,
-		CommitsSlowed:    sp.CommitsSlowed,
-		BlockedNow:       sp.Parked,
-		SlowedNow:        sp.Slowed,
-		BlockedTime:      sp.BlockedTime,
-		SlowedTime:       sp.SlowedTime,
-		BlocksAvoided:    sp.BlocksAvoided,
-		BlockTimeouts:    sp.BlockTimeouts + db.counters.blockTimeouts.Load(),
-		NoSpace:          db.counters.noSpace.Load(),
-		Stalls:           db.counters.stalls.Load(),
-		HandOvers:        db.counters.handOvers.Load(),
-		SpillStarts:      map[string]int64{},
-		BytesSpilled:     sp.BytesSpilled,
-		BytesReplayed:    db.counters.replayedBytes.Load(),
-		EntriesReplayed:  db.counters.replayedEntries.Load(),
-		EntriesCoalesced: db.counters.coalesced.Load(),
-		SpillCapacity:    db.spill.Capacity(),
-		Append:           sp.AppendLatency,
-		ReplayState:      replay.Idle.String(),
-		WriteRate:        db.rate.Rate(),
-		QuietRate:        db.rate.QuietRate(),
-		Quiet:            db.rate.Quiet() && (db.commits == nil || db.commits.Quiet()),
-		EventsDropped:    db.events.dropped.Load(),
+		Tier:              db.manager.Tier(),
+		TierEntered:       db.manager.TierEntered(),
+		TierTime:          db.manager.TierTime(),
+		MemoryUsage:       db.manager.Usage(),
+		MemoryLimit:       db.manager.Limit(),
+		MemoryInFlight:    db.account.UsageByKind(wbm.InFlight),
+		MemoryMemtables:   db.account.UsageByKind(wbm.Memtable),
+		MemorySpillIndex:  db.account.UsageByKind(wbm.SpillIndex),
+		MemoryPinned:      db.account.Pinned(),
+		CommitsDirect:     db.counters.direct.Load(),
+		CommitsHedged:     db.counters.hedged.Load(),
+		CommitsSpilled:    db.counters.spilled.Load(),
+		CommitsBlocked:    sp.WritersBlocked,
+		CommitsSlowed:     sp.CommitsSlowed,
+		BlockedNow:        sp.Parked,
+		SlowedNow:         sp.Slowed,
+		BlockedTime:       sp.BlockedTime,
+		SlowedTime:        sp.SlowedTime,
+		BlocksAvoided:     sp.BlocksAvoided,
+		BlockTimeouts:     sp.BlockTimeouts + db.counters.blockTimeouts.Load(),
+		NoSpace:           db.counters.noSpace.Load(),
+		Stalls:            db.counters.stalls.Load(),
+		HandOvers:         db.counters.handOvers.Load(),
+		SpillStarts:       map[string]int64{},
+		BytesSpilled:      db.counters.spilledBytes.Load(),
+		BytesReplayed:     db.counters.replayedBytes.Load(),
+		EntriesReplayed:   db.counters.replayedEntries.Load(),
+		EntriesCoalesced:  db.counters.coalesced.Load(),
+		SpillCapacity:     db.spill.Capacity(),
+		Append:            sp.AppendLatency,
+		ReplayState:       replay.Idle.String(),
+		WriteRate:         db.rate.Rate(),
+		QuietRate:         db.rate.QuietRate(),
+		Quiet:             db.rate.Quiet() && (db.commits == nil || db.commits.Quiet()),
+		Subscribers:       int(db.publisher.count.Load()),
+		SubscriberBacklog: db.publisher.backlog(),
+		SubscriberWaits:   db.publisher.waits.Load(),
+		Tree:              db.tree,
+		EventsDropped:     db.events.dropped.Load(),
+	}
+	if e := db.health.now.Load(); e != nil {
+		s.Health, s.HealthError = e.State, e
 	}
 	if db.commits != nil {
 		s.CommitRate = db.commits.Rate()
@@ -142,7 +162,14 @@ func (db *DB) SpillStats() SpillStats {
 	}
 	if db.log != nil {
 		st := db.log.State()
+		if db.replayLog != nil {
+			s.BytesPending = db.replayLog.pendingBytes(st.LiveBytes)
+		}
 		s.SpillBytes, s.SpillPending, s.Segments = st.DiskBytes, st.LiveBatches, st.LiveSegments
+		s.SpillHeld = st.HeldBytes
+		if st.HeldBytes > 0 {
+			s.OldestHolder = time.Since(st.HeldSince)
+		}
 		if !st.OldestCreated.IsZero() {
 			s.OldestSpilled = time.Since(st.OldestCreated)
 		}

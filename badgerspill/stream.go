@@ -71,25 +71,49 @@ func (db *DB) NewStreamAt(readTs uint64) *Stream {
 func (st *Stream) SendDoneMarkers(done bool) { st.doneMarkers = done }
 
 // Orchestrate runs the stream. It blocks until all is sent, and returns an error of Send (which may come out as
-// context.Canceled), of ctx, of Badger, or of the replay of the spill. A key whose KeyToList fails is logged and left out.
+// context.Canceled), of ctx, of Badger, or of the replay of the spill. A key whose KeyToList fails is logged and left out. It waits
+// for a drop that is under way, and drops wait for it; beside a StreamWriter it fails with ErrBlockedWrites. Close ends it, with
+// ErrDBClosed, and waits for the call of Send that is under way.
 func (st *Stream) Orchestrate(ctx context.Context) error {
-	txn, err := st.begin(ctx)
+	txn, end, err := st.begin(ctx)
 	if err != nil {
 		return err
 	}
-	defer txn.Discard()
+	defer end()
 	if txn.readTs == 0 {
 		return nil // nothing has a version so low, and Badger takes 0 for no timestamp
 	}
-	return st.inner(txn).Orchestrate(ctx)
+	return st.ended(st.inner(txn).Orchestrate(ctx))
 }
 
-// begin returns a transaction over the snapshot, all of which is in Badger.
-func (st *Stream) begin(ctx context.Context) (*Txn, error) {
-	db := st.db
-	if db.IsClosed() {
-		return nil, ErrDBClosed
+// ended names the cause of a stream that Close has ended.
+func (st *Stream) ended(err error) error {
+	if err != nil && st.db.ctx.Err() != nil {
+		return ErrDBClosed
 	}
+	return err
+}
+
+// begin returns a transaction over the snapshot, all of which is in Badger, and keeps drops and Close away until end is called.
+func (st *Stream) begin(ctx context.Context) (txn *Txn, end func(), err error) {
+	db := st.db
+	done, err := db.upkeep.begin(ctx, upkeepShared)
+	if err != nil {
+		return nil, nil, err
+	}
+	txn, err = st.snapshot(ctx)
+	if err != nil {
+		done()
+		return nil, nil, st.ended(err)
+	}
+	return txn, func() {
+		txn.Discard()
+		done()
+	}, nil
+}
+
+func (st *Stream) snapshot(ctx context.Context) (*Txn, error) {
+	db := st.db
 	var txn *Txn
 	if db.opt.managed {
 		txn = db.NewTransactionAt(st.readTs, false)
@@ -110,14 +134,20 @@ func (st *Stream) begin(ctx context.Context) (*Txn, error) {
 func (st *Stream) inner(txn *Txn) *badger.Stream {
 	in := st.db.inner.NewStreamAt(txn.readTs)
 	in.Prefix, in.NumGo, in.LogPrefix, in.MaxSize, in.SinceTs = st.Prefix, st.NumGo, st.LogPrefix, st.MaxSize, st.SinceTs
-	in.Send, in.FinishThread = st.Send, st.FinishThread
+	in.FinishThread = st.FinishThread
+	if send := st.Send; send != nil {
+		in.Send = func(buf *z.Buffer) error {
+			if st.db.ctx.Err() != nil {
+				return ErrDBClosed
+			}
+			return send(buf)
+		}
+	}
 	in.UseKeyToListWithThreadId = st.UseKeyToListWithThreadId
 	in.SendDoneMarkers(st.doneMarkers)
 	if choose := st.ChooseKey; choose != nil {
 		in.ChooseKey = func(item *badger.Item) bool {
-			var own Item
-			own.setInner(item)
-			return choose(&own)
+			return choose(&Item{inner: item})
 		}
 	}
 	// Badger's goroutines each have one iterator; ours wraps it.
@@ -129,6 +159,7 @@ func (st *Stream) inner(txn *Txn) *badger.Stream {
 			return own
 		}
 		own := &Iterator{txn: txn, direct: itr, ThreadId: itr.ThreadId, Alloc: itr.Alloc}
+		own.wrappers.most = badger.DefaultIteratorOptions.PrefetchSize
 		wrapped.Store(itr, own)
 		return own
 	}
@@ -152,20 +183,35 @@ func (st *Stream) ToList(key []byte, itr *Iterator) (*pb.KVList, error) {
 // Backup writes the stream to w in the format of badger.DB.Backup, with versions above SinceTs, which since must not
 // exceed. It returns the highest version written, 0 if there is none.
 func (st *Stream) Backup(w io.Writer, since uint64) (uint64, error) {
-	txn, err := st.begin(context.Background())
+	txn, end, err := st.begin(context.Background())
 	if err != nil {
 		return 0, err
 	}
-	defer txn.Discard()
+	defer end()
 	if txn.readTs == 0 {
 		return 0, nil
 	}
-	return st.inner(txn).Backup(w, since)
+	most, err := st.inner(txn).Backup(&openWriter{w, st.db}, since)
+	return most, st.ended(err)
+}
+
+// openWriter fails once Close has begun.
+type openWriter struct {
+	io.Writer
+	db *DB
+}
+
+func (w *openWriter) Write(b []byte) (int, error) {
+	if w.db.ctx.Err() != nil {
+		return 0, ErrDBClosed
+	}
+	return w.Writer.Write(b)
 }
 
 // Backup writes all entries with a version above since, which is 0 for a full backup, to w, for Load. What only the spill
 // holds is replayed first, so nothing is missing. It returns the highest version written, 0 if there is none: pass that as
-// since to the next, incremental, one. It panics in managed mode.
+// since to the next, incremental, one. It waits for a drop that is under way, and Close ends it, as Stream.Orchestrate. It panics in
+// managed mode.
 func (db *DB) Backup(w io.Writer, since uint64) (uint64, error) {
 	stream := db.NewStream()
 	stream.LogPrefix = "DB.Backup"
@@ -176,15 +222,15 @@ func (db *DB) Backup(w io.Writer, since uint64) (uint64, error) {
 // StreamDB copies the newest state, all versions, into a new database with the given options, by Badger's
 // stream writer. It panics if the database is not managed.
 func (db *DB) StreamDB(outOptions Options) error {
+	stream := db.NewStreamAt(math.MaxUint64)
 	out, err := OpenManaged(outOptions)
 	if err != nil {
-		return fmt.Errorf("badgerspill: cannot open the database to stream to in %s: %w", outOptions.Dir, err)
+		return fmt.Errorf("cannot open out DB at %s err: %w", outOptions.Dir, err)
 	}
 	writer := out.NewStreamWriter()
 	if err := writer.Prepare(); err != nil {
-		return fmt.Errorf("badgerspill: cannot prepare %s: %w", outOptions.Dir, closing(out, err))
+		return fmt.Errorf("cannot create stream writer in out DB at %s err: %w", outOptions.Dir, closing(out, err))
 	}
-	stream := db.NewStreamAt(math.MaxUint64)
 	stream.LogPrefix = "Streaming to the database in " + outOptions.Dir
 	stream.Send = writer.Write
 	err = stream.Orchestrate(context.Background())
@@ -194,7 +240,7 @@ func (db *DB) StreamDB(outOptions Options) error {
 		writer.Cancel()
 	}
 	if err := closing(out, err); err != nil {
-		return fmt.Errorf("badgerspill: cannot stream to %s: %w", outOptions.Dir, err)
+		return fmt.Errorf("cannot stream DB to out DB at %s err: %w", outOptions.Dir, err)
 	}
 	return nil
 }

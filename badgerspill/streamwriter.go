@@ -14,8 +14,10 @@ type StreamWriter struct {
 	db    *DB
 	inner *badger.StreamWriter
 
-	mu     sync.Mutex
-	resume func() // lets commits through again; nil before Prepare and after Flush or Cancel
+	// mu is held for reading by Write, so that Close may cancel what others write.
+	mu     sync.RWMutex
+	resume func() // ends the session; nil before Prepare and after Flush or Cancel
+	ended  bool   // by Close
 }
 
 // NewStreamWriter creates a StreamWriter.
@@ -23,9 +25,13 @@ func (db *DB) NewStreamWriter() *StreamWriter {
 	return &StreamWriter{db: db, inner: db.inner.NewStreamWriter()}
 }
 
-// Prepare drops all data, as DropAll does, and stops commits. It panics on a read-only database.
+// Prepare drops all data, as DropAll does, and stops commits. Until Flush or Cancel other drops, Flatten, streams and backups fail
+// with ErrBlockedWrites, RunValueLogGC with ErrRejected. It waits for those that are under way. Close cancels it. It panics on a
+// read-only database.
 func (sw *StreamWriter) Prepare() error {
-	return sw.prepare(func() error { return sw.db.dropStopped(nil, sw.inner.Prepare) })
+	return sw.prepare(func() error {
+		return sw.db.dropStopped(nil, func() error { return sw.db.dropTree(sw.inner.Prepare) })
+	})
 }
 
 // PrepareIncremental stops commits and keeps the data: the keys to be written must not be in the database yet. The spill is
@@ -37,6 +43,7 @@ func (sw *StreamWriter) PrepareIncremental() error {
 		}
 		sw.db.gate.Lock()
 		defer sw.db.gate.Unlock()
+		defer sw.db.lost.settle(flattenCompactor)
 		return sw.inner.PrepareIncremental()
 	})
 }
@@ -44,14 +51,38 @@ func (sw *StreamWriter) PrepareIncremental() error {
 func (sw *StreamWriter) prepare(inner func() error) error {
 	sw.mu.Lock()
 	defer sw.mu.Unlock()
-	resume, err := sw.db.whileStopped(inner)
-	sw.resume = resume
+	end, err := sw.db.beginDrop()
+	if err != nil {
+		return err
+	}
+	sw.db.upkeep.setSession(sw) // Close waits for mu
+	resume, err := sw.db.whileStopped(nil, inner)
+	if resume == nil {
+		sw.db.upkeep.setSession(nil)
+		end()
+		return err
+	}
+	sw.resume = func() {
+		resume()
+		sw.db.upkeep.setSession(nil)
+		end()
+	}
 	return err
 }
 
 // Write writes a buffer of marshalled pb.KV. The keys of one StreamId must be in rising order, over all calls. It returns an error
 // that matches ErrNoSpace, and writes nothing, if there is not room for the buffer above MinFreeSpace.
+//
+// After Close it returns ErrDBClosed, as Flush does.
 func (sw *StreamWriter) Write(buf *z.Buffer) error {
+	sw.mu.RLock()
+	defer sw.mu.RUnlock()
+	if sw.ended || sw.db.IsClosed() {
+		return ErrDBClosed
+	}
+	if err := sw.db.guard.refresh(); err != nil {
+		return err
+	}
 	cost := int64(buf.LenNoPadding())
 	if err := sw.db.space.claim(&sw.db.space.badger, cost); err != nil {
 		return err
@@ -63,21 +94,30 @@ func (sw *StreamWriter) Write(buf *z.Buffer) error {
 // Flush makes all that was written part of the database and lets commits through again, with timestamps above all that was
 // written.
 func (sw *StreamWriter) Flush() error {
+	sw.mu.Lock()
+	defer sw.mu.Unlock()
+	if sw.ended || sw.db.IsClosed() {
+		return ErrDBClosed
+	}
 	err := sw.inner.Flush()
 	sw.db.raise(sw.db.inner.MaxVersion())
-	sw.end()
+	sw.endLocked()
 	return err
 }
 
 // Cancel ends an unfinished stream; what was written may remain in part. It may be called after Flush.
 func (sw *StreamWriter) Cancel() {
-	sw.inner.Cancel()
-	sw.end()
-}
-
-func (sw *StreamWriter) end() {
 	sw.mu.Lock()
 	defer sw.mu.Unlock()
+	if sw.ended {
+		return
+	}
+	sw.ended = sw.db.closing.Load()
+	sw.inner.Cancel()
+	sw.endLocked()
+}
+
+func (sw *StreamWriter) endLocked() {
 	if sw.resume != nil {
 		sw.resume()
 		sw.resume = nil

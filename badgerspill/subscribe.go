@@ -11,10 +11,21 @@ import (
 )
 
 const (
-	// A subscriber that is behind by both of these holds up new commits. It is more than Badger keeps for one.
-	maxBehindCommits = 1 << 14
-	maxBehindBytes   = 64 << 20
+	// A subscriber that is behind by either of these holds up new commits: updates in number, and bytes of memory that they take.
+	// As much again may be in the hands of its callback.
+	maxBehindUpdates = 1 << 16
+	maxBehindBytes   = 32 << 20
+
+	// updateOverhead is what an update takes in memory beside its key and its value: a pb.KV of 160 bytes, the byte of its meta,
+	// and its places in lists, which grow by doubling.
+	updateOverhead = 160 + 8 + 3*8
 )
+
+// updateMemory is about what an update takes in memory. Go rounds what it allocates up, by an eighth or to the next eight bytes.
+func updateMemory(key, value int) int64 {
+	n := int64(key) + int64(value)
+	return updateOverhead + n + n/8 + 8
+}
 
 // publisher tells subscribers of commits. What a commit tells whom is found out before it has its place (updatesOf), with
 // no lock of the commit path; it is delivered when the commit is acknowledged, under the commit lock, so in commit order
@@ -22,6 +33,7 @@ const (
 type publisher struct {
 	count atomic.Int32  // of subscribers
 	added atomic.Uint64 // subscribers, ever
+	waits atomic.Int64  // commits that have waited for a subscriber, ever
 	calls sync.WaitGroup
 
 	mu     sync.Mutex // after DB.mu
@@ -34,17 +46,22 @@ type publisher struct {
 
 // subscriber is one call of Subscribe. All but wake is guarded by publisher.mu.
 type subscriber struct {
-	commits int
-	bytes   int64
-	list    []*pb.KV
-	wake    chan struct{} // one token: list is not empty, or the database is being closed
+	list  []*pb.KV
+	bytes int64         // of memory that list takes
+	given int64         // the same of what the callback has in hand
+	wake  chan struct{} // one token: list is not empty, or the database is being closed
 }
 
 // updates is what one commit tells.
 type updates struct {
-	kvs   []*pb.KV // of version 0: the commit timestamp
-	bytes int64
-	to    map[*subscriber][]*pb.KV
+	kvs []*pb.KV // of version 0: the commit timestamp
+	to  map[*subscriber]*share
+}
+
+// share is what one commit tells one subscriber.
+type share struct {
+	kvs   []*pb.KV
+	bytes int64 // of memory
 }
 
 func newPublisher() *publisher {
@@ -59,7 +76,7 @@ func (p *publisher) updatesOf(c *commit) *updates {
 	if p.count.Load() == 0 {
 		return nil
 	}
-	u := &updates{to: map[*subscriber][]*pb.KV{}}
+	u := &updates{to: map[*subscriber]*share{}}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for e := range c.writes.all() {
@@ -70,11 +87,16 @@ func (p *publisher) updatesOf(c *commit) *updates {
 		kv := &pb.KV{Key: append([]byte{}, e.Key...), Value: append([]byte{}, e.Value...), Meta: []byte{e.UserMeta},
 			ExpiresAt: e.ExpiresAt, Version: e.version}
 		u.kvs = append(u.kvs, kv)
-		u.bytes += int64(len(e.Key) + len(e.Value))
 		for id := range ids {
-			if s := p.subs[id]; s != nil {
-				u.to[s] = append(u.to[s], kv)
+			s := p.subs[id]
+			if s == nil {
+				continue
 			}
+			if u.to[s] == nil {
+				u.to[s] = new(share)
+			}
+			u.to[s].kvs = append(u.to[s].kvs, kv)
+			u.to[s].bytes += updateMemory(len(e.Key), len(e.Value))
 		}
 	}
 	if len(u.to) == 0 {
@@ -92,10 +114,9 @@ func (p *publisher) deliver(u *updates, ts uint64) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for s, kvs := range u.to {
-		s.list = append(s.list, kvs...)
-		s.commits++
-		s.bytes += u.bytes
+	for s, of := range u.to {
+		s.list = append(s.list, of.kvs...)
+		s.bytes += of.bytes
 		s.signal()
 	}
 }
@@ -117,6 +138,7 @@ func (p *publisher) throttle(wait *patience) error {
 	if p.closed || !p.behind() {
 		return nil
 	}
+	p.waits.Add(1)
 	defer wait.onEnd(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -133,7 +155,7 @@ func (p *publisher) throttle(wait *patience) error {
 
 func (p *publisher) behind() bool {
 	for _, s := range p.subs {
-		if s.commits >= maxBehindCommits && s.bytes >= maxBehindBytes {
+		if len(s.list) >= maxBehindUpdates || s.bytes >= maxBehindBytes {
 			return true
 		}
 	}
@@ -151,7 +173,7 @@ func (p *publisher) add(matches []pb.Match) (*subscriber, uint64, error) {
 	for i := range matches {
 		if err := p.index.AddMatch(pb.Match{Prefix: matches[i].Prefix, IgnoreBytes: matches[i].IgnoreBytes}, id); err != nil {
 			p.forget(id, matches[:i])
-			return nil, 0, fmt.Errorf("badgerspill: Subscribe: match %d: %w", i, err)
+			return nil, 0, fmt.Errorf("while creating a new subscriber err: %w", err)
 		}
 	}
 	s := &subscriber{wake: make(chan struct{}, 1)}
@@ -183,13 +205,33 @@ func (p *publisher) take(s *subscriber) (list []*pb.KV, open bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	list = s.list
-	s.list, s.commits, s.bytes = nil, 0, 0
+	s.list, s.bytes, s.given = nil, 0, s.bytes
 	p.room.Broadcast()
 	return list, !p.closed
 }
 
-// close ends the subscriptions after they have seen all that was delivered, and waits for that.
-func (p *publisher) close() {
+// returned is called when the callback of s has returned.
+func (p *publisher) returned(s *subscriber) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.given = 0
+}
+
+// backlog returns the bytes of memory that wait for the subscriber that is furthest behind, or are in the hands of its callback.
+func (p *publisher) backlog() (most int64) {
+	if p.count.Load() == 0 {
+		return 0
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.subs {
+		most = max(most, s.bytes+s.given)
+	}
+	return most
+}
+
+// close ends the subscriptions after they have seen all that was delivered, and waits for that, until ctx ends.
+func (p *publisher) close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
 	for _, s := range p.subs {
@@ -197,15 +239,28 @@ func (p *publisher) close() {
 	}
 	p.room.Broadcast()
 	p.mu.Unlock()
-	p.calls.Wait()
+	ended := make(chan struct{})
+	go func() {
+		p.calls.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+	}
+	return fmt.Errorf("badgerspill: a callback of Subscribe has not returned, and its updates are not all told; have it return when the database is to be closed: %w", ctx.Err())
 }
 
 // Subscribe calls cb with the updates of keys that match, from when it was called: each once, in commit order, when it is
 // acknowledged, whether by Badger or by the spill; replay tells nothing again. What has gathered comes in one list. Deletions come
 // with an empty value. It blocks until ctx ends (and returns its error), cb returns an error (and returns that), or
-// the database is closed. Close waits for it. A subscriber that is very far behind holds up commits. Errors besides:
-// ErrNilCallback, ErrDBClosed, and that of a match that cannot be parsed. cb must not commit itself: far behind, it would wait for
-// itself.
+// the database is closed. Close waits for it; CloseContext until its context ends. Errors besides: ErrNilCallback, ErrDBClosed, and
+// that of a match that cannot be parsed.
+//
+// A subscriber for whom 65,536 updates wait, or updates that take 32 MiB of memory, holds up commits until cb returns and is given
+// them; as much again may be in the hands of cb, and what the commits tell that are on their way comes on top. See
+// SpillStats.SubscriberBacklog. cb must not commit itself: far behind, it would wait for itself.
 func (db *DB) Subscribe(ctx context.Context, cb func(kv *KVList) error, matches []pb.Match) error {
 	if cb == nil {
 		return ErrNilCallback
@@ -226,6 +281,7 @@ func (db *DB) Subscribe(ctx context.Context, cb func(kv *KVList) error, matches 
 			if err := cb(&KVList{Kv: list}); err != nil {
 				return err
 			}
+			db.publisher.returned(s)
 		}
 		if !open {
 			return nil

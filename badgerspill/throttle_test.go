@@ -62,7 +62,7 @@ func TestCloseEndsSlowedCommits(t *testing.T) {
 // Near the wall commits are slowed so much that nobody parks for a long time. Replay uses the memory above the soft limit
 // before that.
 func TestReplayUsesMemoryBeforeTheSpillIsFull(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 1<<20, 1 })
+	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 1<<20, 1 })
 	f.occupy(f.share(0.95))
 	for i := 0; !f.replayLog.Pending().Full; i++ {
 		require.Less(t, i, 200)
@@ -80,7 +80,7 @@ func TestReplayUsesMemoryBeforeTheSpillIsFull(t *testing.T) {
 // TestSmallSpillFreesRoomInPieces: a spill that gives its room back only when all of it is replayed makes those who are
 // slowed wait for that.
 func TestSmallSpillFreesRoomInPieces(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 32<<20, 0.1 })
+	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 32<<20, 0.1 })
 	free := f.occupy(f.share(0.95))
 	for i := range 64 {
 		f.put(key(i), incompressible(128<<10, i))

@@ -37,7 +37,7 @@ func TestFlushTierFlushes(t *testing.T) {
 	for _, memtables := range []int{1, 2, 4} {
 		t.Run(fmt.Sprintf("%d memtables", memtables), func(t *testing.T) {
 			f := open(t, small, func(opt *Options) { opt.NumMemtables, opt.MemoryLimit = memtables, 3<<20 })
-			require.LessOrEqual(t, f.DB.opt.MemTableSize, f.manager.Limit()/int64(memtables+1))
+			require.LessOrEqual(t, (f.DB.opt.MemTableSize-1)*int64(memtables+1), f.manager.Limit())
 			var highest wbm.Tier
 			// 2.6 MB at once, faster than any flush: above the soft limit, and below the spill limit.
 			const commits = 28
@@ -224,7 +224,7 @@ func TestNoSpillRunsBadgerToTheLimit(t *testing.T) {
 
 // TestSpillFullIsEmptiedUpToTheLimit: replay that pauses at the soft limit must not do so when the spill is full.
 func TestSpillFullIsEmptiedUpToTheLimit(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.ReplayHighWater = 64<<10, 1 })
+	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 64<<10, 1 })
 	f.occupy(f.share(0.95))
 	done := async(func() error {
 		for i := range 40 {
@@ -248,7 +248,7 @@ func TestBatchLargerThanTheBudgetPassesAlone(t *testing.T) {
 			m, on := shared(t, 48<<20)
 			f := open(t, on, func(opt *Options) {
 				if !spill {
-					opt.SpillCapacity = 0
+					opt.SpillPolicy = Never
 				}
 			})
 			require.NoError(t, m.SetLimit(4096))

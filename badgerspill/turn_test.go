@@ -46,7 +46,7 @@ func TestTurnForTheRateThatNothingFollows(t *testing.T) {
 
 // TestCommitAfterATurnThatNothingFollows: the spill cannot be used any more when the next commit comes. It holds nothing, so that is no reason to wait.
 func TestCommitAfterATurnThatNothingFollows(t *testing.T) {
-	f := open(t, spillRate(40), func(opt *Options) { opt.QuietWindow = time.Hour })
+	f := open(t, spillRate(40), func(opt *Options) { opt.Tuning.QuietWindow = time.Hour })
 	release := f.holdPrepare()
 	release()
 	eventually(t, "the turn", f.spilling)
@@ -79,7 +79,7 @@ func TestTurnLeavesADropItsInterlock(t *testing.T) {
 
 // TestNoHandOverAtTheRate: replay by age catches up with commits that come fast, again and again. They stay with the spill, and are replayed in chunks.
 func TestNoHandOverAtTheRate(t *testing.T) {
-	f := open(t, spillRate(40), func(opt *Options) { opt.MaxSpillAge = 200 * time.Millisecond })
+	f := open(t, spillRate(40), func(opt *Options) { opt.Tuning.MaxSpillAge = 200 * time.Millisecond })
 	f.commitUntil("the turn", f.spilling)
 	begun := time.Now()
 	f.commitUntil("some replays", func() bool { return f.replayer.Stats().Runs >= 8 })
@@ -107,7 +107,10 @@ func TestNoHandOverAtTheRate(t *testing.T) {
 
 // TestCrashInATurnForTheRate: a process that is killed at any operation on the spill while it turns to it keeps what was acknowledged. Plain Badger has that, or does not open.
 func TestCrashInATurnForTheRate(t *testing.T) {
-	f := open(t, spillRate(40), func(opt *Options) { opt.SegmentSize, opt.DrainOnClose = 4<<10, false })
+	f := open(t, spillRate(40), func(opt *Options) {
+		opt.ValueLogFileSize = 1 << 20 // writers wait for the copies
+		opt.Tuning.SegmentSize, opt.KeepSpillOnClose = 4<<10, true
+	})
 	type copied struct {
 		step, dir string
 		acked     int
@@ -127,16 +130,14 @@ func TestCrashInATurnForTheRate(t *testing.T) {
 		return nil
 	})
 	key := func(i int) string { return fmt.Sprintf("key%05d", i) }
-	n, spilled := 0, 0
-	eventually(t, "some commits after the turn", func() bool {
+	n := 0
+	for spilled := 0; spilled <= 30; n++ { // the copies take what they take
 		f.put(key(n), incompressible(300, n))
-		n++
-		acked.Store(int64(n))
+		acked.Store(int64(n + 1))
 		if f.spilling() {
 			spilled++
 		}
-		return spilled > 30
-	})
+	}
 	f.hooks.clear()
 	mu.Lock()
 	defer mu.Unlock()

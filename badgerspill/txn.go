@@ -60,6 +60,7 @@ type Txn struct {
 	views []*spillfile.View          // to be released
 	fixed atomic.Bool                // first holds for the whole transaction
 	first *spillfile.View            // nil if the spill was empty
+	drops uint64                     // DB.drops when first was taken
 }
 
 // rareTxn is what few transactions have.
@@ -266,8 +267,9 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 			if deletedOrExpired(e.meta, e.ExpiresAt) {
 				return nil, ErrKeyNotFound
 			}
-			item := &Item{}
-			item.setPending(txn.readTs, e, key)
+			item := newOwnItem()
+			item.own.key, item.own.version, item.own.value = key, txn.readTs, e.Value
+			item.own.describePending(e)
 			return item, nil
 		}
 		txn.addRead(key)
@@ -287,7 +289,7 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	}
 	ref, ok, err := view.Get(key, txn.readTs, txn.db.opt.managed)
 	if err != nil {
-		return nil, fmt.Errorf("badgerspill: spill: %w", err)
+		return nil, fmt.Errorf("badgerspill: %w", err)
 	}
 	if !ok {
 		return txn.getInner(key)
@@ -302,13 +304,14 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if deletedOrExpired(ref.Meta, ref.ExpiresAt) {
 		return nil, ErrKeyNotFound
 	}
-	item := &Item{}
-	item.setSpilled(view, key, ref)
+	item := newOwnItem()
+	item.own.key, item.own.version = key, ref.Version
+	item.own.setSpilled(view, &ref)
 	return item, nil
 }
 
 func (txn *Txn) getInner(key []byte) (*Item, error) {
-	item, err := txn.reader().Get(key)
+	item, err := txn.getBadger(key)
 	if err != nil {
 		if errors.Is(err, badger.ErrKeyNotFound) {
 			return nil, ErrKeyNotFound
@@ -321,12 +324,46 @@ func (txn *Txn) getInner(key []byte) (*Item, error) {
 	return &Item{inner: item}, nil
 }
 
+// getBadger is Badger's Get. It tries again where Badger had no memtable for a moment.
+func (txn *Txn) getBadger(key []byte) (item *badger.Item, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			txn.db.rescued(r)
+			item, err = txn.getBadger(key)
+		}
+	}()
+	return txn.reader().Get(key)
+}
+
+// badgerIterator is Badger's NewIterator.
+func (txn *Txn) badgerIterator(opt IteratorOptions) *badger.Iterator {
+	return txn.beginIterator(func(inner *badger.Txn) *badger.Iterator { return inner.NewIterator(opt) })
+}
+
+// badgerKeyIterator is Badger's NewKeyIterator.
+func (txn *Txn) badgerKeyIterator(key []byte, opt IteratorOptions) *badger.Iterator {
+	return txn.beginIterator(func(inner *badger.Txn) *badger.Iterator { return inner.NewKeyIterator(key, opt) })
+}
+
+// beginIterator tries again where Badger had no memtable for a moment. That leaves Badger's transaction with an iterator that
+// nobody can close, so there is another transaction then.
+func (txn *Txn) beginIterator(begin func(*badger.Txn) *badger.Iterator) (it *badger.Iterator) {
+	defer func() {
+		if r := recover(); r != nil {
+			txn.db.rescued(r)
+			txn.inner.Store(txn.db.inner.NewTransactionAt(txn.readTs, false))
+			it = txn.beginIterator(begin)
+		}
+	}()
+	return begin(txn.reader())
+}
+
 // innerNewer returns Badger's newest visible version of key if it is above version; ErrKeyNotFound if that is a
 // tombstone or expired; neither if Badger has none above.
 func (txn *Txn) innerNewer(key []byte, version uint64) (*Item, error) {
 	opt := badger.DefaultIteratorOptions
 	opt.PrefetchValues = false
-	it := txn.reader().NewKeyIterator(key, opt)
+	it := txn.badgerKeyIterator(key, opt)
 	defer it.Close()
 	it.Rewind()
 	if !it.Valid() || it.Item().Version() <= version {
@@ -335,8 +372,31 @@ func (txn *Txn) innerNewer(key []byte, version uint64) (*Item, error) {
 	if it.Item().IsDeletedOrExpired() {
 		return nil, ErrKeyNotFound
 	}
-	item := &Item{}
-	return item, item.setCopy(it.Item())
+	item := newOwnItem()
+	item.own.setInner(it.Item())
+	_, err := item.own.load()
+	return item, err
+}
+
+// lookUp returns the value of a version of key that an iterator of the transaction has seen in Badger,
+// in dst if that is large enough.
+func (txn *Txn) lookUp(key []byte, version uint64, dst []byte) ([]byte, error) {
+	if txn.discarded {
+		return nil, ErrDiscardedTxn
+	}
+	if txn.db.IsClosed() {
+		return nil, ErrDBClosed
+	}
+	opt := badger.DefaultIteratorOptions
+	opt.PrefetchValues, opt.InternalAccess = false, true
+	it := txn.badgerKeyIterator(key, opt)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		if it.Item().Version() == version {
+			return it.Item().ValueCopy(dst)
+		}
+	}
+	return nil, fmt.Errorf("badgerspill: version %d of key %q, which an iterator has passed: %w", version, key, ErrKeyNotFound)
 }
 
 // reader returns the transaction that reads Badger at readTs.
@@ -361,12 +421,12 @@ func (txn *Txn) reader() *badger.Txn {
 // The error is that of the transaction's context, which may end this wait.
 func (txn *Txn) view() (*spillfile.View, error) {
 	if txn.fixed.Load() {
-		return txn.first, nil
+		return txn.fixedView(), nil
 	}
 	txn.mu.Lock()
 	defer txn.mu.Unlock()
 	if txn.fixed.Load() {
-		return txn.first, nil
+		return txn.fixedView(), nil
 	}
 	if txn.wait != nil {
 		if err := awaitVisible(txn.context(), txn.wait); err != nil {
@@ -377,6 +437,7 @@ func (txn *Txn) view() (*spillfile.View, error) {
 		}
 		txn.wait = nil
 	}
+	txn.drops = txn.db.drops.Load()
 	view := txn.db.acquireView()
 	if n := len(txn.views); n > 0 && txn.views[n-1] == view {
 		view.Release()
@@ -388,6 +449,14 @@ func (txn *Txn) view() (*spillfile.View, error) {
 		txn.fixed.Store(true)
 	}
 	return view, nil
+}
+
+// fixedView returns the view of the whole transaction. Of what it has seen before a drop the rest is in Badger.
+func (txn *Txn) fixedView() *spillfile.View {
+	if txn.first != nil && txn.drops != txn.db.drops.Load() {
+		return nil
+	}
+	return txn.first
 }
 
 func (txn *Txn) addRead(key []byte) {

@@ -35,7 +35,13 @@ func newWatcher(db *DB) *watcher {
 	return &watcher{db: db, wakeup: make(chan struct{}, 1), stop: make(chan struct{})}
 }
 
-func (w *watcher) start() { w.stopped.Go(w.run) }
+func (w *watcher) start() {
+	w.stopped.Add(1)
+	go func() {
+		defer w.stopped.Done()
+		w.run()
+	}()
+}
 
 // wake makes a sleeping watcher look. It costs an atomic load if the watcher is awake.
 func (w *watcher) wake() {
@@ -67,6 +73,9 @@ func (w *watcher) run() {
 		guarded := false
 		wait := db.checkStall()
 		db.checkRate()
+		if db.log != nil {
+			db.narrator.look()
+		}
 		now := db.now()
 
 		commits, discard := db.progress()

@@ -196,15 +196,16 @@ func (wb *WriteBatch) committed(err error) {
 }
 
 // Flush commits what is pending and waits until all of the batch is acknowledged. It returns the first error of any of
-// its transactions; on a closed database that is ErrDBClosed.
+// its transactions; on a closed database that is ErrDBClosed if anything is pending.
 func (wb *WriteBatch) Flush() error {
 	wb.Lock()
 	if wb.db.IsClosed() && !wb.finished {
 		wb.finished = true
+		nothing := wb.txn.writes.empty()
 		wb.txn.Discard()
 		wb.Unlock()
 		_ = wb.throttle.Finish()
-		if err := wb.Error(); err != nil {
+		if err := wb.Error(); err != nil || nothing {
 			return err
 		}
 		return ErrDBClosed

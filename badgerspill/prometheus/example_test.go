@@ -1,10 +1,11 @@
-package badgerspill_test
+package prometheus_test
 
 import (
 	"fmt"
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,9 +28,12 @@ func metricsHandler() http.Handler {
 
 // Prometheus reads the expvars through its collector; each has the label dir, the database's directory. A program serves the handler
 // under /metrics.
-func ExampleMetrics() {
-	dir, remove := tempDir()
-	defer remove()
+func Example() {
+	dir, err := os.MkdirTemp("", "badgerspill")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
 	db, err := badgerspill.Open(badgerspill.DefaultOptions(dir).WithLogger(nil))
 	if err != nil {
 		log.Fatal(err)

@@ -1,4 +1,4 @@
-package badgerspill_test
+package prometheus_test
 
 import (
 	"fmt"

@@ -1,0 +1,139 @@
+package badgerspill
+
+import (
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+	"unsafe"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/skl"
+)
+
+// badgerState reaches what Badger keeps to itself, to mend what some of its failures leave behind. Every field is looked up by name
+// and type. A Badger that has them otherwise is left alone: nil, on which all methods do nothing.
+//
+// What is mended:
+//
+//   - No active memtable. If Badger cannot make the next one (db.go, ensureRoomForWrite, dropAll, DropPrefix), reads panic on nil,
+//     and the next write ends the process by an assertion. An empty memtable that counts as full takes its place: readers find
+//     nothing in it, and the next write tries again to make one.
+//   - An active memtable that is in the list of sealed ones, too. A DropPrefix that could not flush it leaves it so. The next flush
+//     would end the process by an assertion, and a second DropPrefix would panic.
+//   - The number of the next table. DropAll begins at 1 again, although the files of tables that a reader holds are still there.
+type badgerState struct {
+	lock      *sync.RWMutex // guards all but tables
+	active    reflect.Value // the active memtable: a pointer to Badger's type
+	sealed    reflect.Value // a slice of those
+	memtables *int          // the number of the next one
+	tables    *atomic.Uint64
+	blank     func() reflect.Value // makes what takes the place of the active memtable
+	mended    atomic.Int64         // when there was no active memtable last, in Unix nanoseconds; 0 = never
+}
+
+// blankArena is the arena of a memtable in which nothing is written: it holds the head of the skip list.
+const blankArena = 4 << 10
+
+func newBadgerState(inner *badger.DB) *badgerState {
+	db := reflect.ValueOf(inner).Elem()
+	s := &badgerState{active: reach(db, "mt"), sealed: reach(db, "imm")}
+	s.lock, _ = pointer[sync.RWMutex](reach(db, "lock"))
+	s.memtables, _ = pointer[int](reach(db, "nextMemFid"))
+	if lc := reach(db, "lc"); lc.IsValid() && lc.Kind() == reflect.Pointer && !lc.IsNil() {
+		s.tables, _ = pointer[atomic.Uint64](reach(lc.Elem(), "nextFileID"))
+	}
+	if s.lock == nil || s.memtables == nil || s.tables == nil || !s.active.IsValid() || !s.sealed.IsValid() ||
+		s.active.Kind() != reflect.Pointer || s.active.Type().Elem().Kind() != reflect.Struct ||
+		s.sealed.Kind() != reflect.Slice || s.sealed.Type().Elem() != s.active.Type() {
+		return nil
+	}
+	table := s.active.Type().Elem()
+	s.blank = func() reflect.Value {
+		made := reflect.New(table)
+		// Its other fields are zero. So a memtable of any size is too large for it, and it has no file to be synced.
+		reach(made.Elem(), "sl").Set(reflect.ValueOf(skl.NewSkiplist(blankArena)))
+		wal := reach(made.Elem(), "wal")
+		wal.Set(reflect.New(wal.Type().Elem()))
+		return made
+	}
+	list, hasList := table.FieldByName("sl")
+	wal, hasWAL := table.FieldByName("wal")
+	if !hasList || list.Type != reflect.TypeFor[*skl.Skiplist]() || !hasWAL || wal.Type.Kind() != reflect.Pointer {
+		return nil
+	}
+	return s
+}
+
+// reach returns a field of a struct that can be set, whatever its name; the zero Value if there is none.
+func reach(v reflect.Value, name string) reflect.Value {
+	f := v.FieldByName(name)
+	if !f.IsValid() {
+		return f
+	}
+	return reflect.NewAt(f.Type(), unsafe.Pointer(f.UnsafeAddr())).Elem()
+}
+
+func pointer[T any](v reflect.Value) (*T, bool) {
+	if !v.IsValid() || v.Type() != reflect.TypeFor[T]() {
+		return nil, false
+	}
+	p, ok := v.Addr().Interface().(*T)
+	return p, ok
+}
+
+// mend looks at the memtables and puts them right. It must be called by who has just written to Badger in vain, before anybody
+// writes again: see badgerLogger, and dropInner.
+func (s *badgerState) mend() {
+	if s == nil {
+		return
+	}
+	s.lock.Lock()
+	defer s.lock.Unlock()
+	if s.active.IsNil() {
+		s.active.Set(s.blank())
+		s.mended.Store(time.Now().UnixNano())
+		return
+	}
+	if n := s.sealed.Len(); n > 0 && s.sealed.Index(n-1).Pointer() == s.active.Pointer() {
+		s.sealed.Set(s.sealed.Slice(0, n-1))
+	}
+}
+
+// nextTable returns the number of Badger's next table, 0 if it is not known.
+func (s *badgerState) nextTable() uint64 {
+	if s == nil {
+		return 0
+	}
+	return s.tables.Load()
+}
+
+// raiseTable makes the next table's number at least next.
+func (s *badgerState) raiseTable(next uint64) {
+	for s != nil {
+		now := s.tables.Load()
+		if now >= next || s.tables.CompareAndSwap(now, next) {
+			return
+		}
+	}
+}
+
+// nextMemtable returns the number of the memtable that Badger makes next. known is false while it makes one, or drops.
+func (s *badgerState) nextMemtable() (n int, known bool) {
+	if s == nil || !s.lock.TryRLock() {
+		return 0, false
+	}
+	defer s.lock.RUnlock()
+	return *s.memtables, true
+}
+
+// mendedLately reports whether there was no active memtable a moment ago, and is one now.
+func (s *badgerState) mendedLately() bool {
+	const lately = 10 * time.Second
+	if s == nil || s.mended.Load() < time.Now().Add(-lately).UnixNano() {
+		return false
+	}
+	s.lock.RLock()
+	defer s.lock.RUnlock()
+	return !s.active.IsNil()
+}

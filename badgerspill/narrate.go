@@ -1,0 +1,195 @@
+package badgerspill
+
+import (
+	"sync"
+	"time"
+
+	"github.com/badgerspill/badgerspill/replay"
+)
+
+// narrator writes the lines by which the log alone tells what a burst did: that it began, how large it was, that writers wait or are
+// slowed, that the spill is full, that replay is done, and how far Close is. Each kind comes at most once in lineInterval, and a
+// database at rest has none. It hears of what happens from the queue of events, so no lock of the commit path is held; but of waits, of
+// which thousands may be under way, from those who wait: they would fill the queue, and the listener would be blamed for it.
+type narrator struct {
+	db    *DB
+	log   Logger
+	lines lineLimiter
+
+	mu sync.Mutex
+	// Guarded by mu. What the counters were when the burst began, and whether its end was told.
+	burst struct {
+		begun          time.Time
+		commits, bytes int64
+		over           bool
+	}
+	waits waitCount
+
+	slowed, full bool // as of the watcher's last look; its own
+}
+
+func newNarrator(db *DB, log Logger) *narrator {
+	n := &narrator{db: db, log: log, lines: lineLimiter{most: 1}}
+	n.burst.over = true
+	return n
+}
+
+// listener is what the narrator wants to hear of; nothing without a logger.
+func (n *narrator) listener() *EventListener {
+	if n.log == nil {
+		return nil
+	}
+	return &EventListener{
+		SpillBegin: n.spillBegin, HandOver: n.handOver, ReplayBegin: n.replayBegin, DrainProgress: n.drainProgress,
+	}
+}
+
+func (n *narrator) info(kind, format string, args ...any) {
+	if more, ok := n.lines.allow(kind); ok {
+		n.log.Infof("badgerspill: "+format+"%s\n", append(args, more)...)
+	}
+}
+
+func (n *narrator) warn(kind, format string, args ...any) {
+	if more, ok := n.lines.allow(kind); ok {
+		n.log.Warningf("badgerspill: "+format+"%s\n", append(args, more)...)
+	}
+}
+
+// taken returns how many commits the spill has taken since Open, and their bytes.
+func (n *narrator) taken() (commits, bytes int64) {
+	c := &n.db.counters
+	return c.spilled.Load() + c.hedged.Load(), c.spilledBytes.Load()
+}
+
+func (n *narrator) spillBegin(i SpillBeginInfo) {
+	n.mu.Lock()
+	n.burst.begun, n.burst.over = time.Now(), false
+	n.burst.commits, n.burst.bytes = n.taken()
+	n.mu.Unlock()
+	switch i.Cause {
+	case CausePolicy:
+	case CauseRecovery:
+		n.info("burst", "commits go to the spill, which holds some from before")
+	default:
+		n.info("burst", "a burst begins: commits go to the spill, cause %v", i.Cause)
+	}
+}
+
+// size returns how much of the burst there was so far, and for how long.
+func (n *narrator) size() (commits int64, bytes sizeOf, d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	c, b := n.taken()
+	return c - n.burst.commits, sizeOf(b - n.burst.bytes), round(time.Since(n.burst.begun))
+}
+
+// over reports whether this is the end of a burst, and says so to whoever asks next.
+func (n *narrator) over() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	over := !n.burst.over
+	n.burst.over = true
+	return over
+}
+
+func (n *narrator) replayBegin(r replay.Run) {
+	if r.Reason != replay.ReasonQuiet || n.db.policy() == Always || !n.over() {
+		return
+	}
+	commits, bytes, d := n.size()
+	if commits == 0 {
+		return
+	}
+	n.info("burst over", "the burst is over: the spill has taken %d commits, %v in %v; replay begins", commits, bytes, d)
+}
+
+func (n *narrator) handOver(i HandOverInfo) {
+	n.over()
+	commits, bytes, _ := n.size()
+	switch {
+	case i.Err != nil:
+		n.info("replay done", "commits go to Badger: the spill could not be written")
+	case i.Dropped:
+		n.info("replay done", "commits go to Badger again: what the spill held was dropped")
+	default:
+		n.info("replay done", "replay is done, commits go to Badger again after %v: the spill has taken %d commits, %v", round(i.Spilled), commits, bytes)
+	}
+}
+
+func (n *narrator) drainProgress(i DrainProgressInfo) {
+	if !n.db.closing.Load() || i.Done || i.TotalBytes <= 0 {
+		return
+	}
+	left := ""
+	if d := i.TimeLeft(); d > 0 {
+		left = ", about " + d.Round(time.Second).String() + " to go"
+	}
+	n.info("close", "Close replays the spill: %v of %v are done%s", sizeOf(i.Bytes), sizeOf(i.TotalBytes), left)
+}
+
+// writerBlocked is called by a commit that begins to wait, which holds no lock.
+func (n *narrator) writerBlocked() {
+	if n.log != nil && n.waits.begin() {
+		n.warn("blocked", "memory and spill are exhausted, commits wait for room: raise MemoryLimit or SpillCapacity, or write less")
+	}
+}
+
+func (n *narrator) writerReleased(took time.Duration, err error) {
+	if n.log == nil {
+		return
+	}
+	if waited, failed, longest, last := n.waits.end(took, err); last {
+		n.warn("released", "no commit waits for room any more: %d did, for %v at most, and %d found none", waited, round(longest), failed)
+	}
+}
+
+// look is the watcher's, while commits go to the spill.
+func (n *narrator) look() {
+	if n.log == nil {
+		return
+	}
+	spill := n.db.spill
+	capacity := spill.Capacity()
+	was := n.full
+	if n.full = capacity > 0 && spill.Usage() >= capacity-n.db.spillPiece()/4; n.full && !was {
+		n.warn("full", "the spill is full, %v of %v: commits wait for what replay frees", sizeOf(spill.Usage()), sizeOf(capacity))
+	}
+	was = n.slowed
+	if n.slowed = spill.Slowed() > 0; n.slowed && !was {
+		n.info("slowed", "commits are slowed to what replay frees: the spill takes %v of %v", sizeOf(spill.Usage()), sizeOf(capacity))
+	}
+}
+
+// waitCount counts commits that wait for room. Its zero value is ready. It is safe for concurrent use.
+type waitCount struct {
+	mu      sync.Mutex
+	now     int // as far as it was told
+	all     int // since now was 0 last
+	failed  int // likewise, with an error
+	longest time.Duration
+}
+
+// begin counts a wait, and reports whether it is the first.
+func (w *waitCount) begin() (first bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.now == 0 {
+		w.all, w.failed, w.longest = 0, 0, 0
+	}
+	w.now++
+	w.all++
+	return w.now == 1
+}
+
+// end counts its end, and reports whether it was the last, and what there was since the first.
+func (w *waitCount) end(took time.Duration, err error) (all, failed int, longest time.Duration, last bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now--
+	w.longest = max(w.longest, took)
+	if err != nil {
+		w.failed++
+	}
+	return w.all, w.failed, w.longest, w.now == 0
+}

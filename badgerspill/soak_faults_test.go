@@ -1,0 +1,177 @@
+//go:build unix
+
+package badgerspill
+
+import (
+	"errors"
+	"io/fs"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/badgerspill/badgerspill/spillfile"
+)
+
+// soakFaults decides what fails, in windows: a disk that fails all the time shows nothing.
+type soakFaults struct {
+	window atomic.Int64 // one operation in so many fails; 0 = none
+	low    atomic.Bool  // volumes are below the floor
+	inodes atomic.Bool  // volumes have no inode left
+	few    atomic.Int64 // so many descriptors the layer gets, and Badger none; 0 = as many as it likes
+	open   atomic.Int64 // files of the layer
+	kinds  [len(soakKinds)]atomic.Int64
+}
+
+// soakKinds are the kinds of faults as they are counted.
+var soakKinds = [...]string{
+	"operations", "space", "inodes", "descriptors", "silence", "refusals", "leaks", "subscribers", "drains", "maintenance",
+}
+
+const (
+	soakOperation   = iota // of a file fails
+	soakSpace              // is short
+	soakInodes             // are short
+	soakDescriptors        // are short
+	soakSilence            // of Badger
+	soakRefusal            // of a batch of replay, by Badger
+	soakLeak               // of a transaction
+	soakSubscriber         // does not return
+	soakDrain              // is interrupted
+	soakMaintenance        // two at once
+)
+
+func (f *soakFaults) count(kind int) { f.kinds[kind].Add(1) }
+
+func (f *soakFaults) calm() {
+	f.window.Store(0)
+	f.low.Store(false)
+	f.inodes.Store(false)
+	f.few.Store(0)
+}
+
+func (f *soakFaults) hit() bool {
+	n := f.window.Load()
+	if n == 0 || rand.Int64N(n) != 0 {
+		return false
+	}
+	f.count(soakOperation)
+	return true
+}
+
+// tolerable reports whether a fault that was injected, or a bound that was set, explains err.
+func (f *soakFaults) tolerable(err error) bool {
+	for _, known := range []error{
+		errTest, ErrNoSpace, ErrWriteBlocked, ErrConflict, spillfile.ErrPoisoned, syscall.EMFILE, ErrBadgerHeld, ErrBlockedWrites,
+	} {
+		if errors.Is(err, known) {
+			return true
+		}
+	}
+	return strings.Contains(err.Error(), errTest.Error())
+}
+
+// system is that of the process, with few descriptors when that is so.
+func (f *soakFaults) system() *system {
+	sys := *thisSystem
+	sys.descriptorsFree = func(dir string, n int) bool { return f.few.Load() == 0 && thisSystem.descriptorsFree(dir, n) }
+	return &sys
+}
+
+// soakFS is a file system with faults, short writes among them.
+type soakFS struct {
+	spillfile.FS
+	faults *soakFaults
+}
+
+type soakFile struct {
+	spillfile.File
+	fs   *soakFS
+	name string
+}
+
+func (s *soakFS) fail(op, name string) error {
+	if s.faults.hit() {
+		return &fs.PathError{Op: op, Path: name, Err: errTest}
+	}
+	return nil
+}
+
+func (s *soakFS) OpenFile(name string, flag int, perm fs.FileMode) (spillfile.File, error) {
+	if err := s.fail("open", name); err != nil {
+		return nil, err
+	}
+	if few := s.faults.few.Load(); few > 0 && s.faults.open.Load() >= few {
+		s.faults.count(soakDescriptors)
+		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
+	}
+	f, err := s.FS.OpenFile(name, flag, perm)
+	if err != nil {
+		return nil, err
+	}
+	s.faults.open.Add(1)
+	return &soakFile{f, s, name}, nil
+}
+
+func (f *soakFile) Close() error {
+	f.fs.faults.open.Add(-1)
+	return f.File.Close()
+}
+
+func (s *soakFS) Remove(name string) error {
+	if err := s.fail("remove", name); err != nil {
+		return err
+	}
+	return s.FS.Remove(name)
+}
+
+func (s *soakFS) Rename(from, to string) error {
+	if err := s.fail("rename", to); err != nil {
+		return err
+	}
+	return s.FS.Rename(from, to)
+}
+
+func (s *soakFS) SyncDir(dir string) error {
+	if err := s.fail("syncdir", dir); err != nil {
+		return err
+	}
+	return s.FS.SyncDir(dir)
+}
+
+func (s *soakFS) Free(dir string) (free, total int64, err error) {
+	free, total, err = s.FS.Free(dir)
+	if s.faults.low.Load() {
+		free = 0
+	}
+	return free, total, err
+}
+
+func (s *soakFS) FreeFiles(dir string) (int64, error) {
+	if s.faults.inodes.Load() {
+		return 0, nil
+	}
+	return s.FS.FreeFiles(dir)
+}
+
+func (f *soakFile) ReadAt(b []byte, at int64) (int, error) {
+	if err := f.fs.fail("read", f.name); err != nil {
+		return 0, err
+	}
+	return f.File.ReadAt(b, at)
+}
+
+func (f *soakFile) WriteAt(b []byte, at int64) (int, error) {
+	if err := f.fs.fail("write", f.name); err != nil {
+		n, _ := f.File.WriteAt(b[:rand.IntN(len(b)+1)], at)
+		return n, err
+	}
+	return f.File.WriteAt(b, at)
+}
+
+func (f *soakFile) Sync() error {
+	if err := f.fs.fail("sync", f.name); err != nil {
+		return err
+	}
+	return f.File.Sync()
+}
