@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/cli"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
-func main() { os.Exit(cli.Main()) }
+func main() { os.Exit(frame.Main(cli.New())) }

@@ -82,9 +82,9 @@ const never = 1000 * time.Hour
 func spillOptions(dir string, key []byte) badgerspill.Options {
 	opt := badgerspill.DefaultOptions(dir).WithSpillPolicy(badgerspill.Always).WithDrainOnClose(false).
 		WithQuiet(1, never).WithMaxSpillAge(never).WithReplayHighWater(1).WithSegmentSize(8 << 10)
-	opt.Options = opt.Options.WithLogger(nil)
+	opt = opt.WithLogger(nil)
 	if key != nil {
-		opt.Options = opt.Options.WithEncryptionKey(key).WithIndexCacheSize(1 << 20)
+		opt = opt.WithEncryptionKey(key).WithIndexCacheSize(1 << 20)
 	}
 	return opt
 }

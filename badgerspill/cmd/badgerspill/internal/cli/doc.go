@@ -1,3 +1,2 @@
-// Package cli is the command: its verbs, flags, help and exit codes. It is a package of its own because a module that adds an engine
-// to the measurements has a main of its own.
+// Package cli is the command: a file for each verb, with its flags and its help.
 package cli

@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/progress"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/terminal"
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -23,14 +24,14 @@ const drainHelp = `Drain replays everything that the spill holds into Badger, an
 badger.Open works. No version is left out and none is discarded, whatever the program's own options are.
 
 It can be interrupted (Ctrl-C) and killed at any moment: the database stays consistent, what is not in Badger for good stays in the
-spill, and drain, or the program, goes on from there. A large run of segments counts as a whole, so after an interruption
-some of it may be replayed twice, which is harmless.
+spill, and drain, or the program, goes on from there. After a kill up to 64 MiB are given to Badger twice, which is harmless.
 
-On a terminal it shows a bar with rate and time left, otherwise a line now and then. Exit code 0: drained. 1: it failed. 130:
-interrupted; the last line says what is left.`
+On a terminal it shows a bar with rate and time left, otherwise a line now and then. Exit code 0: drained. 1: it failed. 2: another
+process has it open, and nothing was changed. 130: interrupted; the last line says what is left.`
 
 func newDrain() *cobra.Command {
 	var flags place.Flags
+	var magic uint16
 	cmd := &cobra.Command{
 		Use:   "drain DIR",
 		Short: "Replay everything in the spill and leave a plain Badger directory",
@@ -43,10 +44,11 @@ func newDrain() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return drain(cmd.Context(), db, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return drain(cmd.Context(), db, magic, cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
 	flags.Register(cmd)
+	cmd.Flags().Uint16Var(&magic, "external-magic", 0, "the program's own `number` in Badger's manifest, if it sets ExternalMagicVersion")
 	return cmd
 }
 
@@ -54,41 +56,37 @@ func newDrain() *cobra.Command {
 // nobody says what may be, and its tables are read whatever their compression is.
 func drainOptions(db *place.Database) badgerspill.Options {
 	opt := badgerspill.DefaultOptions(db.Dir).WithSpillDir(db.SpillDir).WithDrainOnClose(false)
-	opt.Options = opt.Options.WithValueDir(db.ValueDir).WithNumVersionsToKeep(math.MaxInt32).
+	opt = opt.WithValueDir(db.ValueDir).WithNumVersionsToKeep(math.MaxInt32).
 		WithLogger(nil).WithMetricsEnabled(false)
 	if len(db.Key) > 0 {
-		opt.Options = opt.Options.WithEncryptionKey(db.Key).WithIndexCacheSize(100 << 20)
+		opt = opt.WithEncryptionKey(db.Key).WithIndexCacheSize(100 << 20)
 	}
 	return opt
 }
 
-func drain(ctx context.Context, db *place.Database, out, errs io.Writer) (err error) {
+func drain(ctx context.Context, db *place.Database, magic uint16, out, errs io.Writer) (err error) {
 	in, err := spillfile.Inspect(db.Source())
 	if err != nil {
 		return db.Explain(err)
 	}
-	if err := db.Missing(in); err != nil {
-		return err
-	}
-	if err := db.Foreign(in); err != nil {
-		return err
-	}
 	// What Open would say is told before anything is touched.
-	if in.OpenError != nil && !in.Changing {
-		return db.Explain(in.OpenError)
+	if err := db.Judge(in); err != nil && !in.Changing {
+		return db.Explain(err)
 	}
 	if in.Commits == 0 && !db.Locked && !db.Drop && !db.Holders().Open() {
 		fmt.Fprintf(out, "%s: the spill holds nothing: this is a plain Badger directory\n", db.Dir)
 		return nil
 	}
-	layer, err := badgerspill.OpenManaged(drainOptions(db))
+	var latest atomic.Pointer[badgerspill.DrainProgressInfo]
+	listener := &badgerspill.EventListener{DrainProgress: func(p badgerspill.DrainProgressInfo) { latest.Store(&p) }}
+	layer, err := badgerspill.OpenManaged(drainOptions(db).WithExternalMagic(magic).WithEventListener(listener))
 	if err != nil {
 		return db.Explain(err)
 	}
 	commits := layer.SpillStats().SpillPending
-	fmt.Fprintf(errs, "%s: replaying %s commits, %s\n", db.Dir, text.Count(commits), text.Bytes(in.DiskBytes))
+	fmt.Fprintf(errs, "%s: replaying %s, %s\n", db.Dir, plural(int(commits), "commit"), text.Bytes(in.DiskBytes))
 	begin := time.Now()
-	err = drainWithBar(ctx, layer, progress.New(errs, terminal.Is(errs), "replaying", in.Entries, time.Now))
+	err = drainWithBar(ctx, layer, progress.New(errs, terminal.Is(errs), "replaying", in.DiskBytes, time.Now), latest.Load)
 	if cerr := layer.Close(); cerr != nil {
 		return db.Explain(errors.Join(err, cerr))
 	}
@@ -98,7 +96,7 @@ func drain(ctx context.Context, db *place.Database, out, errs io.Writer) (err er
 	if _, err := os.Lstat(db.InterlockPath()); !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("%s: it is still there after everything was replayed: %w", db.InterlockPath(), err)
 	}
-	fmt.Fprintf(out, "%s: %s commits replayed in %s: this is a plain Badger directory\n", db.Dir, text.Count(commits), text.Seconds(time.Since(begin)))
+	fmt.Fprintf(out, "%s: %s replayed in %s: this is a plain Badger directory\n", db.Dir, plural(int(commits), "commit"), text.Seconds(time.Since(begin)))
 	return nil
 }
 
@@ -110,8 +108,12 @@ func whatIsLeft(ctx context.Context, db *place.Database, err error, errs io.Writ
 		return db.Explain(errors.Join(err, ierr))
 	}
 	if in.Commits > 0 {
-		fmt.Fprintf(errs, "%s: %s commits, %s, are left in %s; nothing is lost, drain again to go on\n",
-			db.Dir, text.Count(in.Commits), text.Bytes(in.DiskBytes), db.SpillDir)
+		then := "nothing is lost, drain again to go on"
+		if errors.Is(err, badgerspill.ErrCorrupt) {
+			then = "what is damaged is before them"
+		}
+		fmt.Fprintf(errs, "%s: %s, %s, %s left in %s; %s\n",
+			db.Dir, plural(int(in.Commits), "commit"), text.Bytes(in.DiskBytes), map[bool]string{true: "is", false: "are"}[in.Commits == 1], db.SpillDir, then)
 	}
 	switch {
 	case ctx.Err() == nil:
@@ -123,7 +125,7 @@ func whatIsLeft(ctx context.Context, db *place.Database, err error, errs io.Writ
 }
 
 // drainWithBar drains, and shows how far it is.
-func drainWithBar(ctx context.Context, layer *badgerspill.DB, bar *progress.Bar) error {
+func drainWithBar(ctx context.Context, layer *badgerspill.DB, bar *progress.Bar, latest func() *badgerspill.DrainProgressInfo) error {
 	defer bar.Clear()
 	if err := ctx.Err(); err != nil {
 		return err
@@ -138,13 +140,16 @@ func drainWithBar(ctx context.Context, layer *badgerspill.DB, bar *progress.Bar)
 	for {
 		select {
 		case err := <-done:
-			if err != nil {
+			if err != nil && ctx.Err() != nil {
 				err = context.Cause(ctx)
 			}
 			return err
 		case <-tick.C:
 			s := layer.SpillStats()
-			bar.Update(s.EntriesReplayed+s.EntriesCoalesced, s.BytesReplayed)
+			if p := latest(); p != nil {
+				bar.Total(p.TotalBytes)
+				bar.Update(p.Bytes, s.BytesReplayed)
+			}
 			if s.ReplayErrors >= patience {
 				cancel(s.ReplayError)
 			}

@@ -9,12 +9,14 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
 func TestDrainLeavesAPlainBadgerDirectory(t *testing.T) {
@@ -26,7 +28,7 @@ func TestDrainLeavesAPlainBadgerDirectory(t *testing.T) {
 			args := []string{"drain", d.dir}
 			if key != nil {
 				code, _, stderr := built(t, args...)
-				require.Equal(t, exitFailed, code)
+				require.Equal(t, frame.Failed, code)
 				require.Contains(t, stderr, "give its key with --encryption-key-file")
 				args = append(args, "-encryption-key-file", keyFile(t, string(key)))
 			}
@@ -87,7 +89,7 @@ func TestDrainOfOtherDatabases(t *testing.T) {
 		flip(t, filepath.Join(d.dir, "spill", "MANIFEST"), 50)
 		before := tree(t, d.dir)
 		code, _, stderr := built(t, "drain", d.dir)
-		require.Equal(t, exitFailed, code)
+		require.Equal(t, frame.Failed, code)
 		require.Contains(t, stderr, filepath.Join(d.dir, "spill", "MANIFEST"))
 		require.Contains(t, stderr, "badgerspill salvage")
 		require.Equal(t, before, tree(t, d.dir))
@@ -97,9 +99,11 @@ func TestDrainOfOtherDatabases(t *testing.T) {
 		segment := d.segments(t)[1]
 		flip(t, segment, -10)
 		code, _, stderr := built(t, "drain", d.dir)
-		require.Equal(t, exitFailed, code)
+		require.Equal(t, frame.Failed, code)
 		require.Contains(t, stderr, segment)
-		require.Contains(t, stderr, "are left in "+filepath.Join(d.dir, "spill"))
+		require.Equal(t, 1, strings.Count(stderr, segment), "said once: %s", stderr)
+		require.Contains(t, stderr, "are left in "+filepath.Join(d.dir, "spill")+"; what is damaged is before them")
+		require.NotContains(t, stderr, "drain again")
 	})
 	t.Run("another process has it open", func(t *testing.T) {
 		d := spilled(t, 10, nil)
@@ -107,7 +111,7 @@ func TestDrainOfOtherDatabases(t *testing.T) {
 		require.NoError(t, err)
 		code, _, stderr := built(t, "drain", d.dir)
 		require.NoError(t, db.Close())
-		require.Equal(t, exitFailed, code)
+		require.Equal(t, frame.Locked, code)
 		require.Contains(t, stderr, d.dir+": another process has it open")
 		require.Equal(t, d.want, drained(t, d))
 	})
@@ -122,7 +126,7 @@ func TestDrainOfOtherDatabases(t *testing.T) {
 			require.Contains(t, stdout, "holds nothing")
 			return
 		}
-		require.Equal(t, exitFailed, code)
+		require.Equal(t, frame.Locked, code)
 		require.Contains(t, stderr, d.dir+": another process has it open (process ")
 	})
 }
@@ -156,7 +160,7 @@ func TestInterruptedDrain(t *testing.T) {
 	rest, err := io.ReadAll(stderr)
 	require.NoError(t, err)
 	require.Error(t, cmd.Wait())
-	require.Equal(t, exitInterrupted, cmd.ProcessState.ExitCode(), string(rest))
+	require.Equal(t, frame.Interrupted, cmd.ProcessState.ExitCode(), string(rest))
 	require.Contains(t, string(rest), "commits, ")
 	require.Contains(t, string(rest), "are left in "+filepath.Join(d.dir, "spill"))
 	require.Contains(t, string(rest), "interrupted")
@@ -171,7 +175,7 @@ func TestDrainOfDirectoriesThatLieApart(t *testing.T) {
 	d := &database{dir: filepath.Join(t.TempDir(), "db"), want: map[string]string{}}
 	values, spill := filepath.Join(t.TempDir(), "vlog"), filepath.Join(t.TempDir(), "spill")
 	opt := spillOptions(d.dir, nil).WithSpillDir(spill)
-	opt.Options = opt.Options.WithValueDir(values)
+	opt = opt.WithValueDir(values)
 	db, err := badgerspill.Open(opt)
 	require.NoError(t, err)
 	for i := range 20 {
@@ -179,8 +183,8 @@ func TestDrainOfDirectoriesThatLieApart(t *testing.T) {
 	}
 	require.NoError(t, db.Close())
 	code, _, stderr := built(t, "drain", "--vlog-dir", values, d.dir)
-	require.Equal(t, exitFailed, code)
-	require.Contains(t, stderr, spill+"; give that with --spill-dir")
+	require.Equal(t, frame.Failed, code)
+	require.Contains(t, stderr, spill+"; give the directory in which they are")
 	require.Equal(t, 1, infoOf(t, "--vlog-dir", values, "--spill-dir", spill, d.dir).Badger.ValueLogs)
 	ok(t, "drain", "--vlog-dir", values, "--spill-dir", spill, d.dir)
 	logs, err := filepath.Glob(filepath.Join(d.dir, "*.vlog"))

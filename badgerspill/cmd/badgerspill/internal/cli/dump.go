@@ -13,7 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -48,18 +50,18 @@ func newDump() *cobra.Command {
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if prefixHex != "" && f.prefix != "" {
-				return &usageError{errors.New("--prefix and --prefix-hex: give one of them")}
+				return &frame.UsageError{Err: errors.New("--prefix and --prefix-hex: give one of them")}
 			}
 			if prefixHex != "" {
 				var err error
 				if f.prefixBytes, err = hex.DecodeString(prefixHex); err != nil {
-					return &usageError{fmt.Errorf("--prefix-hex %s: must be hexadecimal digits, two for each byte", prefixHex)}
+					return &frame.UsageError{Err: fmt.Errorf("--prefix-hex %s: must be hexadecimal digits, two for each byte", prefixHex)}
 				}
 			} else {
 				f.prefixBytes = []byte(f.prefix)
 			}
 			if f.from > f.to {
-				return &usageError{fmt.Errorf("--from %d: must be at most --to %d", f.from, f.to)}
+				return &frame.UsageError{Err: fmt.Errorf("--from %d: must be at most --to %d", f.from, f.to)}
 			}
 			db, err := flags.Find(args[0])
 			if err != nil {
@@ -133,8 +135,8 @@ func dump(cmd *cobra.Command, db *place.Database, f *filter) error {
 	if err != nil {
 		return db.Explain(err)
 	}
-	if err := db.Missing(in); err != nil {
-		return err
+	if err := db.Judge(in); errors.Is(err, badgerspill.ErrMissingSpill) {
+		return db.Explain(err)
 	}
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 	enc := json.NewEncoder(out)

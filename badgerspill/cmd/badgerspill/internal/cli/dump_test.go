@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
 // lines parses what dump prints, with keys and values as the bytes that they were.
@@ -63,7 +64,7 @@ func TestDumpShowsEveryEntry(t *testing.T) {
 			args := []string{"dump", d.dir}
 			if key != nil {
 				code, _, stderr := built(t, args...)
-				require.Equal(t, exitFailed, code)
+				require.Equal(t, frame.Failed, code)
 				require.Contains(t, stderr, "-encryption-key-file")
 				args = append(args, "-encryption-key-file", keyFile(t, string(key)))
 			}
@@ -137,7 +138,7 @@ func TestDumpOfOtherDatabases(t *testing.T) {
 		segment := d.segments(t)[0]
 		flip(t, segment, 192+60)
 		code, out, stderr := built(t, "dump", d.dir)
-		require.Equal(t, exitFailed, code)
+		require.Equal(t, frame.Failed, code)
 		require.Len(t, lines(t, out), 99)
 		require.Contains(t, stderr, segment+":192: damage")
 		require.Contains(t, stderr, "salvage")
@@ -157,7 +158,7 @@ func TestDumpOfOtherDatabases(t *testing.T) {
 		elsewhere := filepath.Join(t.TempDir(), "spill")
 		require.NoError(t, os.Rename(filepath.Join(d.dir, "spill"), elsewhere))
 		code, _, stderr := built(t, "dump", d.dir)
-		require.Equal(t, exitFailed, code)
+		require.Equal(t, frame.Failed, code)
 		require.Contains(t, stderr, "-spill-dir")
 		require.Len(t, lines(t, ok(t, "dump", "-spill-dir="+elsewhere, d.dir)), 10)
 	})

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
 // Without the identity of its database nothing opens a spill that is sound itself. Each command says so, with the way out.
@@ -30,7 +32,7 @@ func TestIdentityThatIsDamagedOrMissing(t *testing.T) {
 			require.Contains(t, strings.Join(in.Problems, "\n"), line)
 			for _, args := range [][]string{{"verify"}, {"drain"}, {"salvage", "-y"}} {
 				code, stdout, stderr := built(t, append(args, d.dir)...)
-				require.Equal(t, exitFailed, code, args[0])
+				require.Equal(t, frame.Failed, code, args[0])
 				require.Contains(t, stdout+stderr, path, args[0])
 				require.Contains(t, stdout+stderr, "write the line "+line, args[0])
 			}

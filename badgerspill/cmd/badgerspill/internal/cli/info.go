@@ -15,8 +15,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/spf13/cobra"
 
+	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -28,6 +29,7 @@ come and go while they are looked at, and the numbers may not fit each other; it
 index files, and whole only those segments that have no index; "badgerspill verify" reads everything. An encryption key is needed
 only to say whether the spill would open.
 
+  tree         the shape that Open would choose for Badger's tree now
   pending      commits that are acknowledged and not in Badger yet
   oldest       age of the first segment with such commits
   ratio        bytes of entries by bytes on disk, measured on the first blocks of each segment
@@ -88,6 +90,15 @@ type badgerInfo struct {
 	ValueLogBytes  int64 `json:"value_log_bytes"`
 	MemtableLogs   int   `json:"memtable_logs"` // of memtables that are not in a table yet
 	EncryptedTable bool  `json:"encrypted"`
+	// Tree is the shape that Open would choose for Badger's tree now, with the default options.
+	Tree treeInfo `json:"tree"`
+}
+
+type treeInfo struct {
+	BaseLevelSize int64  `json:"base_level_size"`
+	BaseTableSize int64  `json:"base_table_size"`
+	NumCompactors int    `json:"num_compactors"`
+	Why           string `json:"why"`
 }
 
 type spillInfo struct {
@@ -106,7 +117,8 @@ type spillInfo struct {
 	ReplayedThrough uint64        `json:"replayed_through"` // sequence
 	CleanClose      bool          `json:"clean_close"`
 	TornBytes       int64         `json:"torn_bytes"`
-	DeadSegments    int           `json:"dead_segments"` // about to be removed
+	DeadSegments    int           `json:"dead_segments"`     // about to be removed
+	Prepared        int           `json:"prepared_segments"` // empty files for the segments to come
 	Segments        []segmentInfo `json:"segments"`
 }
 
@@ -142,7 +154,7 @@ func lookAt(db *place.Database, now time.Time) (*info, error) {
 	}
 	in.Spill = spillInfo{Dir: db.SpillDir, Exists: sp.Exists, Interlock: db.Locked, PendingCommits: sp.Commits, PendingEntries: sp.Entries,
 		DiskBytes: sp.DiskBytes, IndexBytes: sp.IndexBytes, RawBytes: sp.RawBytes, Ratio: sp.Ratio, FirstTs: sp.FirstTs, LastTs: sp.LastTs,
-		ReplayedThrough: sp.ReplayedThrough, CleanClose: sp.CleanClose, TornBytes: sp.TornBytes, DeadSegments: sp.Dead, Segments: []segmentInfo{}}
+		ReplayedThrough: sp.ReplayedThrough, CleanClose: sp.CleanClose, TornBytes: sp.TornBytes, DeadSegments: sp.Dead, Prepared: sp.Prepared, Segments: []segmentInfo{}}
 	if !sp.Oldest.IsZero() {
 		in.Spill.OldestSeconds = max(0, now.Sub(sp.Oldest).Seconds())
 	}
@@ -169,12 +181,13 @@ func (in *info) judge(db *place.Database, sp *spillfile.Inspection) {
 	if interrupted, err := spillfile.SalvageInterrupted(db.Source()); interrupted || err != nil {
 		problem("refused", "a salvage was interrupted while it moved files: run \"badgerspill salvage\" again to finish it")
 	}
-	if err := sp.OpenError; err != nil {
+	judged := db.Judge(sp)
+	if err := judged; err != nil {
 		health := "refused"
 		switch {
 		case sp.Changing: // Inspect has tried several times
 			health, err = "unknown", errors.New("it changes too fast to be judged; look again, or stop the program that writes to it")
-		case errors.Is(err, spillfile.ErrCorrupt), errors.Is(err, spillfile.ErrNoManifest):
+		case errors.Is(err, spillfile.ErrCorrupt), errors.Is(err, spillfile.ErrNoManifest), errors.Is(err, spillfile.ErrForeignSpill) && db.BadID != nil:
 			health = "corrupt"
 		case errors.Is(err, spillfile.ErrKeyMissing):
 			health = "unknown"
@@ -182,20 +195,12 @@ func (in *info) judge(db *place.Database, sp *spillfile.Inspection) {
 		problem(health, "%v", db.Explain(err))
 	}
 	for _, s := range sp.Segments {
-		if s.Err != nil && (sp.OpenError == nil || !strings.Contains(sp.OpenError.Error(), s.Err.Error())) {
+		if s.Err != nil && (judged == nil || !strings.Contains(judged.Error(), s.Err.Error())) {
 			problem("corrupt", "%v", s.Err)
 		}
 	}
-	if err := db.Missing(sp); err != nil {
-		problem("refused", "%v", err)
-	}
-	switch err := db.Foreign(sp); {
-	case err != nil && db.BadID != nil:
-		problem("corrupt", "%v", err)
-	case err != nil:
-		problem("refused", "%v", err)
-	case db.BadID != nil:
-		problem("corrupt", "%v; no commits are pending: remove that file", db.BadID)
+	if db.BadID != nil && judged == nil {
+		problem("sound", "%s: %v; no commits are pending: the next Open writes it anew", db.IdentityPath(), db.BadID)
 	}
 	if sp.Commits > 0 && !db.Locked {
 		problem("sound", "commits are pending and there is no interlock %s: do not open the directory with plain Badger, but with badgerspill", db.InterlockPath())
@@ -217,6 +222,7 @@ func lookAtBadger(db *place.Database) (b badgerInfo, err error) {
 	if b.MemtableLogs, _, err = files(db.Dir, ".mem"); err != nil {
 		return b, err
 	}
+	b.Tree = treeInfo(badgerspill.DefaultOptions(db.Dir).WithSpillDir(db.SpillDir).Tree())
 	path := filepath.Join(db.Dir, badger.ManifestFilename)
 	f, err := os.Open(path)
 	if err != nil {
@@ -278,13 +284,14 @@ func (in *info) print(out io.Writer) error {
 		{"tables", tables},
 		{"value logs", fmt.Sprintf("%d, %s on disk", b.ValueLogs, text.Bytes(b.ValueLogBytes))},
 		{"memtable logs", fmt.Sprint(b.MemtableLogs)},
+		{"tree", "with the default options Open would choose: " + b.Tree.Why},
 	})
 
 	t.Printf("\nSpill in %s\n", s.Dir)
 	if !s.Exists {
 		t.Printf("  none\n")
 	} else {
-		rows := [][]string{{"pending", fmt.Sprintf("%s commits, %s entries", text.Count(s.PendingCommits), text.Count(s.PendingEntries))}}
+		rows := [][]string{{"pending", plural(int(s.PendingCommits), "commit") + ", " + entries(s.PendingEntries)}}
 		if s.PendingCommits > 0 {
 			rows = append(rows,
 				[]string{"timestamps", fmt.Sprintf("%d to %d", s.FirstTs, s.LastTs)},
@@ -297,7 +304,10 @@ func (in *info) print(out io.Writer) error {
 			rows = append(rows, []string{"torn tail", text.Bytes(s.TornBytes) + " that were never known to be durable: the next Open cuts them off"})
 		}
 		if s.DeadSegments > 0 {
-			rows = append(rows, []string{"dead", fmt.Sprintf("%d segments that are about to be removed", s.DeadSegments)})
+			rows = append(rows, []string{"dead", plural(s.DeadSegments, "segment") + ", replayed and about to be removed"})
+		}
+		if s.Prepared > 0 {
+			rows = append(rows, []string{"prepared", plural(s.Prepared, "empty segment") + " for the commits to come"})
 		}
 		t.Columns(rows)
 	}
@@ -309,11 +319,25 @@ func (in *info) print(out io.Writer) error {
 		}
 		t.Columns(rows)
 	}
-	t.Printf("\nHealth: %s\n", in.Health)
+	t.Printf("\nHealth: %s%s\n", in.Health, in.unread())
 	for _, p := range in.Problems {
 		t.Printf("  %s\n", p)
 	}
 	return t.Err()
+}
+
+// unread says what a sound spill was not judged by.
+func (in *info) unread() string {
+	indexed := 0
+	for _, g := range in.Spill.Segments {
+		if g.Index {
+			indexed++
+		}
+	}
+	if in.Health != "sound" || indexed == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; the blocks of %s with an index were not read: \"badgerspill verify\" does that", plural(indexed, "segment"))
 }
 
 func (g *segmentInfo) row() []string {

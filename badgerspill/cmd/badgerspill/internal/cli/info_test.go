@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
 func infoOf(t *testing.T, args ...string) (in info) {
@@ -164,7 +165,7 @@ func TestDirectoriesThatAreRefused(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			for _, verb := range []string{"info", "verify", "drain", "dump", "salvage"} {
 				code, stdout, stderr := built(t, append([]string{verb}, row.args...)...)
-				want := exitFailed
+				want := frame.Failed
 				if verb == "verify" {
 					want = exitUnchecked
 				}

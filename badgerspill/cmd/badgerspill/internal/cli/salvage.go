@@ -10,10 +10,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/backup"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/terminal"
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -39,7 +41,8 @@ In both cases parts of lost commits that a replay has already brought to Badger 
 Without a terminal to ask on it changes nothing, unless -y says yes. It needs room beside the spill for what is intact. Interrupted, it
 has changed nothing, or goes on when it is run again.
 
-Exit code 0: the spill is sound, or is sound now, or FILE is written. 1: it failed, or the answer was no.`
+Exit code 0: the spill is sound, or is sound now, or FILE is written. 1: it failed, or the answer was no.
+2: another process has it open, and nothing was changed.`
 
 func newSalvage() *cobra.Command {
 	var flags place.Flags
@@ -54,7 +57,7 @@ func newSalvage() *cobra.Command {
 		Args: oneDirectory,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if s.copyOnly && s.out == "" {
-				return &usageError{errors.New("--copy-only: name the file with --out")}
+				return &frame.UsageError{Err: errors.New("--copy-only: name the file with --out")}
 			}
 			db, err := flags.Find(args[0])
 			if err != nil {
@@ -104,12 +107,10 @@ func (s *salvageRun) run(ctx context.Context) error {
 	if err != nil {
 		return s.db.Explain(err)
 	}
-	if err := s.db.Missing(in); err != nil {
-		return err
-	}
-	foreign := s.db.Foreign(in)
-	if foreign != nil && s.db.Known {
-		return foreign
+	judged := s.db.Judge(in)
+	unknown := errors.Is(judged, badgerspill.ErrForeignSpill) && !s.db.Known
+	if errors.Is(judged, badgerspill.ErrMissingSpill) || errors.Is(judged, badgerspill.ErrForeignSpill) && !unknown {
+		return s.db.Explain(judged)
 	}
 	found, err := spillfile.Walk(ctx, src, nil)
 	if err != nil {
@@ -124,8 +125,8 @@ func (s *salvageRun) run(ctx context.Context) error {
 		}
 	}
 	switch {
-	case foreign != nil && !s.copyOnly:
-		return fmt.Errorf("nothing was changed: %w", foreign)
+	case unknown && !s.copyOnly:
+		return fmt.Errorf("nothing was changed: %w", judged)
 	case !found.Damaged():
 		s.w.Printf("The spill is sound. Nothing was changed.\n")
 		return s.w.Err()
@@ -179,16 +180,16 @@ func (s *salvageRun) report(n *spillfile.Findings) error {
 				"whether commits before the first that is here were replayed, or are lost, is not known either.\n")
 		}
 	}
-	t.Printf("Intact: %s commits, %s entries", text.Count(n.Commits), text.Count(n.Entries))
+	t.Printf("Intact: %s, %s", plural(int(n.Commits), "commit"), entries(n.Entries))
 	if n.Commits > 0 {
 		t.Printf(", timestamps %d to %d", n.FirstTs, n.LastTs)
 	}
 	t.Printf("\n%s", droppedByOpen(n, s.db))
 	if n.Damaged() && n.AfterLoss > 0 && !s.copyOnly {
 		if s.prefix {
-			t.Printf("Dropped: the %s intact commits after the first lost one.\n", text.Count(n.AfterLoss))
+			t.Printf("Dropped: %s after the first lost one.\n", plural(int(n.AfterLoss), "intact commit"))
 		} else {
-			t.Printf("Of these %s come after a lost one, and are kept; --prefix would drop them.\n", text.Count(n.AfterLoss))
+			t.Printf("Kept of these: %s after a lost one; --prefix would drop them.\n", plural(int(n.AfterLoss), "commit"))
 		}
 	}
 	return t.Err()
@@ -234,7 +235,7 @@ func (s *salvageRun) copy(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, f.Remove())
 	}
-	s.w.Printf("Copied %s commits to %s\n", text.Count(n.Commits), s.out)
+	s.w.Printf("Copied %s to %s\n", plural(int(n.Commits), "commit"), s.out)
 	return s.w.Err()
 }
 
@@ -248,6 +249,11 @@ func (s *salvageRun) replace(ctx context.Context, lock *io.Closer, found *spillf
 		return err
 	}
 	*lock = io.NopCloser(nil)
+	if !s.db.Locked {
+		if err := s.db.SetInterlock(); err != nil {
+			return err
+		}
+	}
 	done, err := spillfile.Salvage(ctx, s.db.Source(), found, s.prefix)
 	if err != nil {
 		return s.failed(ctx, err)
@@ -255,9 +261,9 @@ func (s *salvageRun) replace(ctx context.Context, lock *io.Closer, found *spillf
 	if done.Resumed {
 		s.w.Printf("Finished. ")
 	} else {
-		s.w.Printf("Kept %s commits. ", text.Count(done.Commits))
+		s.w.Printf("Kept %s. ", plural(int(done.Commits), "commit"))
 	}
-	s.w.Printf("The old files are in %s\nThe database opens now, and replays the spill; or drain it. Remove the old files when nobody needs them.\n", done.Aside)
+	s.w.Printf("The old files are in %s\nThe database opens now, and replays the spill; or drain it. Keep the old files until nobody needs them.\n", done.Aside)
 	return s.w.Err()
 }
 

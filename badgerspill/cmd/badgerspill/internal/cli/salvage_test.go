@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
 // damagedAt damages the commits of these sequences, and returns what is there without them. Each commit of the test databases is one
@@ -83,7 +84,7 @@ func TestSalvageKeepsEveryIntactCommit(t *testing.T) {
 			require.Contains(t, out, "1 commit, sequence 60, between timestamps 59 and 61")
 			require.Contains(t, out, "1 commit, sequence 200, after timestamp 199")
 			require.Contains(t, out, "Intact: 196 commits, 196 entries, timestamps 1 to 199")
-			require.Contains(t, out, "180 come after a lost one")
+			require.Contains(t, out, "180 commits after a lost one")
 			require.Contains(t, out, "Copied 196 commits")
 			require.Contains(t, out, "Kept 196 commits")
 
@@ -116,7 +117,7 @@ func TestSalvageOfThePrefix(t *testing.T) {
 	want := through(t, d, 29)
 	d.damagedAt(t, "", 30, 70)
 	out := ok(t, "salvage", "-y", "-prefix", d.dir)
-	require.Contains(t, out, "Dropped: the 69 intact commits after the first lost one")
+	require.Contains(t, out, "Dropped: 69 intact commits after the first lost one")
 	require.Contains(t, out, "Kept 29 commits")
 	require.Equal(t, want, d.reopen(t))
 }
@@ -152,7 +153,7 @@ func TestSalvageChangesNothingUnasked(t *testing.T) {
 	d.damagedAt(t, "", 30)
 	before := tree(t, d.dir)
 	code, out, stderr := built(t, "salvage", d.dir)
-	require.Equal(t, exitFailed, code)
+	require.Equal(t, frame.Failed, code)
 	require.Contains(t, out, "1 commit, sequence 30")
 	require.Contains(t, stderr, "nothing was changed")
 	require.Contains(t, stderr, "-y")
@@ -165,7 +166,7 @@ func TestSalvageChangesNothingUnasked(t *testing.T) {
 	require.Equal(t, before, tree(t, d.dir))
 
 	code, _, stderr = built(t, "salvage", "-copy-only", "-out", copied, d.dir)
-	require.Equal(t, exitFailed, code)
+	require.Equal(t, frame.Failed, code)
 	require.Contains(t, stderr, copied+" is there already")
 	require.Equal(t, before, tree(t, d.dir))
 }
@@ -184,14 +185,14 @@ func TestSalvageOfSoundDatabases(t *testing.T) {
 func TestSalvageIsRefused(t *testing.T) {
 	d := spilled(t, 50, []byte("0123456789abcdef"))
 	code, _, stderr := built(t, "salvage", "-y", d.dir)
-	require.Equal(t, exitFailed, code)
+	require.Equal(t, frame.Failed, code)
 	require.Contains(t, stderr, "-encryption-key-file")
 
 	db, err := badgerspill.Open(spillOptions(d.dir, d.key))
 	require.NoError(t, err)
 	code, _, stderr = built(t, "salvage", "-y", d.dir)
 	require.NoError(t, db.Close())
-	require.Equal(t, exitFailed, code)
+	require.Equal(t, frame.Locked, code)
 	require.Contains(t, stderr, d.dir+": another process has it open")
 	require.Equal(t, d.want, d.reopen(t))
 }
@@ -212,7 +213,7 @@ func TestSalvageFinishesWhatWasInterrupted(t *testing.T) {
 	require.Equal(t, "refused", in.Health)
 	require.Contains(t, in.Problems[0], "salvage was interrupted")
 	code, _, stderr := built(t, "salvage", d.dir)
-	require.Equal(t, exitFailed, code)
+	require.Equal(t, frame.Failed, code)
 	require.Contains(t, stderr, "-y")
 	require.Contains(t, ok(t, "salvage", "-y", d.dir), "Finished.")
 	require.Equal(t, d.want, d.reopen(t))

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
 // onTerminal runs the built command on a pseudo terminal, types the answer, and returns what the command has shown there.
@@ -47,7 +48,7 @@ func TestSalvageAsks(t *testing.T) {
 	before := tree(t, d.dir)
 	for _, answer := range []string{"n\n", "\n", "perhaps\n", "\x04"} {
 		code, shown := onTerminal(t, answer, "salvage", d.dir)
-		require.Equal(t, exitFailed, code, "%q: %s", answer, shown)
+		require.Equal(t, frame.Failed, code, "%q: %s", answer, shown)
 		require.Contains(t, shown, "Set the old files aside and keep 49 commits? [y/N]")
 		require.Contains(t, shown, "nothing was changed")
 		require.Equal(t, before, tree(t, d.dir))

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 

@@ -8,10 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/progress"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/terminal"
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -28,7 +30,11 @@ name all of them, one a line:
 
 Badger's own files are not checked; DB.VerifyChecksum does that.
 
-Exit code 0: sound, a torn tail included. 1: there are faults. 2: it could not be checked, for instance because a program has it open.`
+While a program has the database open its files are read beside it, at 64 MiB a second at most, and without a lock; a fault counts if it is found
+twice. The end of the newest segment, which is being written, is not checked then, nor whether Open would take the spill.
+DB.VerifySpill does the same inside of the program.
+
+Exit code 0: sound, a torn tail included. 1: there are faults. 2: it could not be checked.`
 
 const exitUnchecked = 2
 
@@ -46,10 +52,10 @@ func newVerify() *cobra.Command {
 			if err == nil {
 				err = verify(cmd, db)
 			}
-			if faults := new(exitError); err == nil || errors.As(err, &faults) || cmd.Context().Err() != nil {
+			if faults := new(frame.ExitError); err == nil || errors.As(err, &faults) || cmd.Context().Err() != nil {
 				return err
 			}
-			return &exitError{exitUnchecked, fmt.Errorf("could not check: %w", err)}
+			return &frame.ExitError{Code: exitUnchecked, Err: fmt.Errorf("could not check: %w", err)}
 		},
 	}
 	flags.Register(cmd)
@@ -59,6 +65,9 @@ func newVerify() *cobra.Command {
 func verify(cmd *cobra.Command, db *place.Database) error {
 	out, errs := cmd.OutOrStdout(), cmd.ErrOrStderr()
 	lock, err := db.Source().Lock()
+	if errors.Is(err, badgerspill.ErrLocked) {
+		return verifyInUse(cmd, db)
+	}
 	if err != nil {
 		return db.Explain(err)
 	}
@@ -67,12 +76,10 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 	if err != nil {
 		return db.Explain(err)
 	}
-	if err := db.Missing(in); err != nil {
-		return err
-	}
-	foreign := db.Foreign(in)
-	if foreign != nil && db.Known {
-		return foreign
+	judged := db.Judge(in)
+	unknown := errors.Is(judged, badgerspill.ErrForeignSpill) && !db.Known // whose the spill is; it is checked nevertheless
+	if errors.Is(judged, badgerspill.ErrMissingSpill) || errors.Is(judged, badgerspill.ErrForeignSpill) && !unknown {
+		return db.Explain(judged)
 	}
 	var bar *progress.Bar
 	n, err := spillfile.Verify(cmd.Context(), db.Source(), func(done, total int64) {
@@ -93,19 +100,22 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 	}
 	t := text.NewWriter(out)
 	switch {
-	case foreign != nil:
+	case unknown:
 		faults++
-		t.Printf("%s:0: damage: %v\n", db.IdentityPath(), foreign)
+		t.Printf("%s:0: damage: %v\n", db.IdentityPath(), judged)
 	case db.BadID != nil:
 		faults++
-		t.Printf("%s:0: damage: not 32 hexadecimal digits and a line feed; no commits are pending: remove the file\n", db.IdentityPath())
+		t.Printf("%s:0: damage: %v; no commits are pending: the next Open writes it anew\n", db.IdentityPath(), db.BadID)
 	}
 	if !in.Exists {
 		t.Printf("%s: there is no spill: nothing to check\n", db.SpillDir)
 	} else {
-		t.Printf("%s: %d segments, %s, %s blocks, %s commits and %s entries pending, %d indexes\n", db.SpillDir, n.Segments, text.Bytes(n.Bytes),
-			text.Count(n.Blocks), text.Count(n.Commits), text.Count(n.Entries), n.Indexes)
+		t.Printf("%s: %s, %s, %s, %s and %s pending, %s\n", db.SpillDir, plural(n.Segments, "segment"), text.Bytes(n.Bytes),
+			plural(int(n.Blocks), "block"), plural(int(n.Commits), "commit"), entries(n.Entries), indexes(n.Indexes))
 		t.Printf("%s", droppedByOpen(n, db))
+		if judged != nil && !unknown {
+			t.Printf("Open refuses it: %v\n", judged)
+		}
 	}
 	switch {
 	case t.Err() != nil:
@@ -114,9 +124,38 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 		t.Printf("sound\n")
 		return t.Err()
 	case n.Damaged():
-		return &exitError{exitFailed, fmt.Errorf("%s: %s; \"badgerspill salvage %s\" gets out what is intact", db.SpillDir, plural(faults, "fault"), db.Dir)}
+		return &frame.ExitError{Code: frame.Failed, Err: fmt.Errorf("%s: %s; \"badgerspill salvage %s\" gets out what is intact", db.SpillDir, plural(faults, "fault"), db.Dir)}
 	}
-	return &exitError{exitFailed, fmt.Errorf("%s: %s", db.SpillDir, plural(faults, "fault"))}
+	return &frame.ExitError{Code: frame.Failed, Err: fmt.Errorf("%s: %s", db.SpillDir, plural(faults, "fault"))}
+}
+
+// inUseRate is how fast the spill of a running program is read, in bytes a second: the program has the disk first.
+const inUseRate = badgerspill.DefaultSpillVerifyRate
+
+// verifyInUse reads the files of a program that has the database open. It changes nothing, and takes no lock.
+func verifyInUse(cmd *cobra.Command, db *place.Database) error {
+	out, errs := cmd.OutOrStdout(), cmd.ErrOrStderr()
+	src := db.Source()
+	src.Rate = inUseRate
+	n, err := spillfile.VerifyInUse(cmd.Context(), src, nil)
+	if err != nil {
+		return db.Explain(err)
+	}
+	faults, err := printFaults(out, n)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(errs, "badgerspill: %s: %v: the end of the newest segment is not checked, and the numbers are those of a moment\n", db.Dir, db.Holders())
+	t := text.NewWriter(out)
+	t.Printf("%s: %s, %s, %s, %s\n", db.SpillDir, plural(n.Segments, "segment"), text.Bytes(n.Bytes), plural(int(n.Blocks), "block"), indexes(n.Indexes))
+	if faults == 0 {
+		t.Printf("sound, as far as it was read\n")
+		return t.Err()
+	}
+	if err := t.Err(); err != nil {
+		return err
+	}
+	return &frame.ExitError{Code: frame.Failed, Err: fmt.Errorf("%s: %s; stop the program before \"badgerspill salvage %s\"", db.SpillDir, plural(faults, "fault"), db.Dir)}
 }
 
 // droppedByOpen is a line about intact commits behind a torn place, "" if there are none: after a power cut Open keeps a prefix of the log.
@@ -145,4 +184,15 @@ func plural(n int, what string) string {
 		return "1 " + what
 	}
 	return text.Count(int64(n)) + " " + what + "s"
+}
+
+func entries(n int64) string { return several(n, "entry", "entries") }
+
+func indexes(n int) string { return several(int64(n), "index", "indexes") }
+
+func several(n int64, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return text.Count(n) + " " + more
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
 func TestVerifyOfSoundDatabases(t *testing.T) {
@@ -40,7 +41,7 @@ func TestVerifyNamesEveryFault(t *testing.T) {
 	flip(t, manifest, 100)
 	before := tree(t, d.dir)
 	code, out, stderr := built(t, "verify", d.dir)
-	require.Equal(t, exitFailed, code)
+	require.Equal(t, frame.Failed, code)
 	require.Contains(t, out, segments[0]+":192: damage: block checksum")
 	require.Contains(t, out, segments[1]+":0: damage: no segment magic")
 	require.Contains(t, out, manifest+":0: damage: manifest checksum")
@@ -56,7 +57,7 @@ func TestVerifyNamesADamagedIndex(t *testing.T) {
 	flip(t, index, 3)
 	flip(t, index, -250) // in the table, before the footer
 	code, out, stderr := built(t, "verify", d.dir)
-	require.Equal(t, exitFailed, code)
+	require.Equal(t, frame.Failed, code)
 	require.Contains(t, out, index+":")
 	require.Contains(t, out, ": damaged index: ")
 	require.NotContains(t, stderr, "salvage", "the next Open makes it again")
@@ -77,7 +78,7 @@ func TestVerifyOfATornTail(t *testing.T) {
 }
 
 func TestVerifyCannotCheck(t *testing.T) {
-	d := spilled(t, 20, []byte("0123456789abcdef"))
+	d := spilled(t, 200, []byte("0123456789abcdef"))
 	for _, row := range []struct {
 		name string
 		args []string
@@ -96,11 +97,24 @@ func TestVerifyCannotCheck(t *testing.T) {
 	t.Run("another process has it open", func(t *testing.T) {
 		db, err := badgerspill.Open(spillOptions(d.dir, d.key))
 		require.NoError(t, err)
+		defer func() { require.NoError(t, db.Close()) }()
 		code, _, stderr := built(t, "verify", d.dir)
-		require.NoError(t, db.Close())
 		require.Equal(t, exitUnchecked, code)
-		require.Contains(t, stderr, d.dir+": another process has it open")
-		require.Contains(t, stderr, "stop that, and try again")
+		require.Contains(t, stderr, "encryption")
+		before := tree(t, filepath.Join(d.dir, "spill"))
+		key := keyFile(t, "0123456789abcdef")
+		code, stdout, stderr := built(t, "verify", "-encryption-key-file", key, d.dir)
+		require.Zero(t, code, stderr)
+		require.Contains(t, stdout, "sound, as far as it was read")
+		require.Contains(t, stderr, "open in process")
+		require.Equal(t, before, tree(t, filepath.Join(d.dir, "spill")))
+		first := d.segments(t)[0]
+		flip(t, first, 300)
+		code, stdout, stderr = built(t, "verify", "-encryption-key-file", key, d.dir)
+		require.Equal(t, frame.Failed, code)
+		require.Contains(t, stdout, first+":")
+		require.Contains(t, stderr, "stop the program before")
+		flip(t, first, 300)
 	})
 	t.Run("a newer format", func(t *testing.T) {
 		flip(t, d.segments(t)[0], 9)

@@ -174,6 +174,20 @@ func (d *Database) readInterlock() error {
 	return nil
 }
 
+// SetInterlock makes the interlock, durably, where it is missing: commits are in the spill, and plain Badger must not open the directory. It says,
+// as an Open that finds none does, that Badger is not compared with the spill yet.
+func (d *Database) SetInterlock() error {
+	spill, err := filepath.Abs(d.SpillDir)
+	if err == nil {
+		err = spillfile.WriteDurably(spillfile.OS, d.InterlockPath(), []byte(spill+"\nwas missing, and Badger is not compared with the spill yet\n"))
+	}
+	if err != nil {
+		return fmt.Errorf("interlock %s: %w", d.InterlockPath(), err)
+	}
+	d.Locked, d.Interlock = true, spill
+	return nil
+}
+
 // IdentityPath is the file with the identity of the database.
 func (d *Database) IdentityPath() string { return filepath.Join(d.Dir, identityName) }
 
@@ -189,7 +203,7 @@ func (d *Database) readIdentity() {
 		_, err = hex.Decode(d.Identity[:], head[:32])
 	}
 	if err != nil {
-		d.BadID = fmt.Errorf("%s: %w", d.IdentityPath(), err)
+		d.BadID = err
 		return
 	}
 	d.Known = true
@@ -200,33 +214,20 @@ func (d *Database) Source() spillfile.Source {
 	return spillfile.Source{Dir: d.SpillDir, EncryptionKey: d.Key}
 }
 
-// Missing is an error if the interlock says that there are commits in a spill, and there is none in SpillDir. in is what is there.
-func (d *Database) Missing(in *spillfile.Inspection) error {
-	if !d.Locked || in.Exists {
-		return nil
-	}
-	where := d.Interlock
-	if where == "" {
-		where = "a directory that it does not name"
-	}
-	return fmt.Errorf("%s: there is no spill here, and %s says that there are commits in %s; give that with --spill-dir", d.SpillDir, d.InterlockPath(), where)
+// Judge says whether Open would take the spill that in has found, nil, or why not.
+func (d *Database) Judge(in *spillfile.Inspection) error {
+	return spillfile.Judge(in, d.claims())
 }
 
-// Foreign is an error if commits are pending in the spill that are not known to be of this database. Open refuses it then. in is what is
-// in SpillDir.
-func (d *Database) Foreign(in *spillfile.Inspection) error {
-	switch {
-	case len(in.Segments) == 0 || d.Known && in.DatabaseID == d.Identity:
-		return nil
-	case d.Known:
-		return fmt.Errorf("%s holds commits of database %x, %s is %x; give the right one with --spill-dir", d.SpillDir, in.DatabaseID, d.Dir, d.Identity)
+func (d *Database) claims() spillfile.Claims {
+	c := spillfile.Claims{ID: d.Identity, IDFile: d.IdentityPath(), IDErr: d.BadID, Names: d.Interlock}
+	if d.BadID == nil && !d.Known {
+		c.IDErr = fs.ErrNotExist
 	}
-	why := d.BadID
-	if why == nil {
-		why = fmt.Errorf("%s: there is no such file", d.IdentityPath())
+	if d.Locked {
+		c.Interlock = d.InterlockPath()
 	}
-	return fmt.Errorf("%w, so it is not known whether the commits in %s are of this database; if they are, write the line %x into it",
-		why, d.SpillDir, in.DatabaseID)
+	return c
 }
 
 // Explain adds to an error of package badgerspill or spillfile what to do about it on a command line. It names the database.
@@ -234,7 +235,7 @@ func (d *Database) Explain(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, spillfile.ErrLocked), strings.Contains(err.Error(), "Another process is using this Badger database"):
+	case errors.Is(err, badgerspill.ErrLocked):
 		who := ""
 		if pids := d.Holders().PIDs; len(pids) > 0 {
 			who = fmt.Sprintf(" (%s)", processes(pids))
@@ -245,9 +246,9 @@ func (d *Database) Explain(err error) error {
 	case errors.Is(err, spillfile.ErrWrongKey), errors.Is(err, badgerspill.ErrEncryptionKeyMismatch):
 		return fmt.Errorf("%s: the key does not open it; give the one of this database with --encryption-key-file: %w", d.Dir, err)
 	case errors.Is(err, spillfile.ErrCorrupt), errors.Is(err, spillfile.ErrNoManifest):
-		return fmt.Errorf("%s: \"badgerspill verify\" names all of the damage, \"badgerspill salvage\" gets out what is intact: %w", d.Dir, err)
-	case errors.Is(err, badgerspill.ErrMissingSpill):
-		return fmt.Errorf("%s: the spill is somewhere else; give its directory with --spill-dir: %w", d.Dir, err)
+		return fmt.Errorf("%s: \"badgerspill verify\" names all of the damage: %w", d.Dir, err)
+	case errors.Is(err, badgerspill.ErrMissingSpill), errors.Is(err, badgerspill.ErrForeignSpill):
+		return fmt.Errorf("%s: the directory of a spill is given with --spill-dir: %w", d.Dir, err)
 	}
 	return fmt.Errorf("%s: %w", d.Dir, err)
 }

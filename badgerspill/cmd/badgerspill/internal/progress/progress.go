@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/text"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 )
 
 const (
@@ -47,6 +47,9 @@ func New(w io.Writer, terminal bool, verb string, total int64, now func() time.T
 	b.samples = []sample{{at: b.shown}}
 	return b
 }
+
+// Total changes how many steps there are, at least one: more came, or they are counted better.
+func (b *Bar) Total(total int64) { b.total = max(total, 1) }
 
 // Update tells how many steps are done, and how many bytes went by with them; both count from the beginning. Most calls show nothing.
 func (b *Bar) Update(done, bytes int64) {

@@ -1,0 +1,269 @@
+package burst
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
+)
+
+// Report is the result of a whole run, as --json prints it. Durations are in nanoseconds.
+type Report struct {
+	OK        bool            `json:"ok"`
+	Config    Config          `json:"config"`
+	Engines   []*EngineResult `json:"engines"`          // in the order in which they ran, all runs
+	Ratios    []Ratio         `json:"ratios,omitempty"` // if both plain Badger and badgerspill ran
+	Multiples []Multiple      `json:"multiples,omitempty"`
+	Build     Build           `json:"build"`
+	// Evidence is the directory that was kept because the verification failed, or a read.
+	Evidence string `json:"evidence,omitempty"`
+}
+
+// first returns the results of the first run.
+func (r *Report) first() (engines []*EngineResult) {
+	for _, e := range r.Engines {
+		if e.Run <= 1 {
+			engines = append(engines, e)
+		}
+	}
+	return engines
+}
+
+// byEngine returns the results engine by engine, and those of one in the order of the runs.
+func (r *Report) byEngine() (results []*EngineResult) {
+	for _, first := range r.first() {
+		for _, e := range r.Engines {
+			if e.Engine == first.Engine {
+				results = append(results, e)
+			}
+		}
+	}
+	return results
+}
+
+// label names one engine in one run; name is how to call the engine.
+func (r *Report) label(e *EngineResult, name func(engine string) string) string {
+	if r.Config.Pairs > 1 {
+		return fmt.Sprintf("%s, run %d", name(e.Engine), e.Run)
+	}
+	return name(e.Engine)
+}
+
+func (r *Report) writeJSON(w io.Writer) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(r)
+}
+
+func (r *Report) writeTable(w io.Writer) error {
+	t := text.NewWriter(w)
+	c := r.Config
+	t.Printf("%d writers, values of %s, one Update per key, %s%s; latency counts from when a write was due\n\n",
+		c.Writers, text.Bytes(int64(c.ValueSize)), c.readsText(), syncText(c.Sync))
+	t.Columns(r.phaseRows())
+	t.Printf("\n")
+	for _, note := range r.notes(func(engine string) string { return engine }) {
+		t.Printf("%s\n", note)
+	}
+	if rows := r.readRows(); len(rows) > 1 {
+		t.Printf("\npoint reads of keys acknowledged shortly before, on the same schedule\n\n")
+		t.Columns(rows)
+	}
+	if len(r.Ratios) > 0 {
+		t.Printf("\nplain Badger's latency as a multiple of badgerspill's%s\n\n", r.medianText())
+		t.Columns(r.ratioRows())
+	}
+	if r.showsMultiples() {
+		t.Printf("\nin the %s phase, as a multiple%s\n\n", r.mainPhase(), r.medianText())
+		t.Columns(r.multipleRows())
+	}
+	if rows := r.workRows(); len(rows) > 1 {
+		t.Printf("\nwhat the processes took, load generator included\n\n")
+		t.Columns(rows)
+	}
+	for _, e := range r.Engines {
+		if e.Layer != nil {
+			run := ""
+			if r.Config.Pairs > 1 {
+				run = fmt.Sprintf(" in run %d", e.Run)
+			}
+			t.Printf("\nwhat the layer did%s\n\n", run)
+			t.Columns(layerRows(e))
+		}
+	}
+	t.Printf("\nreopened and checked\n\n")
+	for _, e := range r.Engines {
+		r.verification(t, e)
+	}
+	return t.Err()
+}
+
+func (r *Report) phaseRows() [][]string {
+	return r.latencyRows(func(e *EngineResult) []openloop.PhaseResult { return e.Phases })
+}
+
+func (r *Report) readRows() [][]string {
+	return r.latencyRows(func(e *EngineResult) []openloop.PhaseResult { return e.Reads })
+}
+
+// latencyRows shows some of the operations: a head, and a row for each engine in each phase of each run.
+func (r *Report) latencyRows(of func(*EngineResult) []openloop.PhaseResult) [][]string {
+	rows := [][]string{append(r.engineCells("phase", "engine", "run"),
+		"offered", "achieved", "p50", "p99", "p99.9", "p99.99", "max", "unsent", "failed")}
+	for _, p := range r.Config.phases() {
+		for _, e := range r.byEngine() {
+			if res := phaseOf(of(e), p.Name); res != nil {
+				rows = append(rows, append(r.engineCells(res.Phase, e.Engine, fmt.Sprint(e.Run)), latencyCells(res)...))
+			}
+		}
+	}
+	return rows
+}
+
+// engineCells are the first of a row. There is a column for the run only if there are several.
+func (r *Report) engineCells(phase, engine, run string) []string {
+	if r.Config.Pairs > 1 {
+		return []string{phase, engine, run}
+	}
+	return []string{phase, engine}
+}
+
+func latencyCells(p *openloop.PhaseResult) []string {
+	return []string{
+		text.Rate(p.OfferedRate), text.Rate(p.AchievedRate), text.Duration(p.P50), text.Duration(p.P99), text.Duration(p.P999),
+		text.Duration(p.P9999), text.Duration(p.Max), text.Count(p.Unsent), text.Count(p.Failed),
+	}
+}
+
+// notes says what a reader of the table must know not to be misled by it, a sentence each.
+// name is how to call an engine.
+func (r *Report) notes(name func(engine string) string) (notes []string) {
+	note := func(format string, args ...any) { notes = append(notes, fmt.Sprintf(format, args...)) }
+	for _, e := range r.Engines {
+		unsent := int64(0)
+		for _, p := range e.Phases {
+			unsent += p.Unsent
+		}
+		if unsent > 0 {
+			note("%s: %s writes were still waiting to be sent when the run was cut off, %v after the last phase; "+
+				"no percentile counts them.", r.label(e, name), text.Count(unsent), r.Config.Backlog)
+		}
+		if e.WriteError != "" {
+			note("%s: %s writes failed, the first with: %s", r.label(e, name), text.Count(e.failed()), e.WriteError)
+		}
+		if e.ReadError != "" {
+			note("%s: %s reads failed, the first with: %s", r.label(e, name), text.Count(e.failedReads()), e.ReadError)
+		}
+	}
+	for _, e := range r.Engines {
+		late := ""
+		for _, p := range e.Phases {
+			if p.WokeLateP50 > 0 {
+				late += fmt.Sprintf(", %s %s", p.Phase, text.Duration(p.WokeLateP50))
+			}
+		}
+		if late != "" {
+			note("%s: of each latency, this much is the median lateness of the load generator itself: %s.", r.label(e, name), late[2:])
+		}
+	}
+	return notes
+}
+
+func (r *Report) ratioRows() [][]string {
+	rows := [][]string{{"phase", "p50", "p99", "p99.9", "p99.99", "max"}}
+	for _, x := range r.Ratios {
+		rows = append(rows, []string{x.Phase, ratioText(x.P50), ratioText(x.P99), ratioText(x.P999), ratioText(x.P9999), ratioText(x.Max)})
+	}
+	return rows
+}
+
+func layerRows(e *EngineResult) [][]string {
+	l := e.Layer
+	tiers := ""
+	for _, t := range l.TiersEntered {
+		if t.Times > 0 {
+			tiers += fmt.Sprintf(", %s %s", t.Tier, timesText(t.Times))
+		}
+	}
+	if tiers == "" {
+		tiers = ", " + l.Tier + " only"
+	}
+	return [][]string{
+		{"tiers entered", tiers[2:]},
+		{"stalls seen", text.Count(l.Stalls)},
+		{"commits direct", text.Count(l.CommitsDirect)},
+		{"commits hedged", text.Count(l.CommitsHedged)},
+		{"commits spilled", text.Count(l.CommitsSpilled)},
+		{"commits blocked", text.Count(l.CommitsBlocked)},
+		{"bytes spilled", text.Bytes(l.BytesSpilled)},
+		{"bytes replayed", text.Bytes(l.BytesReplayed)},
+		{"entries replayed", text.Count(l.EntriesReplayed)},
+		{"hand-overs", text.Count(l.HandOvers)},
+		{"spill empty", e.Spill.text()},
+	}
+}
+
+func (s *SpillTimes) text() string {
+	switch {
+	case s == nil || !s.Used:
+		return "never used"
+	case s.Empty == 0:
+		return "not before the close"
+	}
+	where := fmt.Sprintf("%s after the end of the burst phase", text.Seconds(s.AfterBurst))
+	if s.AfterBurst < 0 {
+		where = fmt.Sprintf("%s before the end of the burst phase", text.Seconds(-s.AfterBurst))
+	}
+	if s.Drained {
+		where += ", drained because the time was up"
+	}
+	return where
+}
+
+func (r *Report) verification(t *text.Writer, e *EngineResult) {
+	label, width := r.label(e, func(engine string) string { return engine }), 12
+	if r.Config.Pairs > 1 {
+		width += len(", run 10")
+	}
+	t.Printf("  %-*s %s\n", width, label, e.verificationText())
+	if e.Verified.OK() && e.ReadError == "" {
+		return
+	}
+	for _, example := range e.Verified.Examples {
+		t.Printf("  %-*s   %s\n", width, "", example)
+	}
+	t.Printf("  %-*s   the databases are kept in %s\n", width, "", r.Evidence)
+}
+
+func (r *EngineResult) verificationText() string {
+	v := r.Verified
+	if v.OK() {
+		return fmt.Sprintf("all %s acknowledged keys are there with their values (peak disk %s)", text.Count(v.Checked), text.Bytes(r.PeakDisk))
+	}
+	return fmt.Sprintf("of %s acknowledged keys %s are missing, %s wrong, %s unreadable",
+		text.Count(v.Checked), text.Count(v.Missing), text.Count(v.Wrong), text.Count(v.Unreadable))
+}
+
+func timesText(n int64) string {
+	if n == 1 {
+		return "once"
+	}
+	return text.Count(n) + " times"
+}
+
+// readsText is a part of a list, empty without reads.
+func (c Config) readsText() string {
+	if c.Reads == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d %% of the operations reads, ", c.Reads)
+}
+
+func syncText(sync bool) string {
+	if sync {
+		return "SyncWrites on"
+	}
+	return "SyncWrites off"
+}

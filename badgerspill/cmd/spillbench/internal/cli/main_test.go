@@ -1,0 +1,168 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/bench"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/burst"
+)
+
+// The command starts its own executable again; under test that is the test binary.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && (os.Args[1] == burst.ChildCommand || os.Args[1] == bench.ChildCommand) {
+		os.Exit(frame.Run(context.Background(), New(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	}
+	os.Exit(m.Run())
+}
+
+func command(t *testing.T, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code = frame.Run(t.Context(), New(), args, strings.NewReader(""), &out, &errs)
+	return code, out.String(), errs.String()
+}
+
+func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
+	for _, row := range []struct {
+		name string
+		args []string
+		want string
+	}{
+		{"unknown verb", []string{"bust"}, `unknown command "bust"`},
+		{"unknown flag", []string{"burst", "--rate", "5"}, "unknown flag: --rate"},
+		{"no number", []string{"burst", "--writers", "many"}, `invalid argument "many" for "--writers" flag`},
+		{"no duration", []string{"burst", "--calm", "10"}, `invalid argument "10" for "--calm" flag`},
+		{"out of bounds", []string{"burst", "--writers", "0"}, "--writers 0: must be between 1 and 10000"},
+		{"out of bounds, one dash", []string{"burst", "-writers=0"}, "--writers 0: must be between 1 and 10000"},
+		{"unknown engine", []string{"burst", "-engine", "bolt"}, `--engine "bolt": must be both, or some of badger, badgerspill, log and pebble, separated by commas`},
+		{"engine named twice", []string{"burst", "-engine", "log,log"}, `--engine "log,log": must name log once`},
+		{"reads out of bounds", []string{"burst", "-reads", "101"}, "--reads 101: must be between 0 and 100"},
+		{"no pairs of a burst", []string{"burst", "-pairs", "0"}, "--pairs 0: must be between 1 and 100"},
+		{"argument", []string{"burst", "now"}, `unexpected argument "now"`},
+		{"no case", []string{"bench"}, "name one case, not 0"},
+		{"two cases", []string{"bench", "settle", "hot"}, "name one case, not 2"},
+		{"unknown case", []string{"bench", "sprint"},
+			`case "sprint": must be settle, hot, ledger, pauses, replay, rss, reads, foreground, overload, closed8, closed64, commit1, ` +
+				`commit8, commit1sync, commit8sync, rmw, view, iterate, readers or growth`},
+		{"no pairs", []string{"bench", "settle", "-pairs", "0"}, "--pairs 0: must be between 1 and 100"},
+		{"scale out of bounds", []string{"bench", "settle", "--scale=-1"}, "--scale -1: must be between 0.0001 and 100"},
+		{"scale that is no number", []string{"bench", "settle", "--scale=NaN"}, "--scale NaN: must be between 0.0001 and 100"},
+		{"unknown flag of a case", []string{"bench", "settle", "--writers", "5"}, "unknown flag: --writers"},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			code, stdout, stderr := command(t, row.args...)
+			require.Equal(t, frame.Usage, code)
+			require.Empty(t, stdout)
+			require.Contains(t, stderr, "spillbench: "+row.want)
+			require.Contains(t, stderr, "--help")
+		})
+	}
+}
+
+func TestHelpNamesTheVerbsAndEveryFlag(t *testing.T) {
+	code, stdout, _ := command(t)
+	require.Zero(t, code)
+	require.Contains(t, stdout, "burst ")
+	require.Contains(t, stdout, "bench ")
+	require.NotContains(t, stdout, burst.ChildCommand)
+	require.NotContains(t, stdout, bench.ChildCommand)
+
+	code, stdout, _ = command(t, "burst", "--help")
+	require.Zero(t, code)
+	for _, flag := range strings.Fields("--calm-rate --burst-rate --quiet-rate --calm --burst --quiet --backlog " +
+		"--value-size --writers --engine --pairs --reads --sync --seed --dir --keep --json --plot --html") {
+		require.Contains(t, stdout, flag+" ")
+	}
+
+	code, stdout, _ = command(t, "bench", "-h")
+	require.Zero(t, code)
+	for _, flag := range strings.Fields("--pairs --scale --duration --rate --settled-for --against --seed --dir --keep --json") {
+		require.Contains(t, stdout, flag+" ")
+	}
+	for _, c := range bench.Cases() {
+		require.Contains(t, stdout, "\n  "+c.Name+" ")
+	}
+}
+
+func TestSmallBurstEndToEnd(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "databases")
+	code, stdout, stderr := command(t, "burst", "-json", "--dir", dir,
+		"--calm-rate", "200", "--burst-rate", "400", "--quiet-rate", "100",
+		"--calm", "300ms", "--burst", "300ms", "--quiet", "300ms", "--backlog", "5s")
+	require.Zero(t, code, stderr)
+
+	var report burst.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	require.True(t, report.OK)
+	require.Len(t, report.Engines, 2)
+	require.Len(t, report.Ratios, 3)
+	for i, name := range []string{burst.Badger, burst.Badgerspill} {
+		e := report.Engines[i]
+		require.Equal(t, name, e.Engine)
+		require.EqualValues(t, 60+120+30, e.Verified.Checked)
+		for _, p := range e.Phases {
+			require.Equal(t, p.Due, p.Acked)
+			require.Positive(t, p.P50)
+			require.LessOrEqual(t, p.P50, p.Max)
+		}
+		require.DirExists(t, filepath.Join(dir, name))
+	}
+	layer := report.Engines[1].Layer
+	require.NotNil(t, layer)
+	require.GreaterOrEqual(t, layer.CommitsDirect+layer.CommitsSpilled, int64(60+120+30))
+	require.Len(t, layer.TiersEntered, 4)
+}
+
+// Every engine, twice, with reads: log is asked for keys while it is written.
+func TestSmallBurstOfAllEnginesInPairs(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "databases")
+	code, stdout, stderr := command(t, "burst", "-json", "--dir", dir, "--engine", "badger,badgerspill,log,pebble", "--pairs", "2", "--reads", "25",
+		"--burst-rate", "2000", "--calm", "0s", "--burst", "300ms", "--quiet", "0s", "--backlog", "5s")
+	require.Zero(t, code, stderr)
+
+	var report burst.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	require.True(t, report.OK)
+	var order []string
+	for _, e := range report.Engines {
+		order = append(order, fmt.Sprintf("%s %d", e.Engine, e.Run))
+		written, read := e.Phases[0], e.Reads[0]
+		require.EqualValues(t, 600, written.Acked+read.Acked)
+		require.InDelta(t, 150, read.Acked, 60)
+		require.Equal(t, written.Acked, e.Verified.Checked)
+		require.Positive(t, read.P50)
+		require.Positive(t, e.Work[0].Allocated)
+		require.Positive(t, e.Work[0].PeakHeap)
+	}
+	require.Equal(t, []string{"badger 1", "badgerspill 1", "log 1", "pebble 1", "pebble 2", "log 2", "badgerspill 2", "badger 2"}, order)
+	require.Len(t, report.Multiples, 10, "badgerspill of badger, log and pebble, log and pebble of badger; writes and reads")
+	for _, m := range report.Multiples {
+		require.Positive(t, m.P99, m)
+		require.Positive(t, m.Allocated, m)
+	}
+	require.DirExists(t, filepath.Join(dir, "log"))
+	require.DirExists(t, filepath.Join(dir, "log-2"))
+}
+
+func TestInterruptHasItsOwnExitCode(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	t.Setenv("TMPDIR", t.TempDir())
+	var out, errs bytes.Buffer
+	code := frame.Run(ctx, New(), []string{"burst"}, strings.NewReader(""), &out, &errs)
+	require.Equal(t, frame.Interrupted, code)
+	require.Contains(t, errs.String(), "interrupted")
+	entries, err := os.ReadDir(os.Getenv("TMPDIR"))
+	require.NoError(t, err)
+	require.Empty(t, entries)
+}

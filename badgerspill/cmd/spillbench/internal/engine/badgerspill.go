@@ -1,0 +1,148 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+type layered struct{ db *badgerspill.DB }
+
+func openBadgerspill(dir string, opt Options) (Engine, error) {
+	options := badgerspill.DefaultOptions(dir).WithLogger(nil).WithSyncWrites(opt.SyncWrites).FromSuperFlag(opt.Superflag)
+	if opt.Checking {
+		options = options.WithNumCompactors(0)
+	}
+	if opt.HoldSpill {
+		const never = 1000 * time.Hour
+		options = options.WithSpillPolicy(badgerspill.Always).WithDrainOnClose(false).
+			WithQuiet(0, never).WithMaxSpillAge(never).WithReplayHighWater(1)
+	}
+	if opt.MemoryLimit > 0 {
+		options = options.WithMemoryLimit(opt.MemoryLimit)
+	}
+	if opt.SpillCapacity > 0 {
+		options = options.WithSpillCapacity(opt.SpillCapacity)
+	}
+	db, err := badgerspill.Open(options)
+	if err != nil {
+		return nil, err
+	}
+	return layered{db}, nil
+}
+
+func (l layered) Writer() func(key, value []byte) error {
+	var key, value []byte
+	put := func(txn *badgerspill.Txn) error { return txn.Set(key, value) }
+	return func(k, v []byte) error {
+		key, value = k, v
+		return l.db.Update(put)
+	}
+}
+
+func (l layered) Scan(visit func(key, value []byte) bool) error {
+	return l.db.View(func(txn *badgerspill.Txn) error {
+		it := txn.NewIterator(badgerspill.DefaultIteratorOptions)
+		defer it.Close()
+		more := true
+		for it.Rewind(); more && it.Valid(); it.Next() {
+			item := it.Item()
+			err := item.Value(func(value []byte) error {
+				more = visit(item.Key(), value)
+				return nil
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func (l layered) ScanKeys(visit func(key []byte) bool) error {
+	return l.db.View(func(txn *badgerspill.Txn) error {
+		opt := badgerspill.DefaultIteratorOptions
+		opt.PrefetchValues = false
+		it := txn.NewIterator(opt)
+		defer it.Close()
+		for it.Rewind(); it.Valid() && visit(it.Item().Key()); it.Next() {
+		}
+		return nil
+	})
+}
+
+func (l layered) Increment(key []byte) (conflicts int64, err error) {
+	return retried(func() error {
+		return l.db.Update(func(txn *badgerspill.Txn) error {
+			item, err := txn.Get(key)
+			return addOne(item, err, func(value []byte) error { return txn.Set(key, value) })
+		})
+	})
+}
+
+func (l layered) GetHeld(key []byte, hold func()) error {
+	return l.db.View(func(txn *badgerspill.Txn) error {
+		_, err := txn.Get(key)
+		hold()
+		return notFound(err)
+	})
+}
+
+func (l layered) Batch() Batch { return l.db.NewWriteBatch() }
+
+func (l layered) Get(key, dst []byte) ([]byte, error) {
+	err := l.db.View(func(txn *badgerspill.Txn) error {
+		item, err := txn.Get(key)
+		if err != nil {
+			return err
+		}
+		return item.Value(func(v []byte) error {
+			dst = append(dst, v...)
+			return nil
+		})
+	})
+	return dst, notFound(err)
+}
+
+func (l layered) Layer() *Layer {
+	s := l.db.SpillStats()
+	layer := &Layer{
+		State:  s.State,
+		Tier:   s.Tier.String(),
+		Replay: s.ReplayState,
+
+		CommitsDirect:  s.CommitsDirect,
+		CommitsHedged:  s.CommitsHedged,
+		CommitsSpilled: s.CommitsSpilled,
+		CommitsBlocked: s.CommitsBlocked,
+
+		BytesSpilled:    s.BytesSpilled,
+		BytesReplayed:   s.BytesReplayed,
+		EntriesReplayed: s.EntriesReplayed,
+		SpillBytes:      s.SpillBytes,
+		SpillPending:    s.SpillPending,
+		BytesPending:    s.BytesPending,
+
+		Stalls:    s.Stalls,
+		HandOvers: s.HandOvers,
+	}
+	for tier, times := range s.TierEntered {
+		layer.TiersEntered = append(layer.TiersEntered,
+			TierEntered{Tier: wbm.Tier(tier).String(), Times: times})
+	}
+	return layer
+}
+
+func (l layered) LayerStats() any { return l.db.SpillStats() }
+
+func (l layered) Levels() []badger.LevelInfo { return l.db.Levels() }
+
+func (l layered) BlockCacheBytes() int64 { return inCache(l.db.BlockCacheMetrics()) }
+
+func (l layered) Drain(ctx context.Context) error { return l.db.Drain(ctx) }
+
+func (l layered) Close() error { return l.db.Close() }
