@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // mover is a side with the calls that move, drop and watch data.
@@ -463,7 +463,7 @@ func TestIncrementalBackups(t *testing.T) {
 				rng := random(t)
 				db := openLayer(t, m.change(layer(t.TempDir())), false)
 				var (
-					writers sync.WaitGroup
+					writers kit.WaitGroup
 					tokens  = make(chan struct{}, 10*duringBackup) // one a commit
 					errs    = make(chan error, 2)
 				)
@@ -573,7 +573,7 @@ func TestBackupIsOneMoment(t *testing.T) {
 				}
 				return nil
 			}))
-			var wg sync.WaitGroup
+			var wg kit.WaitGroup
 			stop := make(chan struct{})
 			for w := range 4 {
 				r := rand.New(rand.NewPCG(rng.Uint64(), uint64(w)))

@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 const (
@@ -54,7 +54,7 @@ func bank(t *testing.T, m mode) {
 		transfers = 200
 	}
 	var (
-		wg, readers     sync.WaitGroup
+		wg, readers     kit.WaitGroup
 		done, conflicts atomic.Int64
 		stop            = make(chan struct{})
 		failures        = make(chan error, 100)

@@ -116,7 +116,7 @@ func buildDocsPrograms(t *testing.T, bin string, blocks []block) {
 	}
 	files["main.go"] = head + "\nfunc main() {\n\tn := os.Args[1]\n\tos.Args = append(os.Args[:1], os.Args[2:]...)\n\tswitch n {\n" + calls + "\t}\n" +
 		"\tif status, err := os.ReadFile(\"/proc/self/status\"); err == nil {\n\t\t_ = os.WriteFile(os.Getenv(\"DOCS_STATUS\"), status, 0o600)\n\t}\n}\n"
-	out, err := goCommand(t, docsModule(t, files), "build", "-o", bin, ".")
+	out, err := goCommand(t, docsModule(t, ".", files), "build", "-o", bin, ".")
 	require.NoError(t, err, "go build:\n%s", out)
 }
 

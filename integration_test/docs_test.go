@@ -3,15 +3,18 @@ package integration_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"go/version"
 	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -102,34 +105,76 @@ var fragmentImports = func() map[string]string {
 	return all
 }()
 
+// requiredElsewhere are modules that blocks import and the root module does not require, with the
+// directory of the module that does.
+var requiredElsewhere = map[string]string{
+	"github.com/hashicorp/raft":            "integration_test/raftstore",
+	"github.com/prometheus/client_golang/": "badgerspill/prometheus",
+}
+
 // vet runs go vet over blocks, each a package of its own.
-func vet(t *testing.T, blocks []block) (string, error) {
+func vet(t *testing.T, blocks []block) (out string, err error) {
 	t.Helper()
-	files := map[string]string{}
+	byModule := map[string]map[string]string{}
 	for i, b := range blocks {
 		source, err := compilable(b)
 		require.NoError(t, err)
-		files[fmt.Sprintf("block%d/block.go", i)] = source
+		from := "."
+		for path, dir := range requiredElsewhere {
+			if strings.Contains(source, `"`+path) {
+				from = dir
+			}
+		}
+		if byModule[from] == nil {
+			byModule[from] = map[string]string{}
+		}
+		byModule[from][fmt.Sprintf("block%d/block.go", i)] = source
 	}
-	return goCommand(t, docsModule(t, files), "vet", "./...")
+	for _, from := range slices.Sorted(maps.Keys(byModule)) {
+		if asksForNewerGo(t, from) {
+			continue
+		}
+		text, failure := vetModule(t, from, byModule[from])
+		out, err = out+text, errors.Join(err, failure)
+	}
+	return out, err
 }
 
-// docsModule makes a module of the files, which stands on this one and what it requires, and returns its directory.
-func docsModule(t *testing.T, files map[string]string) string {
+// asksForNewerGo reports whether a module of this repository asks for a newer Go than the one that
+// runs the tests. With the oldest Go of the root module, what needs another module is left out.
+func asksForNewerGo(t *testing.T, dir string) bool {
+	t.Helper()
+	mod, err := os.ReadFile(filepath.Join("..", dir, "go.mod"))
+	require.NoError(t, err)
+	line := regexp.MustCompile(`(?m)^go (\S+)$`).FindSubmatch(mod)
+	require.NotNil(t, line, dir)
+	running, _, _ := strings.Cut(runtime.Version(), " ")
+	return version.Compare("go"+string(line[1]), running) > 0
+}
+
+func vetModule(t *testing.T, from string, files map[string]string) (string, error) {
+	t.Helper()
+	return goCommand(t, docsModule(t, from, files), "vet", "./...")
+}
+
+// docsModule makes a module of the files, which stands on the one in a directory of this repository
+// and on what that requires, and returns its own directory.
+func docsModule(t *testing.T, from string, files map[string]string) string {
 	t.Helper()
 	dir := t.TempDir()
 	root, err := filepath.Abs("..")
 	require.NoError(t, err)
 	for _, name := range []string{"go.mod", "go.sum"} {
-		text, err := os.ReadFile(filepath.Join(root, name))
+		text, err := os.ReadFile(filepath.Join(root, from, name))
 		require.NoError(t, err)
 		files[name] = string(text)
 	}
-	self := strings.TrimSuffix(module, "/")
-	head := "module " + self + "\n"
-	require.Contains(t, files["go.mod"], head)
-	files["go.mod"] = strings.Replace(files["go.mod"], head, "module docs\n", 1) +
-		fmt.Sprintf("\nrequire %s v0.0.0\n\nreplace %s => %s\n", self, self, strconv.Quote(root))
+	head, rest, _ := strings.Cut(files["go.mod"], "\n")
+	self := strings.TrimPrefix(head, "module ")
+	require.True(t, strings.HasPrefix(self, strings.TrimSuffix(module, "/")), head)
+	rest = regexp.MustCompile(`(?m)^(replace \S+ => )\.\.\S*$`).ReplaceAllString(rest, "${1}"+strconv.Quote(root))
+	files["go.mod"] = "module docs\n" + rest +
+		fmt.Sprintf("\nrequire %s v0.0.0\n\nreplace %s => %s\n", self, self, strconv.Quote(filepath.Join(root, from)))
 	for name, text := range files {
 		file := filepath.Join(dir, filepath.FromSlash(name))
 		require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
@@ -138,8 +183,8 @@ func docsModule(t *testing.T, files map[string]string) string {
 	return dir
 }
 
-// goCommand runs the go command in a directory, without the network. What it builds is built as the test was: so Badger is in the
-// build cache.
+// goCommand runs the go command in a directory. What it builds is built as the test was: so Badger is
+// in the build cache. It needs no module that a go.sum of this repository does not name.
 func goCommand(t *testing.T, dir, verb string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
@@ -150,7 +195,7 @@ func goCommand(t *testing.T, dir, verb string, args ...string) (string, error) {
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOPROXY=off", "GOFLAGS=-mod=readonly -buildvcs=false", "GOWORK=off")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=readonly -buildvcs=false", "GOWORK=off")
 	out, err := cmd.CombinedOutput()
 	require.NoError(t, ctx.Err(), "go %s: %s", verb, out)
 	return string(out), err
@@ -296,44 +341,62 @@ var stringLiteral = regexp.MustCompile("\"(?:[^\"\\\\\n]|\\\\.)*\"|`[^`]*`|//[^\
 
 func withoutStrings(source string) string { return stringLiteral.ReplaceAllString(source, `""`) }
 
-// Every command line of badgerspill in the documentation names a verb that the command has, and flags that the verb has.
+// documented are the commands, with the directories from which they are built.
+var documented = map[string]string{
+	"badgerspill": "badgerspill/cmd/badgerspill",
+	"spillbench":  "badgerspill/cmd/spillbench",
+}
+
+// Every command line in the documentation names a verb that the command has, and flags that the verb
+// has.
 func TestDocsCommands(t *testing.T) {
-	bin := filepath.Join(t.TempDir(), "badgerspill")
-	out, err := goCommand(t, ".", "build", "-o", bin, module+"badgerspill/cmd/badgerspill")
-	require.NoError(t, err, "%s", out)
+	bin := t.TempDir()
+	newer := asksForNewerGo(t, documented["spillbench"])
+	for command, dir := range documented {
+		if command == "spillbench" && newer {
+			continue
+		}
+		out, err := goCommand(t, filepath.Join("..", dir), "build", "-o", filepath.Join(bin, command), ".")
+		require.NoError(t, err, "%s", out)
+	}
 	help := map[string]string{}
-	helpOf := func(verb string) string {
-		if _, asked := help[verb]; !asked {
+	helpOf := func(command, verb string) string {
+		key := command + " " + verb
+		if _, asked := help[key]; !asked {
 			var out bytes.Buffer
-			cmd := exec.CommandContext(t.Context(), bin, verb, "--help")
+			cmd := exec.CommandContext(t.Context(), filepath.Join(bin, command), verb, "--help")
 			cmd.Stdout = &out
-			require.NoError(t, cmd.Run(), "badgerspill %s --help", verb)
+			require.NoError(t, cmd.Run(), "%s --help", key)
 			// For a verb that it does not know the command shows its own help.
-			if !regexp.MustCompile(`(?m)^ +badgerspill ` + regexp.QuoteMeta(verb) + `\b`).MatchString(usageOf(out.String())) {
+			if !regexp.MustCompile(`(?m)^ +` + regexp.QuoteMeta(key) + `\b`).MatchString(usageOf(out.String())) {
 				out.Reset()
 			}
-			help[verb] = out.String()
+			help[key] = out.String()
 		}
-		return help[verb]
+		return help[key]
 	}
 
-	seen := 0
+	seen := map[string]int{}
 	for _, p := range pages(t) {
 		for _, c := range commandLines(p) {
-			seen++
-			text := helpOf(c.verb)
+			seen[c.command]++
+			if c.command == "spillbench" && newer {
+				continue
+			}
+			text := helpOf(c.command, c.verb)
 			if text == "" {
-				t.Errorf("%s:%d: badgerspill has no command %q", p.name, c.line, c.verb)
+				t.Errorf("%s:%d: %s has no command %q", p.name, c.line, c.command, c.verb)
 				continue
 			}
 			for _, flag := range c.flags {
 				if !regexp.MustCompile(`(?m)^ +(-\w, )?--` + regexp.QuoteMeta(flag) + `\b`).MatchString(text) {
-					t.Errorf("%s:%d: badgerspill %s has no flag %q", p.name, c.line, c.verb, flag)
+					t.Errorf("%s:%d: %s %s has no flag %q", p.name, c.line, c.command, c.verb, flag)
 				}
 			}
 		}
 	}
-	require.Greater(t, seen, 5, "command lines found")
+	require.Greater(t, seen["badgerspill"], 5, "command lines found")
+	require.Greater(t, seen["spillbench"], 3, "command lines found")
 }
 
 // usageOf returns the lines behind "Usage:".
@@ -344,12 +407,14 @@ func usageOf(help string) string {
 }
 
 type commandLine struct {
-	line  int
-	verb  string
-	flags []string
+	line          int
+	command, verb string
+	flags         []string
 }
 
-var commandForms = regexp.MustCompile(`^(?:\$ )?(?:go run (?:\./|` + module + `)badgerspill/cmd/badgerspill(?:@\w+)?|badgerspill) +([a-z].*)$`)
+// commandForms match a command line: installed, run by its path, or run by the directory of its module.
+var commandForms = regexp.MustCompile(`^(?:\$ )?(?:go run (?:\./|` + module + `)badgerspill/cmd/(\w+)(?:@\w+)?|` +
+	`go -C badgerspill/cmd/(\w+) run \.|(badgerspill|spillbench)) +([a-z].*)$`)
 
 // commandLines finds command lines in blocks that are not of Go, and in the code of a line of text.
 func commandLines(p page) (all []commandLine) {
@@ -358,8 +423,8 @@ func commandLines(p page) (all []commandLine) {
 		if m == nil {
 			return
 		}
-		words := strings.Fields(m[1])
-		c := commandLine{line: line, verb: words[0]}
+		words := strings.Fields(m[4])
+		c := commandLine{line: line, command: m[1] + m[2] + m[3], verb: words[0]}
 		for _, w := range words[1:] {
 			if w == "#" || w == "|" || w == ">" {
 				break
@@ -396,12 +461,13 @@ func commandLines(p page) (all []commandLine) {
 // The check itself.
 func TestCommandLinesAreFound(t *testing.T) {
 	p := readPage(t, "x.md", strings.ReplaceAll("say 'badgerspill drain -timeout=5s DIR', or 'badgerspill.Open', or 'badgerspill'\n"+
-		"'''sh\n$ badgerspill burst --rate 5 \\\n    --sync # -x\nbadgerspill_commits_direct 5\n'''\n"+
+		"'''sh\n$ spillbench burst --rate 5 \\\n    --sync # -x\nbadgerspill_commits_direct 5\n'''\n"+
 		"'''go\nbadgerspill nothing\n'''\n"+
-		"'''\ngo run ./badgerspill/cmd/badgerspill bench reads\n'''\n", "'", "`"))
+		"'''\ngo run ./badgerspill/cmd/badgerspill info x\ngo -C badgerspill/cmd/spillbench run . bench reads\n'''\n", "'", "`"))
 	require.Equal(t, []commandLine{
-		{3, "burst", []string{"rate", "sync"}},
-		{11, "bench", nil},
-		{1, "drain", []string{"timeout"}},
+		{3, "spillbench", "burst", []string{"rate", "sync"}},
+		{11, "badgerspill", "info", nil},
+		{12, "spillbench", "bench", nil},
+		{1, "badgerspill", "drain", []string{"timeout"}},
 	}, commandLines(p))
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 func (tr *transcript) drop(db side, prefixes ...string) {
@@ -182,7 +183,7 @@ func TestDropsOfAReadOnlyDatabase(t *testing.T) {
 	o := layer(t.TempDir())
 	require.NoError(t, openSpill(t, o).Close())
 	o.ReadOnly = true
-	p := openPlain(t, o.Options, false)
+	p := openPlain(t, o.Badger(), false)
 	want := []any{panicOf(func() { _ = p.DropAll() }), panicOf(func() { _ = p.DropPrefix([]byte("a")) }), panicOf(func() { _ = p.NewStreamWriter().Prepare() })}
 	require.NoError(t, p.Close())
 	l := openLayer(t, o, false)
@@ -203,7 +204,7 @@ func beside(t *testing.T, commit func(w, i int) error, drop func() error) (out [
 	const enough = 300
 	var (
 		phase, count atomic.Int64
-		wg           sync.WaitGroup
+		wg           kit.WaitGroup
 		mu           sync.Mutex
 		stop         = make(chan struct{})
 		reached      = make(chan struct{}, 1)
@@ -258,7 +259,7 @@ func settled(t *testing.T, db spillSide, o badgerspill.Options, got map[string]s
 	require.NoError(t, db.Drain(context.Background()))
 	require.Equal(t, got, live(t, db, false))
 	require.NoError(t, db.Close())
-	requirePlain(t, o.Options, got)
+	requirePlain(t, o.Badger(), got)
 }
 
 func TestDropsBesideWriters(t *testing.T) {
@@ -346,7 +347,7 @@ func TestBansAtOnce(t *testing.T) {
 	for _, m := range moveModes {
 		t.Run(m.name, func(t *testing.T) {
 			db := openLayer(t, m.change(badgerspill.OptionsFrom(small(t.TempDir()).WithNamespaceOffset(0))), false)
-			var wg sync.WaitGroup
+			var wg kit.WaitGroup
 			for g := range goroutines {
 				wg.Go(func() {
 					for i := range each {
@@ -383,7 +384,7 @@ func TestOneDropAtATime(t *testing.T) {
 			require.ErrorIs(t, db.DropPrefix([]byte("a")), badgerspill.ErrBlockedWrites)
 			require.ErrorIs(t, db.NewStreamWriter().Prepare(), badgerspill.ErrBlockedWrites)
 			w.Cancel()
-			var wg sync.WaitGroup
+			var wg kit.WaitGroup
 			for i := range 4 {
 				wg.Go(func() {
 					var err error
@@ -586,7 +587,7 @@ func TestVerifyChecksumOfAnOpenDatabase(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			db := openLayer(t, m.change(layer(t.TempDir())).WithSegmentSize(8<<10), false)
 			require.NoError(t, db.VerifyChecksum())
-			var wg sync.WaitGroup
+			var wg kit.WaitGroup
 			wg.Go(func() {
 				for i := range 300 {
 					set(t, db.DB, string(key(i)), strings.Repeat("v", i))
@@ -659,7 +660,7 @@ func TestFlatten(t *testing.T) {
 			history(t, db, false)
 			want := live(t, db, false)
 			stop := make(chan struct{})
-			var wg sync.WaitGroup
+			var wg kit.WaitGroup
 			wg.Go(func() {
 				for i := 0; ; i++ {
 					select {

@@ -21,7 +21,7 @@ var (
 
 func encrypted(dir string, key []byte) badgerspill.Options {
 	o := spilled(layer(dir)).WithSegmentSize(4 << 10).WithDrainOnClose(false)
-	o.Options = o.Options.WithIndexCacheSize(1 << 20)
+	o = o.WithIndexCacheSize(1 << 20)
 	return o.WithEncryptionKey(key)
 }
 
@@ -118,7 +118,7 @@ func TestKeyForAPlaintextSpill(t *testing.T) {
 func TestDataKeyRotation(t *testing.T) {
 	k := bytes.Repeat([]byte{3}, 32)
 	o := encrypted(t.TempDir(), k)
-	o.Options = o.Options.WithEncryptionKeyRotationDuration(time.Nanosecond)
+	o = o.WithEncryptionKeyRotationDuration(time.Nanosecond)
 	want := map[string]string{}
 	for round := range 3 {
 		db := openSpill(t, o)
@@ -133,7 +133,7 @@ func TestDataKeyRotation(t *testing.T) {
 		require.NoError(t, db.Close())
 	}
 	require.NoError(t, openSpill(t, o.WithDrainOnClose(true)).Close())
-	requirePlain(t, o.Options, want)
+	requirePlain(t, o.Badger(), want)
 }
 
 // The user's key itself is changed with Badger's own tool, which knows nothing of the spill; with an empty spill that works.
@@ -198,7 +198,7 @@ func TestRotationPastTheSpill(t *testing.T) {
 func TestDataKeyRotationWhileReplayRuns(t *testing.T) {
 	k := bytes.Repeat([]byte{8}, 32)
 	o := encrypted(t.TempDir(), k)
-	o.Options = o.Options.WithEncryptionKeyRotationDuration(time.Nanosecond)
+	o = o.WithEncryptionKeyRotationDuration(time.Nanosecond)
 	want := map[string]string{}
 	for range 4 {
 		db := openSpill(t, o)
@@ -216,5 +216,5 @@ func TestDataKeyRotationWhileReplayRuns(t *testing.T) {
 		require.NoError(t, db.Close())
 	}
 	require.NoError(t, openSpill(t, o.WithDrainOnClose(true)).Close())
-	requirePlain(t, o.Options, want)
+	requirePlain(t, o.Badger(), want)
 }

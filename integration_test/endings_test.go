@@ -468,10 +468,15 @@ func TestOptsOpenTheSameDatabaseAgain(t *testing.T) {
 				again.NewTransaction(true).Discard()
 			}
 			require.NoError(t, again.Close())
-			// Badger's own options in it say nothing of the mode that the layer opens Badger in.
-			p, err := badger.Open(db.Opts().Options)
+			// Badger's options in it say which mode was asked for, not the one that the layer opens Badger in.
+			p, err := badger.Open(db.Opts().Badger())
 			require.NoError(t, err)
-			p.NewTransaction(true).Discard()
+			if managed {
+				require.Panics(t, func() { p.NewTransaction(true) })
+				p.NewTransactionAt(1, true).Discard()
+			} else {
+				p.NewTransaction(true).Discard()
+			}
 			require.NoError(t, p.Close())
 		})
 	}
@@ -491,7 +496,7 @@ func TestEmptyValuesThroughEveryStore(t *testing.T) {
 	db = openSpill(t, o)
 	requireAll(t, db, want)
 	require.NoError(t, db.Close())
-	p, err := badger.Open(o.Options)
+	p, err := badger.Open(o.Badger())
 	require.NoError(t, err)
 	require.NoError(t, p.View(func(txn *badger.Txn) error {
 		i, err := txn.Get([]byte("empty"))

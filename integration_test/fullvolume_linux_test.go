@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // A real volume runs full under a child process, which must not die of it: Badger alone ends with SIGBUS there.
@@ -41,22 +41,22 @@ var volumeModes = []struct {
 }{
 	{"default", func(o badgerspill.Options) badgerspill.Options { return o }},
 	{"small memtables", func(o badgerspill.Options) badgerspill.Options {
-		o.Options = o.Options.WithMemTableSize(4 << 20).WithNumMemtables(2).WithValueThreshold(32 << 10).WithBaseTableSize(1 << 20)
+		o = o.WithMemTableSize(4 << 20).WithNumMemtables(2).WithValueThreshold(32 << 10).WithBaseTableSize(1 << 20)
 		return o.WithStallThreshold(time.Millisecond)
 	}},
 	{"always", func(o badgerspill.Options) badgerspill.Options {
-		o.Options = o.Options.WithMemTableSize(8 << 20)
+		o = o.WithMemTableSize(8 << 20)
 		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(1<<20).WithQuiet(1e12, time.Millisecond)
 	}},
 	{"no spill", func(o badgerspill.Options) badgerspill.Options {
-		o.Options = o.Options.WithMemTableSize(8 << 20)
+		o = o.WithMemTableSize(8 << 20)
 		return o.WithSpillPolicy(badgerspill.Never)
 	}},
 }
 
 func volumeOptions(dir string, mode int) badgerspill.Options {
 	o := badgerspill.DefaultOptions(dir)
-	o.Options = o.Options.WithLogger(nil).WithMetricsEnabled(false).WithBlockCacheSize(16 << 20)
+	o = o.WithLogger(nil).WithMetricsEnabled(false).WithBlockCacheSize(16 << 20)
 	return volumeModes[mode].change(o)
 }
 
@@ -87,7 +87,7 @@ func TestVolumeChild(t *testing.T) {
 	require.NoError(t, err)
 	var full, normal atomic.Int32
 	stop := make(chan struct{})
-	var writers sync.WaitGroup
+	var writers kit.WaitGroup
 	for w := range volumeWriters {
 		writers.Go(func() {
 			refused := false

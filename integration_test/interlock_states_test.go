@@ -51,25 +51,25 @@ func TestInterlockOfEveryKindOfDatabase(t *testing.T) {
 	}{
 		{"as it is", func(t *testing.T, o badgerspill.Options) badgerspill.Options { return o }},
 		{"values elsewhere", func(t *testing.T, o badgerspill.Options) badgerspill.Options {
-			o.Options = o.Options.WithValueDir(t.TempDir()).WithValueThreshold(1)
+			o = o.WithValueDir(t.TempDir()).WithValueThreshold(1)
 			return o
 		}},
 		{"the spill elsewhere", func(t *testing.T, o badgerspill.Options) badgerspill.Options {
 			return o.WithSpillDir(filepath.Join(t.TempDir(), "spill"))
 		}},
 		{"encrypted", func(t *testing.T, o badgerspill.Options) badgerspill.Options {
-			o.Options = o.Options.WithEncryptionKey([]byte("0123456789abcdef")).WithIndexCacheSize(1 << 20)
+			o = o.WithEncryptionKey([]byte("0123456789abcdef")).WithIndexCacheSize(1 << 20)
 			return o
 		}},
 		{"synced", func(t *testing.T, o badgerspill.Options) badgerspill.Options {
-			o.Options = o.Options.WithSyncWrites(true)
+			o = o.WithSyncWrites(true)
 			return o
 		}},
 		{"Dir is a link", func(t *testing.T, o badgerspill.Options) badgerspill.Options {
 			require.NoError(t, os.MkdirAll(o.Dir, 0o700))
 			link := filepath.Join(t.TempDir(), "link")
 			require.NoError(t, os.Symlink(o.Dir, link))
-			o.Options = o.Options.WithDir(link).WithValueDir(link)
+			o = o.WithDir(link).WithValueDir(link)
 			return o
 		}},
 	}
@@ -81,7 +81,7 @@ func TestInterlockOfEveryKindOfDatabase(t *testing.T) {
 			set(t, db, "a", "old")
 			require.NoFileExists(t, lies)
 			require.NoError(t, db.Close())
-			requirePlain(t, base.Options, map[string]string{"a": "old"})
+			requirePlain(t, base.Badger(), map[string]string{"a": "old"})
 
 			o := spilled(base).WithDrainOnClose(false)
 			db = openSpill(t, o)
@@ -89,7 +89,7 @@ func TestInterlockOfEveryKindOfDatabase(t *testing.T) {
 			set(t, db, "b", "new")
 			require.FileExists(t, lies, "before the first acknowledgement")
 			require.NoError(t, db.Close())
-			plainRefused(t, o.Options)
+			plainRefused(t, o.Badger())
 
 			// Whichever the policy is then: what is spilled is there, and the interlock with it.
 			want := map[string]string{"a": "old", "b": "new"}
@@ -97,22 +97,21 @@ func TestInterlockOfEveryKindOfDatabase(t *testing.T) {
 				db = openSpill(t, base.WithSpillPolicy(policy).WithDrainOnClose(false).WithQuiet(1, time.Hour))
 				requireAll(t, db, want)
 				require.NoError(t, db.Close())
-				plainRefused(t, o.Options)
+				plainRefused(t, o.Badger())
 			}
-			readOnly := o
-			readOnly.Options = o.Options.WithReadOnly(true)
+			readOnly := o.WithReadOnly(true)
 			db = openSpill(t, readOnly)
 			requireAll(t, db, want)
 			require.FileExists(t, lies)
 			require.NoError(t, db.Close())
-			plainRefused(t, o.Options)
+			plainRefused(t, o.Badger())
 
 			for _, policy := range []badgerspill.SpillPolicy{badgerspill.Never, badgerspill.Always} { // it is gone when the spill is empty
 				db = openSpill(t, o.WithSpillPolicy(policy))
 				require.NoError(t, db.Drain(context.Background()))
 				require.NoError(t, db.Close())
 				require.NoFileExists(t, lies)
-				requirePlain(t, base.Options, want)
+				requirePlain(t, base.Badger(), want)
 			}
 		})
 	}
@@ -129,7 +128,7 @@ func TestInterlockRemovedWhileOpen(t *testing.T) {
 	db = openSpill(t, o)
 	requireAll(t, db, map[string]string{"a": "1", "b": "2"})
 	require.NoError(t, db.Close())
-	plainRefused(t, o.Options)
+	plainRefused(t, o.Badger())
 }
 
 // TestForeignWritesOfEveryKind: the interlock is removed and plain Badger writes once, at a version that the spill has, too:
@@ -210,7 +209,7 @@ func TestForeignWritesOfEveryKind(t *testing.T) {
 			spillSome(t, db)
 			require.NoError(t, db.Close())
 			require.NoError(t, os.Remove(filepath.Join(o.Dir, interlockFile)))
-			p, err := badger.Open(o.Options)
+			p, err := badger.Open(o.Badger())
 			require.NoError(t, err)
 			r.write(t, p)
 			require.NoError(t, p.Close())
@@ -231,9 +230,9 @@ func TestForeignWritesOfEveryKind(t *testing.T) {
 					require.NoError(t, db.Close())
 				}
 				require.ErrorIs(t, err, badgerspill.ErrForeignWrites)
-				require.ErrorContains(t, err, interlockFile)
+				require.ErrorContains(t, err, "badgerspill discard")
 				require.Equal(t, before, hashes(t, filepath.Join(o.Dir, "spill")), "nothing is dropped")
-				plainRefused(t, o.Options)
+				plainRefused(t, o.Badger())
 			}
 		})
 	}
@@ -273,7 +272,7 @@ func killedPlain(t *testing.T, p *badger.DB, acked *[killWriters]uint64) {
 // however much of the spill Badger has already.
 func TestPlainBadgerAfterAKill(t *testing.T) {
 	for mode, m := range killModes {
-		t.Run(m.name, func(t *testing.T) {
+		t.Run(m.Name, func(t *testing.T) {
 			rng := random(t)
 			dir := filepath.Join(t.TempDir(), "db")
 			var acked [killWriters]uint64
@@ -282,7 +281,7 @@ func TestPlainBadgerAfterAKill(t *testing.T) {
 				killOnce(t, rng, dir, mode, &acked)
 				require.NoError(t, removeEmpty(dir))
 				lies := filepath.Join(dir, interlockFile)
-				p, err := badger.Open(killOptions(dir, mode).Options)
+				p, err := badger.Open(killOptions(dir, mode).Badger())
 				switch {
 				case err == nil:
 					outcomes["served"]++
@@ -295,7 +294,7 @@ func TestPlainBadgerAfterAKill(t *testing.T) {
 					if rng.IntN(2) == 0 {
 						outcomes["removed by hand"]++
 						require.NoError(t, os.Remove(lies))
-						p, err := badger.Open(killOptions(dir, mode).Options)
+						p, err := badger.Open(killOptions(dir, mode).Badger())
 						require.NoError(t, err)
 						require.NoError(t, p.Close())
 					}

@@ -53,7 +53,7 @@ func TestInterlock(t *testing.T) {
 		t.Helper()
 		before := hashes(t, filepath.Join(o.Dir, "spill"))
 		for _, readOnly := range []bool{false, true} {
-			_, err := badger.Open(o.Options.WithReadOnly(readOnly))
+			_, err := badger.Open(o.Badger().WithReadOnly(readOnly))
 			require.ErrorContains(t, err, interlockFile)
 		}
 		require.Equal(t, before, hashes(t, filepath.Join(o.Dir, "spill")))
@@ -77,7 +77,7 @@ func TestInterlock(t *testing.T) {
 		require.NoError(t, db.Drain(context.Background()))
 		require.NoFileExists(t, filepath.Join(o.Dir, interlockFile))
 		require.NoError(t, db.Close())
-		requirePlain(t, o.Options, want)
+		requirePlain(t, o.Badger(), want)
 		db = openSpill(t, o)
 		requireAll(t, db, want)
 		set(t, db, "c", "newer")
@@ -91,7 +91,7 @@ func TestInterlock(t *testing.T) {
 		o, want := kept(t)
 		require.NoError(t, openSpill(t, o.WithDrainOnClose(true)).Close())
 		require.NoFileExists(t, filepath.Join(o.Dir, interlockFile))
-		requirePlain(t, o.Options, want)
+		requirePlain(t, o.Badger(), want)
 		db := openSpill(t, o)
 		requireAll(t, db, want)
 	})
@@ -99,7 +99,7 @@ func TestInterlock(t *testing.T) {
 	t.Run("removed by hand, nothing written", func(t *testing.T) {
 		o, want := kept(t)
 		require.NoError(t, os.Remove(filepath.Join(o.Dir, interlockFile)))
-		requirePlain(t, o.Options, map[string]string{"a": "old"})
+		requirePlain(t, o.Badger(), map[string]string{"a": "old"})
 		db := openSpill(t, o)
 		requireAll(t, db, want)
 		require.FileExists(t, filepath.Join(o.Dir, interlockFile), "set again by Open")
@@ -111,7 +111,7 @@ func TestInterlock(t *testing.T) {
 		t.Run("removed by hand, written with plain Badger", func(t *testing.T) {
 			o, want := kept(t)
 			require.NoError(t, os.Remove(filepath.Join(o.Dir, interlockFile)))
-			p, err := badger.Open(o.Options)
+			p, err := badger.Open(o.Badger())
 			require.NoError(t, err)
 			for i := range commits {
 				require.NoError(t, p.Update(func(txn *badger.Txn) error { return txn.Set(key(i), []byte("past the layer")) }))
@@ -130,7 +130,7 @@ func TestInterlock(t *testing.T) {
 				_, err = badgerspill.Open(o)
 				require.ErrorIs(t, err, badgerspill.ErrForeignWrites)
 			}
-			_, err = badger.Open(o.Options)
+			_, err = badger.Open(o.Badger())
 			require.ErrorContains(t, err, interlockFile)
 			// The way out that the error names: give up what the spill holds.
 			require.NoError(t, os.Rename(filepath.Join(o.Dir, "spill"), o.Dir+"-given-up"))

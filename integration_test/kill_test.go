@@ -11,13 +11,14 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/states"
 )
 
 // The kill test: a child process commits with several writers and prints each acknowledged commit; the parent kills it
@@ -32,58 +33,19 @@ const (
 	killKeep    = 10 // each commit deletes the pair of so many commits ago
 )
 
-var killModes = []struct {
-	name   string
-	change func(o badgerspill.Options) badgerspill.Options
-	drain  bool // the child drains all the time: many hand-overs
-}{
-	{"direct", func(o badgerspill.Options) badgerspill.Options { return o.WithStallThreshold(-1).WithSpillRate(-1) }, false},
-	{"rate", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithStallThreshold(-1).WithSpillRate(50).WithSegmentSize(16<<10).WithQuiet(1e12, time.Millisecond)
-	}, true},
-	{"spilling", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithStallThreshold(time.Nanosecond).WithQuiet(1, time.Hour)
-	}, false},
-	{"always", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(64<<10).WithQuiet(1, time.Hour)
-	}, false},
-	{"replaying", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(16<<10).WithQuiet(1e12, time.Millisecond)
-	}, false},
-	{"hand-over", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithStallThreshold(time.Nanosecond).WithSpillRate(-1).WithSegmentSize(16<<10).WithQuiet(1e12, time.Millisecond)
-	}, true},
-	{"synced", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithSyncWrites(true).WithStallThreshold(time.Millisecond).WithSpillRate(-1).WithSegmentSize(64<<10).WithQuiet(1e12, time.Millisecond)
-	}, false},
-	// Small segments, and versions that need not be replayed: chunks in key order run all the time.
-	{"chunks", func(o badgerspill.Options) badgerspill.Options {
-		return chunks(o).WithStallThreshold(time.Nanosecond).WithSpillRate(-1)
-	}, true},
-	{"chunks, synced and encrypted", func(o badgerspill.Options) badgerspill.Options {
-		o.Options = o.Options.WithIndexCacheSize(1 << 20)
-		return chunks(o).WithSpillPolicy(badgerspill.Always).WithSyncWrites(true).WithEncryptionKey(make([]byte, 32))
-	}, false},
-	{"chunks, small spill", func(o badgerspill.Options) badgerspill.Options {
-		return chunks(o).WithSpillPolicy(badgerspill.Always).WithSpillCapacity(4 << 20)
-	}, false},
-	{"memory short", func(o badgerspill.Options) badgerspill.Options {
-		return o.WithStallThreshold(-1).WithSpillRate(-1).WithLimitRatios(0.0005, 0.001).WithQuiet(1e12, time.Millisecond)
-	}, false},
-}
-
-func chunks(o badgerspill.Options) badgerspill.Options {
-	o.Options = o.Options.WithNumVersionsToKeep(1)
-	return o.WithSegmentSize(4<<10).WithQuiet(1e12, time.Millisecond)
-}
+var killModes = states.All()
 
 func killOptions(dir string, mode int) badgerspill.Options {
-	return killModes[mode].change(badgerspill.OptionsFrom(small(dir)))
+	return killModes[mode].Change(badgerspill.OptionsFrom(small(dir)))
 }
 
 func TestMain(m *testing.M) {
 	if arg := os.Getenv(killEnv); arg != "" {
 		killChild(arg)
+		return
+	}
+	if arg := os.Getenv(drainEnv); arg != "" {
+		drainChild(arg)
 		return
 	}
 	os.Exit(m.Run())
@@ -112,14 +74,14 @@ func killChild(arg string) {
 		}
 		select {}
 	}
-	if killModes[mode].drain {
+	if killModes[mode].Drain {
 		go func() {
 			for {
 				_ = db.Drain(context.Background())
 			}
 		}()
 	}
-	if strings.HasPrefix(killModes[mode].name, "chunks") {
+	if strings.HasPrefix(killModes[mode].Name, "chunks") {
 		go func() {
 			for range time.Tick(time.Millisecond) {
 				if n := db.SpillStats().EntriesCoalesced; n > 0 { // which only chunks do
@@ -129,7 +91,7 @@ func killChild(arg string) {
 			}
 		}()
 	}
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	for w := range killWriters {
 		wg.Go(func() {
 			n, err := killLast(db, w)
@@ -173,7 +135,7 @@ func killLast(db *badgerspill.DB, w int) (n uint64, err error) {
 
 func TestKillAndRecover(t *testing.T) {
 	for mode, m := range killModes {
-		t.Run(m.name, func(t *testing.T) {
+		t.Run(m.Name, func(t *testing.T) {
 			rng := random(t)
 			dir := t.TempDir()
 			var acked [killWriters]uint64
@@ -187,7 +149,7 @@ func TestKillAndRecover(t *testing.T) {
 				}
 				killCheck(t, dir, mode, &acked)
 			}
-			if strings.HasPrefix(m.name, "chunks") {
+			if strings.HasPrefix(m.Name, "chunks") {
 				t.Logf("%d of %d children replayed in chunks before they were killed", chunked, *killRounds)
 				require.True(t, chunked > 0 || *killRounds < 10)
 			}
@@ -215,7 +177,7 @@ func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWr
 	defer func() { _ = cmd.Wait() }()
 	limit := 1 + rng.IntN(3000)
 	lines := bufio.NewScanner(out)
-	for n := 0; lines.Scan(); n++ {
+	for n := 0; lines.Scan(); {
 		if lines.Text() == "chunk" {
 			chunked = true
 			continue
@@ -226,7 +188,7 @@ func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWr
 		require.NoError(t, err, "child: %s", lines.Text())
 		require.Less(t, acked[w], i)
 		acked[w] = i
-		if n == limit {
+		if n++; n == limit {
 			require.NoError(t, cmd.Process.Kill())
 		}
 	}

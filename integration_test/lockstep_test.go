@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/states"
 )
 
 // The lockstep test runs the same random operations on plain Badger and on badgerspill, while the router is pushed to
@@ -212,12 +213,8 @@ func (d spillDB) Batch(ws []write) error {
 	return wb.Flush()
 }
 
-// small makes both databases cheap to open; NumVersionsToKeep keeps compaction from deciding what all versions are.
-func small(dir string) badger.Options {
-	return badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).
-		WithMemTableSize(8 << 20).WithValueLogFileSize(16 << 20).WithBlockCacheSize(8 << 20).WithNumCompactors(2).
-		WithNumVersionsToKeep(math.MaxInt32).WithValueThreshold(256)
-}
+// small makes both databases cheap to open.
+func small(dir string) badger.Options { return states.Small(dir) }
 
 type mode struct {
 	name    string
@@ -304,7 +301,7 @@ func (l *lockstep) openBoth() {
 	t := l.t
 	po := small(filepath.Join(l.dir, "plain"))
 	so := l.mode.change(badgerspill.OptionsFrom(small(filepath.Join(l.dir, "spill"))))
-	so.DrainOnClose = l.rng.IntN(2) == 0
+	so.KeepSpillOnClose = l.rng.IntN(2) != 0
 	if l.mode.managed {
 		p, err := badger.OpenManaged(po)
 		require.NoError(t, err)

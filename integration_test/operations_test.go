@@ -6,6 +6,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -20,7 +21,10 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
-const operations = "../docs/operations.md"
+const (
+	operations = "../docs/operations.md"
+	alertRules = "../docs/alerts.yml"
+)
 
 func readDoc(t *testing.T, path string) string {
 	t.Helper()
@@ -63,7 +67,7 @@ func code(t *testing.T, cell string) string {
 }
 
 // TestOperationsListsEveryMetric: docs/operations.md has a row for each metric, with its type, unit and meaning as Metrics gives them, and no
-// other.
+// other. What it says to alert on is nothing, or an alert of docs/alerts.yml that asks for the metric.
 func TestOperationsListsEveryMetric(t *testing.T) {
 	want := map[string]badgerspill.Metric{}
 	for _, m := range badgerspill.Metrics() {
@@ -74,6 +78,8 @@ func TestOperationsListsEveryMetric(t *testing.T) {
 		want[name] = m
 	}
 	doc := readDoc(t, operations)
+	alerts := alertRulesByName(t)
+	unnamed := maps.Clone(alerts)
 	seen := map[string]bool{}
 	for _, row := range tables(t, doc, "Metrics") {
 		require.Len(t, row, 5, "%v", row)
@@ -83,12 +89,50 @@ func TestOperationsListsEveryMetric(t *testing.T) {
 		require.False(t, seen[name], "%s twice", name)
 		seen[name] = true
 		require.Equal(t, []string{m.Type, m.Unit, m.Help}, row[1:4], name)
-		require.NotEmpty(t, row[4], "%s: what to alert on", name)
+		if strings.HasPrefix(row[4], "nothing") {
+			continue
+		}
+		named := regexp.MustCompile("^`(Badgerspill\\w+)`: ").FindStringSubmatch(row[4])
+		require.NotNil(t, named, "%s: what to alert on", name)
+		require.Contains(t, metricName.FindAllString(alerts[named[1]], -1), m.Name, "the rule of %s", named[1])
+		delete(unnamed, named[1])
 	}
 	for name := range want {
 		require.True(t, seen[name], "docs/operations.md does not list %s", name)
 	}
+	require.Empty(t, unnamed, "alerts that no metric names")
 	requireMetrics(t, "docs/operations.md", doc)
+}
+
+// alertRulesByName returns the text of each rule of docs/alerts.yml by the name of the alert. Whether they are rules is tested by the
+// module integration_test/alerts.
+func alertRulesByName(t *testing.T) map[string]string {
+	t.Helper()
+	text := readDoc(t, alertRules)
+	requireMetrics(t, alertRules, text)
+	rules := map[string]string{}
+	for _, rule := range strings.Split(text, "- alert: ")[1:] {
+		name, rule, _ := strings.Cut(rule, "\n")
+		require.NotContains(t, rules, name)
+		rules[name] = rule
+	}
+	require.NotEmpty(t, rules)
+	return rules
+}
+
+// TestOperationsListsEveryAlert: a row for each alert, with its severity, what it names and what to do, and no other.
+func TestOperationsListsEveryAlert(t *testing.T) {
+	rules := alertRulesByName(t)
+	for _, row := range tables(t, readDoc(t, operations), "Alerts") {
+		require.Len(t, row, 4, "%v", row)
+		name := code(t, row[0])
+		require.Contains(t, rules, name)
+		require.Contains(t, rules[name], "{severity: "+row[1]+"}", name)
+		require.NotEmpty(t, row[2], name)
+		require.NotEmpty(t, row[3], name)
+		delete(rules, name)
+	}
+	require.Empty(t, rules, "alerts that docs/operations.md does not list")
 }
 
 var (
@@ -231,7 +275,7 @@ func TestOperationsListsEveryLogLine(t *testing.T) {
 // TestOperationsCode: the Go code of the page is that of a test, which is compiled and run, and its YAML can be read.
 func TestOperationsCode(t *testing.T) {
 	doc := readDoc(t, operations)
-	source := readDoc(t, "../badgerspill/example_prometheus_test.go")
+	source := readDoc(t, "../badgerspill/prometheus/example_test.go")
 	blocks := regexp.MustCompile("(?s)```(\\w*)\n(.*?)```").FindAllStringSubmatch(doc, -1)
 	seen := map[string]int{}
 	for _, b := range blocks {
@@ -246,16 +290,7 @@ func TestOperationsCode(t *testing.T) {
 		}
 	}
 	require.Equal(t, 1, seen["go"])
-	require.Equal(t, 2, seen["yaml"], "scrape and alerts")
-}
-
-// The example for Prometheus is a test's affair: who uses the packages does not depend on its client.
-func TestPrometheusStaysOutside(t *testing.T) {
-	for _, dir := range []string{"badgerspill", "spillfile", "replay", "wbm"} {
-		for _, i := range imports(t, dir) {
-			require.False(t, strings.HasPrefix(i, "github.com/prometheus/"), "%s imports %s", dir, i)
-		}
-	}
+	require.Equal(t, 1, seen["yaml"])
 }
 
 type dashboard struct {

@@ -19,7 +19,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
-	"github.com/badgerspill/badgerspill/spillfile"
 )
 
 // Paths: where the spill may lie, what it does with files that somebody else has put there, and with a second process.
@@ -106,7 +105,7 @@ func TestLinksInTheSpill(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, %s, read-only %v", name, what, readOnly), func(t *testing.T) {
 					restore(t, o.Dir, pristine)
 					o := o
-					o.Options = o.Options.WithReadOnly(readOnly)
+					o = o.WithReadOnly(readOnly)
 					elsewhere := t.TempDir()
 					target := filepath.Join(elsewhere, "target")
 					if what != "to nowhere" {
@@ -252,7 +251,7 @@ func TestSpillDirThatClashes(t *testing.T) {
 				}
 				o := layer(at(r.dir)).WithSpillDir(at(r.spill))
 				if r.values != "" {
-					o.Options = o.Options.WithValueDir(at(r.values))
+					o = o.WithValueDir(at(r.values))
 				}
 				before := tree(t, above)
 				db, err := badgerspill.Open(o)
@@ -300,7 +299,7 @@ func TestSpillDirThatDoesNotClash(t *testing.T) {
 				}
 				o := spilled(layer(at(r.dir)).WithSpillDir(at(r.spill))).WithDrainOnClose(false)
 				if r.values != "" {
-					o.Options = o.Options.WithValueDir(at(r.values))
+					o = o.WithValueDir(at(r.values))
 				}
 				db, err := badgerspill.Open(o)
 				if r.spill == "dangling" { // mkdir does not follow it either
@@ -333,7 +332,7 @@ func TestSecondChild(t *testing.T) {
 	dir, spill, _ := strings.Cut(arg, "|")
 	db, err := badgerspill.Open(secondOptions(dir, spill))
 	switch {
-	case errors.Is(err, spillfile.ErrLocked):
+	case errors.Is(err, badgerspill.ErrLocked):
 		fmt.Println("second: locked:", err)
 	case err != nil:
 		fmt.Println("second: failed:", err)
@@ -348,7 +347,7 @@ func secondOptions(dir, spill string) badgerspill.Options {
 	return spilled(layer(dir)).WithSpillDir(spill).WithDrainOnClose(false)
 }
 
-func startSecond(t *testing.T, dir, spill string) (answer string, kill func()) {
+func startSecond(t *testing.T, dir, spill string) (answer string, pid int, kill func()) {
 	t.Helper()
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -369,11 +368,11 @@ func startSecond(t *testing.T, dir, spill string) (answer string, kill func()) {
 	defer limit.Stop()
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		if rest, ok := strings.CutPrefix(lines.Text(), "second: "); ok {
-			return rest, kill
+			return rest, cmd.Process.Pid, kill
 		}
 	}
 	require.Fail(t, "the child says nothing")
-	return "", kill
+	return "", 0, kill
 }
 
 func TestSecondProcess(t *testing.T) {
@@ -384,32 +383,36 @@ func TestSecondProcess(t *testing.T) {
 
 	db := openSpill(t, secondOptions(a, spill))
 	set(t, db, "a", "1")
-	for _, r := range []struct{ dir, spill string }{{a, spill}, {a, link}, {b, spill}, {b, above + "/a/../spill"}} { // b: another database
-		answer, kill := startSecond(t, r.dir, r.spill)
-		require.Contains(t, answer, "locked:")
-		require.Contains(t, answer, filepath.Base(r.spill))
+	for _, r := range []struct{ dir, spill, named string }{{a, spill, a}, {a, link, a}, {b, spill, spill}, {b, above + "/a/../spill", spill}} { // b: another database
+		answer, _, kill := startSecond(t, r.dir, r.spill)
+		require.Contains(t, answer, "locked: "+plainLocked(t, r.named))
+		require.Contains(t, answer, fmt.Sprint("process ", os.Getpid()))
 		kill()
 	}
-	require.NoDirExists(t, filepath.Join(b, "spill"))
+	require.NoDirExists(t, b)
 	set(t, db, "b", "2")
 	requireAll(t, db, map[string]string{"a": "1", "b": "2"})
 	require.NoError(t, db.Close())
 
 	// The other way round: the child holds it, until it is killed.
-	answer, kill := startSecond(t, a, spill)
+	answer, pid, kill := startSecond(t, a, spill)
 	require.Equal(t, "open", answer)
-	for _, o := range []badgerspill.Options{secondOptions(a, spill), secondOptions(b, spill), secondOptions(a, link)} {
-		before := tree(t, above)
-		_, err := badgerspill.Open(o)
-		require.ErrorIs(t, err, spillfile.ErrLocked)
-		require.ErrorContains(t, err, o.SpillDir)
-		o.Options = o.Options.WithReadOnly(true)
-		_, err = badgerspill.Open(o)
-		require.Error(t, err)
-		require.Equal(t, before, tree(t, above))
+	for _, r := range []struct {
+		opt   badgerspill.Options
+		named string
+	}{{secondOptions(a, spill), a}, {secondOptions(b, spill), spill}, {secondOptions(a, link), a}} {
+		for _, readOnly := range []bool{false, true} {
+			if readOnly && r.named == spill { // there is no database yet
+				continue
+			}
+			before := tree(t, above)
+			_, err := badgerspill.Open(r.opt.WithReadOnly(readOnly))
+			requireLocked(t, err, r.named, pid, true)
+			require.Equal(t, before, tree(t, above))
+		}
 	}
-	_, err := badger.Open(layer(a).Options)
-	require.Error(t, err, "plain Badger")
+	_, err := badger.Open(layer(a).Badger())
+	require.ErrorContains(t, err, plainLocked(t, a))
 	kill()
 	requireAll(t, openSpill(t, secondOptions(a, spill)), map[string]string{"a": "1", "b": "2", "child": "was here"})
 }

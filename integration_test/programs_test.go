@@ -29,7 +29,7 @@ const (
 	// modeVariable tells a program built on badgerspill which mode to run in.
 	modeVariable = "PROGRAM_MODE"
 
-	buildLimit = 80 * time.Second // of all programs, in a build cache that has nothing of Badger yet
+	buildLimit = 10 * time.Minute // of all programs, or of a command with Pebble, in an empty build cache on a busy machine
 	runLimit   = 20 * time.Second // of one program
 )
 

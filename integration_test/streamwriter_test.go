@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // streamCase is one stream, to be run over either database.
@@ -391,7 +392,7 @@ func TestStreamBesideWriters(t *testing.T) {
 		t.Run(m.name, func(t *testing.T) {
 			db := openLayer(t, m.change(layer(t.TempDir())), false)
 			tokens := make(chan struct{}, 1000) // one a commit
-			var wg sync.WaitGroup
+			var wg kit.WaitGroup
 			commit := func(w, i int) error {
 				return db.DB.Update(func(txn *badgerspill.Txn) error {
 					return errors.Join(txn.Set(fmt.Appendf(nil, "a/%d", w), fmt.Append(nil, i)), txn.Set(fmt.Appendf(nil, "z/%d", w), fmt.Append(nil, i)))
@@ -445,7 +446,7 @@ func TestStreamDB(t *testing.T) {
 			stateOf(t, out, true).equal(want)
 			require.Equal(t, wantMax, out.MaxVersion())
 			require.NoError(t, out.Close())
-			plain := openPlain(t, o.Options, true)
+			plain := openPlain(t, o.Badger(), true)
 			stateOf(t, plain, true).equal(want)
 			require.NoError(t, plain.Close())
 

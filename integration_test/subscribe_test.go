@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -287,7 +288,7 @@ func TestSubscribersSeeTheCommitOrder(t *testing.T) {
 				fs = append(fs, follow(t, db, writer(db), nil, prefixes("w/", "w/0")...))
 			}
 			stop := make(chan struct{})
-			var drains, wg sync.WaitGroup
+			var drains, wg kit.WaitGroup
 			drains.Go(func() {
 				for {
 					select {
@@ -614,7 +615,7 @@ func TestACommitThatFailsTellsNothing(t *testing.T) {
 		require.NoError(t, err)
 		other := budget.Register(wbm.Holder{Name: "other"})
 		defer other.Close()
-		o := layer(t.TempDir()).WithSpillCapacity(0).WithBlockTimeout(-1)
+		o := layer(t.TempDir()).WithSpillPolicy(badgerspill.Never).WithBlockTimeout(badgerspill.Off)
 		o.WriteBufferManager = budget
 		db := openLayer(t, o, false)
 		f := follow(t, db, writer(db), nil, prefixes("k")...)

@@ -3,25 +3,21 @@ package raftstore
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of the random test; 0 = a new one")
 
 // options of a database whose transactions hold about 600 KB, and that turns to the spill and back all the time.
 func options(dir string) badgerspill.Options {
@@ -38,12 +34,12 @@ type opened struct {
 }
 
 func open(t *testing.T, opt badgerspill.Options) *opened {
-	before := goleak.IgnoreCurrent()
+	before := kit.CurrentGoroutines()
 	o := &opened{t: t, opt: opt}
 	o.open()
 	t.Cleanup(func() {
 		require.NoError(t, o.db.Close())
-		require.NoError(t, goleak.Find(before))
+		require.NoError(t, before.Gone())
 	})
 	return o
 }
@@ -97,16 +93,7 @@ func span(from, to uint64) (indexes []uint64) {
 
 // TestAgainstRaftsOwnStore applies random calls, those that raft makes, to a Store and to raft's store in memory.
 func TestAgainstRaftsOwnStore(t *testing.T) {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("seed %d: repeat with -run '^%s$' -args -seed %d", seed, t.Name(), seed)
-		}
-	})
-	rng := rand.New(rand.NewPCG(seed, 1))
+	rng := seed.Random(t)
 	s, model := open(t, options(t.TempDir())), raft.NewInmemStore()
 	s.deleteBatch = 7
 	term := uint64(1)
@@ -306,7 +293,7 @@ func TestEntriesOfManyTransactions(t *testing.T) {
 // TestDeletionOfMoreThanATransactionTakes: the bound of the transaction, not the number of entries, ends it.
 func TestDeletionOfMoreThanATransactionTakes(t *testing.T) {
 	opt := options(t.TempDir()).WithSegmentSize(1 << 20)
-	opt.Options = opt.Options.WithMemTableSize(256 << 10).WithValueThreshold(1 << 10)
+	opt = opt.WithMemTableSize(256 << 10).WithValueThreshold(1 << 10)
 	s := open(t, opt)
 	s.deleteBatch = math.MaxInt
 	const n = 5000
@@ -436,7 +423,7 @@ func TestAppendsBesideReadersAndSnapshots(t *testing.T) {
 	require.NoError(t, s.StoreLog(entry(1, 1)))
 	const n = 2000
 	done := make(chan struct{})
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	wg.Go(func() {
 		defer close(done)
 		for i := uint64(2); i <= n; i += 20 {

@@ -1,4 +1,4 @@
-package integration_test
+package raftstore_test
 
 import (
 	"crypto/sha256"
@@ -20,9 +20,9 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/integration_test/raftstore"
 )
 
@@ -259,7 +259,7 @@ func TestRaftNode(t *testing.T) {
 	if arg == "" {
 		t.Skip("run by TestRaftCluster")
 	}
-	before := goleak.IgnoreCurrent()
+	before := kit.CurrentGoroutines()
 	dir, name, _ := strings.Cut(arg, "|")
 	n, err := openRaftNode(dir, name)
 	require.NoError(t, err)
@@ -275,5 +275,5 @@ func TestRaftNode(t *testing.T) {
 	require.ErrorIs(t, <-served, http.ErrServerClosed)
 	require.NoError(t, n.close())
 	// Raft's transport leaves its accepted connections to the other side to close.
-	require.NoError(t, goleak.Find(before, goleak.IgnoreAnyFunction("github.com/hashicorp/raft.(*NetworkTransport).handleConn")))
+	require.NoError(t, before.Gone("github.com/hashicorp/raft.(*NetworkTransport).handleConn"))
 }

@@ -1,4 +1,4 @@
-package integration_test
+package raftstore_test
 
 import (
 	"bytes"
@@ -19,9 +19,10 @@ import (
 
 	"github.com/hashicorp/raft"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 	"github.com/badgerspill/badgerspill/integration_test/raftstore"
 )
 
@@ -53,10 +54,10 @@ type raftProcess struct {
 // TestRaftCluster: docs/scaling.md. Three nodes take a burst, larger than their memory, so that it goes to the spill of each; the leader is killed
 // in the middle of it and comes back; then all are killed at once. What a client was told is applied once, at the same place, on all nodes.
 func TestRaftCluster(t *testing.T) {
-	before := goleak.IgnoreCurrent()
+	before := kit.CurrentGoroutines()
 	c := &raftCluster{t: t, dir: t.TempDir(), running: map[string]*raftProcess{}, client: &http.Client{Timeout: 10 * time.Second}}
 	t.Cleanup(c.cleanUp)
-	rng := random(t)
+	rng := seed.Random(t)
 	for _, name := range raftNodes {
 		c.start(name)
 	}
@@ -115,7 +116,7 @@ func TestRaftCluster(t *testing.T) {
 	c.stop()
 	c.checkLogs()
 	c.client.CloseIdleConnections()
-	require.NoError(t, goleak.Find(before))
+	require.NoError(t, before.Gone())
 }
 
 // start runs a node's process.
@@ -234,7 +235,7 @@ func (c *raftCluster) waitForAcks(n int64) {
 // that fails may have been applied or not, so it is not sent again. The returned function waits for the end.
 func (c *raftCluster) burst(rng *rand.Rand, commands int) (wait func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), raftBound)
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	for i := range uint32(raftClients) {
 		value := make([]byte, raftValueSize)
 		for j := range value {

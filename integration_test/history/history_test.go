@@ -1,4 +1,4 @@
-package integration_test
+package history_test
 
 import (
 	"cmp"

@@ -1,4 +1,4 @@
-package integration_test
+package history_test
 
 import (
 	"bufio"
@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
 
 // The same clients in a child process, which prints what it does; the parent kills it at a random moment, starts the next on
@@ -33,13 +34,13 @@ const isolationChildEnv = "BADGERSPILL_ISOLATION_CHILD" // directory|state|first
 // isolationStates are those of the kill test, and to and fro.
 func isolationStates() (names []string, options func(dir string, state int) badgerspill.Options) {
 	for _, m := range killModes {
-		names = append(names, m.name)
+		names = append(names, m.Name)
 	}
 	names = append(names, "to and fro")
 	return names, func(dir string, state int) badgerspill.Options {
 		change := toAndFro
 		if state < len(killModes) {
-			change = killModes[state].change
+			change = killModes[state].Change
 		}
 		return change(badgerspill.OptionsFrom(churning(dir)))
 	}
@@ -86,7 +87,7 @@ func TestIsolationChild(t *testing.T) {
 	ids := &atomic.Int64{}
 	ids.Store(int64(numbers[1]))
 	w := &historyLoad{db: db, nextID: ids, journal: j, rng: rand.New(rand.NewPCG(uint64(numbers[2]), 2))}
-	if numbers[0] == len(killModes) || killModes[numbers[0]].drain {
+	if numbers[0] == len(killModes) || killModes[numbers[0]].Drain {
 		go handOvers(context.Background(), db)
 	}
 	if w.rng.IntN(2) == 0 {
@@ -100,7 +101,7 @@ func TestIsolationOverKills(t *testing.T) {
 	names, options := isolationStates()
 	for state, name := range names {
 		t.Run(name, func(t *testing.T) {
-			rng := random(t)
+			rng := seed.Random(t)
 			dir := filepath.Join(t.TempDir(), "db")
 			j, lastID := &memoryJournal{}, 0
 			for range *isolationKills {

@@ -1,4 +1,4 @@
-package integration_test
+package history_test
 
 import (
 	"bytes"
@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
 // The clients whose history is checked, see history_test.go: random transactions over a few keys, so that most of them meet.
@@ -429,7 +430,7 @@ func (w *historyLoad) ended(err error) bool {
 
 // start lets clients act until stop returns true or the database is closed.
 func (w *historyLoad) start(from, to int, act func(c *historyClient) error, stop func() bool) (wait func()) {
-	var wg sync.WaitGroup
+	var wg kit.WaitGroup
 	for n := from; n < to; n++ {
 		c := w.client(n)
 		wg.Go(func() {

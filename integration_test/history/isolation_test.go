@@ -1,11 +1,9 @@
-package integration_test
+package history_test
 
 import (
 	"context"
 	"flag"
 	"path/filepath"
-	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,17 +12,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
+	"github.com/badgerspill/badgerspill/integration_test/states"
 )
 
 // Isolation checked from outside: concurrent clients run random transactions while the router is pushed through its states,
 // the database is closed under them and opened again, and their history is checked.
+
+var killModes = states.All()
 
 var isolationSteps = flag.Int("isolationsteps", 60, "transactions of each client of the isolation test between two openings")
 
 // churning makes Badger flush and compact all the time, and keep nothing that it may forget: versions that a reader still
 // needs are there because the layer says so, or they are not.
 func churning(dir string) badger.Options {
-	return small(dir).WithNumVersionsToKeep(1).WithMemTableSize(1 << 20).WithNumLevelZeroTables(1).
+	return states.Small(dir).WithNumVersionsToKeep(1).WithMemTableSize(1 << 20).WithNumLevelZeroTables(1).
 		WithNumLevelZeroTablesStall(3).WithBaseTableSize(256 << 10).WithBaseLevelSize(1 << 20).WithValueThreshold(512).WithValueLogFileSize(1 << 20)
 }
 
@@ -36,8 +39,8 @@ func toAndFro(o badgerspill.Options) badgerspill.Options {
 // TestIsolation takes the states of the kill test, and one that changes them all the time.
 func TestIsolation(t *testing.T) {
 	for _, m := range killModes {
-		t.Run(m.name, func(t *testing.T) {
-			ends := isolation(t, m.change, func(t *testing.T, w *historyLoad) { isolationStorm(t, w, m.drain) })
+		t.Run(m.Name, func(t *testing.T) {
+			ends := isolation(t, m.Change, func(t *testing.T, w *historyLoad) { isolationStorm(t, w, m.Drain) })
 			require.Positive(t, ends[txnConflicted])
 		})
 	}
@@ -47,7 +50,7 @@ func TestIsolation(t *testing.T) {
 // isolation checks the history of three openings of one database.
 func isolation(t *testing.T, change func(badgerspill.Options) badgerspill.Options, epoch func(*testing.T, *historyLoad)) map[txnOutcome]int {
 	t.Helper()
-	rng := random(t)
+	rng := seed.Random(t)
 	opt := change(badgerspill.OptionsFrom(churning(filepath.Join(t.TempDir(), "db"))))
 	j, ids := &memoryJournal{}, &atomic.Int64{}
 	var total badgerspill.SpillStats
@@ -88,7 +91,7 @@ func isolationStorm(t *testing.T, w *historyLoad, drain bool) {
 	t.Helper()
 	const clients = 5
 	over := make(chan struct{})
-	var beside sync.WaitGroup
+	var beside kit.WaitGroup
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	if drain {
@@ -156,19 +159,7 @@ func closeUnder(t *testing.T, w *historyLoad) {
 		}
 		return false
 	})
-	mustEnd(t, "20 commits", func() { <-begun })
-	mustEnd(t, "Close", func() { require.NoError(t, w.db.Close()) })
-	mustEnd(t, "end of the writers", writers)
-}
-
-// mustEnd ends the process with all stacks if fn does not return in time.
-func mustEnd(t *testing.T, what string, fn func()) {
-	t.Helper()
-	what = t.Name() + ": " + what + " hangs"
-	limit := time.AfterFunc(time.Minute, func() {
-		debug.SetTraceback("all")
-		panic(what)
-	})
-	defer limit.Stop()
-	fn()
+	kit.MustEnd(t, "20 commits", func() { <-begun })
+	kit.MustEnd(t, "Close", func() { require.NoError(t, w.db.Close()) })
+	kit.MustEnd(t, "end of the writers", writers)
 }
