@@ -35,6 +35,7 @@ type guard struct {
 	db     *DB
 	off    bool         // nothing is on disk, or nothing is written
 	last   atomic.Int64 // when it was looked at last, in nanoseconds of DB.now
+	given  atomic.Int64 // bytes that replay has given Badger since then
 	held   atomic.Pointer[heldError]
 	failed atomic.Pointer[failedError] // for good: see badgerFailed
 	mu     sync.Mutex                  // one look at a time
@@ -109,6 +110,14 @@ func (g *guard) pauses() error {
 	return g.refresh()
 }
 
+// replays is pauses for a batch of so many bytes: there is a look, too, where Badger has got half a memtable since the last.
+func (g *guard) replays(bytes int64) error {
+	if g.given.Add(bytes) >= g.db.opt.MemTableSize/2 {
+		return g.check()
+	}
+	return g.pauses()
+}
+
 // check is pauses after a look now, for who is about to write much.
 func (g *guard) check() error {
 	if g.db.unfinished.Load() != nil {
@@ -129,6 +138,7 @@ func (g *guard) look() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.last.Store(g.db.now())
+	g.given.Store(0)
 	g.skipTables()
 	cause := g.nameInTheWay()
 	if cause == "" && !g.db.opt.system().descriptorsFree(g.db.opt.Dir, spareDescriptors) {

@@ -286,6 +286,17 @@ func TestGuardLooksSeldom(t *testing.T) {
 	for i := range 300 {
 		f.put(key(i), "v")
 	}
+	for range 300 {
+		require.NoError(t, f.guard.replays(f.opt.MemTableSize/1000))
+	}
 	most := math.Ceil(float64(time.Since(begin))/float64(guardInterval)) + 1
 	require.LessOrEqual(t, float64(looks.Load()-before), most)
+
+	before = looks.Load()
+	for range 8 { // of a quarter of a memtable each
+		f.guard.last.Store(f.now() + int64(time.Hour))
+		require.NoError(t, f.guard.replays(f.opt.MemTableSize/4))
+	}
+	require.GreaterOrEqual(t, looks.Load()-before, int64(3))
+	require.LessOrEqual(t, looks.Load()-before, int64(4))
 }

@@ -169,12 +169,12 @@ func (r *replayLog) load(wait time.Duration, to spillfile.Position) error {
 			memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
 			newest = max(newest, e.Version)
 		}
-		check := db.guard.check
-		if wait > 0 { // a hand-over has looked before it took the commit lock
-			check = db.guard.blocked
+		held := db.guard.blocked() // a hand-over has looked before it took the commit lock
+		if wait == 0 {
+			held = db.guard.replays(memory)
 		}
-		if err := check(); err != nil {
-			return err
+		if held != nil {
+			return held
 		}
 		cost := badgerCost(memory, r.chunk.RawBytes)
 		if err := db.space.claim(&db.space.badger, cost); err != nil {
