@@ -54,7 +54,7 @@ func (r *replayLog) Pending() replay.Pending {
 	if st.LiveBatches == 0 && st.Queued == 0 && !turned {
 		return replay.Pending{}
 	}
-	p := replay.Pending{Bytes: max(st.LiveBytes, 1), Oldest: st.OldestCreated, Due: st.OldestAhead}
+	p := replay.Pending{Bytes: max(st.LiveBytes, 1), Left: r.pendingBytes(st.LiveBytes), Oldest: st.OldestCreated, Due: st.OldestAhead}
 	if c := db.spill.Capacity(); c > 0 {
 		p.Fill = float64(db.spill.Usage()) / float64(c)
 	}

@@ -20,7 +20,7 @@ const (
 	// readSampling: one point read in so many is timed. Two readings of the clock cost a tenth of a short one.
 	readSampling = 8
 
-	// What is acceptable at the 95th percentile on any machine. An idle one wakes a goroutine up to 1.1 ms late, since the
+	// What is acceptable at the 99th percentile on any machine. An idle one wakes a goroutine up to 1.1 ms late, since the
 	// runtime's poller counts in milliseconds; a commit to the spill takes tens of microseconds, a read not much more.
 	acceptableWake   = 3 * time.Millisecond
 	acceptableCommit = 4 * time.Millisecond
@@ -182,7 +182,7 @@ type latencySignal struct {
 	count    int64
 	first    int64         // when the first of them came
 	judged   int64         // when level was found, in nanoseconds of now
-	level    time.Duration // 95th percentile of the last window
+	level    time.Duration // 99th percentile of the last window
 	fresh    bool          // found by the last gather
 
 	// Levels without replay, the latest ones in rings: whenever it did not work, and when it might have.
@@ -204,7 +204,7 @@ func (s *latencySignal) gather(now int64) int64 {
 	s.count += n
 	s.fresh = s.count >= minJudged || s.count > 0 && now-s.first >= int64(maxJudge)
 	if s.fresh {
-		s.level, s.judged = s.gathered.quantile(0.95, s.count), now
+		s.level, s.judged = s.gathered.quantile(0.99, s.count), now
 		s.gathered, s.count = latencyCounts{}, 0
 	}
 	return n

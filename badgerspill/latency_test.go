@@ -53,7 +53,7 @@ func TestLatencyQuantiles(t *testing.T) {
 		var counts latencyCounts
 		require.EqualValues(t, n, samples.moveTo(&counts))
 		require.Zero(t, samples.moveTo(&counts), "taken")
-		for _, q := range []float64{0, 0.5, 0.95, 1} {
+		for _, q := range []float64{0, 0.5, 0.95, 0.99, 1} {
 			exact := all[int(q*float64(n-1))]
 			got := counts.quantile(q, int64(n))
 			require.Greater(t, got, exact, "seed %d", seed)
@@ -75,9 +75,9 @@ func TestStrainOfWakeUps(t *testing.T) {
 	require.InDelta(t, 2, m.window(6*time.Millisecond, 1), 0.5)
 	require.Equal(t, 1, m.spawns)
 
-	for i := range 50 { // 4 % are late: no matter
+	for i := range 50 { // 2 % are late: no matter
 		late := time.Millisecond
-		if i < 2 {
+		if i < 1 {
 			late = 5 * time.Millisecond
 		}
 		m.woken(late)
@@ -270,10 +270,11 @@ func TestReplayGivesWay(t *testing.T) {
 	for i := range 256 { // 16 s at that rate, if it held for Drain
 		f.put(fmt.Sprint(i), incompressible(64<<10, i))
 	}
-	eventually(t, "replay works the least share of its time", func() bool { return f.SpillStats().ReplayDuty == 1.0/16 })
+	eventually(t, "replay works the least share of its time, at that rate", func() bool {
+		st := f.SpillStats()
+		return st.ReplayDuty == 1.0/16 && st.ReplayRate > 0 && st.ReplayRate < 2<<20
+	})
 	st := f.SpillStats()
-	require.Positive(t, st.ReplayRate)
-	require.Less(t, st.ReplayRate, 2.0*(1<<20))
 	require.Positive(t, st.ReplayPausedTime)
 	require.Positive(t, st.SpillPending)
 

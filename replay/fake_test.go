@@ -87,7 +87,7 @@ func (l *fakeLog) Pending() Pending {
 	defer l.mu.Unlock()
 	l.calls["pending"]++
 	return Pending{
-		Bytes: l.bytes, Fill: float64(l.bytes) / float64(l.capacity), Full: l.full, Slowed: l.slowed, Oldest: l.oldest,
+		Bytes: l.bytes, Left: l.bytes, Fill: float64(l.bytes) / float64(l.capacity), Full: l.full, Slowed: l.slowed, Oldest: l.oldest,
 	}
 }
 

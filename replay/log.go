@@ -9,6 +9,8 @@ import (
 type Pending struct {
 	// Bytes not replayed yet; 0 means that the spill is empty.
 	Bytes int64
+	// Left is how many of them Badger does not have yet: less than Bytes in the middle of a chunk.
+	Left int64
 	// Fill is the used share of the capacity, 0 to 1, above 1 if it was passed.
 	Fill float64
 	// Full tells that the spill takes no more, for whatever reason.

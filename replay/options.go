@@ -11,6 +11,8 @@ const (
 	// DefaultBatchBytes is small enough that stopping takes one batch, milliseconds, and
 	// large enough that a batch is not mostly overhead.
 	DefaultBatchBytes = 1 << 20
+	// DefaultSettleWithin has a burst of a gigabyte settled two minutes after it, compactions included.
+	DefaultSettleWithin = 90 * time.Second
 	// DefaultCheckpointBytes bounds what is replayed twice after a crash, and how long
 	// replayed files stay. A checkpoint syncs Badger, so it should not come often.
 	DefaultCheckpointBytes = 64 << 20
@@ -53,6 +55,10 @@ type Options struct {
 	// the share of the time since the last call that replay worked. It must not block.
 	// Nil: replay never gives way.
 	Strain func(share float64) float64
+	// SettleWithin is the time after which a run should be done although it gives way: it does not go
+	// slower than that takes, as long as that is a quarter of the speed that replay can have. The
+	// default is DefaultSettleWithin.
+	SettleWithin time.Duration
 	// BackoffMin is the delay after a first error; it doubles up to BackoffMax, until what has
 	// failed succeeds: a chunk as a whole, a checkpoint, a hand-over.
 	BackoffMin, BackoffMax time.Duration
@@ -91,6 +97,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.CheckpointBytes <= 0 {
 		o.CheckpointBytes = DefaultCheckpointBytes
+	}
+	if o.SettleWithin <= 0 {
+		o.SettleWithin = DefaultSettleWithin
 	}
 	o.Absorbed = max(0, o.Absorbed)
 	if o.BackoffMin <= 0 {

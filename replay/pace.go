@@ -12,23 +12,22 @@ const (
 	// second before replay is at its slowest.
 	StrainInterval = 250 * time.Millisecond
 
-	// firstDuty is the share of its time that replay works before anything is known.
-	firstDuty = 0.25
 	// minDuty is the least. Below it a run would hardly get anywhere, and the foreground would
 	// not notice the difference.
 	minDuty = 1.0 / 16
-	// urgentDuty is the least where the spill must not linger: data that is too old, a spill
-	// beyond its high-water mark.
+	// urgentDuty is the least beyond the high-water mark, and the most that SettleWithin asks for.
 	urgentDuty = 0.25
+	// minSettle is the time that is left at least: a run that is late goes at urgentDuty.
+	minSettle = time.Second
 	// keepAhead is how much faster than the writes such a run stays, giving way or not: else
 	// the spill would grow until it is full.
 	keepAhead = 1.25
 
-	// The duty halves while strain is above 1. Below it grows by a fixed step, and far below in
-	// proportion: 1.7 s from the least to all.
-	dutyStep   = 1.0 / 32
+	// The duty halves while strain is above 1. It grows by half after dutyCalm without that: what
+	// replay gives to Badger in calm moments makes the foreground suffer only seconds later, when
+	// a memtable is flushed and compacted.
+	dutyCalm   = 4 * time.Second
 	dutyGrowth = 1.5
-	lowStrain  = 0.5
 
 	// minBatchBytes is the least that a batch shrinks to for the foreground's sake. A batch is
 	// a chunk of work that nobody gets between; smaller ones are mostly overhead.
@@ -52,9 +51,9 @@ const (
 // and the stricter one counts.
 //
 // The foreground: the duty, the share of time that replay works, is halved while the strain is
-// above 1 and grows back while it is not (additive increase, multiplicative decrease: it settles
-// just below where the foreground suffers, whatever the machine). A rest is as long as the work
-// before it makes necessary, and batches shrink with the duty.
+// above 1 and grows slowly while it is not, so it settles below where the foreground suffers,
+// whatever the machine; but it is never less than gets the run done in time. A rest is as long as
+// the work before it makes necessary, and batches shrink with the duty.
 //
 // The ceiling: a token bucket over the bytes that Badger got. A batch may overdraw it, and the
 // next one waits until that is paid back, so the mean holds however large an entry is.
@@ -70,7 +69,13 @@ type pacer struct {
 	duty   float64
 	recent []float64     // the last strains, up to three
 	looked time.Time     // when the last one was asked for
+	moved  time.Time     // when the duty was moved last, or the strain was above 1
+	alone  bool          // nobody was there at the last look
 	worked time.Duration // since then
+
+	settle time.Duration // Options.SettleWithin
+	begun  time.Time     // of the run
+	due    float64       // the duty that gets it done within settle, at most urgentDuty
 
 	owing time.Duration // work that no rest has followed yet
 	ended time.Time     // of that work
@@ -81,9 +86,9 @@ type pacer struct {
 }
 
 func newPacer(o *Options) *pacer {
-	p := &pacer{strain: o.Strain, rate: o.Rate, batchBytes: o.BatchBytes, duty: firstDuty}
+	p := &pacer{strain: o.Strain, rate: o.Rate, batchBytes: o.BatchBytes, settle: o.SettleWithin, duty: minDuty}
 	if p.strain == nil {
-		p.duty = 1
+		p.duty, p.alone = 1, true
 	}
 	p.ceiling.Store(max(0, o.MaxRate))
 	return p
@@ -110,18 +115,16 @@ func (p *pacer) look(now time.Time) {
 	share := min(1, p.worked.Seconds()/since.Seconds())
 	p.looked, p.worked = now, 0
 	strain := p.strain(share)
-	if !(strain > 0) { // nobody is there
+	if p.alone = !(strain > 0); p.alone {
 		p.duty, p.recent = 1, p.recent[:0]
 		return
 	}
 	switch strain := p.smooth(strain); {
 	case strain > 1 && share == 0: // not for our sake
 	case strain > 1:
-		p.duty = max(minDuty, p.duty/2)
-	case strain > lowStrain:
-		p.duty = min(1, p.duty+dutyStep)
-	default:
-		p.duty = min(1, p.duty*dutyGrowth)
+		p.duty, p.moved = max(minDuty, p.duty/2), now
+	case share > 0 && now.Sub(p.moved) >= dutyCalm:
+		p.duty, p.moved = min(1, p.duty*dutyGrowth), now
 	}
 }
 
@@ -139,15 +142,36 @@ func (p *pacer) smooth(strain float64) float64 {
 	return max(min(a, b), min(max(a, b), c))
 }
 
+// begin says that a run begins: gently, if somebody is there.
+func (p *pacer) begin(now time.Time) {
+	p.begun, p.moved = now, now
+	if !p.alone {
+		p.duty = minDuty
+	}
+}
+
+// plan finds out what duty gets a run done in time that has so many bytes left. A long and even debt
+// hurts less than a short and violent one, but it must end.
+func (p *pacer) plan(left int64, now time.Time) {
+	p.due = 0
+	if p.speed > 0 {
+		in := max(minSettle, p.settle-now.Sub(p.begun))
+		p.due = min(urgentDuty, float64(left)/in.Seconds()/p.speed)
+	}
+}
+
 // dutyFor returns the duty of a run for that reason.
 func (p *pacer) dutyFor(reason Reason) float64 {
 	switch {
 	case !yields(reason) || reason == ReasonSlowed: // what makes those wait is the want of room
 		return 1
-	case reason == ReasonQuiet || p.duty == 1:
-		return p.duty
+	case reason == ReasonQuiet:
+		return max(p.duty, p.due)
 	}
-	least := urgentDuty
+	least := p.due
+	if reason == ReasonHighWater {
+		least = urgentDuty
+	}
 	if p.speed > 0 {
 		least = max(least, keepAhead*p.rate.Rate()/p.speed)
 	}

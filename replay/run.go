@@ -40,6 +40,7 @@ type run struct {
 func (r *Replayer) replaying() State {
 	now := time.Now()
 	run := &run{Run: Run{Reason: r.loop.reason}, begun: now, throughput: throughput{begun: now, absorbed: r.o.Absorbed}}
+	r.pacer.begin(now)
 	r.update(func(st *Stats) { st.Runs++; st.Run = run.Run })
 	r.o.OnBegin(run.Run)
 
@@ -76,6 +77,7 @@ func (r *Replayer) batches(run *run) (operation, error) {
 		}
 		run.Reason = reason
 
+		r.pacer.plan(p.Left, time.Now())
 		if p.Bytes > 0 {
 			if rest := r.pacer.rest(reason, time.Now()); rest > 0 {
 				r.rest(run, rest)

@@ -30,7 +30,9 @@ func TestPauseAndResume(t *testing.T) {
 				r, _ := newTest(t, l, Options{})
 				time.Sleep(1110 * time.Millisecond)
 				require.Equal(t, Replaying, r.State())
-				l.set(func() { l.memory, l.full = row.memory, row.full })
+				l.set(func() { l.full = row.full })
+				time.Sleep(time.Millisecond) // else between the two looks at them
+				l.set(func() { l.memory = row.memory })
 				time.Sleep(10 * time.Millisecond)
 				if !row.paused {
 					time.Sleep(time.Second)
