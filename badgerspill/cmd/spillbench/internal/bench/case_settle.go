@@ -111,7 +111,9 @@ func (r *runner) costUntilSettled(ctx context.Context, db engine.Engine, load fu
 	r.set("written", float64(work.Written))
 	r.set("cancelled", float64(work.Cancelled))
 	r.setDuration("settled", since.Sub(begin))
-	r.set("level0", float64(db.Levels()[0].NumTables))
+	if levels := db.Levels(); len(levels) > 0 { // a bare log has none
+		r.set("level0", float64(levels[0].NumTables))
+	}
 	r.set("disk", float64(workspace.Usage(r.job.Dir)))
 	if l := db.Layer(); l != nil {
 		r.set("spilled", float64(l.CommitsSpilled))

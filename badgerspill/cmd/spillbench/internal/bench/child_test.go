@@ -61,6 +61,19 @@ func TestBurstEndsWhenAllIsSettled(t *testing.T) {
 	})
 }
 
+func TestBurstOfAnEngineWithoutLevels(t *testing.T) {
+	onlyLinux(t)
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake(false)
+		e.flat = true
+		r := fakeRunner(t, e, "settle", tiny())
+		preload(t, r, e)
+		require.NoError(t, runStage(t, r, "burst"))
+		require.Contains(t, r.res.Figures, "cpu")
+		require.NotContains(t, r.res.Figures, "level0")
+	})
+}
+
 func TestBurstFindsLostWrites(t *testing.T) {
 	onlyLinux(t)
 	synctest.Test(t, func(t *testing.T) {

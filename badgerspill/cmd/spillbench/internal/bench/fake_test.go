@@ -20,6 +20,7 @@ import (
 // the test.
 type fakeEngine struct {
 	layered bool
+	flat    bool // it has no levels
 	opened  time.Time
 	options []engine.Options // of every opening
 
@@ -138,6 +139,9 @@ func (e *fakeEngine) LayerStats() any {
 }
 
 func (e *fakeEngine) Levels() []badger.LevelInfo {
+	if e.flat {
+		return nil
+	}
 	levels := make([]badger.LevelInfo, 7)
 	if e.toDo(e.at()) {
 		levels[0].Score = 1
