@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -240,7 +241,16 @@ func BenchmarkIterateOverHiddenVersions(b *testing.B) {
 				if err := db.log.Seal(); err != nil {
 					b.Fatal(err)
 				}
-				time.Sleep(200 * time.Millisecond) // for the index
+				files := func(ext string) int {
+					names, err := filepath.Glob(filepath.Join(opt.Dir, "spill", "*"+ext))
+					if err != nil {
+						b.Fatal(err)
+					}
+					return len(names)
+				}
+				for files(".idx") < files(".seg")-1 { // of all but the one that is written
+					time.Sleep(10 * time.Millisecond)
+				}
 				opts := DefaultIteratorOptions
 				opts.Reverse = reverse
 				b.ResetTimer()
