@@ -34,6 +34,7 @@ type fileIterator struct {
 	key   []byte
 	from  []byte // the key before the move under way
 	goal  []byte // scratch of next
+	many  bool   // backward: the last key had more than one version
 	valid bool
 
 	healed y.Iterator
@@ -142,10 +143,28 @@ func (it *fileIterator) next() error {
 		step = -1
 	}
 	err := it.move(it.pos + step)
-	if err != nil || !it.shown.newest || !it.valid || !bytes.Equal(y.ParseKey(it.key), y.ParseKey(it.from)) {
+	switch {
+	case err != nil || !it.shown.newest || !it.valid:
+		return err
+	case bytes.Equal(y.ParseKey(it.key), y.ParseKey(it.from)):
+		it.many = true
+		return it.pass()
+	case it.reverse && it.many: // so it may be here, too
+		return it.skipOlder()
+	}
+	return nil
+}
+
+// skipOlder goes, backward, from the first entry of a key, its oldest version, to the newest that may be shown, as far
+// as the leaf at hand tells.
+func (it *fileIterator) skipOlder() error {
+	was := it.pos
+	pos, err := it.search(it.key, it.shown.at)
+	if err != nil {
 		return err
 	}
-	return it.pass()
+	it.many = pos != was
+	return it.move(min(pos, was))
 }
 
 // pass goes from one version of the key in from to the next that may be shown, or past the last, as
@@ -156,16 +175,16 @@ func (it *fileIterator) pass() error {
 		if y.ParseTs(it.from) <= at { // all that follow are older
 			at = 0
 		}
-		pos, err := it.search(at)
+		pos, err := it.search(it.from, at)
 		if err != nil {
 			return err
 		}
 		return it.move(pos)
 	}
 	was := it.pos
-	pos, err := it.search(at)
+	pos, err := it.search(it.from, at)
 	if err == nil && pos > was { // it is above, and so are all that follow
-		if pos, err = it.search(math.MaxUint64); err == nil {
+		if pos, err = it.search(it.from, math.MaxUint64); err == nil {
 			pos--
 		}
 	}
@@ -175,9 +194,9 @@ func (it *fileIterator) pass() error {
 	return it.move(pos)
 }
 
-// search returns the first entry of the leaf at or after a version of the key in from.
-func (it *fileIterator) search(version uint64) (pos int, err error) {
-	it.goal = binary.BigEndian.AppendUint64(append(it.goal[:0], y.ParseKey(it.from)...), math.MaxUint64-version)
+// search returns the first entry of the leaf at or after a version of the key that an internal key has.
+func (it *fileIterator) search(internal []byte, version uint64) (pos int, err error) {
+	it.goal = binary.BigEndian.AppendUint64(append(it.goal[:0], y.ParseKey(internal)...), math.MaxUint64-version)
 	if pos, it.key, err = it.leaf.search(it.goal, it.key[:0]); err != nil {
 		err = it.x.damaged(it.at, err)
 	}
