@@ -229,8 +229,8 @@ type Tuning struct {
 	ReplayHighWater float64
 	// ReplayMaxRate is the ceiling in bytes per second, before compression, for what replay gives
 	// to Badger on average. It does not hold while the spill is full, nor for Drain, Close, and
-	// what else replays first. 0 = none: replay gives way when the foreground suffers, and else
-	// goes as fast as Badger takes it.
+	// what else replays first. 0 = none: replay gives way to a foreground, as evenly as a run of
+	// 90 s lets it, and without one goes as fast as Badger takes it.
 	ReplayMaxRate int64
 	// SpillVerifyRate is how fast sealed segments of the spill are read in the background, in bytes
 	// per second, to find damage before replay needs the block: each once, and again after a day.

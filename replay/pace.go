@@ -17,7 +17,7 @@ const (
 	minDuty = 1.0 / 16
 	// urgentDuty is the least beyond the high-water mark, and the most that SettleWithin asks for.
 	urgentDuty = 0.25
-	// minSettle is the time that is left at least: a run that is late goes at urgentDuty.
+	// minSettle is how soon a run that is late should be done.
 	minSettle = time.Second
 	// keepAhead is how much faster than the writes such a run stays, giving way or not: else
 	// the spill would grow until it is full.
@@ -69,9 +69,9 @@ type pacer struct {
 	duty   float64
 	recent []float64     // the last strains, up to three
 	looked time.Time     // when the last one was asked for
-	moved  time.Time     // when the duty was moved last, or the strain was above 1
-	alone  bool          // nobody was there at the last look
 	worked time.Duration // since then
+	alone  bool          // nobody was there then
+	moved  time.Time     // when the duty was moved last, or the strain was above 1
 
 	settle time.Duration // Options.SettleWithin
 	begun  time.Time     // of the run

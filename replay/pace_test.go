@@ -191,14 +191,16 @@ func TestRunsThatDoNotYield(t *testing.T) {
 // A run that gives way is done in time all the same, at an even pace, or at a quarter of the speed where that takes longer.
 func TestRunIsDoneInTime(t *testing.T) {
 	for _, row := range []struct {
-		bytes, within, want float64 // within: SettleWithin; want: how long it takes; both as of DefaultSettleWithin
+		bytes  float64 // of what replay could give in DefaultSettleWithin
+		within float64 // SettleWithin, by the default
+		want   float64 // how long it takes, by the default
 	}{
-		{0.2, 1, 1},          // of what replay could give in that time
-		{0.1, 1, 1},          //
-		{0.03, 1, 0.48},      // at the least duty
-		{0.5, 1, 2},          // at a quarter
-		{0.2, 0.5, 0.2 * 4},  //
-		{0.05, 2, 0.05 * 16}, //
+		{0.2, 1, 1},
+		{0.1, 1, 1},
+		{0.03, 1, 0.03 / minDuty},
+		{0.05, 2, 0.05 / minDuty},
+		{0.5, 1, 0.5 / urgentDuty},
+		{0.2, 0.5, 0.2 / urgentDuty},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			within := time.Duration(row.within * float64(DefaultSettleWithin))
