@@ -71,13 +71,13 @@ func (c *Case) stage(engine, name string) (*stage, error) {
 // need estimates how many bytes of disk the case takes at its peak.
 func (c *Case) need(cfg Config) int64 {
 	const logs = 1 << 30
-	run := diskBytes(c.entries(cfg)) + logs
+	run := cfg.diskBytes(c.entries(cfg)) + logs
 	need := run
 	if cfg.Keep {
 		need *= 2 * int64(cfg.Pairs)
 	}
 	if c.base {
-		need += diskBytes(cfg.preloaded())
+		need += cfg.diskBytes(cfg.preloaded())
 	}
 	return need
 }

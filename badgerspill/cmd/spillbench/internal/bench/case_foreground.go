@@ -120,7 +120,7 @@ func (r *runner) foregroundLoad() (write, read *openloop.Run) {
 			Precise:  r.precise,
 		})
 	}
-	return loop("write", foregroundWrites, openloop.NewWorkload(r.cfg.Seed+1, valueSize)),
+	return loop("write", foregroundWrites, openloop.NewWorkload(r.cfg.Seed+1, r.cfg.ValueSize)),
 		loop("read", foregroundReads, openloop.NewWorkload(r.cfg.Seed, openloop.MinValueSize))
 }
 

@@ -28,14 +28,24 @@ const (
 	// mostRate is above what two cores take of writers that wait for their answers, a second.
 	mostRate = 250_000
 
-	valueSize = 1 << 10
-	writers   = 64
+	defaultValueSize = 1 << 10
+	defaultBase      = 1_000_000
+	minBase          = 1000
+	maxBase          = 100_000_000
+
+	writers = 64
 )
 
 // Config is what the command line asks for.
 type Config struct {
 	Pairs    int           `json:"pairs"` // 1 to 100
 	Scale    float64       `json:"scale"` // of sizes and times, 1e-4 to 100; 1 = as they are described
+	// Base is how many entries a database holds before the run, where it holds some, before
+	// scaling, 1e3 to 1e8.
+	Base int64 `json:"base"`
+	// ValueSize is the size of values in bytes, openloop.MinValueSize to openloop.MaxValueSize.
+	ValueSize int `json:"value_size"`
+
 	Duration time.Duration `json:"duration_ns"`
 	// Rate is how many writes a second plain Badger sustains, for the case that offers twice as many. 0 = measure it.
 	Rate int64 `json:"rate"`
@@ -56,7 +66,10 @@ type Config struct {
 
 // DefaultConfig runs one pair at full size.
 func DefaultConfig() Config {
-	return Config{Pairs: 1, Scale: 1, Duration: 5 * time.Minute, SettledFor: time.Second, Against: engine.Badger, Seed: 1}
+	return Config{
+		Pairs: 1, Scale: 1, Base: defaultBase, ValueSize: defaultValueSize,
+		Duration: 5 * time.Minute, SettledFor: time.Second, Against: engine.Badger, Seed: 1,
+	}
 }
 
 // Validate returns a *flagcheck.Error for the first value that is out of its bounds.
@@ -65,6 +78,12 @@ func (c Config) Validate() error {
 		return err
 	}
 	if err := flagcheck.Between("--scale", c.Scale, minScale, maxScale); err != nil {
+		return err
+	}
+	if err := flagcheck.Between("--base", c.Base, minBase, maxBase); err != nil {
+		return err
+	}
+	if err := flagcheck.Between("--value-size", c.ValueSize, openloop.MinValueSize, openloop.MaxValueSize); err != nil {
 		return err
 	}
 	if err := flagcheck.Between("--duration", c.Duration, minDuration, maxDuration); err != nil {
@@ -108,16 +127,18 @@ func (c Config) writtenIn(d time.Duration) int64 {
 }
 
 // preloaded is how many entries the database holds before the run, where it holds some: slots 0 to preloaded-1.
-func (c Config) preloaded() int64 { return c.scaled(1_000_000) }
+func (c Config) preloaded() int64 { return c.scaled(c.Base) }
 
 // written is how many entries a burst has.
 func (c Config) written() int64 { return c.scaled(1_200_000) }
 
 // ofBytes is how many entries have so many bytes of values, before scaling.
-func (c Config) ofBytes(n int64) int64 { return c.scaled(n / valueSize) }
+func (c Config) ofBytes(n int64) int64 { return c.scaled(n / int64(c.ValueSize)) }
 
-func (c Config) workload() *openloop.Workload { return openloop.NewWorkload(c.Seed, valueSize) }
+func (c Config) workload() *openloop.Workload { return openloop.NewWorkload(c.Seed, c.ValueSize) }
 
 // diskBytes is about what n entries take on disk while Badger rewrites them or the spill holds them too: twice their size,
 // with about 32 bytes each for what Badger stores beside a key.
-func diskBytes(n int64) int64 { return 2 * n * (valueSize + openloop.KeySize + 32) }
+func (c Config) diskBytes(n int64) int64 {
+	return 2 * n * (int64(c.ValueSize) + openloop.KeySize + 32)
+}

@@ -14,7 +14,7 @@ const benchHelp = `Bench measures what badgerspill costs and gains against plain
 
 %s
 Each pair runs both engines, in turns who is first, every one in processes of its own with Badger's default options, on
-a copy of the same database where the case needs one: 16-byte keys, values of 1 KiB, three quarters of them random
+a copy of the same database where the case needs one: 16-byte keys, values of --value-size, three quarters of them random
 bytes. Settled means that the spill is empty, no level of Badger's tree is due for compaction, and nothing has changed
 for a second, which does not count. Case growth runs badgerspill alone. The ratio of a figure is badgerspill's value by plain Badger's; of several pairs it is the median of the
 ratios. CPU and bytes written are the process's own, from /proc: most cases need Linux.
@@ -52,6 +52,9 @@ func newBench() *cobra.Command {
 	f.SortFlags = false
 	f.IntVar(&cfg.Pairs, "pairs", cfg.Pairs, "`how many` times each engine runs")
 	f.Float64Var(&cfg.Scale, "scale", cfg.Scale, "`factor` on all numbers of entries and bytes, and on the times,\nwhich are a second at least, of the case")
+	f.Int64Var(&cfg.Base, "base", cfg.Base,
+		"`entries` that a database holds before the run, where the\ncase begins with some, before --scale")
+	f.IntVar(&cfg.ValueSize, "value-size", cfg.ValueSize, "size of a value in `bytes`")
 	f.DurationVar(&cfg.Duration, "duration", cfg.Duration, "how long the load of the cases overload and pauses lasts")
 	f.Int64Var(&cfg.Rate, "rate", cfg.Rate,
 		"`writes` a second that plain Badger sustains, of which case\noverload offers twice as many; 0 measures it")
