@@ -44,7 +44,7 @@ func foregroundCase() *Case {
 		prepare: baseStage,
 		base:    true,
 		stages: func(name string) []stage {
-			if name != engine.Badgerspill {
+			if !layered(name) {
 				return []stage{{name: "load", run: loadAfterWriting}}
 			}
 			return []stage{

@@ -37,7 +37,7 @@ func growthCase() *Case {
 			{"open_grown", "Open, by that at 1 GiB", Ratio, atMost(1.2)},
 		},
 		stages: func(name string) []stage {
-			if name != engine.Badgerspill {
+			if !layered(name) {
 				return nil
 			}
 			return []stage{{name: "grow", run: grow}}

@@ -40,7 +40,7 @@ func readsCase() *Case {
 		base:    true,
 		stages: func(name string) []stage {
 			write := stage{name: "write", run: writeAndSettle}
-			if name == engine.Badgerspill {
+			if layered(name) {
 				write.run = spillAndClose(readsEntries)
 			}
 			return []stage{write, {name: "read", run: read}}

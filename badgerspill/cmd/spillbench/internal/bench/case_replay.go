@@ -21,7 +21,7 @@ func replayCase() *Case {
 		prepare: baseStage,
 		base:    true,
 		stages: func(name string) []stage {
-			if name != engine.Badgerspill {
+			if !layered(name) {
 				return []stage{{name: "batch", run: takeBatch}}
 			}
 			return []stage{{name: "spill", run: spillAndClose(replayEntries)}, {name: "replay", run: replaySpill}}

@@ -27,9 +27,13 @@ const (
 // ChildCommand is the hidden verb that Process starts the executable with.
 const ChildCommand = "bench-child"
 
-// Process is a StartFunc that starts this executable again.
+// Process is a StartFunc that starts this executable again, or that of Config.Mended.
 func Process(ctx context.Context, job Job, message func(Message)) error {
-	return process.Self(ctx, ChildCommand, job, message)
+	executable := ""
+	if _, mended := engine.Mended(job.Engine); mended {
+		executable = job.Config.Mended
+	}
+	return process.Start(ctx, executable, ChildCommand, job, message)
 }
 
 // ChildMain is what the process started by Process does: a job from in, messages to out. It ends with in or ctx, or
@@ -95,7 +99,12 @@ func (r *runner) do(ctx context.Context, s *stage) error {
 }
 
 // layered tells whether the engine has a spill.
-func (r *runner) layered() bool { return r.job.Engine == engine.Badgerspill }
+func (r *runner) layered() bool { return layered(r.job.Engine) }
+
+func layered(name string) bool {
+	base, _ := engine.Mended(name)
+	return base == engine.Badgerspill
+}
 
 func (r *runner) set(figure string, value float64) { r.res.Figures[figure] = value }
 

@@ -54,6 +54,10 @@ type Config struct {
 
 	// Against is the engine that badgerspill is compared with. Cases that begin with a database of plain Badger's take no other.
 	Against string `json:"against"`
+	// Engine is the engine that is compared: badgerspill, on Badger as released or mended.
+	Engine string `json:"engine"`
+	// Mended is an executable like this one, built on a mended Badger.
+	Mended string `json:"mended,omitempty"`
 
 	Seed uint64 `json:"seed"` // of keys and values
 
@@ -68,7 +72,7 @@ type Config struct {
 func DefaultConfig() Config {
 	return Config{
 		Pairs: 1, Scale: 1, Base: defaultBase, ValueSize: defaultValueSize,
-		Duration: 5 * time.Minute, SettledFor: time.Second, Against: engine.Badger, Seed: 1,
+		Duration: 5 * time.Minute, SettledFor: time.Second, Against: engine.Badger, Engine: engine.Badgerspill, Seed: 1,
 	}
 }
 
@@ -95,9 +99,17 @@ func (c Config) Validate() error {
 	if err := flagcheck.Between("--rate", c.Rate, 0, maxRate); err != nil {
 		return err
 	}
-	others := slices.DeleteFunc(engine.Names(), func(name string) bool { return name == engine.Badgerspill })
+	layers, others := slicesOf(engine.Names(), layered)
+	if !slices.Contains(layers, c.Engine) {
+		return flagcheck.New("--engine", fmt.Sprintf("%q", c.Engine), "must be one of %s", strings.Join(layers, ", "))
+	}
 	if !slices.Contains(others, c.Against) {
 		return flagcheck.New("--against", fmt.Sprintf("%q", c.Against), "must be one of %s", strings.Join(others, ", "))
+	}
+	for _, name := range []string{c.Against, c.Engine} {
+		if _, mended := engine.Mended(name); mended && c.Mended == "" {
+			return flagcheck.New("--mended", `""`, "must name an executable to run %s", name)
+		}
 	}
 	if err := (engine.Options{Superflag: c.Options}).Check(); err != nil {
 		return flagcheck.New("--options", fmt.Sprintf("%q", c.Options), "%v", err)
@@ -141,4 +153,16 @@ func (c Config) workload() *openloop.Workload { return openloop.NewWorkload(c.Se
 // with about 32 bytes each for what Badger stores beside a key.
 func (c Config) diskBytes(n int64) int64 {
 	return 2 * n * (int64(c.ValueSize) + openloop.KeySize + 32)
+}
+
+// slicesOf returns the names that are so, and the others.
+func slicesOf(names []string, is func(string) bool) (those, others []string) {
+	for _, name := range names {
+		if is(name) {
+			those = append(those, name)
+		} else {
+			others = append(others, name)
+		}
+	}
+	return those, others
 }

@@ -29,7 +29,7 @@ func Run(ctx context.Context, c *Case, cfg Config, start StartFunc, out, progres
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	if c.prepare != nil && cfg.Against != engine.Badger {
+	if base, _ := engine.Mended(cfg.Against); c.prepare != nil && base != engine.Badger {
 		return flagcheck.New("--against", fmt.Sprintf("%q", cfg.Against), "must be %s in case %s, which begins with a database of plain Badger's", engine.Badger, c.Name)
 	}
 	work, err := workspace.Open(workspace.Options{
@@ -106,7 +106,7 @@ func (p *parent) prepare(ctx context.Context) error {
 
 // pair runs each engine once, in turns who is first.
 func (p *parent) pair(ctx context.Context, n int) error {
-	engines := []string{p.cfg.Against, engine.Badgerspill}
+	engines := []string{p.cfg.Against, p.cfg.Engine}
 	if n%2 == 1 {
 		slices.Reverse(engines)
 	}
@@ -122,7 +122,7 @@ func (p *parent) pair(ctx context.Context, n int) error {
 		}
 		pair.Engines = append(pair.Engines, res)
 	}
-	pair.compare(p.c.figures, p.cfg.Against)
+	pair.compare(p.c.figures, p.cfg.Against, p.cfg.Engine)
 	p.report.Pairs = append(p.report.Pairs, pair)
 	return nil
 }

@@ -308,7 +308,7 @@ func TestBadValuesNameFlagValueAndBound(t *testing.T) {
 		{"scale too large", func(c *Config) { c.Scale = 1e3 }, "--scale 1000: must be between 0.0001 and 100"},
 		{"no time", func(c *Config) { c.Duration = 0 }, "--duration 0s: must be between 1s and 1h0m0s"},
 		{"too long", func(c *Config) { c.Duration = maxDuration + 1 }, "--duration 1h0m0.000000001s: must be between 1s and 1h0m0s"},
-		{"against itself", func(c *Config) { c.Against = engine.Badgerspill }, `--against "badgerspill": must be one of badger, log, pebble`},
+		{"against itself", func(c *Config) { c.Against = engine.Badgerspill }, `--against "badgerspill": must be one of badger, log, pebble, badger-mended`},
 		{"against another, with a base", func(c *Config) { c.Against = engine.Log }, `--against "log": must be badger in case hot, which begins with a database of plain Badger's`},
 		{"settled at once", func(c *Config) { c.SettledFor = 0 }, "--settled-for 0s: must be between 10ms and 1h0m0s"},
 		{"negative rate", func(c *Config) { c.Rate = -1 }, "--rate -1: must be between 0 and 500000"},

@@ -69,9 +69,9 @@ func (p *Pair) value(name, figure string) *float64 {
 	return nil
 }
 
-func (p *Pair) compare(figures []Figure, against string) {
+func (p *Pair) compare(figures []Figure, against, name string) {
 	for _, f := range figures {
-		row := newRow(f, p.value(against, f.Key), p.value(engine.Badgerspill, f.Key))
+		row := newRow(f, p.value(against, f.Key), p.value(name, f.Key))
 		row.judge(f.Wanted)
 		p.Figures = append(p.Figures, row)
 	}
@@ -101,7 +101,7 @@ func (r *Report) writePair(w io.Writer, n int) error {
 		first += " first"
 	}
 	t.Printf("pair %d, %s\n\n", n+1, first)
-	t.Columns(rows(r.Pairs[n].Figures, r.Config.Against, false))
+	t.Columns(rows(r.Pairs[n].Figures, r.Config, false))
 	t.Printf("\n")
 	return t.Err()
 }
@@ -116,8 +116,8 @@ func (r *Report) writeTable(w io.Writer) error {
 	if against == engine.Badger {
 		against = "plain Badger"
 	}
-	t.Printf("%s: %s; the ratio is badgerspill's value by %s's\n\n", r.Case, what, against)
-	t.Columns(rows(r.Median, r.Config.Against, true))
+	t.Printf("%s: %s; the ratio is %s's value by %s's\n\n", r.Case, what, r.Config.Engine, against)
+	t.Columns(rows(r.Median, r.Config, true))
 	if r.Sustained > 0 {
 		t.Printf("\nplain Badger sustains %s\n", text.Rate(r.Sustained))
 	}
@@ -130,8 +130,8 @@ func (r *Report) writeTable(w io.Writer) error {
 	return t.Err()
 }
 
-func rows(figures []Row, against string, judged bool) [][]string {
-	table := [][]string{{"figure", against, engine.Badgerspill, "ratio"}}
+func rows(figures []Row, cfg Config, judged bool) [][]string {
+	table := [][]string{{"figure", cfg.Against, cfg.Engine, "ratio"}}
 	if judged {
 		table[0] = append(table[0], "wanted", "met")
 	}

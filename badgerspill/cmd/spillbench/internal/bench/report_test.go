@@ -42,7 +42,7 @@ func sampleReport(pairs int) *Report {
 		if n%2 == 1 {
 			p.Engines = []*EngineResult{layered, plain}
 		}
-		p.compare(r.figures, engine.Badger)
+		p.compare(r.figures, engine.Badger, engine.Badgerspill)
 		r.Pairs = append(r.Pairs, p)
 	}
 	r.sum()

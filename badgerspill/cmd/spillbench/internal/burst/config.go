@@ -59,10 +59,12 @@ type Config struct {
 	Reads     int    `json:"reads"`             // percentage of the operations that read a key acknowledged shortly before, 0 to 100
 
 	Engine string `json:"engine"` // engines to run, in order, separated by commas; or Both
-	Pairs  int    `json:"pairs"`  // how often to run them all, 1 to 100, in turns forwards and backwards
-	Dir    string `json:"-"`      // empty: a temporary one
-	Keep   bool   `json:"-"`      // keep the temporary one
-	JSON   bool   `json:"-"`      // result as JSON instead of a table
+	// Mended is an executable like this one, built on a mended Badger, for engines that want one.
+	Mended string `json:"mended,omitempty"`
+	Pairs  int    `json:"pairs"` // how often to run them all, 1 to 100, in turns forwards and backwards
+	Dir    string `json:"-"`     // empty: a temporary one
+	Keep   bool   `json:"-"`     // keep the temporary one
+	JSON   bool   `json:"-"`     // result as JSON instead of a table
 
 	Plot string `json:"-"` // file for a figure, .svg or .png; empty: none
 	HTML string `json:"-"` // file for a page, .html or .htm; empty: none
@@ -160,6 +162,9 @@ func (c Config) validateEngine() error {
 			last := len(known) - 1
 			return flagcheck.New("--engine", fmt.Sprintf("%q", c.Engine), "must be %s, or some of %s and %s, separated by commas",
 				Both, strings.Join(known[:last], ", "), known[last])
+		}
+		if _, mended := engine.Mended(name); mended && c.Mended == "" {
+			return flagcheck.New("--mended", `""`, "must name an executable to run %s", name)
 		}
 		if named[name] {
 			return flagcheck.New("--engine", fmt.Sprintf("%q", c.Engine), "must name %s once", name)

@@ -62,6 +62,9 @@ func newBench() *cobra.Command {
 		"how long nothing may change until a database counts as settled")
 	f.StringVar(&cfg.Against, "against", cfg.Against,
 		"`engine` that badgerspill is compared with; another than badger\nonly where the case does not begin with a database of its own")
+	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "`engine` that is measured, badgerspill or badgerspill-mended")
+	f.StringVar(&cfg.Mended, "mended", cfg.Mended,
+		"spillbench `executable` that was built on a mended Badger, for\nthe engines whose names say so: see docs/mended.md")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "`number` that keys and values are derived from")
 	f.StringVar(&cfg.Options, "options", cfg.Options,
 		"`options` of both engines, in the form of FromSuperFlag:\n\"numcompactors=2; baselevelsize=1073741824\"")

@@ -78,6 +78,8 @@ func newBurst() *cobra.Command {
 	f.IntVar(&cfg.ValueSize, "value-size", cfg.ValueSize, "size of a value in `bytes`")
 	f.IntVar(&cfg.Writers, "writers", cfg.Writers, "how many writes may be in flight; `n` goroutines")
 	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "`engines` to run, in order: both, which is\nbadger,badgerspill, or some of "+strings.Join(engine.Names(), ", "))
+	f.StringVar(&cfg.Mended, "mended", cfg.Mended,
+		"spillbench `executable` that was built on a mended Badger, for\nthe engines whose names say so: see docs/mended.md")
 	f.IntVar(&cfg.Pairs, "pairs", cfg.Pairs, "how many `times` to run them all, order alternating")
 	f.IntVar(&cfg.Reads, "reads", cfg.Reads, "`percent` of the operations that read a recent key")
 	f.BoolVar(&cfg.Sync, "sync", cfg.Sync, "set SyncWrites in every engine")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -24,7 +25,19 @@ var openers = map[string]func(dir string, opt Options) (Engine, error){
 }
 
 // Names returns the names of all engines.
-func Names() []string { return []string{Badger, Badgerspill, Log, Pebble} }
+func Names() []string {
+	return []string{Badger, Badgerspill, Log, Pebble, Badger + MendedSuffix, Badgerspill + MendedSuffix}
+}
+
+// errReleased is the error of an executable that was not built on a mended Badger.
+var errReleased = errors.New("the executable of --mended was built on Badger as released")
+
+// MendedSuffix is what the names of Badger and badgerspill have where they run on a mended Badger, in
+// an executable that was built with it: see badgerpatch.
+const MendedSuffix = "-mended"
+
+// Mended reports whether the named engine runs on a mended Badger, and returns its name without that.
+func Mended(name string) (base string, mended bool) { return strings.CutSuffix(name, MendedSuffix) }
 
 // ErrNoTransactions is the error of an engine that cannot read and write in one transaction.
 var ErrNoTransactions = errors.New("the engine has no transactions")
@@ -100,9 +113,13 @@ func (o Options) Check() error {
 
 // Open opens the named engine in dir, which exists.
 func Open(name, dir string, opt Options) (Engine, error) {
-	open, found := openers[name]
+	base, mended := Mended(name)
+	open, found := openers[base]
 	if !found {
 		return nil, fmt.Errorf("unknown engine %q", name)
+	}
+	if mended && badgerspill.BadgerBuild().Mends == "" {
+		return nil, errReleased
 	}
 	return open(dir, opt)
 }

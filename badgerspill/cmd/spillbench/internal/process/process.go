@@ -14,13 +14,14 @@ import (
 // StopPatience is how long an interrupted child may take to end by itself.
 const StopPatience = 5 * time.Second
 
-// Self starts this executable again with the verb, otherwise as Run.
-func Self[M any](ctx context.Context, verb string, job any, message func(M)) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
+// Start starts the executable, this one if it is empty, with the verb, otherwise as Run.
+func Start[M any](ctx context.Context, executable, verb string, job any, message func(M)) (err error) {
+	if executable == "" {
+		if executable, err = os.Executable(); err != nil {
+			return err
+		}
 	}
-	return Run(ctx, exec.CommandContext(ctx, self, verb), job, message)
+	return Run(ctx, exec.CommandContext(ctx, executable, verb), job, message)
 }
 
 // Run starts cmd, which was made with ctx, gives it the job and passes on its messages. It blocks until the process has

@@ -1,0 +1,52 @@
+package badgerspill
+
+import (
+	"expvar"
+	"runtime/debug"
+)
+
+// BadgerInfo is the Badger that a program was built on.
+type BadgerInfo struct {
+	Version string // "v4.9.6"; "" where the program does not say
+	// Mends are the mends that badgerpatch has made, by name, separated by commas; "" for Badger as
+	// it is released.
+	Mends string
+	// Replaced is what a replace line of go.mod has put in the place of the release, "" if nothing.
+	Replaced string
+}
+
+// BadgerBuild returns the Badger that this program was built on.
+func BadgerBuild() BadgerInfo {
+	var b BadgerInfo
+	if mends, ok := expvar.Get("badger_v4_mends").(*expvar.String); ok {
+		b.Mends = mends.Value()
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return b
+	}
+	for _, m := range info.Deps {
+		if m.Path == "github.com/dgraph-io/badger/v4" {
+			b.Version = m.Version
+			if m.Replace != nil {
+				b.Replaced = m.Replace.Path
+			}
+		}
+	}
+	return b
+}
+
+// String returns "v4.9.6", or "v4.9.6, mended: tables, gc", or "v4.9.6, replaced by ../badger".
+func (b BadgerInfo) String() string {
+	version := b.Version
+	if version == "" {
+		version = "unknown"
+	}
+	switch {
+	case b.Mends != "":
+		return version + ", mended: " + b.Mends
+	case b.Replaced != "":
+		return version + ", replaced by " + b.Replaced
+	}
+	return version
+}

@@ -1,0 +1,234 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerpatch/internal/badgercopy"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerpatch/internal/mend"
+)
+
+// The codes to exit with.
+const (
+	done   = 0
+	failed = 1
+	usage  = 2
+)
+
+const help = `Badgerpatch makes a mended copy of Badger ` + badgercopy.Version + ` in DIR, out of the module
+cache, and prints how a module uses it. DIR must be absent, empty, or an older
+copy. Plain Badger and the mended one take turns on the same databases.
+
+Usage:
+  badgerpatch [flags] DIR    make the copy
+  badgerpatch -drop          have the module here use Badger as released
+  badgerpatch -list          tell what is mended
+
+Flags:
+  -replace          have the module here use the copy: a replace line in go.mod
+  -only mends       of all mends only these, separated by commas
+  -without mends    all mends but these
+  -h, -help         this text
+
+It exits with 0 when it is done, 1 when it failed and changed nothing, and 2
+when it was called wrongly.
+`
+
+type command struct {
+	replace, drop, list bool
+	only, without       string
+	dir                 string
+}
+
+// Main runs the command and returns the code to exit with.
+func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c, err := parse(args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, help)
+		return done
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "badgerpatch: %v\nsee badgerpatch -help\n", err)
+		return usage
+	}
+	if err := c.run(ctx, stdout); err != nil {
+		fmt.Fprintf(stderr, "badgerpatch: %v\n", err)
+		return failed
+	}
+	return done
+}
+
+func parse(args []string) (command, error) {
+	var c command
+	f := flag.NewFlagSet("badgerpatch", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.BoolVar(&c.replace, "replace", false, "")
+	f.BoolVar(&c.drop, "drop", false, "")
+	f.BoolVar(&c.list, "list", false, "")
+	f.StringVar(&c.only, "only", "", "")
+	f.StringVar(&c.without, "without", "", "")
+	var dirs []string
+	for { // flags may come after DIR, too
+		if err := f.Parse(args); err != nil {
+			return c, err
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		dirs = append(dirs, f.Arg(0))
+		args = f.Args()[1:]
+	}
+	making := c.replace || c.only != "" || c.without != "" || len(dirs) > 0
+	switch {
+	case c.list && c.drop, (c.list || c.drop) && making:
+		return c, errors.New("-list and -drop stand alone")
+	case c.list || c.drop:
+		return c, nil
+	case len(dirs) != 1 || dirs[0] == "":
+		return c, fmt.Errorf("name one directory, not %d", len(dirs))
+	}
+	c.dir = dirs[0]
+	_, err := c.mends()
+	return c, err
+}
+
+func (c command) mends() ([]mend.Mend, error) {
+	return mend.Select(names(c.only), names(c.without))
+}
+
+// names returns the names of a list with commas.
+func names(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' })
+}
+
+func (c command) run(ctx context.Context, stdout io.Writer) error {
+	switch {
+	case c.list:
+		for _, m := range mend.All() {
+			fmt.Fprintf(stdout, "%-12s %s\n", m.Name, m.Short)
+		}
+		return nil
+	case c.drop:
+		return drop(ctx, stdout)
+	}
+	mends, err := c.mends()
+	if err != nil {
+		return err
+	}
+	dir, err := filepath.Abs(c.dir)
+	if err != nil {
+		return err
+	}
+	user, err := findModule(ctx, c.replace)
+	if err != nil {
+		return err
+	}
+	release, err := badgercopy.Find(ctx)
+	if err != nil {
+		return err
+	}
+	if err := badgercopy.Make(release, mends, dir); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s: Badger %s, mended: %s\n", c.dir, badgercopy.Version, strings.Join(mend.Names(mends), ", "))
+	line := "-replace=" + badgercopy.Module + "@" + badgercopy.Version + "=" + user.pathTo(dir)
+	if c.replace {
+		if _, err := badgercopy.Go(ctx, user.dir, "mod", "edit", line); err != nil {
+			return fmt.Errorf("the copy is made, but go.mod was not changed: %w", err)
+		}
+		fmt.Fprintf(stdout, "%s uses it. To go back: badgerpatch -drop\n", filepath.Join(user.dir, "go.mod"))
+		return nil
+	}
+	fmt.Fprintf(stdout, "to use it:  go mod edit %s\nto go back: go mod edit %s\n", line, dropLine)
+	return nil
+}
+
+const dropLine = "-dropreplace=" + badgercopy.Module + "@" + badgercopy.Version
+
+func drop(ctx context.Context, stdout io.Writer) error {
+	user, err := findModule(ctx, true)
+	if err != nil {
+		return err
+	}
+	if _, err := badgercopy.Go(ctx, user.dir, "mod", "edit", dropLine); err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "%s uses Badger as released\n", filepath.Join(user.dir, "go.mod"))
+	return nil
+}
+
+// module is the module that the command was called in, if any.
+type module struct{ dir string }
+
+// findModule returns the module here. If its go.mod is to be changed whatever is in the way of that is
+// an error. Another version of Badger is one in any case.
+func findModule(ctx context.Context, change bool) (module, error) {
+	here, err := os.Getwd()
+	if err != nil {
+		return module{}, err
+	}
+	gomod, err := badgercopy.Env(ctx, here, "GOMOD")
+	if err != nil {
+		return module{}, err
+	}
+	if gomod == "" || gomod == os.DevNull {
+		if change {
+			return module{}, fmt.Errorf("%s is in no module: there is no go.mod to change", here)
+		}
+		return module{}, nil
+	}
+	user := module{filepath.Dir(gomod)}
+	out, err := badgercopy.Go(ctx, here, "list", "-m", "-mod=readonly", "-f", "{{.Version}}", badgercopy.Module)
+	version := strings.TrimSpace(string(out))
+	switch {
+	case err == nil && version != badgercopy.Version && version != "":
+		return module{}, fmt.Errorf("%s uses Badger %s, and this command knows %s only: run go get %s@%s",
+			gomod, version, badgercopy.Version, badgercopy.Module, badgercopy.Version)
+	case !change:
+		return user, nil
+	case err != nil:
+		return module{}, fmt.Errorf("%s does not use Badger: %w", gomod, err)
+	}
+	return user, user.changeable(ctx)
+}
+
+// changeable returns an error if a replace line in go.mod would not be followed.
+func (m module) changeable(ctx context.Context) error {
+	work, err := badgercopy.Env(ctx, m.dir, "GOWORK")
+	if err != nil {
+		return err
+	}
+	if work != "" && work != "off" {
+		return fmt.Errorf("a workspace is in force, %s: call without -replace and give the line to go work edit, or set GOWORK=off", work)
+	}
+	flags, err := badgercopy.Env(ctx, m.dir, "GOFLAGS")
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(m.dir, "vendor", "modules.txt")); err == nil || strings.Contains(flags, "-mod=vendor") {
+		return fmt.Errorf("%s is vendored: call without -replace, run the go mod edit that it prints, then go mod vendor", m.dir)
+	}
+	return nil
+}
+
+// pathTo is how go.mod names dir: from itself if dir is in the module or beside it.
+func (m module) pathTo(dir string) string {
+	if m.dir == "" {
+		return dir
+	}
+	rel, err := filepath.Rel(m.dir, dir)
+	if err != nil || strings.HasPrefix(filepath.ToSlash(rel), "../../") {
+		return dir
+	}
+	rel = filepath.ToSlash(rel)
+	if !strings.HasPrefix(rel, "../") {
+		rel = "./" + rel
+	}
+	return rel
+}

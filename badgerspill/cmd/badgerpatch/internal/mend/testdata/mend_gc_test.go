@@ -1,0 +1,39 @@
+package badger
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A value under a tombstone is moved by GC, above the tombstone. Then a compaction of the tombstone and
+// what is left of the value drops both, and the copy is back.
+func TestMendGC(t *testing.T) {
+	db := mendOpen(t, mendOptions(t.TempDir()).WithValueThreshold(100).WithValueLogFileSize(1<<20))
+	require.NoError(t, mendSet(db, 0, 10))
+	mendFlush(t, db)
+	require.NoError(t, mendCompact(db, 0))
+	require.NoError(t, db.Update(func(txn *Txn) error { return txn.Delete(mendKey(3)) }))
+	mendFlush(t, db)
+	require.NoError(t, mendSet(db, 10, 3000)) // into further files
+	mendFlush(t, db)
+
+	first := db.vlog.filesMap[1]
+	require.NoError(t, db.vlog.rewrite(first))
+	gone := func() {
+		t.Helper()
+		require.NoError(t, db.View(func(txn *Txn) error {
+			_, err := txn.Get(mendKey(3))
+			require.Equal(t, ErrKeyNotFound, err)
+			return nil
+		}))
+	}
+	gone()
+	require.NoError(t, mendCompact(db, 0)) // tombstone and value meet
+	gone()
+	mendFlush(t, db)
+	require.NoError(t, mendCompact(db, 0))
+	gone()
+	mendHolds(t, db, 0, 3)
+	mendHolds(t, db, 4, 3000)
+}
