@@ -16,13 +16,37 @@ var compaction = Mend{
 			builder.Close()
 `,
 		},
-		{ // With nobody left to take errors, one more would wait for ever.
+		// The one who gets an error from Do ends, and nobody else hears of it: Finish must return it,
+		// too. And with nobody left to take errors, one more must not wait for ever.
+		{
+			file:   "y/y.go",
+			anchor: "	finishErr error\n}\n",
+			with: `	finishErr error
+
+	mu    sync.Mutex
+	first error // that Done was given
+}
+`,
+		},
+		{
 			file:   "y/y.go",
 			anchor: "		t.errCh <- err\n",
-			with: `		select {
+			with: `		t.mu.Lock()
+		if t.first == nil {
+			t.first = err
+		}
+		t.mu.Unlock()
+		select {
 		case t.errCh <- err:
 		default:
 		}
+`,
+		},
+		{
+			file:   "y/y.go",
+			anchor: "		close(t.errCh)\n",
+			with: `		close(t.errCh)
+		t.finishErr = t.first
 `,
 		},
 	},

@@ -3,7 +3,19 @@ package mend
 var gc = Mend{
 	Name:  "gc",
 	Short: "value log GC that moves a value under a tombstone moves the tombstone, too: deleted keys stay deleted",
-	edits: []edit{{
+	edits: []edit{{ // GC asks for MaxVersion beside writes
+		file:   "db.go",
+		anchor: "		update(db.mt.maxVersion)\n",
+		with:   "		update(atomic.LoadUint64(&db.mt.maxVersion))\n",
+	}, {
+		file:   "db.go",
+		anchor: "		update(mt.maxVersion)\n",
+		with:   "		update(atomic.LoadUint64(&mt.maxVersion))\n",
+	}, {
+		file:   "memtable.go",
+		anchor: "	if ts := y.ParseTs(entry.Key); ts > mt.maxVersion {\n		mt.maxVersion = ts\n",
+		with:   "	if ts := y.ParseTs(entry.Key); ts > mt.maxVersion {\n		atomic.StoreUint64(&mt.maxVersion, ts)\n",
+	}, {
 		file:   "value.go",
 		anchor: "			// Ensure length and size of wb is within transaction limits.\n",
 		with: `			tombstone, err := vlog.db.newerTombstone(e.Key)

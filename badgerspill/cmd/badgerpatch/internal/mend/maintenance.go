@@ -36,7 +36,10 @@ var maintenance = Mend{
 		{ // Close: nothing is sent to a channel that is closed.
 			file:   "db.go",
 			anchor: "	// Stop writes next.\n",
-			with: `	db.sending.Lock()
+			with: `	db.maintenance.Lock() // what is under way fails or ends
+	db.maintenance.Unlock()
+	db.blockWrites.Store(1) // the end of a drop has taken it back
+	db.sending.Lock()
 	db.sending.Unlock()
 	// Stop writes next.
 `,
@@ -45,11 +48,11 @@ var maintenance = Mend{
 			file: "db.go",
 			body: "DB.stopCompactions",
 			with: `
+	db.compactions.Lock()
+	defer db.compactions.Unlock()
 	if db.closers.compactors == nil {
 		return
 	}
-	db.compactions.Lock()
-	defer db.compactions.Unlock()
 	if db.compactions.stops++; db.compactions.stops == 1 {
 		db.closers.compactors.SignalAndWait()
 	}
@@ -59,11 +62,11 @@ var maintenance = Mend{
 			file: "db.go",
 			body: "DB.startCompactions",
 			with: `
+	db.compactions.Lock()
+	defer db.compactions.Unlock()
 	if db.closers.compactors == nil {
 		return
 	}
-	db.compactions.Lock()
-	defer db.compactions.Unlock()
 	if db.compactions.stops--; db.compactions.stops == 0 {
 		db.closers.compactors = z.NewCloser(1)
 		db.lc.startCompact(db.closers.compactors)
@@ -77,6 +80,19 @@ var maintenance = Mend{
 	}
 	db.maintenance.RLock()
 	defer db.maintenance.RUnlock()
+	if db.IsClosed() {
+		return ErrDBClosed
+	}
+`,
+		},
+		{
+			file:   "db.go",
+			anchor: "		db.opt.Infof(\"\\n\")\n		var levels []int\n",
+			with: `		if db.IsClosed() {
+			return ErrDBClosed
+		}
+		db.opt.Infof("\n")
+		var levels []int
 `,
 		},
 		{

@@ -38,8 +38,8 @@ const (
 
 // Config is what the command line asks for.
 type Config struct {
-	Pairs    int           `json:"pairs"` // 1 to 100
-	Scale    float64       `json:"scale"` // of sizes and times, 1e-4 to 100; 1 = as they are described
+	Pairs int     `json:"pairs"` // 1 to 100
+	Scale float64 `json:"scale"` // of sizes and times, 1e-4 to 100; 1 = as they are described
 	// Base is how many entries a database holds before the run, where it holds some, before
 	// scaling, 1e3 to 1e8.
 	Base int64 `json:"base"`

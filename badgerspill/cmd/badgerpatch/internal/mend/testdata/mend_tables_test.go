@@ -31,6 +31,9 @@ func mendFaults(t *testing.T) int64 {
 
 // A table of 16 MiB has 4,096 pages. Copied into a mapped file each of them is a page fault.
 func TestMendTables(t *testing.T) {
+	if mendRace {
+		t.Skip("the race detector has pages of its own")
+	}
 	const n = 16 << 10
 	dir := t.TempDir()
 	for id := uint64(1); id <= 2; id++ { // the first one warms up
