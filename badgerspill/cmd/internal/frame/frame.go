@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
@@ -21,6 +22,7 @@ import (
 func Root(name, short string, verbs ...*cobra.Command) *cobra.Command {
 	root := &cobra.Command{
 		Use:           name,
+		Version:       version(),
 		Short:         short,
 		SilenceUsage:  true,
 		SilenceErrors: true,
@@ -35,6 +37,15 @@ func Root(name, short string, verbs ...*cobra.Command) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
 	root.AddCommand(verbs...)
 	return root
+}
+
+// version tells what the command was built from: "v1.2.0 on Badger v4.9.6".
+func version() string {
+	own := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		own = info.Main.Version
+	}
+	return own + " on Badger " + badgerspill.BadgerBuild().String()
 }
 
 // Main runs the command with the command line, input and output of this process, until it is done or

@@ -63,6 +63,12 @@ func Make(release Release, mends []mend.Mend, dir string) error {
 	return nil
 }
 
+// IsCopy reports whether dir is a copy that Make has made.
+func IsCopy(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, noteName))
+	return err == nil
+}
+
 // replaceable reports whether there is something at dir, and returns an error if it must stay.
 func replaceable(dir string) (there bool, err error) {
 	entries, err := os.ReadDir(dir)

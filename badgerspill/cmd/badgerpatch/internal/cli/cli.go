@@ -184,16 +184,19 @@ func findModule(ctx context.Context, change bool) (module, error) {
 		return module{}, nil
 	}
 	user := module{filepath.Dir(gomod)}
-	out, err := badgercopy.Go(ctx, here, "list", "-m", "-mod=readonly", "-f", "{{.Version}}", badgercopy.Module)
-	version := strings.TrimSpace(string(out))
+	out, err := badgercopy.Go(ctx, here, "list", "-m", "-mod=readonly",
+		"-f", "{{.Version}} {{with .Replace}}{{.Dir}}{{end}}", badgercopy.Module)
+	version, replaced, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	switch {
-	case err == nil && version != badgercopy.Version && version != "":
+	case err == nil && version != badgercopy.Version:
 		return module{}, fmt.Errorf("%s uses Badger %s, and this command knows %s only: run go get %s@%s",
 			gomod, version, badgercopy.Version, badgercopy.Module, badgercopy.Version)
 	case !change:
 		return user, nil
 	case err != nil:
 		return module{}, fmt.Errorf("%s does not use Badger: %w", gomod, err)
+	case replaced != "" && !badgercopy.IsCopy(replaced):
+		return module{}, fmt.Errorf("%s replaces Badger by %s, which badgerpatch has not made: take that line out first", gomod, replaced)
 	}
 	return user, user.changeable(ctx)
 }

@@ -29,6 +29,7 @@ come and go while they are looked at, and the numbers may not fit each other; it
 index files, and whole only those segments that have no index; "badgerspill verify" reads everything. An encryption key is needed
 only to say whether the spill would open.
 
+  built on     the Badger that this command was built on, as released or mended
   tree         the shape that Open would choose for Badger's tree now
   pending      commits that are acknowledged and not in Badger yet
   oldest       age of the first segment with such commits
@@ -90,6 +91,8 @@ type badgerInfo struct {
 	ValueLogBytes  int64 `json:"value_log_bytes"`
 	MemtableLogs   int   `json:"memtable_logs"` // of memtables that are not in a table yet
 	EncryptedTable bool  `json:"encrypted"`
+	// Build is the Badger that this command was built on.
+	Build string `json:"build"`
 	// Tree is the shape that Open would choose for Badger's tree now, with the default options.
 	Tree treeInfo `json:"tree"`
 }
@@ -222,6 +225,7 @@ func lookAtBadger(db *place.Database) (b badgerInfo, err error) {
 	if b.MemtableLogs, _, err = files(db.Dir, ".mem"); err != nil {
 		return b, err
 	}
+	b.Build = badgerspill.BadgerBuild().String()
 	b.Tree = treeInfo(badgerspill.DefaultOptions(db.Dir).WithSpillDir(db.SpillDir).Tree())
 	path := filepath.Join(db.Dir, badger.ManifestFilename)
 	f, err := os.Open(path)
@@ -284,6 +288,7 @@ func (in *info) print(out io.Writer) error {
 		{"tables", tables},
 		{"value logs", fmt.Sprintf("%d, %s on disk", b.ValueLogs, text.Bytes(b.ValueLogBytes))},
 		{"memtable logs", fmt.Sprint(b.MemtableLogs)},
+		{"built on", "Badger " + b.Build},
 		{"tree", "with the default options Open would choose: " + b.Tree.Why},
 	})
 
