@@ -267,7 +267,7 @@ func (db *DB) await(c *commit) error {
 		if err == nil {
 			db.spill.RecordAppend(took)
 		}
-		db.latency.commit(took)
+		db.strain.Commit(took)
 	}
 	if c.batch != nil {
 		c.batch.Free()

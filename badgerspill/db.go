@@ -9,6 +9,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/strain"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -44,7 +45,7 @@ type DB struct {
 	watch     *watcher
 	events    *events
 	counters  counters
-	latency   *latencyMonitor
+	strain    *strain.Monitor
 	banned    bannedNamespaces
 	publisher *publisher
 

@@ -84,7 +84,7 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 		it.sources = append(it.sources, &pendingSource{txn: txn, entries: txn.writes.sorted(opt.Reverse), reverse: opt.Reverse})
 	}
 	if view != nil {
-		txn.db.latency.scan()
+		txn.db.strain.Scan()
 		var s *spillSource
 		if opt.PrefetchValues {
 			s = newSpillScan(view, opt.Reverse, opt.AllVersions, txn.readTs)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/strain"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -89,7 +90,7 @@ func openOnce(ctx context.Context, opt Options) (*DB, error) {
 	db.watch = newWatcher(db)
 	db.ctx, db.cancel = context.WithCancel(context.Background())
 	db.health.normal.Store(newEndingContext(db.ctx))
-	db.latency = newLatencyMonitor(db.ctx, opt.SyncWrites, db.now, db.inBackground)
+	db.strain = strain.New(db.ctx, opt.SyncWrites, db.now, db.inBackground)
 	db.maxBatchCount, db.maxBatchSize = opt.maxBatch()
 	if opt.MemTableSize < asked.MemTableSize {
 		db.opt.Infof("badgerspill: a MemoryLimit of %v makes memtables %v instead of %v: a transaction may hold %d entries and %v; raise it if that is too little\n",
@@ -675,12 +676,12 @@ func (db *DB) start() {
 	if db.log != nil {
 		db.replayLog = &replayLog{db: db}
 		db.replayLog.startOver()
-		strain := db.latency.strain
+		suffering := db.strain.Strain
 		if opt.seams.strain != nil {
-			strain = opt.seams.strain
+			suffering = opt.seams.strain
 		}
 		db.replayer = replay.New(replay.Options{
-			Log: db.replayLog, Rate: db.rate, Commits: db.commits, MaxRate: tuning.ReplayMaxRate, Strain: strain,
+			Log: db.replayLog, Rate: db.rate, Commits: db.commits, MaxRate: tuning.ReplayMaxRate, Strain: suffering,
 			Absorbed:    int64(opt.NumMemtables+1) * opt.MemTableSize,
 			MaxSpillAge: tuning.MaxSpillAge, HighWater: tuning.ReplayHighWater,
 			CheckpointBytes: min(replay.DefaultCheckpointBytes, db.spillPiece()),

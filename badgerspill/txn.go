@@ -284,8 +284,8 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if view == nil {
 		return txn.getInner(key)
 	}
-	if txn.db.latency.sampled() {
-		defer txn.db.latency.readSince(txn.db.now())
+	if txn.db.strain.Sampled() {
+		defer txn.db.strain.ReadSince(txn.db.now())
 	}
 	ref, ok, err := view.Get(key, txn.readTs, txn.db.opt.managed)
 	if err != nil {

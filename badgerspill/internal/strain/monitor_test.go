@@ -1,8 +1,6 @@
-package badgerspill
+package strain
 
 import (
-	"context"
-	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -14,14 +12,14 @@ import (
 
 // monitored is a monitor with a clock of its own and no probe: wake-ups are told to it.
 type monitored struct {
-	*latencyMonitor
+	*Monitor
 	clock  int64
 	spawns int
 }
 
-func newMonitored(t *testing.T) *monitored {
+func Newed(t *testing.T) *monitored {
 	m := &monitored{clock: int64(time.Hour)}
-	m.latencyMonitor = newLatencyMonitor(t.Context(), false, func() int64 { return m.clock }, func(func()) { m.spawns++ })
+	m.Monitor = New(t.Context(), false, func() int64 { return m.clock }, func(func()) { m.spawns++ })
 	return m
 }
 
@@ -29,48 +27,48 @@ func newMonitored(t *testing.T) *monitored {
 func (m *monitored) window(late time.Duration, share float64) float64 {
 	for range 50 {
 		m.woken(late)
-		m.commit(50 * time.Microsecond)
+		m.Commit(50 * time.Microsecond)
 	}
 	return m.idle(share)
 }
 
 func (m *monitored) idle(share float64) float64 {
 	m.clock += int64(250 * time.Millisecond)
-	return m.strain(share)
+	return m.Strain(share)
 }
 
 func TestLatencyQuantiles(t *testing.T) {
 	for seed := range uint64(100) {
 		r := rand.New(rand.NewPCG(seed, 1))
 		n := 1 + r.IntN(1000)
-		var samples latencySamples
+		var samples histogram
 		all := make([]time.Duration, n)
 		for i := range all {
 			all[i] = time.Duration(math.Exp(r.Float64()*math.Log(20e9))) - 1 // up to 20 s
 			samples.add(all[i])
 		}
 		slices.Sort(all)
-		var counts latencyCounts
-		require.EqualValues(t, n, samples.moveTo(&counts))
-		require.Zero(t, samples.moveTo(&counts), "taken")
+		var taken counts
+		require.EqualValues(t, n, samples.moveTo(&taken))
+		require.Zero(t, samples.moveTo(&taken), "taken")
 		for _, q := range []float64{0, 0.5, 0.95, 0.99, 1} {
 			exact := all[int(q*float64(n-1))]
-			got := counts.quantile(q, int64(n))
+			got := taken.quantile(q, int64(n))
 			require.Greater(t, got, exact, "seed %d", seed)
 			require.LessOrEqual(t, got, exact+exact/4+1025, "seed %d", seed)
 		}
 	}
-	for d, want := range map[time.Duration]int{-5: 0, 0: 0, 1023: 0, 1024: 1, time.Hour: latencyBuckets - 1, math.MaxInt64: latencyBuckets - 1} {
-		require.Equal(t, want, latencyBucket(d), "%d", d)
+	for d, want := range map[time.Duration]int{-5: 0, 0: 0, 1023: 0, 1024: 1, time.Hour: bucketCount - 1, math.MaxInt64: bucketCount - 1} {
+		require.Equal(t, want, bucketOf(d), "%d", d)
 	}
-	for i := range latencyBuckets - 1 {
-		require.Equal(t, i, latencyBucket(latencyTop(i)-1))
-		require.Equal(t, i+1, latencyBucket(latencyTop(i)))
+	for i := range bucketCount - 1 {
+		require.Equal(t, i, bucketOf(topOf(i)-1))
+		require.Equal(t, i+1, bucketOf(topOf(i)))
 	}
 }
 
 func TestStrainOfWakeUps(t *testing.T) {
-	m := newMonitored(t)
+	m := Newed(t)
 	require.InDelta(t, 1.1/3, m.window(1100*time.Microsecond, 0), 0.1, "an idle machine")
 	require.InDelta(t, 2, m.window(6*time.Millisecond, 1), 0.5)
 	require.Equal(t, 1, m.spawns)
@@ -81,7 +79,7 @@ func TestStrainOfWakeUps(t *testing.T) {
 			late = 5 * time.Millisecond
 		}
 		m.woken(late)
-		m.commit(0)
+		m.Commit(0)
 	}
 	require.Less(t, m.idle(1), 0.5)
 
@@ -94,19 +92,19 @@ func TestStrainOfWakeUps(t *testing.T) {
 }
 
 func TestStrainOfCommitsAndReads(t *testing.T) {
-	m := newMonitored(t)
+	m := Newed(t)
 	for range 100 {
-		m.commit(8 * time.Millisecond)
+		m.Commit(8 * time.Millisecond)
 	}
 	require.InDelta(t, 2, m.idle(1), 0.5)
-	synced := newLatencyMonitor(t.Context(), true, m.now, m.spawn)
+	synced := New(t.Context(), true, m.now, m.spawn)
 	for range 100 {
-		synced.commit(8 * time.Millisecond)
+		synced.Commit(8 * time.Millisecond)
 	}
-	require.InDelta(t, 0.8, synced.strain(1), 0.2)
+	require.InDelta(t, 0.8, synced.Strain(1), 0.2)
 	for range 100 {
-		m.commit(time.Millisecond)
-		m.readSince(m.clock - int64(16*time.Millisecond))
+		m.Commit(time.Millisecond)
+		m.ReadSince(m.clock - int64(16*time.Millisecond))
 	}
 	require.InDelta(t, 4, m.idle(1), 1)
 	require.Less(t, m.window(time.Millisecond, 1), 5.0, "the reads' level holds for a while")
@@ -118,20 +116,20 @@ func TestStrainOfCommitsAndReads(t *testing.T) {
 
 // A few samples are not a percentile: they are kept until there are more, or a second has passed.
 func TestStrainOfFewSamples(t *testing.T) {
-	m := newMonitored(t)
+	m := Newed(t)
 	for range 4 {
 		for range 7 {
-			m.scan()
+			m.Scan()
 		}
-		m.commit(20 * time.Millisecond)
+		m.Commit(20 * time.Millisecond)
 		require.Zero(t, m.idle(1))
 	}
-	m.scan()
+	m.Scan()
 	require.InDelta(t, 5, m.idle(1), 1.3)
 }
 
 func TestNoForegroundIsNoStrain(t *testing.T) {
-	m := newMonitored(t)
+	m := Newed(t)
 	for range 50 {
 		m.woken(time.Millisecond)
 	}
@@ -146,7 +144,7 @@ func TestNoForegroundIsNoStrain(t *testing.T) {
 	}
 	require.Zero(t, late())
 	for range 8 {
-		m.commit(0)
+		m.Commit(0)
 	}
 	require.Greater(t, late(), 10.0)
 	for range 5 {
@@ -154,20 +152,20 @@ func TestNoForegroundIsNoStrain(t *testing.T) {
 	}
 	require.Zero(t, late(), "gone")
 	for range 100_000 {
-		m.commit(0)
+		m.Commit(0)
 	}
 	require.Greater(t, late(), 10.0)
 	for range 8 {
 		late()
 	}
 	require.Zero(t, late(), "gone as soon, however busy it was")
-	m.readSince(m.clock)
+	m.ReadSince(m.clock)
 	require.Greater(t, late(), 10.0, "a read stands for those not sampled")
 	for range 8 {
 		late()
 	}
 	for range 4 {
-		m.scan()
+		m.Scan()
 	}
 	require.Greater(t, late(), 10.0)
 	for range 5 {
@@ -176,7 +174,7 @@ func TestNoForegroundIsNoStrain(t *testing.T) {
 	require.Zero(t, late(), "iterators are counted once")
 
 	m.window(time.Millisecond, 0)
-	m.commit(0)
+	m.Commit(0)
 	m.idle(0)
 	require.Equal(t, 1, m.wakes.idles, "a level is learned once")
 }
@@ -184,7 +182,7 @@ func TestNoForegroundIsNoStrain(t *testing.T) {
 // A machine that wakes 20 ms late whether replay works or not: that, and twice that, is acceptable there. It takes 15 s of hardly any
 // replay to find out, so that a compaction which replay has caused does not count.
 func TestSlowMachineIsNoStrain(t *testing.T) {
-	m := newMonitored(t)
+	m := Newed(t)
 	for range 100 {
 		require.Greater(t, m.window(20*time.Millisecond, 0), 5.0, "without a run nothing can be told")
 	}
@@ -213,82 +211,26 @@ func TestSlowMachineIsNoStrain(t *testing.T) {
 }
 
 func TestLatencyIsRecordedWithoutAllocation(t *testing.T) {
-	m := newMonitored(t)
+	m := Newed(t)
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
-		m.commit(time.Millisecond)
-		if m.sampled() {
-			m.readSince(m.clock)
+		m.Commit(time.Millisecond)
+		if m.Sampled() {
+			m.ReadSince(m.clock)
 		}
-		m.scan()
+		m.Scan()
 		m.woken(20 * time.Millisecond)
 	}))
-	m.strain(0)
+	m.Strain(0)
 	require.Zero(t, testing.AllocsPerRun(100, func() {
 		m.window(time.Millisecond, 0)
 	}))
 }
 
-// The monitor hears of what goes through the spill, and of nothing else.
-func TestForegroundIsMeasuredWhileThereIsASpill(t *testing.T) {
-	for _, policy := range []SpillPolicy{Auto, Always} {
-		t.Run(policy.String(), func(t *testing.T) {
-			f := open(t, func(o *Options) { o.SpillPolicy = policy })
-			for range 10 {
-				f.put("k", "v")
-			}
-			require.NoError(t, f.View(func(txn *Txn) error {
-				for range 100 * readSampling {
-					if _, err := txn.Get([]byte("k")); err != nil {
-						return err
-					}
-				}
-				txn.NewIterator(DefaultIteratorOptions).Close()
-				return nil
-			}))
-			var counts latencyCounts
-			commits, reads := f.latency.commits.samples.moveTo(&counts), f.latency.reads.samples.moveTo(&counts)
-			if policy == Auto {
-				require.Zero(t, commits+reads+f.latency.scans.Load())
-				return
-			}
-			// The replayer asks, too, and has taken what was there then.
-			require.LessOrEqual(t, int64(commits), int64(10))
-			require.Positive(t, commits)
-			require.Positive(t, reads)
-			require.LessOrEqual(t, int64(reads), int64(160))
-			require.EqualValues(t, 1, f.latency.scans.Load())
-		})
-	}
-}
-
-func TestReplayGivesWay(t *testing.T) {
-	f := open(t, eager, func(o *Options) {
-		o.SpillPolicy, o.Tuning.ReplayMaxRate = Always, 1<<20
-		o.seams.strain = func(float64) float64 { return 2 }
-	})
-	require.EqualValues(t, 1, f.SpillStats().ReplayDuty)
-	for i := range 256 { // 16 s at that rate, if it held for Drain
-		f.put(fmt.Sprint(i), incompressible(64<<10, i))
-	}
-	eventually(t, "replay works the least share of its time, at that rate", func() bool {
-		st := f.SpillStats()
-		return st.ReplayDuty == 1.0/16 && st.ReplayRate > 0 && st.ReplayRate < 2<<20
-	})
-	st := f.SpillStats()
-	require.Positive(t, st.ReplayPausedTime)
-	require.Positive(t, st.SpillPending)
-
-	ctx, cancel := context.WithTimeout(t.Context(), waitLimit)
-	defer cancel()
-	require.NoError(t, f.Drain(ctx), "who drains waits for it: the ceiling does not hold")
-	require.EqualValues(t, 1, f.SpillStats().ReplayDuty, "nor does replay give way")
-}
-
 func TestReadsAreSampled(t *testing.T) {
-	m := newMonitored(t)
+	m := Newed(t)
 	n := 0
 	for range 80_000 {
-		if m.sampled() {
+		if m.Sampled() {
 			n++
 		}
 	}

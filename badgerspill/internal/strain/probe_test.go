@@ -1,6 +1,6 @@
 //go:build go1.25
 
-package badgerspill
+package strain
 
 import (
 	"context"
@@ -19,13 +19,13 @@ func TestProbeRunsWhileAskedFor(t *testing.T) {
 		begin := time.Now()
 		var wg sync.WaitGroup
 		spawned := 0
-		m := newLatencyMonitor(ctx, false, func() int64 { return int64(time.Since(begin)) }, func(f func()) { spawned++; wg.Go(f) })
+		m := New(ctx, false, func() int64 { return int64(time.Since(begin)) }, func(f func()) { spawned++; wg.Go(f) })
 		counted := func() (n int64) {
-			var counts latencyCounts
-			return m.wakes.samples.moveTo(&counts)
+			var c counts
+			return m.wakes.samples.moveTo(&c)
 		}
 		for range 10 {
-			m.strain(0)
+			m.Strain(0)
 			require.LessOrEqual(t, counted(), int64(51))
 			time.Sleep(250 * time.Millisecond)
 		}
@@ -33,12 +33,12 @@ func TestProbeRunsWhileAskedFor(t *testing.T) {
 		time.Sleep(time.Hour)
 		require.InDelta(t, (probeIdle-250*time.Millisecond)/probeInterval, counted(), 2)
 		wg.Wait()
-		m.strain(0)
+		m.Strain(0)
 		time.Sleep(time.Second)
 		require.Positive(t, counted(), "again")
 		cancel()
 		wg.Wait()
-		m.strain(0)
+		m.Strain(0)
 		require.Equal(t, 2, spawned, "closed")
 	})
 }
