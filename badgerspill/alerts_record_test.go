@@ -244,7 +244,8 @@ func TestRecordAlerts(t *testing.T) {
 	r.wait.Wait()
 }
 
-// write commits at its share of 2,000/s. What it could not write while it waited it does not make up for.
+// write commits at its share of 2,000/s. What it could not write while it waited it does not make
+// up for.
 func (r *recording) write(size int) {
 	defer r.wait.Done()
 	const pause = recordWriters * time.Second / 2000

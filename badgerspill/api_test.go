@@ -28,12 +28,12 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// deliberate holds where the package differs from Badger's on purpose, by identifier, with the reason. An entry that is
-// no difference any more fails TestAPI, too.
+// deliberate holds where the package differs from Badger's on purpose, by identifier, with the
+// reason. An entry that is no difference any more fails TestAPI, too.
 var deliberate = map[string]string{}
 
-// TestAPI compares all that Badger's root package exports with this package: what is missing here, or differs by more
-// than the name of the package, fails by its identifier.
+// TestAPI compares all that Badger's root package exports with this package: what is missing here,
+// or differs by more than the name of the package, fails by its identifier.
 func TestAPI(t *testing.T) {
 	theirs, ours := loadAPIs(t)
 	walk := compareAPIs(theirs, ours)
@@ -53,8 +53,9 @@ func TestAPI(t *testing.T) {
 	require.Greater(t, walk.compared, 250, "the walk has not seen the API")
 }
 
-// loadAPIs reads both packages from what the compiler exports of their source, one importer for both, so that the
-// types of others are identical. The go command finds it in the build cache, without network.
+// loadAPIs reads both packages from what the compiler exports of their source, one importer for
+// both, so that the types of others are identical. The go command finds it in the build cache,
+// without network.
 func loadAPIs(t *testing.T) (theirs, ours *types.Package) {
 	theirPath, ourPath := reflect.TypeFor[badger.DB]().PkgPath(), reflect.TypeFor[DB]().PkgPath()
 	cmd := exec.Command("go", "list", "-export", "-deps", "-f", "{{.ImportPath}}\t{{.Export}}", theirPath, ourPath)
@@ -77,8 +78,8 @@ func loadAPIs(t *testing.T) (theirs, ours *types.Package) {
 	return theirs, ours
 }
 
-// otherVars returns the exported variables of Badger's that this package does not set to Badger's value, by name, with
-// the expression that it has. Types cannot tell one error from another.
+// otherVars returns the exported variables of Badger's that this package does not set to Badger's
+// value, by name, with the expression that it has. Types cannot tell one error from another.
 func otherVars(t *testing.T, theirs *types.Package) map[string]string {
 	sources, err := filepath.Glob("*.go")
 	require.NoError(t, err)
@@ -420,8 +421,8 @@ func TestAPICompare(t *testing.T) {
 	}
 }
 
-// TestAPIOwnTypes compares where one package uses the other's: a method of ours must not ask for a type of Badger's
-// that has a twin here, and one that is Badger's own is right by identity.
+// TestAPIOwnTypes compares where one package uses the other's: a method of ours must not ask for a
+// type of Badger's that has a twin here, and one that is Badger's own is right by identity.
 func TestAPIOwnTypes(t *testing.T) {
 	theirs := checkSource(t, "badger", `
 		type Txn struct{}; type r struct{}; type Kept struct{ R r }; type L struct{}

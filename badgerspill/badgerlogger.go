@@ -7,16 +7,16 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// badgerLogger is Badger's Logger. It passes all lines on, and takes from some of them what Badger tells nobody otherwise. Badger
-// calls it from where things happen, so it must not block.
+// badgerLogger is Badger's Logger. It passes all lines on, and takes from some of them what Badger
+// tells nobody otherwise. Badger calls it from where things happen, so it must not block.
 type badgerLogger struct {
 	to    badger.Logger // nil: nobody reads them
 	state atomic.Pointer[badgerState]
 	lost  *lostTables // nil: nothing is compacted to disk
 }
 
-// Errorf implements badger.Logger. The line "writeRequests: ..." comes from the goroutine that writes, after a group of writes
-// that has failed and before the next one.
+// Errorf implements badger.Logger. The line "writeRequests: ..." comes from the goroutine that
+// writes, after a group of writes that has failed and before the next one.
 func (l *badgerLogger) Errorf(format string, args ...any) {
 	if strings.HasPrefix(format, "writeRequests:") {
 		l.state.Load().mend()

@@ -11,17 +11,21 @@ import (
 	"github.com/dgraph-io/badger/v4/skl"
 )
 
-// badgerState reaches what Badger keeps to itself, to mend what some of its failures leave behind. Every field is looked up by name
-// and type. A Badger that has them otherwise is left alone: nil, on which all methods do nothing.
+// badgerState reaches what Badger keeps to itself, to mend what some of its failures leave behind.
+// Every field is looked up by name and type. A Badger that has them otherwise is left alone: nil,
+// on which all methods do nothing.
 //
 // What is mended:
 //
-//   - No active memtable. If Badger cannot make the next one (db.go, ensureRoomForWrite, dropAll, DropPrefix), reads panic on nil,
-//     and the next write ends the process by an assertion. An empty memtable that counts as full takes its place: readers find
-//     nothing in it, and the next write tries again to make one.
-//   - An active memtable that is in the list of sealed ones, too. A DropPrefix that could not flush it leaves it so. The next flush
-//     would end the process by an assertion, and a second DropPrefix would panic.
-//   - The number of the next table. DropAll begins at 1 again, although the files of tables that a reader holds are still there.
+//   - No active memtable. If Badger cannot make the next one (db.go, ensureRoomForWrite, dropAll,
+//     DropPrefix), reads panic on nil, and the next write ends the process by an assertion. An
+//     empty memtable that counts as full takes its place: readers find nothing in it, and the next
+//     write tries again to make one.
+//   - An active memtable that is in the list of sealed ones, too. A DropPrefix that could not flush
+//     it leaves it so. The next flush would end the process by an assertion, and a second
+//     DropPrefix would panic.
+//   - The number of the next table. DropAll begins at 1 again, although the files of tables that a
+//     reader holds are still there.
 type badgerState struct {
 	lock      *sync.RWMutex // guards all but tables
 	active    reflect.Value // the active memtable: a pointer to Badger's type
@@ -29,10 +33,12 @@ type badgerState struct {
 	memtables *int          // the number of the next one
 	tables    *atomic.Uint64
 	blank     func() reflect.Value // makes what takes the place of the active memtable
-	mended    atomic.Int64         // when there was no active memtable last, in Unix nanoseconds; 0 = never
+	// when there was no active memtable last, in Unix nanoseconds; 0 = never
+	mended atomic.Int64
 }
 
-// blankArena is the arena of a memtable in which nothing is written: it holds the head of the skip list.
+// blankArena is the arena of a memtable in which nothing is written: it holds the head of the skip
+// list.
 const blankArena = 4 << 10
 
 func newBadgerState(inner *badger.DB) *badgerState {
@@ -51,7 +57,8 @@ func newBadgerState(inner *badger.DB) *badgerState {
 	table := s.active.Type().Elem()
 	s.blank = func() reflect.Value {
 		made := reflect.New(table)
-		// Its other fields are zero. So a memtable of any size is too large for it, and it has no file to be synced.
+		// Its other fields are zero. So a memtable of any size is too large for it, and it has no
+		// file to be synced.
 		reach(made.Elem(), "sl").Set(reflect.ValueOf(skl.NewSkiplist(blankArena)))
 		wal := reach(made.Elem(), "wal")
 		wal.Set(reflect.New(wal.Type().Elem()))
@@ -65,7 +72,8 @@ func newBadgerState(inner *badger.DB) *badgerState {
 	return s
 }
 
-// reach returns a field of a struct that can be set, whatever its name; the zero Value if there is none.
+// reach returns a field of a struct that can be set, whatever its name; the zero Value if there is
+// none.
 func reach(v reflect.Value, name string) reflect.Value {
 	f := v.FieldByName(name)
 	if !f.IsValid() {
@@ -82,8 +90,8 @@ func pointer[T any](v reflect.Value) (*T, bool) {
 	return p, ok
 }
 
-// mend looks at the memtables and puts them right. It must be called by who has just written to Badger in vain, before anybody
-// writes again: see badgerLogger, and dropInner.
+// mend looks at the memtables and puts them right. It must be called by who has just written to
+// Badger in vain, before anybody writes again: see badgerLogger, and dropInner.
 func (s *badgerState) mend() {
 	if s == nil {
 		return
@@ -118,7 +126,8 @@ func (s *badgerState) raiseTable(next uint64) {
 	}
 }
 
-// nextMemtable returns the number of the memtable that Badger makes next. known is false while it makes one, or drops.
+// nextMemtable returns the number of the memtable that Badger makes next. known is false while it
+// makes one, or drops.
 func (s *badgerState) nextMemtable() (n int, known bool) {
 	if s == nil || !s.lock.TryRLock() {
 		return 0, false

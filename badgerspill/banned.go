@@ -8,7 +8,8 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// bannedNamespaces mirrors Badger's set, since keys of the spill and pending writes do not pass Badger's check.
+// bannedNamespaces mirrors Badger's set, since keys of the spill and pending writes do not pass
+// Badger's check.
 type bannedNamespaces struct {
 	offset int        // of the namespace in a key; negative = none
 	mu     sync.Mutex // orders loads
@@ -26,8 +27,9 @@ func (b *bannedNamespaces) load(db *badger.DB) {
 	b.set.Store(&set)
 }
 
-// hides reports whether iterators pass over the key. They do so for a key that ends with a banned namespace, too, which
-// Get and Set let pass: Badger's iterators judge the key with its timestamp appended.
+// hides reports whether iterators pass over the key. They do so for a key that ends with a banned
+// namespace, too, which Get and Set let pass: Badger's iterators judge the key with its timestamp
+// appended.
 func (b *bannedNamespaces) hides(key []byte) bool {
 	return b.offset >= 0 && len(key) >= b.offset+8 && b.has(key)
 }

@@ -72,7 +72,8 @@ func openBench(b *testing.B, engine string) benchDB {
 	return spillBench{db}
 }
 
-// BenchmarkUpdate commits one key of 1 KiB per transaction: "badgerspill" by default, "direct" without a SpillRate, "spill" through the spill alone.
+// BenchmarkUpdate commits one key of 1 KiB per transaction: "badgerspill" by default, "direct"
+// without a SpillRate, "spill" through the spill alone.
 func BenchmarkUpdate(b *testing.B) {
 	for _, writers := range []int{1, 8, 64} {
 		for _, engine := range []string{"badger", "badgerspill", "direct", "spill"} {
@@ -105,8 +106,9 @@ func BenchmarkUpdate(b *testing.B) {
 	}
 }
 
-// BenchmarkSingleWriter reports the median latency of an Update that goes to Badger: pairs of runs, plain Badger and the
-// layer in turn, of 10,000 commits each, and the median of the ratios. One iteration is one pair.
+// BenchmarkSingleWriter reports the median latency of an Update that goes to Badger: pairs of runs,
+// plain Badger and the layer in turn, of 10,000 commits each, and the median of the ratios. One
+// iteration is one pair.
 func BenchmarkSingleWriter(b *testing.B) {
 	const commits = 10_000
 	value := benchValue()
@@ -142,8 +144,9 @@ func BenchmarkSingleWriter(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkBurst offers 60,000 commits of 1 KiB a second from 64 writers for 10 s to the layer, and reports the latency
-// from when each was due. One iteration is one burst. For both engines side by side: spillbench burst.
+// BenchmarkBurst offers 60,000 commits of 1 KiB a second from 64 writers for 10 s to the layer, and
+// reports the latency from when each was due. One iteration is one burst. For both engines side by
+// side: spillbench burst.
 func BenchmarkBurst(b *testing.B) {
 	const (
 		rate    = 60_000
@@ -187,8 +190,8 @@ func BenchmarkBurst(b *testing.B) {
 	}
 }
 
-// BenchmarkHandOver reports for how long writers are held up by the turn from the spill back to Badger, with and without
-// commits that come meanwhile.
+// BenchmarkHandOver reports for how long writers are held up by the turn from the spill back to
+// Badger, with and without commits that come meanwhile.
 func BenchmarkHandOver(b *testing.B) {
 	value := benchValue()
 	for _, writing := range []bool{false, true} {

@@ -18,8 +18,9 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
-// filesOf returns the bytes of all files in a directory, those too that are removed and that this process has open. It looks again until none went away
-// meanwhile: room that one gave back is taken by another, and both together were never there.
+// filesOf returns the bytes of all files in a directory, those too that are removed and that this
+// process has open. It looks again until none went away meanwhile: room that one gave back is taken
+// by another, and both together were never there.
 func filesOf(t *testing.T, dir string) (bytes int64, open int) {
 	t.Helper()
 	for {
@@ -69,8 +70,9 @@ func filesNow(t *testing.T, dir string) (sizes map[uint64]int64, removed int) {
 	return sizes, removed
 }
 
-// SpillCapacity is a bound on bytes on disk: segments, indexes, and what is removed but still open for a reader. It may be
-// passed by what is not known when the room is reserved: headers, and rounding of the index of one segment.
+// SpillCapacity is a bound on bytes on disk: segments, indexes, and what is removed but still open
+// for a reader. It may be passed by what is not known when the room is reserved: headers, and
+// rounding of the index of one segment.
 func TestSpillCapacityBoundsTheDirectory(t *testing.T) {
 	rows := []struct {
 		name       string
@@ -93,7 +95,8 @@ func TestSpillCapacityBoundsTheDirectory(t *testing.T) {
 			})
 			dir := filepath.Join(f.opt.Dir, "spill")
 			stop := make(chan struct{})
-			// Replay goes on only when a writer has found the spill full, so that it is full all the time.
+			// Replay goes on only when a writer has found the spill full, so that it is full all
+			// the time.
 			f.stub.set(func() {
 				f.stub.mu.onLoad = func(int, []entry) error {
 					tick := time.NewTicker(time.Millisecond)

@@ -8,21 +8,23 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// Replay in key order. A chunk is the merge of many sealed segments, without the versions that nobody can see any more: to Badger the
-// spill is one huge memtable. Until all of a chunk is in Badger its segments stay, in the view and on disk, and hide what
-// Badger has of it so far. A chunk that is interrupted goes on at a key: see passage. What lies before that and was given after
-// it was noted is given twice, which is harmless.
+// Replay in key order. A chunk is the merge of many sealed segments, without the versions that
+// nobody can see any more: to Badger the spill is one huge memtable. Until all of a chunk is in
+// Badger its segments stay, in the view and on disk, and hide what Badger has of it so far. A chunk
+// that is interrupted goes on at a key: see passage. What lies before that and was given after it
+// was noted is given twice, which is harmless.
 //
-// It does not break invariant I1: within a chunk keys come in order, and the versions of one key oldest first; between chunks, and
-// between a chunk and what is replayed in the order of the log, commits come in commit order.
+// It does not break invariant I1: within a chunk keys come in order, and the versions of one key
+// oldest first; between chunks, and between a chunk and what is replayed in the order of the log,
+// commits come in commit order.
 
 const (
-	// inOrderShare is the share of SegmentSize that is replayed in the order of the log rather than sealed and merged: less is not
-	// worth a segment and an index file of its own.
+	// inOrderShare is the share of SegmentSize that is replayed in the order of the log rather than
+	// sealed and merged: less is not worth a segment and an index file of its own.
 	inOrderShare = 16
-	// chunkShare is the share of the capacity that one chunk takes below ReplayHighWater; above it is spillPiece. The larger
-	// it is the less Badger has to compact; but room comes free only at the end of a chunk, and commits that the spill's
-	// filling slows wait for that.
+	// chunkShare is the share of the capacity that one chunk takes below ReplayHighWater; above it
+	// is spillPiece. The larger it is the less Badger has to compact; but room comes free only at
+	// the end of a chunk, and commits that the spill's filling slows wait for that.
 	chunkShare = 4
 )
 
@@ -61,7 +63,8 @@ func (r *replayLog) beginChunk() error {
 			return err
 		}
 	}
-	r.merge, r.passage = db.log.NewMerge(r.pos, most), passage{vlog: r.synced != r.seq} // what came before it counts as given, too
+	// what came before it counts as given, too
+	r.merge, r.passage = db.log.NewMerge(r.pos, most), passage{vlog: r.synced != r.seq}
 	return nil
 }
 
@@ -77,7 +80,8 @@ func (r *replayLog) replayChunk(maxBytes int64) (replay.Progress, error) {
 			r.endChunk()
 			r.resume = &at
 			if several && errors.Is(err, ErrCorrupt) {
-				r.bySegment, r.resume, r.foreign, r.passage = true, nil, true, passage{} // and from r.pos again
+				// and from r.pos again
+				r.bySegment, r.resume, r.foreign, r.passage = true, nil, true, passage{}
 				return replay.Progress{Midway: true}, nil
 			}
 			return replay.Progress{}, err

@@ -16,7 +16,8 @@ import (
 // sorted makes whatever is spilled worth a chunk.
 func sorted(opt *Options) { opt.Tuning.SegmentSize = 4 << 10 }
 
-// spillMany spills n commits to keys in an order that is not that of keys, and returns their values.
+// spillMany spills n commits to keys in an order that is not that of keys, and returns their
+// values.
 func (f *fixture) spillMany(n, keys, size int) map[string]string {
 	f.t.Helper()
 	want := map[string]string{}
@@ -44,7 +45,8 @@ func (f *fixture) requireAll(want map[string]string) {
 	}
 }
 
-// Entries reach Badger in key order over many segments, superseded versions do not, and the numbers say so.
+// Entries reach Badger in key order over many segments, superseded versions do not, and the numbers
+// say so.
 func TestChunkIsSortedAndCoalesced(t *testing.T) {
 	f := open(t, sorted)
 	var got []spillfile.Entry
@@ -71,7 +73,8 @@ func TestChunkIsSortedAndCoalesced(t *testing.T) {
 	}
 }
 
-// What a transaction that was begun before may read is replayed, whatever came after, and oldest first.
+// What a transaction that was begun before may read is replayed, whatever came after, and oldest
+// first.
 func TestChunkKeepsWhatReadersSee(t *testing.T) {
 	f := open(t, sorted)
 	free := f.occupy(f.share(0.91))
@@ -135,7 +138,8 @@ func TestChunkGoesOnAfterAnError(t *testing.T) {
 	}
 }
 
-// Interrupted between two batches, a chunk goes on where it was, not from its beginning; until it is through its segments stay.
+// Interrupted between two batches, a chunk goes on where it was, not from its beginning; until it
+// is through its segments stay.
 func TestChunkResumesAtItsKey(t *testing.T) {
 	f := open(t, sorted)
 	want := f.spillMany(300, 300, 200)
@@ -165,7 +169,8 @@ func TestChunkResumesAtItsKey(t *testing.T) {
 	require.Equal(t, "newer", f.inBadger(key(0)))
 }
 
-// Killed in the middle of a chunk: nothing is lost, nothing old comes back, also a key whose tombstone Badger has dropped.
+// Killed in the middle of a chunk: nothing is lost, nothing old comes back, also a key whose
+// tombstone Badger has dropped.
 func TestCrashInTheMiddleOfAChunk(t *testing.T) {
 	f := open(t, sorted)
 	f.put("key/0001", "old")

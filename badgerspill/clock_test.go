@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// writtenAt makes the segments of a spill say that they were begun d from now: the clock of the process that wrote them was wrong.
+// writtenAt makes the segments of a spill say that they were begun d from now: the clock of the
+// process that wrote them was wrong.
 func writtenAt(t *testing.T, dir string, d time.Duration) {
 	t.Helper()
 	for _, path := range segments(t, dir) {
@@ -23,8 +24,9 @@ func writtenAt(t *testing.T, dir string, d time.Duration) {
 	}
 }
 
-// TestWrongClocks: a spill that was begun in the future is due, and its age is 0; one begun long ago is as old as that. What is written
-// now is as old as the process says, whatever the clock on the wall does.
+// TestWrongClocks: a spill that was begun in the future is due, and its age is 0; one begun long
+// ago is as old as that. What is written now is as old as the process says, whatever the clock on
+// the wall does.
 func TestWrongClocks(t *testing.T) {
 	for _, row := range []struct {
 		name string

@@ -7,8 +7,9 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// The walk of a write: Txn.Commit -> submit: admit (budget, way) -> claim (disk) -> place (conflicts, timestamp, queue, under the
-// commit lock) -> await (append by this goroutine, or Badger's answer) -> acknowledged in commit order.
+// The walk of a write: Txn.Commit -> submit: admit (budget, way) -> claim (disk) -> place
+// (conflicts, timestamp, queue, under the commit lock) -> await (append by this goroutine, or
+// Badger's answer) -> acknowledged in commit order.
 
 func (db *DB) newCommit(txn *Txn) *commit {
 	c := &commit{ts: txn.commitTs, writes: txn.writes, load: txn.load, watch: txn.watch()}
@@ -32,8 +33,8 @@ func (db *DB) newCommit(txn *Txn) *commit {
 	return c
 }
 
-// own copies what the transaction wrote: Badger, or a hedge, may read it after Commit has returned and the caller has
-// reused his buffers. Until then they are the caller's own word to leave alone.
+// own copies what the transaction wrote: Badger, or a hedge, may read it after Commit has returned
+// and the caller has reused his buffers. Until then they are the caller's own word to leave alone.
 func (c *commit) own() {
 	if c.entries != nil {
 		return
@@ -55,7 +56,8 @@ func (c *commit) own() {
 	}
 }
 
-// ownSlab is up to where one allocation for all keys and values is cheaper than one for each entry: it is zeroed first.
+// ownSlab is up to where one allocation for all keys and values is cheaper than one for each entry:
+// it is zeroed first.
 const ownSlab = 8 << 10
 
 // encode makes the batch for the spill. It needs no lock.
@@ -69,8 +71,8 @@ func (c *commit) encode() {
 	c.batch.Owner, c.batch.Times = c, c.watch.batchTimes()
 }
 
-// request is what c needs of memory or of the spill. Before it is encoded its size in the spill is estimated from
-// above.
+// request is what c needs of memory or of the spill. Before it is encoded its size in the spill is
+// estimated from above.
 func (c *commit) request() wbm.Request {
 	if c.batch != nil {
 		return wbm.Request{Memory: c.memory, Spill: c.batch.DiskSize(), Index: c.batch.IndexSize()}
@@ -82,8 +84,8 @@ func (c *commit) request() wbm.Request {
 	}
 }
 
-// submit gives the transaction its place in the commit order and sends it on its way. It may block for room, as long as the transaction's
-// context and BlockTimeout allow.
+// submit gives the transaction its place in the commit order and sends it on its way. It may block
+// for room, as long as the transaction's context and BlockTimeout allow.
 func (db *DB) submit(txn *Txn) (*commit, error) {
 	txn.watch().start()
 	if txn.numIterators.Load() == 0 { // else Discard panics
@@ -155,8 +157,8 @@ func (db *DB) submitWithin(txn *Txn, wait patience) (*commit, error) {
 	}
 }
 
-// admit reserves room for c and decides its way; then it does what needs no lock: encode, or build Badger's
-// transaction.
+// admit reserves room for c and decides its way; then it does what needs no lock: encode, or build
+// Badger's transaction.
 func (db *DB) admit(c *commit, wait *patience) (wbm.Outcome, wbm.Request, error) {
 	req := c.request()
 	way, err := db.reserveRoom(req, wait)
@@ -188,8 +190,9 @@ func (db *DB) admit(c *commit, wait *patience) (wbm.Outcome, wbm.Request, error)
 	return way, req, nil
 }
 
-// place checks for conflicts, assigns the timestamp and queues c, all under the commit lock. It returns false without
-// an error if the router has changed its state since c was admitted: the caller tries again.
+// place checks for conflicts, assigns the timestamp and queues c, all under the commit lock. It
+// returns false without an error if the router has changed its state since c was admitted: the
+// caller tries again.
 func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome, wait *patience) (bool, error) {
 	db.mu.Lock()
 	for held := db.held; held != nil; held = db.held {
@@ -237,7 +240,8 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome, wait *patience) (bool,
 	if !db.opt.managed && (c.highest > c.ts || c.ts == 0) {
 		db.orc.ahead = true // timestamps tell nothing about order any more
 	}
-	// A load's timestamp is that of a commit that may be in Badger alone; startSpilling looks at those that it hedges.
+	// A load's timestamp is that of a commit that may be in Badger alone; startSpilling looks at
+	// those that it hedges.
 	if way == wbm.Spilled && !db.unordered && (c.load || db.orc.ahead) {
 		db.unordered = true // as are all later segments
 		db.log.Rotate(spillfile.Unordered)
@@ -257,8 +261,8 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome, wait *patience) (bool,
 	return true, nil
 }
 
-// await waits until c is acknowledged. A commit on its way to the spill is appended by this goroutine, together with
-// those that have gathered.
+// await waits until c is acknowledged. A commit on its way to the spill is appended by this
+// goroutine, together with those that have gathered.
 func (db *DB) await(c *commit) error {
 	if c.spilled {
 		start := db.now()

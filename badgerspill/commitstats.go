@@ -27,27 +27,39 @@ func (a CommitAnswer) String() string {
 	return "nobody"
 }
 
-// CommitStats says where the time of one commit went: see Txn.Measure. The parts follow each other, so they sum up to Total. Which of them
-// are 0 depends on the way that the commit took.
+// CommitStats says where the time of one commit went: see Txn.Measure. The parts follow each other,
+// so they sum up to Total. Which of them are 0 depends on the way that the commit took.
 type CommitStats struct {
-	Total time.Duration // from the call of Commit until it returns, or until the callback of CommitWith is called
+	// from the call of Commit until it returns, or until the callback of CommitWith is called
+	Total time.Duration
 
-	Conflict time.Duration // taking fingerprints of the keys, the commit lock, the check for conflicts, the place in the commit order
-	Room     time.Duration // waiting for what the tier asks for: room in memory, in the spill or on disk, its turn; a hand-over, a subscriber, a full queue to Badger
-	Encode   time.Duration // the batch for the spill, or the transaction for Badger
-	Queue    time.Duration // in the log's queue, until a leader took the commit's group to write it
-	Append   time.Duration // writing that group to the spill
-	Sync     time.Duration // and syncing it, under SyncWrites
-	Badger   time.Duration // from when it was sent to Badger until it answered, or until the commit was hedged, if the spill was first
-	Visible  time.Duration // from then until it was acknowledged and this goroutine ran: indexing, earlier commits, waking up
+	// taking fingerprints of the keys, the commit lock, the check for conflicts, the place in the
+	// commit order
+	Conflict time.Duration
+	// waiting for what the tier asks for: room in memory, in the spill or on disk, its turn; a
+	// hand-over, a subscriber, a full queue to Badger
+	Room   time.Duration
+	Encode time.Duration // the batch for the spill, or the transaction for Badger
+	Queue  time.Duration // in the log's queue, until a leader took the commit's group to write it
+	Append time.Duration // writing that group to the spill
+	Sync   time.Duration // and syncing it, under SyncWrites
+	// from when it was sent to Badger until it answered, or until the commit was hedged, if the
+	// spill was first
+	Badger time.Duration
+	// from then until it was acknowledged and this goroutine ran: indexing, earlier commits, waking
+	// up
+	Visible time.Duration
 
 	AnsweredBy CommitAnswer // who had the commit first
-	Hedged     bool         // sent to Badger, and appended to the spill as well before Badger had answered
+	// sent to Badger, and appended to the spill as well before Badger had answered
+	Hedged bool
 }
 
-// Measure has the commit of the transaction fill in into, before Commit returns or before the callback of CommitWith is called. It must be called before that, and into
-// must be left alone until then. It is filled in for a commit that fails, too, with the parts up to there; with zeros for one without writes. nil takes the request back. Without it a
-// commit takes no time for this, and no memory.
+// Measure has the commit of the transaction fill in into, before Commit returns or before the
+// callback of CommitWith is called. It must be called before that, and into must be left alone
+// until then. It is filled in for a commit that fails, too, with the parts up to there; with zeros
+// for one without writes. nil takes the request back. Without it a commit takes no time for this,
+// and no memory.
 func (txn *Txn) Measure(into *CommitStats) {
 	if into != nil {
 		*into = CommitStats{}
@@ -57,7 +69,8 @@ func (txn *Txn) Measure(into *CommitStats) {
 	}
 }
 
-// stopwatch takes the times of one commit. Each part begins where the one before it ends. A nil one does nothing, and does not look at the clock.
+// stopwatch takes the times of one commit. Each part begins where the one before it ends. A nil one
+// does nothing, and does not look at the clock.
 type stopwatch struct {
 	db    *DB
 	into  *CommitStats

@@ -36,8 +36,8 @@ func (f *fixture) measureAsync(key string) <-chan measuredCommit {
 	})
 }
 
-// TestCommitStats: for each way of a commit the parts that belong to it, and no others. A step that the test holds up for 20 ms shows that its
-// part is the right one.
+// TestCommitStats: for each way of a commit the parts that belong to it, and no others. A step that
+// the test holds up for 20 ms shows that its part is the right one.
 func TestCommitStats(t *testing.T) {
 	const held = 20 * time.Millisecond
 	type parts = func(s CommitStats) (long time.Duration, none []time.Duration)
@@ -229,8 +229,9 @@ func TestCommitStatsOfCommitWith(t *testing.T) {
 	require.Equal(t, CommitStats{}, s)
 }
 
-// TestUnmeasuredCommitIsFree: without Measure nothing on the way of a commit, of either kind, is there to take a time; what only a measured
-// commit has costs allocations that the other does not have.
+// TestUnmeasuredCommitIsFree: without Measure nothing on the way of a commit, of either kind, is
+// there to take a time; what only a measured commit has costs allocations that the other does not
+// have.
 func TestUnmeasuredCommitIsFree(t *testing.T) {
 	f := open(t)
 	commit := func(s *CommitStats) {
@@ -276,7 +277,8 @@ func TestUnmeasuredCommitIsFree(t *testing.T) {
 
 type commit_ = commit
 
-// BenchmarkMeasuredCommit compares commits that are measured with those that are not, to Badger and to the spill.
+// BenchmarkMeasuredCommit compares commits that are measured with those that are not, to Badger and
+// to the spill.
 func BenchmarkMeasuredCommit(b *testing.B) {
 	for _, way := range []SpillPolicy{Auto, Always} {
 		for _, measure := range []bool{false, true} {

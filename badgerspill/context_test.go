@@ -26,8 +26,8 @@ func putContext(ctx context.Context, db *DB, key, value string) error {
 	return db.UpdateContext(ctx, func(txn *Txn) error { return txn.Set([]byte(key), []byte(value)) })
 }
 
-// waits are the places where a commit may wait before it has its place. begin makes commits wait there and returns how to
-// tell that one does, and how to end it.
+// waits are the places where a commit may wait before it has its place. begin makes commits wait
+// there and returns how to tell that one does, and how to end it.
 var waits = []struct {
 	name   string
 	open   func(*Options)
@@ -108,8 +108,9 @@ var waits = []struct {
 	}, true},
 }
 
-// TestContextEndsEveryWait: a commit whose context ends while it waits has written nothing and holds nothing, and neither does one that waited
-// for BlockTimeout; one that waits long enough gets through.
+// TestContextEndsEveryWait: a commit whose context ends while it waits has written nothing and
+// holds nothing, and neither does one that waited for BlockTimeout; one that waits long enough gets
+// through.
 func TestContextEndsEveryWait(t *testing.T) {
 	large := incompressible(2<<10, 7) // too large for what is left of the spill
 	for _, row := range waits {
@@ -200,7 +201,8 @@ func TestContextEndsEveryWait(t *testing.T) {
 	}
 }
 
-// TestContextDoesNotEndWhatIsUnderWay: from its place in the commit order on a commit is waited for, whoever is to answer it.
+// TestContextDoesNotEndWhatIsUnderWay: from its place in the commit order on a commit is waited
+// for, whoever is to answer it.
 func TestContextDoesNotEndWhatIsUnderWay(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -318,13 +320,15 @@ func TestCommitContextInManagedMode(t *testing.T) {
 	require.Equal(t, "v", f.get("k"))
 }
 
-// TestContextsEndAtRandom: writers whose contexts end at random moments, over a budget and a spill that are full most of the time. Who got an error of
-// his context has written nothing, who got none has, then and after a crash.
+// TestContextsEndAtRandom: writers whose contexts end at random moments, over a budget and a spill
+// that are full most of the time. Who got an error of his context has written nothing, who got none
+// has, then and after a crash.
 func TestContextsEndAtRandom(t *testing.T) {
 	r := random(t)
 	f := open(t, small, eager, func(opt *Options) {
 		opt.MemoryLimit, opt.SpillCapacity, opt.StallThreshold = 2<<20, 512<<10, time.Millisecond
-		opt.NumLevelZeroTables, opt.NumLevelZeroTablesStall = 1000, 2000 // the copy of a crash must not miss a table that goes
+		// the copy of a crash must not miss a table that goes
+		opt.NumLevelZeroTables, opt.NumLevelZeroTablesStall = 1000, 2000
 	})
 	const writers, commits = 8, 60
 	var outcome [writers][commits]error
@@ -406,8 +410,9 @@ func tree(t *testing.T, dir string) map[string]string {
 	return all
 }
 
-// TestOpenGivenUp: Open is given up each time that it looks at its context. While it reads the spill nothing at all is changed; nothing stays locked, no goroutine is
-// left, and in the end it opens and has everything.
+// TestOpenGivenUp: Open is given up each time that it looks at its context. While it reads the
+// spill nothing at all is changed; nothing stays locked, no goroutine is left, and in the end it
+// opens and has everything.
 func TestOpenGivenUp(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.Tuning.SegmentSize = 1 << 20 })
 	free := f.occupy(f.share(0.95))
@@ -465,7 +470,8 @@ func TestOpenWhoseContextHasEnded(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// TestOpenProgress: the phases come in order, each with a begin and an end, and the numbers are those of the spill.
+// TestOpenProgress: the phases come in order, each with a begin and an end, and the numbers are
+// those of the spill.
 func TestOpenProgress(t *testing.T) {
 	f := open(t)
 	free := f.occupy(f.share(0.95))
@@ -515,7 +521,8 @@ func TestDrainProgress(t *testing.T) {
 	}}
 	opt.seams.engine = func(e engine) engine {
 		stub := &stubEngine{engine: e}
-		stub.mu.onLoad = func(int, []entry) error { <-time.After(time.Duration(progressInterval)); return nil } // each batch is told of
+		// each batch is told of
+		stub.mu.onLoad = func(int, []entry) error { <-time.After(time.Duration(progressInterval)); return nil }
 		return stub
 	}
 	db, err := Open(opt)
@@ -565,7 +572,8 @@ func TestDrainProgress(t *testing.T) {
 	require.Less(t, last.Bytes, int64(1<<10))
 }
 
-// TestCloseGivenUp: the database is closed all the same, the error says that the spill stays, and the next Open has everything.
+// TestCloseGivenUp: the database is closed all the same, the error says that the spill stays, and
+// the next Open has everything.
 func TestCloseGivenUp(t *testing.T) {
 	for _, row := range []struct {
 		name  string

@@ -24,8 +24,10 @@ func emptyMemLog(t *testing.T, opt badger.Options) []byte {
 	return log
 }
 
-// TestCrashLoopKeepsUnflushedLogs: a process that is killed over and over, each time before Badger has flushed what it found in the logs of the first, leaves a gap in
-// their numbers: Badger removes the log of a memtable in which nothing was written, and goes on with the next number. What lies before such a gap is not flushed.
+// TestCrashLoopKeepsUnflushedLogs: a process that is killed over and over, each time before Badger
+// has flushed what it found in the logs of the first, leaves a gap in their numbers: Badger removes
+// the log of a memtable in which nothing was written, and goes on with the next number. What lies
+// before such a gap is not flushed.
 func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -57,7 +59,8 @@ func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {
 	}
 }
 
-// TestOpenTouchesNothingOfALiveDatabase: another process has it open, and has just made a log that has no length yet.
+// TestOpenTouchesNothingOfALiveDatabase: another process has it open, and has just made a log that
+// has no length yet.
 func TestOpenTouchesNothingOfALiveDatabase(t *testing.T) {
 	for _, policy := range []SpillPolicy{Auto, Never} {
 		dir := t.TempDir()
@@ -78,7 +81,8 @@ func TestOpenTouchesNothingOfALiveDatabase(t *testing.T) {
 	}
 }
 
-// TestDroppedKeysDoNotComeBackFromAHeldLog: an iterator keeps the log of its memtable beyond a drop, and the process is killed before it is closed.
+// TestDroppedKeysDoNotComeBackFromAHeldLog: an iterator keeps the log of its memtable beyond a
+// drop, and the process is killed before it is closed.
 func TestDroppedKeysDoNotComeBackFromAHeldLog(t *testing.T) {
 	for name, drop := range map[string]func(db *DB) error{
 		"all":    (*DB).DropAll,
@@ -106,13 +110,15 @@ func TestDroppedKeysDoNotComeBackFromAHeldLog(t *testing.T) {
 	}
 }
 
-// TestReadOnlyKeepsTheNotes: who only reads what a kill late in Close has left changes nothing of what the next who writes has to know.
+// TestReadOnlyKeepsTheNotes: who only reads what a kill late in Close has left changes nothing of
+// what the next who writes has to know.
 func TestReadOnlyKeepsTheNotes(t *testing.T) {
 	f := open(t)
 	f.put("k", "v")
 	require.NoError(t, f.Close())
 	dir := f.opt.Dir
-	held := emptyMemLog(t, f.opt.Badger())[:memLogHeader] // of one that an iterator has held; Badger reads only logs that are cut to what they hold
+	// of one that an iterator has held; Badger reads only logs that are cut to what they hold
+	held := emptyMemLog(t, f.opt.Badger())[:memLogHeader]
 	require.NoError(t, os.WriteFile(memPath(dir, 7), held, 0o600))
 	lock, text := filepath.Join(dir, lockName), fmt.Sprintf("4711\n"+openedNote+"\n", 5)
 	require.NoError(t, os.WriteFile(lock, []byte(text), 0o600))

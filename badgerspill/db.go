@@ -15,7 +15,8 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// DB is a Badger database with a spill over it. It stands for badger.DB and is safe for concurrent use.
+// DB is a Badger database with a spill over it. It stands for badger.DB and is safe for concurrent
+// use.
 type DB struct {
 	opt Options // what Open has made of them; what Set... changes is not in it, see limits
 
@@ -51,18 +52,19 @@ type DB struct {
 
 	maxBatchCount, maxBatchSize int64
 
-	begin       time.Time // of the clock of now
-	ctx         context.Context
-	cancel      context.CancelFunc
-	background  sync.WaitGroup // short work that Close waits for
-	closing     atomic.Bool    // no new commits
-	isClosed    atomic.Bool
-	ready       atomic.Bool // Open is done but for starting goroutines
-	closeOnce   sync.Once
-	discarded   atomic.Uint64 // what Badger was last told that it may discard
-	health      health
-	narrator    *narrator
-	spillBroken atomic.Int64 // until when the spill is not tried again after a failure, in nanoseconds of now
+	begin      time.Time // of the clock of now
+	ctx        context.Context
+	cancel     context.CancelFunc
+	background sync.WaitGroup // short work that Close waits for
+	closing    atomic.Bool    // no new commits
+	isClosed   atomic.Bool
+	ready      atomic.Bool // Open is done but for starting goroutines
+	closeOnce  sync.Once
+	discarded  atomic.Uint64 // what Badger was last told that it may discard
+	health     health
+	narrator   *narrator
+	// until when the spill is not tried again after a failure, in nanoseconds of now
+	spillBroken atomic.Int64
 
 	guard      *guard
 	upkeep     upkeep
@@ -71,22 +73,26 @@ type DB struct {
 	unfinished atomic.Pointer[unfinishedDrop] // nil for none
 	drops      atomic.Uint64                  // that are done
 
-	// gate is held by who writes to Badger besides commits: a batch of replay, a hand-over, the flush of an idle memtable, a
-	// drop. It is taken before mu.
+	// gate is held by who writes to Badger besides commits: a batch of replay, a hand-over, the
+	// flush of an idle memtable, a drop. It is taken before mu.
 	gate sync.Mutex
 
-	// mu is the commit lock. It is taken before the locks inside of spillfile and wbm, and never while one of those is
-	// held. No file is read or written under it, except for the last 64 KiB of a hand-over and its manifest.
-	mu          sync.Mutex
-	orc         *oracle
-	line        line
-	router      router
-	closed      bool
-	held        chan struct{} // set and open while a hand-over keeps new commits from getting their place
-	unordered   bool          // Log.Rotate was told so
-	dropping    bool          // commits are refused: see drop
-	discardHold uint64        // the log sequence to be replayed before Badger may discard anything; 0 = none, see checkHistory
-	mergeHold   bool          // Badger may discard nothing for now: see guardLevelZero
+	// mu is the commit lock. It is taken before the locks inside of spillfile and wbm, and never
+	// while one of those is held. No file is read or written under it, except for the last 64 KiB
+	// of a hand-over and its manifest.
+	mu     sync.Mutex
+	orc    *oracle
+	line   line
+	router router
+	closed bool
+	// set and open while a hand-over keeps new commits from getting their place
+	held      chan struct{}
+	unordered bool // Log.Rotate was told so
+	dropping  bool // commits are refused: see drop
+	// the log sequence to be replayed before Badger may discard anything; 0 = none, see
+	// checkHistory
+	discardHold uint64
+	mergeHold   bool // Badger may discard nothing for now: see guardLevelZero
 
 	levelZero levelZero
 }
@@ -115,8 +121,8 @@ func (db *DB) discardTs() uint64 {
 	return db.orc.discardTs
 }
 
-// SetDiscardTs lets Badger drop all but the newest version at or below ts of each key. It panics if the database is
-// not managed.
+// SetDiscardTs lets Badger drop all but the newest version at or below ts of each key. It panics if
+// the database is not managed.
 func (db *DB) SetDiscardTs(ts uint64) {
 	if !db.opt.managed {
 		panic("Cannot use SetDiscardTs with managedDB=false.")
@@ -161,8 +167,8 @@ func (db *DB) MaxVersion() uint64 {
 	return db.line.visible
 }
 
-// Size returns the bytes on disk of Badger's LSM tree, and those of its value log and of the spill. As in Badger its own
-// parts are brought up to date once a minute.
+// Size returns the bytes on disk of Badger's LSM tree, and those of its value log and of the spill.
+// As in Badger its own parts are brought up to date once a minute.
 func (db *DB) Size() (lsm, vlog int64) {
 	lsm, vlog = db.inner.Size()
 	if db.log != nil {
@@ -171,8 +177,8 @@ func (db *DB) Size() (lsm, vlog int64) {
 	return lsm, vlog
 }
 
-// Sync makes all acknowledged commits durable against a power cut. It may block for the disk. On a closed database it
-// returns ErrDBClosed.
+// Sync makes all acknowledged commits durable against a power cut. It may block for the disk. On a
+// closed database it returns ErrDBClosed.
 func (db *DB) Sync() error {
 	if db.IsClosed() {
 		return ErrDBClosed
@@ -188,10 +194,11 @@ func (db *DB) Sync() error {
 	return db.engine.sync()
 }
 
-// Drain replays the whole spill now, whatever the write rate, and returns when commits go to Badger directly again, or
-// with the error of ctx. Everything stays consistent if it is given up. Errors of Badger are retried until ctx ends, but for those that
-// do not pass, as damage: see Health.
-// With SpillPolicy Always it returns when Badger has what was acknowledged. Progress is told by EventListener.DrainProgress.
+// Drain replays the whole spill now, whatever the write rate, and returns when commits go to Badger
+// directly again, or with the error of ctx. Everything stays consistent if it is given up. Errors
+// of Badger are retried until ctx ends, but for those that do not pass, as damage: see Health. With
+// SpillPolicy Always it returns when Badger has what was acknowledged. Progress is told by
+// EventListener.DrainProgress.
 func (db *DB) Drain(ctx context.Context) error {
 	if db.IsClosed() {
 		return ErrDBClosed
@@ -202,8 +209,9 @@ func (db *DB) Drain(ctx context.Context) error {
 // Close ends the database: it waits for all commits on their way, replays the spill unless
 // KeepSpillOnClose is set, and closes Badger. New commits fail with ErrBlockedWrites, new reads
 // with ErrDBClosed. It can be called more than once. If the replay fails, the spill stays for the
-// next Open and the error says so. It waits for maintenance that is under way, and ends streams, backups and
-// StreamWriters, with ErrDBClosed; so it must not be called from a callback of one of those.
+// next Open and the error says so. It waits for maintenance that is under way, and ends streams,
+// backups and StreamWriters, with ErrDBClosed; so it must not be called from a callback of one of
+// those.
 func (db *DB) Close() error { return db.CloseContext(context.Background()) }
 
 func (db *DB) close(ctx context.Context) error {
@@ -217,7 +225,8 @@ func (db *DB) close(ctx context.Context) error {
 	db.cancel() // parked writers
 	db.upkeep.cancelSession()
 	db.settleAll()
-	db.limits.settle() // what SetSpillPolicy makes, or gives up, it does while the directory is ours
+	// what SetSpillPolicy makes, or gives up, it does while the directory is ours
+	db.limits.settle()
 
 	var errs []error
 	if err := db.publisher.close(ctx); err != nil {
@@ -264,7 +273,8 @@ func (db *DB) inBackground(fn func()) {
 	}()
 }
 
-// settleAll waits until all commits are acknowledged and Badger has answered all that was sent to it.
+// settleAll waits until all commits are acknowledged and Badger has answered all that was sent to
+// it.
 func (db *DB) settleAll() {
 	for {
 		db.mu.Lock()

@@ -10,19 +10,21 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 )
 
-// What only Badger can tell or do. None of it sees what the spill holds; that reaches Badger by replay.
+// What only Badger can tell or do. None of it sees what the spill holds; that reaches Badger by
+// replay.
 
-// BlockCacheMetrics returns the metrics of Badger's block cache, nil if there is no cache or MetricsEnabled is not set.
-// It is safe for concurrent use, also after Close.
+// BlockCacheMetrics returns the metrics of Badger's block cache, nil if there is no cache or
+// MetricsEnabled is not set. It is safe for concurrent use, also after Close.
 func (db *DB) BlockCacheMetrics() *ristretto.Metrics { return db.inner.BlockCacheMetrics() }
 
-// IndexCacheMetrics returns the metrics of Badger's index cache, nil if there is no cache or MetricsEnabled is not set.
-// It is safe for concurrent use, also after Close.
+// IndexCacheMetrics returns the metrics of Badger's index cache, nil if there is no cache or
+// MetricsEnabled is not set. It is safe for concurrent use, also after Close.
 func (db *DB) IndexCacheMetrics() *ristretto.Metrics { return db.inner.IndexCacheMetrics() }
 
-// CacheMaxCost sets the size in bytes of one of Badger's caches, BlockCache or IndexCache, and returns it. With a
-// negative maxCost it returns the size as it is. A cache that the options did not ask for has none and gets none. Any
-// other cache is an error. It is safe for concurrent use, also after Close, and does nothing on a nil DB.
+// CacheMaxCost sets the size in bytes of one of Badger's caches, BlockCache or IndexCache, and
+// returns it. With a negative maxCost it returns the size as it is. A cache that the options did
+// not ask for has none and gets none. Any other cache is an error. It is safe for concurrent use,
+// also after Close, and does nothing on a nil DB.
 func (db *DB) CacheMaxCost(cache CacheType, maxCost int64) (int64, error) {
 	if db == nil {
 		return 0, nil
@@ -30,14 +32,17 @@ func (db *DB) CacheMaxCost(cache CacheType, maxCost int64) (int64, error) {
 	return db.inner.CacheMaxCost(cache, maxCost)
 }
 
-// Levels returns what each level of Badger's LSM tree holds. It is safe for concurrent use, also after Close.
+// Levels returns what each level of Badger's LSM tree holds. It is safe for concurrent use, also
+// after Close.
 func (db *DB) Levels() []LevelInfo { return db.inner.Levels() }
 
-// LevelsToString returns Levels as text, one line a level. It is safe for concurrent use, also after Close.
+// LevelsToString returns Levels as text, one line a level. It is safe for concurrent use, also
+// after Close.
 func (db *DB) LevelsToString() string { return db.inner.LevelsToString() }
 
-// Tables returns Badger's SSTables, by level and ID. It is safe for concurrent use. On a closed database it returns
-// nil: Badger's reads unmapped memory there, which ends the process. With InMemory it goes on after Close, as Badger's.
+// Tables returns Badger's SSTables, by level and ID. It is safe for concurrent use. On a closed
+// database it returns nil: Badger's reads unmapped memory there, which ends the process. With
+// InMemory it goes on after Close, as Badger's.
 func (db *DB) Tables() []TableInfo {
 	if db.unmapped() {
 		return nil
@@ -48,14 +53,16 @@ func (db *DB) Tables() []TableInfo {
 // unmapped reports whether Badger's tables may no longer be looked at.
 func (db *DB) unmapped() bool { return db.IsClosed() && !db.opt.InMemory }
 
-// BannedNamespaces returns the namespaces that BanNamespace was called for, in no order. It is safe for concurrent use,
-// also after Close.
+// BannedNamespaces returns the namespaces that BanNamespace was called for, in no order. It is safe
+// for concurrent use, also after Close.
 func (db *DB) BannedNamespaces() []uint64 { return db.inner.BannedNamespaces() }
 
-// RunValueLogGC rewrites a file of Badger's value log of which at least discardRatio, between 0 and 1, is garbage. It
-// blocks for the disk, and for a drop that is under way; it is safe for concurrent use, one at a time. Errors: ErrNoRewrite if there was nothing to do,
-// ErrRejected while another one or a StreamWriter runs and after Close, ErrInvalidRequest for a discardRatio of at most 0 or at least 1,
-// ErrGCInMemoryMode, ErrGCInReadOnlyMode, ErrNoSpace if there is not room for what it may write before it removes the file.
+// RunValueLogGC rewrites a file of Badger's value log of which at least discardRatio, between 0 and
+// 1, is garbage. It blocks for the disk, and for a drop that is under way; it is safe for
+// concurrent use, one at a time. Errors: ErrNoRewrite if there was nothing to do, ErrRejected while
+// another one or a StreamWriter runs and after Close, ErrInvalidRequest for a discardRatio of at
+// most 0 or at least 1, ErrGCInMemoryMode, ErrGCInReadOnlyMode, ErrNoSpace if there is not room for
+// what it may write before it removes the file.
 func (db *DB) RunValueLogGC(discardRatio float64) error {
 	if db.IsClosed() {
 		return db.inner.RunValueLogGC(discardRatio)
@@ -76,7 +83,8 @@ func (db *DB) RunValueLogGC(discardRatio float64) error {
 	return db.inner.RunValueLogGC(discardRatio)
 }
 
-// keyRange is a part of the key space, as Ranges returns it. Its bounds are internal keys, with a timestamp at the end.
+// keyRange is a part of the key space, as Ranges returns it. Its bounds are internal keys, with a
+// timestamp at the end.
 type keyRange struct {
 	left  []byte // nil = from the first key on
 	right []byte // nil = to the last key
@@ -89,10 +97,10 @@ func (r keyRange) String() string {
 	return fmt.Sprintf("[left=%x, right=%x, inf=%v]", r.left, r.right, r.inf)
 }
 
-// Ranges divides the key space into about numRanges parts of equal size, at keys with the prefix that Badger holds.
-// The first begins before all keys, the last ends behind them: what is only in the spill lies in one of them, too. It
-// is safe for concurrent use. On a closed database it returns nil, as Tables does. A numRanges of 0 panics if there
-// is something to divide.
+// Ranges divides the key space into about numRanges parts of equal size, at keys with the prefix
+// that Badger holds. The first begins before all keys, the last ends behind them: what is only in
+// the spill lies in one of them, too. It is safe for concurrent use. On a closed database it
+// returns nil, as Tables does. A numRanges of 0 panics if there is something to divide.
 func (db *DB) Ranges(prefix []byte, numRanges int) []*keyRange {
 	if db.unmapped() {
 		return nil
@@ -111,8 +119,9 @@ func (db *DB) Ranges(prefix []byte, numRanges int) []*keyRange {
 	return ranges
 }
 
-// discardStats is how much of each file of a value log is garbage, kept in the memory-mapped file DISCARD. It stands
-// for Badger's type of that name. Update and MaxDiscard take the lock themselves, all else needs it held.
+// discardStats is how much of each file of a value log is garbage, kept in the memory-mapped file
+// DISCARD. It stands for Badger's type of that name. Update and MaxDiscard take the lock
+// themselves, all else needs it held.
 type discardStats struct {
 	sync.Mutex
 	*z.MmapFile
@@ -130,8 +139,8 @@ type innerDiscardStats interface {
 	MaxDiscard() (uint32, int64)
 }
 
-// InitDiscardStats opens the discard statistics in opt.ValueDir, or creates them. It must not be called while a
-// database is open there. The file is closed with Close(-1).
+// InitDiscardStats opens the discard statistics in opt.ValueDir, or creates them. It must not be
+// called while a database is open there. The file is closed with Close(-1).
 func InitDiscardStats(opt Options) (*discardStats, error) {
 	inner, err := badger.InitDiscardStats(opt.Badger())
 	if err != nil {
@@ -149,8 +158,8 @@ func (s *discardStats) Less(i, j int) bool { return s.inner.Less(i, j) }
 // Swap exchanges two entries.
 func (s *discardStats) Swap(i, j int) { s.inner.Swap(i, j) }
 
-// Update adds discard bytes of garbage to the file fid and returns their sum. With 0 it only returns the sum, with a
-// negative number it sets it to 0. It is safe for concurrent use.
+// Update adds discard bytes of garbage to the file fid and returns their sum. With 0 it only
+// returns the sum, with a negative number it sets it to 0. It is safe for concurrent use.
 func (s *discardStats) Update(fid uint32, discard int64) int64 {
 	s.Lock()
 	defer s.Unlock()
@@ -160,8 +169,8 @@ func (s *discardStats) Update(fid uint32, discard int64) int64 {
 // Iterate calls f with each file and its bytes of garbage.
 func (s *discardStats) Iterate(f func(fid, stats uint64)) { s.inner.Iterate(f) }
 
-// MaxDiscard returns the file with the most garbage, and its bytes; zeros if there is none. It is safe for concurrent
-// use.
+// MaxDiscard returns the file with the most garbage, and its bytes; zeros if there is none. It is
+// safe for concurrent use.
 func (s *discardStats) MaxDiscard() (uint32, int64) {
 	s.Lock()
 	defer s.Unlock()

@@ -16,8 +16,8 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// Words of Badger's errors, of which programs take notice. inUse is part of what it says of a directory
-// that another process has, on every system.
+// Words of Badger's errors, of which programs take notice. inUse is part of what it says of a
+// directory that another process has, on every system.
 const (
 	inUse       = "Another process is using this Badger database"
 	cannotLock  = "Cannot acquire directory lock on"
@@ -184,7 +184,8 @@ func (l *dirLocks) release() error {
 	return err
 }
 
-// forget removes the files with the process id, while the locks are held: the next one writes its own.
+// forget removes the files with the process id, while the locks are held: the next one writes its
+// own.
 func (l *dirLocks) forget() error {
 	var errs []error
 	for _, path := range l.pids {
@@ -220,7 +221,8 @@ func (l *dirLocks) unmake() {
 	l.made = nil
 }
 
-// asLocked makes a LockedError of an error that says that a directory is locked, and leaves others as they are.
+// asLocked makes a LockedError of an error that says that a directory is locked, and leaves others
+// as they are.
 func asLocked(dir string, err error) error {
 	var theirs *spillfile.LockedError
 	switch {
@@ -236,8 +238,9 @@ func asLocked(dir string, err error) error {
 	return err
 }
 
-// holder returns the process that Badger's LOCK file names, 0 if there is none, or one that has ended.
-// Where LOCK is what is locked it stays closed: on AIX a process that closes it has lost its own lock.
+// holder returns the process that Badger's LOCK file names, 0 if there is none, or one that has
+// ended. Where LOCK is what is locked it stays closed: on AIX a process that closes it has lost its
+// own lock.
 func holder(dir string) int {
 	if !pidFiles {
 		return 0

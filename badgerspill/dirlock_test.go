@@ -108,7 +108,8 @@ func TestPIDFile(t *testing.T) {
 	}
 }
 
-// TestBypassedLocks: with BypassLockGuard nothing of Badger's is locked and no LOCK file is written, as in Badger.
+// TestBypassedLocks: with BypassLockGuard nothing of Badger's is locked and no LOCK file is
+// written, as in Badger.
 func TestBypassedLocks(t *testing.T) {
 	dir := t.TempDir()
 	opt := OptionsFrom(badger.DefaultOptions(dir).WithLogger(nil)).WithBypassLockGuard(true).WithSpillPolicy(Never)

@@ -14,8 +14,8 @@ const (
 	lockIsFile  = true
 )
 
-// lockDir locks a directory as Badger does (dir_windows.go): it holds a file open that nobody else can
-// open meanwhile, and that goes with the handle.
+// lockDir locks a directory as Badger does (dir_windows.go): it holds a file open that nobody else
+// can open meanwhile, and that goes with the handle.
 func lockDir(dir string, shared bool) (io.Closer, error) {
 	if shared {
 		return nil, ErrWindowsNotSupported
@@ -27,7 +27,8 @@ func lockDir(dir string, shared bool) (io.Closer, error) {
 	h, err := windows.CreateFile(path, 0, 0, nil, windows.OPEN_ALWAYS,
 		windows.FILE_ATTRIBUTE_TEMPORARY|windows.FILE_FLAG_DELETE_ON_CLOSE, 0)
 	switch {
-	case errors.Is(err, windows.ERROR_SHARING_VIOLATION), errors.Is(err, windows.ERROR_ACCESS_DENIED): // the latter while it goes
+	case errors.Is(err, windows.ERROR_SHARING_VIOLATION), errors.Is(err, windows.ERROR_ACCESS_DENIED):
+		// the latter while it goes
 		return nil, &LockedError{Dir: dir, Err: err}
 	case err != nil:
 		return nil, fmt.Errorf("%s %q err: %w", cannotOpen, lockPath(dir), err)

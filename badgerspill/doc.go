@@ -1,22 +1,24 @@
-// Package badgerspill is Badger with a spill: a layer over github.com/dgraph-io/badger/v4 that keeps commits fast while
-// Badger is busy.
+// Package badgerspill is Badger with a spill: a layer over github.com/dgraph-io/badger/v4 that
+// keeps commits fast while Badger is busy.
 //
-// Replace badger.Open by Open and keep everything else. While commits are few they go to Badger. When it does not keep up,
-// because its memtables are full or because compaction has the machine, or when they come faster than SpillRate, commits are appended to a log of
-// snappy-compressed segments, acknowledged from there, served from there, and replayed into Badger in a quiet moment.
+// Replace badger.Open by Open and keep everything else. While commits are few they go to Badger.
+// When it does not keep up, because its memtables are full or because compaction has the machine,
+// or when they come faster than SpillRate, commits are appended to a log of snappy-compressed
+// segments, acknowledged from there, served from there, and replayed into Badger in a quiet moment.
 //
-// Two invariants carry the package. I1: Badger holds a prefix of the commit history, the spill the suffix; while the
-// spill holds anything, every commit goes there. I2: what is acknowledged is readable by every later transaction and
-// survives a killed process, under SyncWrites a power cut.
+// Two invariants carry the package. I1: Badger holds a prefix of the commit history, the spill the
+// suffix; while the spill holds anything, every commit goes there. I2: what is acknowledged is
+// readable by every later transaction and survives a killed process, under SyncWrites a power cut.
 //
 // # Reading the source
 //
-// A write is one walk: Txn.Commit (txn.go), submit, admit, place and await (commit.go), ask or the log's Enqueue
-// (router.go, package spillfile), answered or spilled (router.go), line.settle (line.go). A read is one walk: Txn.Get
-// (txn.go), the view of the spill (package spillfile), Badger. The states of the router and their transitions are in
-// router.go and handover.go, timestamps and conflicts in oracle.go, the memory that Badger holds in memtables.go, the
-// order of a start in open.go. The lock order is at DB.mu.
+// A write is one walk: Txn.Commit (txn.go), submit, admit, place and await (commit.go), ask or the
+// log's Enqueue (router.go, package spillfile), answered or spilled (router.go), line.settle
+// (line.go). A read is one walk: Txn.Get (txn.go), the view of the spill (package spillfile),
+// Badger. The states of the router and their transitions are in router.go and handover.go,
+// timestamps and conflicts in oracle.go, the memory that Badger holds in memtables.go, the order of
+// a start in open.go. The lock order is at DB.mu.
 //
-// The budget and its tiers are package wbm, the log is package spillfile (its bytes: docs/format.md), when to replay is
-// package replay. docs/design.md says why all of it is as it is.
+// The budget and its tiers are package wbm, the log is package spillfile (its bytes:
+// docs/format.md), when to replay is package replay. docs/design.md says why all of it is as it is.
 package badgerspill

@@ -14,27 +14,31 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// dropName is a file in Dir that says what is being dropped. It is there from before anything is dropped until all of it
-// is, so that Open can finish what a crash has interrupted: a half of it, the spill's or Badger's, would bring back the
-// past.
+// dropName is a file in Dir that says what is being dropped. It is there from before anything is
+// dropped until all of it is, so that Open can finish what a crash has interrupted: a half of it,
+// the spill's or Badger's, would bring back the past.
 const dropName = "BADGERSPILL-DROP"
 
-// DropAll deletes everything. Commits fail with ErrBlockedWrites meanwhile, as in Badger, and nobody should read. It waits for
-// commits on their way, and before that for streams, backups, a Flatten and a RunValueLogGC that are under way; so none of those
-// may call it from a callback. Beside another drop, or a StreamWriter, it fails with ErrBlockedWrites. After a crash in the middle
-// all is dropped, or nothing. If it fails in the middle (a full disk, say) commits stay refused until it is finished: it is tried
-// again by itself, by the next drop, and by the next Open. It panics on a read-only database.
+// DropAll deletes everything. Commits fail with ErrBlockedWrites meanwhile, as in Badger, and
+// nobody should read. It waits for commits on their way, and before that for streams, backups, a
+// Flatten and a RunValueLogGC that are under way; so none of those may call it from a callback.
+// Beside another drop, or a StreamWriter, it fails with ErrBlockedWrites. After a crash in the
+// middle all is dropped, or nothing. If it fails in the middle (a full disk, say) commits stay
+// refused until it is finished: it is tried again by itself, by the next drop, and by the next
+// Open. It panics on a read-only database.
 //
-// A transaction that began before finds nothing any more once DropAll has returned, whatever it reads first then. An iterator that
-// was open goes on over the keys that it had, with their values, except those that lay in the value log: they cannot be relied on.
-// The writes of such a transaction are committed after the drop.
+// A transaction that began before finds nothing any more once DropAll has returned, whatever it
+// reads first then. An iterator that was open goes on over the keys that it had, with their values,
+// except those that lay in the value log: they cannot be relied on. The writes of such a
+// transaction are committed after the drop.
 func (db *DB) DropAll() error {
 	return db.drop(nil)
 }
 
-// DropPrefix deletes all keys with any of the prefixes. Commits fail with ErrBlockedWrites meanwhile, as in Badger. It
-// replays the spill first, and blocks until all is done. What it waits for, what a crash or a failure in the middle leaves, and what
-// transactions see that began before, is as for DropAll; keys without the prefixes they find as before. It panics on a read-only
+// DropPrefix deletes all keys with any of the prefixes. Commits fail with ErrBlockedWrites
+// meanwhile, as in Badger. It replays the spill first, and blocks until all is done. What it waits
+// for, what a crash or a failure in the middle leaves, and what transactions see that began before,
+// is as for DropAll; keys without the prefixes they find as before. It panics on a read-only
 // database.
 func (db *DB) DropPrefix(prefixes ...[]byte) error {
 	if len(prefixes) == 0 {
@@ -75,8 +79,9 @@ func (db *DB) beginDrop() (end func(), err error) {
 	return end, nil
 }
 
-// whileStopped runs fn, which drops prefixes, while commits are stopped; Close waits for it. resume lets commits through again,
-// unless they must not go on before the drop is finished; it is nil if fn was not called.
+// whileStopped runs fn, which drops prefixes, while commits are stopped; Close waits for it. resume
+// lets commits through again, unless they must not go on before the drop is finished; it is nil if
+// fn was not called.
 func (db *DB) whileStopped(prefixes [][]byte, fn func() error) (resume func(), err error) {
 	resume, err = db.stopCommits()
 	if err != nil {
@@ -107,9 +112,10 @@ func (db *DB) dropInner(prefixes [][]byte) error {
 	return err
 }
 
-// dropTree runs Badger's DropAll, or what does the same. Badger then counts its tables from 1 again. The files of those that a
-// reader still holds are there, and a compaction that meets one loses its keys (see losttables.go); and their blocks are in the
-// cache by number. So the numbers go on.
+// dropTree runs Badger's DropAll, or what does the same. Badger then counts its tables from 1
+// again. The files of those that a reader still holds are there, and a compaction that meets one
+// loses its keys (see losttables.go); and their blocks are in the cache by number. So the numbers
+// go on.
 func (db *DB) dropTree(dropAll func() error) error {
 	next := db.badger.nextTable()
 	err := dropAll()
@@ -118,7 +124,8 @@ func (db *DB) dropTree(dropAll func() error) error {
 	return err
 }
 
-// errDropStays is an error after which the file stays: what is committed from here on would be dropped by the next Open.
+// errDropStays is an error after which the file stays: what is committed from here on would be
+// dropped by the next Open.
 var errDropStays = errors.New("badgerspill: commits are refused until the drop is finished: it is tried again by itself, by the next drop, and by the next Open")
 
 // unfinishedDrop is a drop that was announced and has failed since.
@@ -133,8 +140,8 @@ const (
 	dropRetryMax = 30 * time.Second
 )
 
-// retryDrops tries to finish the drop that has failed until that succeeds or the database is closed. What is left then the next
-// Open does.
+// retryDrops tries to finish the drop that has failed until that succeeds or the database is
+// closed. What is left then the next Open does.
 func (db *DB) retryDrops() {
 	for delay := dropRetryMin; ; delay = min(2*delay, dropRetryMax) {
 		timer := time.NewTimer(delay)
@@ -201,7 +208,8 @@ func (db *DB) refused() error {
 	return ErrBlockedWrites
 }
 
-// stopCommits makes new commits fail with ErrBlockedWrites and waits for those on their way. resume ends that.
+// stopCommits makes new commits fail with ErrBlockedWrites and waits for those on their way. resume
+// ends that.
 func (db *DB) stopCommits() (resume func(), err error) {
 	db.mu.Lock()
 	if db.closed || db.dropping {
@@ -211,7 +219,8 @@ func (db *DB) stopCommits() (resume func(), err error) {
 	db.dropping = true
 	db.mu.Unlock()
 	db.settleAll()
-	for db.log != nil && db.log.State().Queued > 0 { // hedges that Badger has answered, but are not appended yet
+	// hedges that Badger has answered, but are not appended yet
+	for db.log != nil && db.log.State().Queued > 0 {
 		time.Sleep(50 * time.Microsecond)
 	}
 	return func() {
@@ -310,7 +319,8 @@ func (db *DB) discardSpill() error {
 
 func (db *DB) dropPath() string { return filepath.Join(db.opt.Dir, dropName) }
 
-// announceDrop makes the file, durably: a line for each prefix in hexadecimal, none for everything, and a line "end".
+// announceDrop makes the file, durably: a line for each prefix in hexadecimal, none for everything,
+// and a line "end".
 func (db *DB) announceDrop(prefixes [][]byte) error {
 	var text bytes.Buffer
 	for _, p := range prefixes {
@@ -335,7 +345,8 @@ func (db *DB) withdrawDrop() error {
 	return err
 }
 
-// announcedDrop returns what was being dropped when the database was used last. prefixes is empty for everything.
+// announcedDrop returns what was being dropped when the database was used last. prefixes is empty
+// for everything.
 func announcedDrop(fsys spillfile.FS, dir string) (prefixes [][]byte, found bool, err error) {
 	path := filepath.Join(dir, dropName)
 	text, found, err := readFile(fsys, path, 1<<30)
@@ -381,9 +392,10 @@ func (db *DB) finishDrop() error {
 	return nil
 }
 
-// BanNamespace makes all keys of a namespace (see WithNamespaceOffset) unreadable and unwritable, in the spill too, for
-// ever. It waits for a drop that is under way, and for Badger's answer. Errors: ErrNamespaceMode, ErrBlockedWrites, and those of a
-// write to Badger. It panics on a read-only database.
+// BanNamespace makes all keys of a namespace (see WithNamespaceOffset) unreadable and unwritable,
+// in the spill too, for ever. It waits for a drop that is under way, and for Badger's answer.
+// Errors: ErrNamespaceMode, ErrBlockedWrites, and those of a write to Badger. It panics on a
+// read-only database.
 func (db *DB) BanNamespace(ns uint64) error {
 	end, err := db.upkeep.begin(db.ctx, upkeepShared)
 	if err != nil {
@@ -400,8 +412,9 @@ func (db *DB) BanNamespace(ns uint64) error {
 	return nil
 }
 
-// drainNow replays now until reached is closed (nil: until the spill is empty), ctx ends, or replay cannot go on because
-// Badger fails again and again or a disk is full, which nobody waiting could end.
+// drainNow replays now until reached is closed (nil: until the spill is empty), ctx ends, or replay
+// cannot go on because Badger fails again and again or a disk is full, which nobody waiting could
+// end.
 func (db *DB) drainNow(ctx context.Context, reached <-chan struct{}) error {
 	if db.replayer == nil {
 		return nil

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestDropAllWaitsForHedges: a turn to the spill has enqueued its hedges and not appended them when Badger answers. Appended
-// after the drop they would bring the key back.
+// TestDropAllWaitsForHedges: a turn to the spill has enqueued its hedges and not appended them when
+// Badger answers. Appended after the drop they would bring the key back.
 func TestDropAllWaitsForHedges(t *testing.T) {
 	f := open(t)
 	f.stub.hold()
@@ -35,7 +35,8 @@ func TestDropAllWaitsForHedges(t *testing.T) {
 	require.Equal(t, absent, openAt(t, crash(t, f.opt.Dir)).get("k"))
 }
 
-// TestUnfinishedDropKeepsPlainBadgerOut: until the next Open finishes it, which would drop what plain Badger wrote.
+// TestUnfinishedDropKeepsPlainBadgerOut: until the next Open finishes it, which would drop what
+// plain Badger wrote.
 func TestUnfinishedDropKeepsPlainBadgerOut(t *testing.T) {
 	f := open(t)
 	f.put("a", "v")
@@ -88,7 +89,8 @@ func TestDropAllWaitsForTheLoadOfAHandOver(t *testing.T) {
 	require.Equal(t, absent, f.inBadger("k"))
 }
 
-// TestFailedPrepareDropsNothingLater: a file that says that a drop was interrupted must not stay when commits go on.
+// TestFailedPrepareDropsNothingLater: a file that says that a drop was interrupted must not stay
+// when commits go on.
 func TestFailedPrepareDropsNothingLater(t *testing.T) {
 	f := open(t)
 	f.put("old", "1")
@@ -157,7 +159,8 @@ func TestCloseWaitsForADrop(t *testing.T) {
 	require.NoFileExists(t, f.dropPath())
 }
 
-// TestPlainBadgerIsKeptOutOfADrop: what it writes before Open has finished the drop would be dropped with the rest.
+// TestPlainBadgerIsKeptOutOfADrop: what it writes before Open has finished the drop would be
+// dropped with the rest.
 func TestPlainBadgerIsKeptOutOfADrop(t *testing.T) {
 	f := open(t)
 	f.put("k", "1")
@@ -187,7 +190,8 @@ func TestEmptyLogsOfOthersStay(t *testing.T) {
 	openAt(t, filepath.Join(base, "db[1")).put("k", "1")
 }
 
-// TestSubscriberWhoComesWhileACommitWaits is told of it: it is not in the snapshot that he may read then.
+// TestSubscriberWhoComesWhileACommitWaits is told of it: it is not in the snapshot that he may read
+// then.
 func TestSubscriberWhoComesWhileACommitWaits(t *testing.T) {
 	f := open(t)
 	resume := f.holdCommits() // as a hand-over does; it may as well wait for room
@@ -212,7 +216,8 @@ func TestSubscriberWhoComesWhileACommitWaits(t *testing.T) {
 	require.ErrorIs(t, receive(t, "end", ended), context.Canceled)
 }
 
-// TestSpilledLoadIsNoForeignWrite: a load's batch stands at the timestamp of a commit that only Badger has.
+// TestSpilledLoadIsNoForeignWrite: a load's batch stands at the timestamp of a commit that only
+// Badger has.
 func TestSpilledLoadIsNoForeignWrite(t *testing.T) {
 	f := open(t)
 	f.put("direct", "1")
@@ -229,7 +234,8 @@ func TestSpilledLoadIsNoForeignWrite(t *testing.T) {
 	require.Equal(t, "1", g.get("k"))
 }
 
-// TestHedgedLoadIsNoForeignWrite is the same for a load that was on its way to Badger and is hedged.
+// TestHedgedLoadIsNoForeignWrite is the same for a load that was on its way to Badger and is
+// hedged.
 func TestHedgedLoadIsNoForeignWrite(t *testing.T) {
 	f := open(t)
 	f.put("direct", "1")

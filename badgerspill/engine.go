@@ -17,14 +17,16 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// engine is what the write path needs of Badger: a seam, so that tests can hold Badger up or let it fail.
+// engine is what the write path needs of Badger: a seam, so that tests can hold Badger up or let it
+// fail.
 type engine interface {
 	// prepare builds the transaction that carries c; it needs no lock.
 	prepare(c *commit) error
-	// send queues c in Badger and returns. Calls are in commit order, and Badger keeps it. answer is called from
-	// another goroutine when Badger has written c, or failed to.
+	// send queues c in Badger and returns. Calls are in commit order, and Badger keeps it. answer
+	// is called from another goroutine when Badger has written c, or failed to.
 	send(c *commit, answer func(error))
-	// load writes entries that carry their own versions, and waits. It keeps every bit of their metadata.
+	// load writes entries that carry their own versions, and waits. It keeps every bit of their
+	// metadata.
 	load(entries []spillfile.Entry) error
 	// sync makes all that Badger has answered durable.
 	sync() error
@@ -57,7 +59,8 @@ func (e *badgerEngine) prepare(c *commit) error {
 			}
 			err = txn.SetEntry(be)
 		}
-		if err != nil && !errors.Is(err, badger.ErrBannedKey) { // banned since it was set: nobody can read it
+		// banned since it was set: nobody can read it
+		if err != nil && !errors.Is(err, badger.ErrBannedKey) {
 			txn.Discard()
 			return err
 		}
@@ -69,8 +72,8 @@ func (e *badgerEngine) prepare(c *commit) error {
 func (e *badgerEngine) send(c *commit, answer func(error)) {
 	if c.inner == nil {
 		if c.raw {
-			// Entries with versions of their own. Their order among concurrent commits is free, and Badger writes them
-			// without transaction markers, too.
+			// Entries with versions of their own. Their order among concurrent commits is free, and
+			// Badger writes them without transaction markers, too.
 			entries := slices.Clone(c.entries)
 			for i := range entries {
 				if entries[i].Version == 0 {
@@ -90,7 +93,8 @@ func (e *badgerEngine) send(c *commit, answer func(error)) {
 	_ = txn.CommitAt(c.ts, answer) // with a callback every error goes to it
 }
 
-// loadPending is how many batches Badger's loader may have in flight. One chunk of replay rarely fills more than one.
+// loadPending is how many batches Badger's loader may have in flight. One chunk of replay rarely
+// fills more than one.
 const loadPending = 4
 
 func (e *badgerEngine) load(entries []spillfile.Entry) error {
@@ -110,8 +114,9 @@ func (e *badgerEngine) load(entries []spillfile.Entry) error {
 	return errors.Join(err, loader.Finish())
 }
 
-// sync syncs the logs of sealed memtables, too: Badger's own Sync covers only the active one, and a sealed one that is
-// not flushed yet would be lost in a power cut although the spill had been dropped by then.
+// sync syncs the logs of sealed memtables, too: Badger's own Sync covers only the active one, and a
+// sealed one that is not flushed yet would be lost in a power cut although the spill had been
+// dropped by then.
 func (e *badgerEngine) sync() error {
 	if e.opt.InMemory {
 		return nil
@@ -138,14 +143,16 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// fillerKey is where seal writes. Badger hides its internal keys from everybody, and the value is a tombstone at a
-// version below all others, so compaction drops it. It is as long as a transaction over small memtables allows.
+// fillerKey is where seal writes. Badger hides its internal keys from everybody, and the value is a
+// tombstone at a version below all others, so compaction drops it. It is as long as a transaction
+// over small memtables allows.
 func fillerKey(memTableSize int64) []byte {
 	return append([]byte("!badger!badgerspill!fill"), make([]byte, min(32<<10, memTableSize/16))...)
 }
 
-// seal fills the active memtable's log. Badger has no call for it: it seals a memtable when its log or its arena is
-// full. Rewriting one long internal key fills the log but neither the arena nor the SSTable.
+// seal fills the active memtable's log. Badger has no call for it: it seals a memtable when its log
+// or its arena is full. Rewriting one long internal key fills the log but neither the arena nor the
+// SSTable.
 func (e *badgerEngine) seal() error {
 	key := fillerKey(e.opt.MemTableSize)
 	kv := func() *pb.KV {

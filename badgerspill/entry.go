@@ -13,19 +13,22 @@ const (
 	metaMerge          = spillfile.MetaMerge
 )
 
-// Entry is a key with its value, user metadata and expiry, for SetEntry. It stands for badger.Entry.
+// Entry is a key with its value, user metadata and expiry, for SetEntry. It stands for
+// badger.Entry.
 type Entry struct {
 	Key       []byte // 1 to 65,000 bytes
 	Value     []byte // at most Options.ValueLogFileSize bytes
 	ExpiresAt uint64 // Unix time in seconds; 0 = never
 	UserMeta  byte   // the caller's, returned by Item.UserMeta
 
-	version   uint64 // 0 = the commit timestamp
-	meta      byte
-	threshold int64 // the value threshold when the entry was first set: Badger keeps it in the entry, too
+	version uint64 // 0 = the commit timestamp
+	meta    byte
+	// the value threshold when the entry was first set: Badger keeps it in the entry, too
+	threshold int64
 }
 
-// NewEntry creates an entry that refers to key and value; they must not be modified until the transaction ends.
+// NewEntry creates an entry that refers to key and value; they must not be modified until the
+// transaction ends.
 func NewEntry(key, value []byte) *Entry {
 	return &Entry{Key: key, Value: value}
 }
@@ -48,8 +51,8 @@ func (e *Entry) WithTTL(dur time.Duration) *Entry {
 	return e
 }
 
-// estimateSize is what Badger counts toward the limits of a transaction: a value at or above the threshold lies in
-// the value log and counts as its pointer.
+// estimateSize is what Badger counts toward the limits of a transaction: a value at or above the
+// threshold lies in the value log and counts as its pointer.
 func (e *Entry) estimateSize(threshold int64) int64 {
 	if e.threshold == 0 {
 		e.threshold = threshold
@@ -60,8 +63,8 @@ func (e *Entry) estimateSize(threshold int64) int64 {
 	return int64(len(e.Key)) + 12 + 2
 }
 
-// memoryCost is what an entry takes of the memory budget on its way to Badger and in a memtable: key with timestamp,
-// value or value pointer, and a skiplist node of usual height.
+// memoryCost is what an entry takes of the memory budget on its way to Badger and in a memtable:
+// key with timestamp, value or value pointer, and a skiplist node of usual height.
 func memoryCost(keyLen, valueLen int, threshold int64) int64 {
 	const node = 40
 	if int64(valueLen) >= threshold {

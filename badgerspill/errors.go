@@ -45,28 +45,36 @@ var (
 
 // Errors of the layer.
 var (
-	// ErrWriteBlocked is returned by a commit that waited BlockTimeout, for room in memory or in the spill or for what else that bounds.
-	// Nothing was written; it can be tried again in a new transaction.
+	// ErrWriteBlocked is returned by a commit that waited BlockTimeout, for room in memory or in
+	// the spill or for what else that bounds. Nothing was written; it can be tried again in a new
+	// transaction.
 	ErrWriteBlocked = wbm.ErrWriteBlocked
-	// ErrNoSpace is returned by a commit that no volume with free space above MinFreeSpace can take, by an Open that has not
-	// the room to open, and by a few other calls that make Badger write. Nothing was written; service is normal again when space is back.
+	// ErrNoSpace is returned by a commit that no volume with free space above MinFreeSpace can
+	// take, by an Open that has not the room to open, and by a few other calls that make Badger
+	// write. Nothing was written; service is normal again when space is back.
 	ErrNoSpace = errors.New("free disk space is below MinFreeSpace")
-	// ErrBadgerHeld is returned by a commit that the spill does not take while Badger must get no writes, and by what else writes to
-	// Badger: a file has the name of its next memtable, or file descriptors have run out. The error names the cause and the way out.
-	// Nothing was written; service is normal again when the cause is gone, without a restart.
+	// ErrBadgerHeld is returned by a commit that the spill does not take while Badger must get no
+	// writes, and by what else writes to Badger: a file has the name of its next memtable, or file
+	// descriptors have run out. The error names the cause and the way out. Nothing was written;
+	// service is normal again when the cause is gone, without a restart.
 	ErrBadgerHeld = errors.New("Badger gets no writes for now")
-	// ErrBadgerFailed is ErrBadgerHeld for what no waiting ends: Badger has lost keys that a compaction was to keep, which the error
-	// says more of. Reads go on, and so do commits while the spill has room.
+	// ErrBadgerFailed is ErrBadgerHeld for what no waiting ends: Badger has lost keys that a
+	// compaction was to keep, which the error says more of. Reads go on, and so do commits while
+	// the spill has room.
 	ErrBadgerFailed = errors.New("Badger gets no writes any more until the database is opened again")
-	// ErrForeignWrites is returned by Open when Badger holds commits that are newer than the spill and that did
-	// not come through the layer: somebody removed the interlock and wrote with plain Badger.
+	// ErrForeignWrites is returned by Open when Badger holds commits that are newer than the spill
+	// and that did not come through the layer: somebody removed the interlock and wrote with plain
+	// Badger.
 	ErrForeignWrites = errors.New("the database was written to past badgerspill while the spill held commits")
-	// ErrMissingSpill is returned by Open when the interlock says that a spill holds commits and SpillDir has none.
+	// ErrMissingSpill is returned by Open when the interlock says that a spill holds commits and
+	// SpillDir has none.
 	ErrMissingSpill = spillfile.ErrMissingSpill
-	// ErrLocked matches the error of Open for a directory that another process, or another DB of this one, has open:
-	// *LockedError names it. Nothing was changed; Open can be tried again. SetSpillCapacity returns it for a SpillDir that is in use.
+	// ErrLocked matches the error of Open for a directory that another process, or another DB of
+	// this one, has open: *LockedError names it. Nothing was changed; Open can be tried again.
+	// SetSpillCapacity returns it for a SpillDir that is in use.
 	ErrLocked = spillfile.ErrLocked
-	// ErrCorrupt matches damage in a file of the spill; *spillfile.CorruptError names file and offset.
+	// ErrCorrupt matches damage in a file of the spill; *spillfile.CorruptError names file and
+	// offset.
 	ErrCorrupt = spillfile.ErrCorrupt
 	// ErrForeignSpill is returned by Open for a SpillDir that belongs to another database.
 	ErrForeignSpill = spillfile.ErrForeignSpill
@@ -97,8 +105,8 @@ func (e *OptionError) Unwrap() error { return e.Err }
 // Is reports whether target is ErrBadOption.
 func (e *OptionError) Is(target error) bool { return target == ErrBadOption }
 
-// namedError is an error of Badger's with an exported one in it, of which Badger's own wrapping has kept
-// the text only.
+// namedError is an error of Badger's with an exported one in it, of which Badger's own wrapping has
+// kept the text only.
 type namedError struct{ text, name error }
 
 func (e *namedError) Error() string { return e.text.Error() }

@@ -10,23 +10,28 @@ import (
 )
 
 const (
-	// Of each kind of line linesPerInterval pass in lineInterval, unless a lineLimiter says otherwise.
+	// Of each kind of line linesPerInterval pass in lineInterval, unless a lineLimiter says
+	// otherwise.
 	lineInterval     = 10 * time.Second
 	linesPerInterval = 5
 	// progressLines is how often a run of replay that goes on is worth a line.
 	progressLines = 10 * time.Second
 )
 
-// NewLoggingListener returns a listener that logs events through a logger, Options.Logger for instance, for who wants to know more than
-// the few lines of each burst that the layer logs by itself:
+// NewLoggingListener returns a listener that logs events through a logger, Options.Logger for
+// instance, for who wants to know more than the few lines of each burst that the layer logs by
+// itself:
 //
 //   - a budget that gets to the tiers Spill and Block, and back to Normal;
-//   - the end of a stall, the turn to the spill with what was in flight, the hand-over with how long it held writers up;
+//   - the end of a stall, the turn to the spill with what was in flight, the hand-over with how
+//     long it held writers up;
 //   - the begin and end of a run of replay, and every ten seconds how far it is.
 //
-// Segments are left out, and so is what the layer logs whether or not somebody listens: BackgroundError, HealthChange, commits that
-// wait. Of each kind at most five lines pass in ten seconds; the next one says how many did not. Lines are at level info. A nil
-// logger gives a listener of nothing. One listener may serve several databases, but then their lines are limited together.
+// Segments are left out, and so is what the layer logs whether or not somebody listens:
+// BackgroundError, HealthChange, commits that wait. Of each kind at most five lines pass in ten
+// seconds; the next one says how many did not. Lines are at level info. A nil logger gives a
+// listener of nothing. One listener may serve several databases, but then their lines are limited
+// together.
 func NewLoggingListener(logger Logger) *EventListener {
 	if logger == nil {
 		return &EventListener{}
@@ -118,7 +123,8 @@ func (l *eventLogger) replayEnd(r replay.Run) {
 	l.info("replay end", "replay ends, %s: %v and %d entries in %v, %v/s", how, sizeOf(r.Bytes), r.Entries, round(r.Duration), sizeOf(int64(r.Rate())))
 }
 
-// lineLimiter lets few lines of a kind pass. Its zero value is ready. It is safe for concurrent use.
+// lineLimiter lets few lines of a kind pass. Its zero value is ready. It is safe for concurrent
+// use.
 type lineLimiter struct {
 	now  func() time.Time // nil: the clock
 	most int              // of a kind in lineInterval; 0: linesPerInterval

@@ -24,7 +24,8 @@ func TestLoggingListenerLines(t *testing.T) {
 	l := logger.listener()
 	run := replay.Run{Reason: replay.ReasonQuiet, Bytes: 300 << 20, Entries: 2_000_000, Duration: 4321 * time.Millisecond}
 
-	l.TierChange(TierChangeInfo{wbm.Normal, wbm.Flush, 81 << 20, 100 << 20}) // too often, and nothing to see
+	// too often, and nothing to see
+	l.TierChange(TierChangeInfo{wbm.Normal, wbm.Flush, 81 << 20, 100 << 20})
 	l.TierChange(TierChangeInfo{wbm.Flush, wbm.Spill, 91 << 20, 100 << 20})
 	l.TierChange(TierChangeInfo{wbm.Spill, wbm.Normal, 1<<20 + 1<<19, 100 << 20})
 	l.StallEnd(StallInfo{StallLevelZero, 12, 123456 * time.Microsecond})

@@ -19,7 +19,8 @@ const (
 	often frequency = eventQueue / 2 // what comes in numbers must not push that out
 )
 
-// events delivers to the listener, in order, from a goroutine that exists only while there is something to deliver.
+// events delivers to the listener, in order, from a goroutine that exists only while there is
+// something to deliver.
 type events struct {
 	to      *EventListener
 	log     badger.Logger
@@ -48,7 +49,8 @@ func newEvents(to *EventListener, log badger.Logger) *events {
 	return e
 }
 
-// deliver queues an event. It takes no lock but the queue's, which nothing is called under, so any lock may be held.
+// deliver queues an event. It takes no lock but the queue's, which nothing is called under, so any
+// lock may be held.
 func deliver[T any](e *events, f func(T), info T, fill frequency) {
 	if f == nil {
 		return
@@ -60,8 +62,9 @@ func deliver[T any](e *events, f func(T), info T, fill frequency) {
 	}
 }
 
-// begin queues the first event of a pair, and returns whether end is to queue the second: both are told or neither. The second always has
-// a place, so the queue may grow past its bound by one event for each pair that is open, a commit that waits for instance.
+// begin queues the first event of a pair, and returns whether end is to queue the second: both are
+// told or neither. The second always has a place, so the queue may grow past its bound by one event
+// for each pair that is open, a commit that waits for instance.
 func begin[T any](e *events, f func(T), info T, second bool, fill frequency) (told bool) {
 	if f == nil && !second {
 		return false
@@ -142,8 +145,9 @@ func (e *events) close() {
 	e.mu.closed = true
 }
 
-// backgroundError tells of an error that no caller waits for, or that callers got in another form: by an event, and in the log, where then
-// says what becomes of it. It must be called without locks that a logger could need.
+// backgroundError tells of an error that no caller waits for, or that callers got in another form:
+// by an event, and in the log, where then says what becomes of it. It must be called without locks
+// that a logger could need.
 func (e *events) backgroundError(op string, err error, then string) {
 	deliver(e, e.to.BackgroundError, BackgroundErrorInfo{op, err}, rare)
 	if more, ok := e.failures.allow(op); ok {

@@ -37,9 +37,11 @@ type StallCause int
 
 // The causes, the most exact last.
 const (
-	StallBusy      StallCause = iota // memtables have room: compaction, or somebody else, has the CPU or the disk
-	StallMemtables                   // all memtables are full, and the flusher is behind
-	StallLevelZero                   // and the flusher waits for compaction: level 0 has NumLevelZeroTablesStall tables
+	// memtables have room: compaction, or somebody else, has the CPU or the disk
+	StallBusy      StallCause = iota
+	StallMemtables            // all memtables are full, and the flusher is behind
+	// and the flusher waits for compaction: level 0 has NumLevelZeroTablesStall tables
+	StallLevelZero
 )
 
 // String returns the cause in a word.
@@ -47,63 +49,72 @@ func (c StallCause) String() string {
 	return [...]string{"busy", "memtables", "level-0"}[c]
 }
 
-// EventListener is told of what the layer does. Every field may be nil; nothing is computed for one that is.
+// EventListener is told of what the layer does. Every field may be nil; nothing is computed for one
+// that is.
 //
-// Events are delivered one at a time, in the order in which things happened, by a goroutine of the layer that holds no locks. So a
-// listener may use the database, SpillStats, commits and Drain included, and may block. It must not call Close, which waits until all
-// events are delivered; after Close has returned there are none. The first may come before Open has returned.
+// Events are delivered one at a time, in the order in which things happened, by a goroutine of the
+// layer that holds no locks. So a listener may use the database, SpillStats, commits and Drain
+// included, and may block. It must not call Close, which waits until all events are delivered;
+// after Close has returned there are none. The first may come before Open has returned.
 //
-// Nothing waits for a listener: one that is slower than the events gets them late, and when 4,096 wait for it, further
-// ones are left out: what comes in numbers (segments, ReplayProgress, WriterBlocked) already when half as many wait. Of events that come in
-// pairs both are left out or neither. SpillStats.EventsDropped counts them.
+// Nothing waits for a listener: one that is slower than the events gets them late, and when 4,096
+// wait for it, further ones are left out: what comes in numbers (segments, ReplayProgress,
+// WriterBlocked) already when half as many wait. Of events that come in pairs both are left out or
+// neither. SpillStats.EventsDropped counts them.
 type EventListener struct {
-	// TierChange: the budget went from one tier to another. Up to some thousand times a second when usage swings around a limit.
-	// Of a budget that databases share each of them is told.
+	// TierChange: the budget went from one tier to another. Up to some thousand times a second when
+	// usage swings around a limit. Of a budget that databases share each of them is told.
 	TierChange func(TierChangeInfo)
 
-	// StallBegin and StallEnd come in pairs, with nothing but other events between: the oldest commit in flight to Badger passed
-	// StallThreshold while commits went to Badger, and Badger has answered all that was in flight. Seldom more than once a second,
-	// since commits go to the spill in between.
+	// StallBegin and StallEnd come in pairs, with nothing but other events between: the oldest
+	// commit in flight to Badger passed StallThreshold while commits went to Badger, and Badger has
+	// answered all that was in flight. Seldom more than once a second, since commits go to the
+	// spill in between.
 	StallBegin func(StallInfo)
 	StallEnd   func(StallInfo)
 
-	// SpillBegin and HandOver alternate. SpillBegin: commits go to the spill from here on; once each time, and at Open if
-	// the spill holds commits. HandOver: they go to Badger again. A database that is closed before has no HandOver.
+	// SpillBegin and HandOver alternate. SpillBegin: commits go to the spill from here on; once
+	// each time, and at Open if the spill holds commits. HandOver: they go to Badger again. A
+	// database that is closed before has no HandOver.
 	SpillBegin func(SpillBeginInfo)
 	HandOver   func(HandOverInfo)
-	// OpenProgress: how far Open has come. For each of its phases one at its begin, at most ten a second, and one with Done; a phase that
-	// fails has none.
+	// OpenProgress: how far Open has come. For each of its phases one at its begin, at most ten a
+	// second, and one with Done; a phase that fails has none.
 	OpenProgress func(OpenProgressInfo)
-	// DrainProgress: how far replay has come while somebody waits for it: Drain, Close, and what else replays first. At most ten a second, and one with Done
-	// when nothing is left.
+	// DrainProgress: how far replay has come while somebody waits for it: Drain, Close, and what
+	// else replays first. At most ten a second, and one with Done when nothing is left.
 	DrainProgress func(DrainProgressInfo)
 
-	// SegmentCreated: a segment of the spill took its first commit. SegmentSealed: it takes no more. SegmentDropped: all of it is in
-	// Badger, synced, or was dropped by the user. SegmentRemoved: its file is gone, which readers may put off. Each once a
-	// segment, in this order; at the rate of writes divided by the size of a segment. Of segments that Open finds only what happens
-	// to them later is told.
+	// SegmentCreated: a segment of the spill took its first commit. SegmentSealed: it takes no
+	// more. SegmentDropped: all of it is in Badger, synced, or was dropped by the user.
+	// SegmentRemoved: its file is gone, which readers may put off. Each once a segment, in this
+	// order; at the rate of writes divided by the size of a segment. Of segments that Open finds
+	// only what happens to them later is told.
 	SegmentCreated func(SegmentInfo)
 	SegmentSealed  func(SegmentInfo)
 	SegmentDropped func(SegmentInfo)
 	SegmentRemoved func(SegmentInfo)
 
-	// ReplayBegin and ReplayEnd come in pairs: a run of replay began and ended, for whatever reason; after an error, up to ten a
-	// second. ReplayProgress comes between them, after each batch: up to some hundred times a second.
+	// ReplayBegin and ReplayEnd come in pairs: a run of replay began and ended, for whatever
+	// reason; after an error, up to ten a second. ReplayProgress comes between them, after each
+	// batch: up to some hundred times a second.
 	ReplayBegin    func(replay.Run)
 	ReplayProgress func(replay.Run)
 	ReplayEnd      func(replay.Run)
 
-	// WriterBlocked and WriterReleased come in pairs that carry the same Writer: a commit begins to wait because memory and the spill
-	// are both exhausted, and its wait is over, whether it found room or not. Once for each such wait, of which thousands may be
-	// under way. A commit that BlockTimeout tells not to wait, or that is merely slowed (CommitsSlowed), has none.
+	// WriterBlocked and WriterReleased come in pairs that carry the same Writer: a commit begins to
+	// wait because memory and the spill are both exhausted, and its wait is over, whether it found
+	// room or not. Once for each such wait, of which thousands may be under way. A commit that
+	// BlockTimeout tells not to wait, or that is merely slowed (CommitsSlowed), has none.
 	WriterBlocked  func(WriterBlockedInfo)
 	WriterReleased func(WriterReleasedInfo)
 
 	// HealthChange: replay cannot go on, or can again; see HealthState. Once each time.
 	HealthChange func(HealthInfo)
 
-	// BackgroundError: something failed that no caller waits for, or that callers got in another form. It is tried again, or
-	// done without. Each failure, up to ten a second; the layer also logs it, though not each time.
+	// BackgroundError: something failed that no caller waits for, or that callers got in another
+	// form. It is tried again, or done without. Each failure, up to ten a second; the layer also
+	// logs it, though not each time.
 	BackgroundError func(BackgroundErrorInfo)
 }
 
@@ -133,7 +144,8 @@ type HandOverInfo struct {
 	Spilled time.Duration // since SpillBegin
 	// Dropped: the spill is empty because what it held was to be dropped, by DropAll for instance.
 	Dropped bool
-	// Err: the spill could not take its first commits, and Badger has got them instead. nil otherwise.
+	// Err: the spill could not take its first commits, and Badger has got them instead. nil
+	// otherwise.
 	Err error
 }
 
@@ -158,9 +170,10 @@ type WriterReleasedInfo struct {
 	Waiting int64         // how many commits still wait
 	Waited  time.Duration // how long this one did
 	Spilled bool          // the room that it found is in the spill, not in memory
-	// Err is nil if there was room. It is ErrWriteBlocked after BlockTimeout, ErrBlockedWrites if the database was closed, and
-	// matches ErrNoSpace if a disk got low, when the commit may still go to a spill on another one, and ErrReplayStopped if
-	// replay stopped, when it still takes what room there is.
+	// Err is nil if there was room. It is ErrWriteBlocked after BlockTimeout, ErrBlockedWrites if
+	// the database was closed, and matches ErrNoSpace if a disk got low, when the commit may still
+	// go to a spill on another one, and ErrReplayStopped if replay stopped, when it still takes
+	// what room there is.
 	Err error
 }
 
@@ -170,7 +183,8 @@ type BackgroundErrorInfo struct {
 	Err error  // why
 }
 
-// TeeEventListener returns a listener that passes each event to a, then to b. Either may be nil. Both are read when it is made.
+// TeeEventListener returns a listener that passes each event to a, then to b. Either may be nil.
+// Both are read when it is made.
 func TeeEventListener(a, b *EventListener) *EventListener {
 	if a == nil {
 		a = &EventListener{}

@@ -72,7 +72,8 @@ func find[T any](c *chronicle, name string) (all []T) {
 
 func (c *chronicle) opt(opt *Options) { opt.EventListener = c.listener() }
 
-// requireOrder requires that names contain the given ones in that order, others between them or not.
+// requireOrder requires that names contain the given ones in that order, others between them or
+// not.
 func requireOrder(t *testing.T, names []string, want ...string) {
 	t.Helper()
 	rest := names
@@ -256,7 +257,8 @@ func TestEventsOfAWriterThatLosesItsDisk(t *testing.T) {
 	require.ErrorIs(t, receive(t, "WriterReleased", f.events.released).Err, ErrNoSpace)
 }
 
-// Commits that never could go to the spill go to Badger again, and so they do when everything is dropped.
+// Commits that never could go to the spill go to Badger again, and so they do when everything is
+// dropped.
 func TestEventsOfOtherHandOvers(t *testing.T) {
 	t.Run("first append fails", func(t *testing.T) {
 		f := open(t)
@@ -354,7 +356,8 @@ func (s *slowListener) listener() *EventListener {
 	})
 }
 
-// Nothing waits for a listener that hangs, and what waits for it has a bound. Of pairs both are told or neither.
+// Nothing waits for a listener that hangs, and what waits for it has a bound. Of pairs both are
+// told or neither.
 func TestSlowListener(t *testing.T) {
 	s := newSlowListener()
 	lines := &logLines{}

@@ -28,7 +28,8 @@ func ExampleTxn_Measure() {
 	// Output: the parts sum up: true answered: true
 }
 
-// A request that has a deadline gives it to its commit. With an error of the context nothing was written.
+// A request that has a deadline gives it to its commit. With an error of the context nothing was
+// written.
 func ExampleDB_UpdateContext() {
 	db, closeAndRemove := openTemp()
 	defer closeAndRemove()
@@ -55,7 +56,6 @@ func ExampleDB_SetMemoryLimit() {
 	}
 	fmt.Println(db.Opts().MemoryLimit >> 20)
 	fmt.Println(db.SetLimitRatios(0.9, 0.5))
-	// Output:
-	// 128
-	// badgerspill: option Tuning.SpillLimitRatio = 0.5: must be at least SoftLimitRatio, which is 0.9
+	// Output: 128 badgerspill: option Tuning.SpillLimitRatio = 0.5: must be at least
+	// SoftLimitRatio, which is 0.9
 }

@@ -27,7 +27,8 @@ func tempDir() (dir string, remove func()) {
 	return dir, func() { os.RemoveAll(dir) }
 }
 
-// openTemp opens a database in a directory of its own, and returns what closes it and removes the directory.
+// openTemp opens a database in a directory of its own, and returns what closes it and removes the
+// directory.
 func openTemp() (db *badgerspill.DB, closeAndRemove func()) {
 	dir, remove := tempDir()
 	db, err := badgerspill.Open(badgerspill.DefaultOptions(dir).WithLogger(nil))
@@ -75,7 +76,8 @@ func Example() {
 	// Output: the answer is 42
 }
 
-// Options of the layer are set like Badger's own, and one out of its range is refused with an error that names it.
+// Options of the layer are set like Badger's own, and one out of its range is refused with an error
+// that names it.
 func ExampleOpen() {
 	dir, remove := tempDir()
 	defer remove()
@@ -104,7 +106,8 @@ func ExampleOpen() {
 	// Tuning.SegmentSize must be from 4096 to 1073741824 bytes, or 0 for the default
 }
 
-// With the caller's own timestamps, commits may come in any order: reads see the highest one at or below theirs.
+// With the caller's own timestamps, commits may come in any order: reads see the highest one at or
+// below theirs.
 func ExampleOpenManaged() {
 	dir, remove := tempDir()
 	defer remove()
@@ -193,8 +196,8 @@ func ExampleOptions_WithWriteBufferManager() {
 	// tier normal of 256 MiB
 }
 
-// A listener learns when the layer turns to the spill and when Badger takes commits again. Events come one at a time, in
-// order; all of them are delivered when Close returns.
+// A listener learns when the layer turns to the spill and when Badger takes commits again. Events
+// come one at a time, in order; all of them are delivered when Close returns.
 func ExampleEventListener() {
 	dir, remove := tempDir()
 	defer remove()
@@ -216,8 +219,8 @@ func ExampleEventListener() {
 	// Output: commits are spilled, by policy
 }
 
-// Drain replays the spill into Badger, whatever the load: before a copy of the files, or to hand the directory to plain
-// Badger.
+// Drain replays the spill into Badger, whatever the load: before a copy of the files, or to hand
+// the directory to plain Badger.
 func ExampleDB_Drain() {
 	dir, remove := tempDir()
 	defer remove()
@@ -271,7 +274,8 @@ func ExampleDB_SpillStats() {
 	// commits: 5 direct, 0 spilled, 0 blocked
 }
 
-// A transaction that read what somebody else wrote since fails with ErrConflict; it is tried again from the start.
+// A transaction that read what somebody else wrote since fails with ErrConflict; it is tried again
+// from the start.
 func ExampleDB_Update() {
 	db, closeAndRemove := openTemp()
 	defer closeAndRemove()
@@ -336,7 +340,8 @@ func ExampleDB_View() {
 	// Output: old, version 1
 }
 
-// An iterator goes through keys in byte order, here those with a prefix. Without PrefetchValues it reads keys alone.
+// An iterator goes through keys in byte order, here those with a prefix. Without PrefetchValues it
+// reads keys alone.
 func ExampleTxn_NewIterator() {
 	db, closeAndRemove := openTemp()
 	defer closeAndRemove()
@@ -377,7 +382,8 @@ func ExampleTxn_NewIterator() {
 	// user:bob = value of user:bob
 }
 
-// A batch makes as few transactions of many writes as their limits allow. Cancel after Flush does nothing.
+// A batch makes as few transactions of many writes as their limits allow. Cancel after Flush does
+// nothing.
 func ExampleWriteBatch() {
 	db, closeAndRemove := openTemp()
 	defer closeAndRemove()
@@ -411,8 +417,8 @@ func ExampleWriteBatch() {
 	// Output: 9999 keys
 }
 
-// Subscribe blocks, so it has a goroutine of its own. It tells of commits from when it is called on; the first write here
-// is repeated until it is seen.
+// Subscribe blocks, so it has a goroutine of its own. It tells of commits from when it is called
+// on; the first write here is repeated until it is seen.
 func ExampleDB_Subscribe() {
 	db, closeAndRemove := openTemp()
 	defer closeAndRemove()
@@ -460,7 +466,8 @@ func ExampleDB_Subscribe() {
 	// true
 }
 
-// A backup holds what the spill holds, too. The version that it returns is where the next, incremental, one begins.
+// A backup holds what the spill holds, too. The version that it returns is where the next,
+// incremental, one begins.
 func ExampleDB_Backup() {
 	db, closeAndRemove := openTemp()
 	defer closeAndRemove()
@@ -505,8 +512,8 @@ func ExampleDB_Backup() {
 	// c@3
 }
 
-// A sequence hands out integers from a lease, here of 100, so that it writes once in 100 calls. Release gives back what
-// is left of the lease.
+// A sequence hands out integers from a lease, here of 100, so that it writes once in 100 calls.
+// Release gives back what is left of the lease.
 func ExampleDB_GetSequence() {
 	db, closeAndRemove := openTemp()
 	defer closeAndRemove()

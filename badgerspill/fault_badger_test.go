@@ -26,8 +26,9 @@ func (f *fixture) failLoads(err error) (end func()) {
 	return func() { f.stub.set(func() { f.stub.mu.onLoad = nil }) }
 }
 
-// Badger's disk is full for as long as somebody looks. Commits go on, all is readable, it is told, and neither Drain nor Close waits
-// for ever; the spill stays for the next Open, and goes when there is room.
+// Badger's disk is full for as long as somebody looks. Commits go on, all is readable, it is told,
+// and neither Drain nor Close waits for ever; the spill stays for the next Open, and goes when
+// there is room.
 func TestBadgersDiskFullWhileReplayRuns(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"in key order":        sorted,
@@ -73,8 +74,9 @@ func TestBadgersDiskFullWhileReplayRuns(t *testing.T) {
 	}
 }
 
-// Badger refuses writes, as it does while something is dropped behind the layer's back. A direct commit fails and is not there, one that
-// can go to the spill is acknowledged, and replay waits until Badger takes writes again.
+// Badger refuses writes, as it does while something is dropped behind the layer's back. A direct
+// commit fails and is not there, one that can go to the spill is acknowledged, and replay waits
+// until Badger takes writes again.
 func TestBadgerBlocksWrites(t *testing.T) {
 	f := open(t, sorted)
 	f.put("before", "1")
@@ -119,8 +121,8 @@ func TestBadgerBlocksWrites(t *testing.T) {
 	require.Equal(t, "1", f.inBadger("behind"))
 }
 
-// As long as Badger cannot sync, no file of the spill goes, whoever asks: a power cut, which takes from Badger all that it has not
-// synced, would lose it.
+// As long as Badger cannot sync, no file of the spill goes, whoever asks: a power cut, which takes
+// from Badger all that it has not synced, would lose it.
 func TestNothingIsDroppedBeforeBadgerHasSynced(t *testing.T) {
 	for name, change := range map[string]func(*Options){
 		"in key order":        sorted,
@@ -168,8 +170,8 @@ func TestNothingIsDroppedBeforeBadgerHasSynced(t *testing.T) {
 	}
 }
 
-// Badger cannot flush the memtable of an idle database that holds the budget. It is told each time; a writer who waits for the
-// memory gives up in time, and gets it once the flush succeeds.
+// Badger cannot flush the memtable of an idle database that holds the budget. It is told each time;
+// a writer who waits for the memory gives up in time, and gets it once the flush succeeds.
 func TestFlushOfAnIdleMemtableFails(t *testing.T) {
 	m, on := shared(t, 8<<20)
 	idle := open(t, small, noSpill, on, func(opt *Options) { opt.MemTableSize = 4 << 20 })

@@ -38,8 +38,8 @@ func faultSeed(t *testing.T) uint64 {
 	return seed
 }
 
-// story is one database in one directory, over several openings, while operations on its files fail; and what those who
-// used it were told.
+// story is one database in one directory, over several openings, while operations on its files
+// fail; and what those who used it were told.
 type story struct {
 	t     *testing.T
 	where string
@@ -125,7 +125,8 @@ func (s *story) reopen() {
 	s.check()
 }
 
-// commit makes n commits at a time. Each sets two keys of its own and deletes those of one before, so half of it would show.
+// commit makes n commits at a time. Each sets two keys of its own and deletes those of one before,
+// so half of it would show.
 func (s *story) commit(n int) {
 	s.t.Helper()
 	// The time in which a spill that failed is not tried again is over.
@@ -217,7 +218,8 @@ func (s *story) same(got, want map[string]string) {
 	}
 }
 
-// check compares the whole database, without faults, with what was acknowledged: not one key less, and not one more.
+// check compares the whole database, without faults, with what was acknowledged: not one key less,
+// and not one more.
 func (s *story) check() {
 	s.t.Helper()
 	defer s.fails.set(s.fails.set(true))
@@ -247,8 +249,9 @@ func (s *story) drain() {
 	require.NoError(s.t, s.db.Drain(ctx), "%s: the spill does not drain", s.where)
 }
 
-// drop drops all keys with a prefix, "" for all. After an error the database is closed: that a failed drop leaves commits blocked,
-// and reads of half of it, is said. The next Open finds all of it or nothing.
+// drop drops all keys with a prefix, "" for all. After an error the database is closed: that a
+// failed drop leaves commits blocked, and reads of half of it, is said. The next Open finds all of
+// it or nothing.
 func (s *story) drop(prefix string) {
 	s.t.Helper()
 	left := maps.Clone(s.want)
@@ -300,7 +303,8 @@ func (s *story) live() {
 	s.close()
 }
 
-// end closes the story: everything is there, in Badger too, the error was told, nothing is left running.
+// end closes the story: everything is there, in Badger too, the error was told, nothing is left
+// running.
 func (s *story) end() {
 	s.t.Helper()
 	s.fails.set(true)
@@ -344,7 +348,8 @@ func innerContents(t *testing.T, db *badger.DB) map[string]string {
 	return got
 }
 
-// everyOperationFails tells a story once for each operation, or for one of stride, that fails in it.
+// everyOperationFails tells a story once for each operation, or for one of stride, that fails in
+// it.
 func everyOperationFails(t *testing.T, kinds []fault, stride int, seams func(*injector) seams) {
 	seed := faultSeed(t)
 	for _, kind := range kinds {
@@ -380,8 +385,9 @@ func everyOperationFails(t *testing.T, kinds []fault, stride int, seams func(*in
 	}
 }
 
-// Whichever operation on the layer's files fails, wherever: what was acknowledged is there and nothing else is, at once, after
-// a reopen, and in Badger in the end; somebody was told; and no goroutine is left.
+// Whichever operation on the layer's files fails, wherever: what was acknowledged is there and
+// nothing else is, at once, after a reopen, and in Badger in the end; somebody was told; and no
+// goroutine is left.
 func TestEveryFileOperationFails(t *testing.T) {
 	everyOperationFails(t, fileFaults, 67, func(fails *injector) seams {
 		return seams{fs: &faultFS{spillfile.OS, fails}}

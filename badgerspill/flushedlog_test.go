@@ -8,11 +8,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An iterator keeps the log of its memtable beyond its flush. A value in it must not come back after a kill if it was deleted, and compacted away with its
-// tombstone, meanwhile: the iterator may have a snapshot that is newer than both, since replay brings Badger what is older than snapshots.
+// An iterator keeps the log of its memtable beyond its flush. A value in it must not come back
+// after a kill if it was deleted, and compacted away with its tombstone, meanwhile: the iterator
+// may have a snapshot that is newer than both, since replay brings Badger what is older than
+// snapshots.
 func TestFlushedLogIsNotReadAgain(t *testing.T) {
 	f := open(t, func(opt *Options) {
-		opt.NumCompactors = 0 // Flatten alone compacts: a compactor may do so while the discard timestamp still keeps both versions
+		// Flatten alone compacts: a compactor may do so while the discard timestamp still keeps
+		// both versions
+		opt.NumCompactors = 0
 		opt.NumLevelZeroTables, opt.NumLevelZeroTablesStall = 1, 10
 	})
 	versions := func() (n int) {

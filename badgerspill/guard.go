@@ -16,21 +16,24 @@ import (
 const (
 	// guardInterval is how often a look is taken at most while commits go on, in nanoseconds.
 	guardInterval = int64(100 * time.Millisecond)
-	// spareDescriptors must be free for Badger to get writes. It keeps one for each table and log, and a compaction makes tables, in up
-	// to five parts, before it gives up those that it replaces.
+	// spareDescriptors must be free for Badger to get writes. It keeps one for each table and log,
+	// and a compaction makes tables, in up to five parts, before it gives up those that it
+	// replaces.
 	spareDescriptors = 32
-	// memtablesAhead is for how many memtables the names must be free. Between two looks Badger makes few.
+	// memtablesAhead is for how many memtables the names must be free. Between two looks Badger
+	// makes few.
 	memtablesAhead = 4
 	// tablesAhead is the same for tables, of which one compaction makes many.
 	tablesAhead = 32
 )
 
-// guard keeps writes from Badger that it would not survive. It cannot make its next memtable, or the tables of a compaction, where
-// names are in the way or descriptors have run out; what it does then see badgerState and lostTables. Bytes and inodes are what
-// diskSpace looks after.
+// guard keeps writes from Badger that it would not survive. It cannot make its next memtable, or
+// the tables of a compaction, where names are in the way or descriptors have run out; what it does
+// then see badgerState and lostTables. Bytes and inodes are what diskSpace looks after.
 //
-// While Badger is held commits go to the spill, whatever the tier, and fail with ErrBadgerHeld where it takes none. Replay pauses.
-// What is under way in Badger goes on, and so do its compactions, which nobody can stop.
+// While Badger is held commits go to the spill, whatever the tier, and fail with ErrBadgerHeld
+// where it takes none. Replay pauses. What is under way in Badger goes on, and so do its
+// compactions, which nobody can stop.
 type guard struct {
 	db     *DB
 	off    bool         // nothing is on disk, or nothing is written
@@ -82,8 +85,8 @@ func (g *guard) cause() error {
 	return g.blocked()
 }
 
-// blocked returns why Badger must get nothing, as it was last known: nil, or an error that matches ErrBadgerHeld or ErrBadgerFailed. It
-// does not block.
+// blocked returns why Badger must get nothing, as it was last known: nil, or an error that matches
+// ErrBadgerHeld or ErrBadgerFailed. It does not block.
 func (g *guard) blocked() error {
 	if err := g.failed.Load(); err != nil {
 		return err
@@ -110,7 +113,8 @@ func (g *guard) pauses() error {
 	return g.refresh()
 }
 
-// replays is pauses for a batch of so many bytes: there is a look, too, where Badger has got half a memtable since the last.
+// replays is pauses for a batch of so many bytes: there is a look, too, where Badger has got half a
+// memtable since the last.
 func (g *guard) replays(bytes int64) error {
 	if g.given.Add(bytes) >= g.db.opt.MemTableSize/2 {
 		return g.check()
@@ -171,7 +175,8 @@ func (g *guard) nameInTheWay() string {
 	for n := next; n < next+memtablesAhead; n++ {
 		path := memPath(g.db.opt.Dir, n)
 		info, err := os.Lstat(path)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0 { // it takes an empty one over
+		// it takes an empty one over
+		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 			continue
 		}
 		// Its own, if it has just been made.
@@ -197,8 +202,8 @@ func (g *guard) skipTables() {
 	}
 }
 
-// rescued handles a panic of a read of Badger. It returns if that is to be tried again: Badger had no memtable for a moment, which
-// is mended by now.
+// rescued handles a panic of a read of Badger. It returns if that is to be tried again: Badger had
+// no memtable for a moment, which is mended by now.
 func (db *DB) rescued(panicked any) {
 	const patience, step = time.Second, time.Millisecond
 	if _, ok := panicked.(runtime.Error); ok {

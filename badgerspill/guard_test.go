@@ -19,7 +19,8 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
-// TestBadgerIsKnown: a new release of Badger may have named its fields otherwise, and then nothing of it is mended.
+// TestBadgerIsKnown: a new release of Badger may have named its fields otherwise, and then nothing
+// of it is mended.
 func TestBadgerIsKnown(t *testing.T) {
 	f := open(t)
 	require.NotNil(t, f.badger)
@@ -51,8 +52,9 @@ func few(on *atomic.Bool) func(*Options) {
 	}
 }
 
-// TestHeldBadger: what Badger would not survive it does not get. Reads go on, commits go to the spill and Badger gets them when
-// the cause is gone, without a restart. A Close meanwhile keeps the spill.
+// TestHeldBadger: what Badger would not survive it does not get. Reads go on, commits go to the
+// spill and Badger gets them when the cause is gone, without a restart. A Close meanwhile keeps the
+// spill.
 func TestHeldBadger(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
@@ -124,7 +126,8 @@ func TestHeldBadger(t *testing.T) {
 	}
 }
 
-// TestHeldBadgerWithoutASpill: commits fail at once, also those that wait for memory, and go on when the cause is gone.
+// TestHeldBadgerWithoutASpill: commits fail at once, also those that wait for memory, and go on
+// when the cause is gone.
 func TestHeldBadgerWithoutASpill(t *testing.T) {
 	f := open(t, noSpill)
 	free := f.occupy(f.manager.Limit())
@@ -143,8 +146,8 @@ func TestHeldBadgerWithoutASpill(t *testing.T) {
 	f.put("k", "3")
 }
 
-// TestBadgerWithoutANextMemtable: it happens nevertheless, under readers. In plain Badger they panic, and the next write ends the
-// process.
+// TestBadgerWithoutANextMemtable: it happens nevertheless, under readers. In plain Badger they
+// panic, and the next write ends the process.
 func TestBadgerWithoutANextMemtable(t *testing.T) {
 	f := open(t, small, inTree, noSpill)
 	f.guard.off = true // as if the cause came between a look and the write
@@ -205,8 +208,8 @@ func TestBadgerWithoutANextMemtable(t *testing.T) {
 	require.NoError(t, plainCheck(f.opt, want))
 }
 
-// TestReplayIntoABadgerWithoutANextMemtable: what took the name came between two looks, so Badger refuses in the middle of a chunk.
-// The spill is the truth until Badger takes it.
+// TestReplayIntoABadgerWithoutANextMemtable: what took the name came between two looks, so Badger
+// refuses in the middle of a chunk. The spill is the truth until Badger takes it.
 func TestReplayIntoABadgerWithoutANextMemtable(t *testing.T) {
 	for _, ended := range []string{"freed", "closed", "reopened"} {
 		t.Run(ended, func(t *testing.T) {
@@ -279,7 +282,8 @@ func (f *fixture) blockTables(n uint64) (paths []string) {
 	return paths
 }
 
-// TestTablesPassNamesInTheWay: a compaction whose table cannot be made counts as done in Badger, and what it held is gone.
+// TestTablesPassNamesInTheWay: a compaction whose table cannot be made counts as done in Badger,
+// and what it held is gone.
 func TestTablesPassNamesInTheWay(t *testing.T) {
 	f := open(t, small, inTree, compacting)
 	paths := f.blockTables(8)

@@ -13,36 +13,41 @@ import (
 )
 
 const (
-	// handOverBytes bounds what may be left in the spill for a hand-over: writers wait while Badger takes it.
+	// handOverBytes bounds what may be left in the spill for a hand-over: writers wait while Badger
+	// takes it.
 	handOverBytes = 64 << 10
-	// handOverWait, or StallThreshold if that is longer, bounds how long they wait for that, and before it for what is in the
-	// log's queue. Past it the hand-over is given up and tried again.
+	// handOverWait, or StallThreshold if that is longer, bounds how long they wait for that, and
+	// before it for what is in the log's queue. Past it the hand-over is given up and tried again.
 	handOverWait = 5 * time.Millisecond
 	// reliefInterval is how often a replay that waits for memory asks for it at most.
 	reliefInterval = int64(10 * time.Millisecond)
 )
 
-// replayLog is the spill as the replayer sees it. Except for Pending and MayReplay its methods are called by the
-// replayer's goroutine only.
+// replayLog is the spill as the replayer sees it. Except for Pending and MayReplay its methods are
+// called by the replayer's goroutine only.
 type replayLog struct {
-	db          *DB
-	pos         spillfile.Position // next block to replay
-	chunk       spillfile.Chunk
-	merge       *spillfile.Merge // the chunk that is being replayed in key order, nil: none
-	passage     passage          // how far that is in Badger
-	done        atomic.Int64     // bytes of live segments that are in Badger: before pos, and of the chunk
-	resume      *spillfile.Place // where the next chunk begins, nil: at pos
-	foreign     bool             // a place may be noted that is not of the replay from pos on: it must go before that begins
-	era         atomic.Int64     // counts how often replay has started over
-	failedIn    int64            // the era of the last error
-	bySegment   bool             // a chunk is one segment: damage was met, and what lies before it is to reach Badger
-	untaken     bool             // chunk holds entries of it that Badger has not taken yet
-	seq         uint64           // all batches up to this are in Badger
-	synced      uint64           // and up to this, synced there
-	noted       uint64           // and up to this, so noted in the manifest
+	db      *DB
+	pos     spillfile.Position // next block to replay
+	chunk   spillfile.Chunk
+	merge   *spillfile.Merge // the chunk that is being replayed in key order, nil: none
+	passage passage          // how far that is in Badger
+	// bytes of live segments that are in Badger: before pos, and of the chunk
+	done   atomic.Int64
+	resume *spillfile.Place // where the next chunk begins, nil: at pos
+	// a place may be noted that is not of the replay from pos on: it must go before that begins
+	foreign  bool
+	era      atomic.Int64 // counts how often replay has started over
+	failedIn int64        // the era of the last error
+	// a chunk is one segment: damage was met, and what lies before it is to reach Badger
+	bySegment   bool
+	untaken     bool   // chunk holds entries of it that Badger has not taken yet
+	seq         uint64 // all batches up to this are in Badger
+	synced      uint64 // and up to this, synced there
+	noted       uint64 // and up to this, so noted in the manifest
 	marks       replayMarks
-	askedRelief int64           // when MayReplay asked for memory last, in nanoseconds of DB.now
-	late        <-chan struct{} // closed when Badger has answered the load of a hand-over that was given up
+	askedRelief int64 // when MayReplay asked for memory last, in nanoseconds of DB.now
+	// closed when Badger has answered the load of a hand-over that was given up
+	late <-chan struct{}
 }
 
 // Pending implements replay.Log.
@@ -62,8 +67,8 @@ func (r *replayLog) Pending() replay.Pending {
 	return p
 }
 
-// full says so before the last piece is full: near the wall commits are slowed so much that they may not hit it for long, and
-// they must not crawl while memory has room for replay.
+// full says so before the last piece is full: near the wall commits are slowed so much that they
+// may not hit it for long, and they must not crawl while memory has room for replay.
 func (r *replayLog) full() bool {
 	return r.db.spill.IsSpilloverFull(r.db.spillPiece(), 0) || r.db.spill.Parked() > 0
 }
@@ -100,7 +105,8 @@ func (r *replayLog) MayReplay(full bool) bool {
 	return false
 }
 
-// Replay implements replay.Log: it moves the next entries to Badger, in key order, or, when little is left, in log order.
+// Replay implements replay.Log: it moves the next entries to Badger, in key order, or, when little
+// is left, in log order.
 func (r *replayLog) Replay(ctx context.Context, maxBytes int64) (done replay.Progress, err error) {
 	r.db.gate.Lock()
 	defer r.db.gate.Unlock()
@@ -141,7 +147,8 @@ func (r *replayLog) count() {
 	r.done.Store(r.db.log.State().LiveBytes - r.db.log.Behind(r.pos) + r.chunkDone())
 }
 
-// pendingBytes returns how many bytes of segments, on disk, are not in Badger. It does not block and is safe for concurrent use.
+// pendingBytes returns how many bytes of segments, on disk, are not in Badger. It does not block
+// and is safe for concurrent use.
 func (r *replayLog) pendingBytes(live int64) int64 { return max(0, live-r.done.Load()) }
 
 // passed says that Badger has everything before a place, up to seq.
@@ -152,13 +159,14 @@ func (r *replayLog) passed(at spillfile.Position, seq uint64) {
 	r.marks.pass(r.seq)
 }
 
-// load moves the chunk, which lies before to, to Badger and accounts for it. With a wait above 0 it gives up after that: the load goes on, and
-// nothing else may be loaded, nor commits go to Badger directly, before it has ended; see awaitLate.
+// load moves the chunk, which lies before to, to Badger and accounts for it. With a wait above 0 it
+// gives up after that: the load goes on, and nothing else may be loaded, nor commits go to Badger
+// directly, before it has ended; see awaitLate.
 func (r *replayLog) load(wait time.Duration, to spillfile.Position) error {
 	db := r.db
 	if entries := r.chunk.Entries; len(entries) > 0 {
-		// Ahead of Badger, whose log is mapped: a power cut must not leave there what the spill has lost. If this
-		// fails, replay is what ends the trouble.
+		// Ahead of Badger, whose log is mapped: a power cut must not leave there what the spill has
+		// lost. If this fails, replay is what ends the trouble.
 		if at := db.log.State().Synced; at.Segment < to.Segment || at.Segment == to.Segment && at.Offset < to.Offset {
 			_ = db.log.Sync()
 		}
@@ -264,8 +272,9 @@ func (r *replayLog) loadWithin(load func() error, wait time.Duration) func() err
 	}
 }
 
-// awaitLate waits for the load of a hand-over that was given up. Whether or not it succeeded, the same entries are
-// replayed again, which is harmless; but it must not bring them to Badger after newer commits (invariant I1).
+// awaitLate waits for the load of a hand-over that was given up. Whether or not it succeeded, the
+// same entries are replayed again, which is harmless; but it must not bring them to Badger after
+// newer commits (invariant I1).
 func (r *replayLog) awaitLate() {
 	if r.late != nil {
 		<-r.late
@@ -331,11 +340,12 @@ func (r *replayLog) syncBadger() error {
 
 // HandOver implements replay.Log: it makes the transition from Spilling to Direct.
 //
-// Under the commit lock nothing can be appended. If little is left then, Badger takes it at once, the manifest says that
-// all is replayed, and the state is Direct. So at every moment either the manifest says that the spill is dead, and
-// Badger has all of it, or it is live and no later commit has gone to Badger: a crash needs no guess which it was.
-// The price is that writers wait for one small batch, handOverWait at most, and one manifest write. If Badger is slower
-// than that, the attempt is given up, and the spill goes on.
+// Under the commit lock nothing can be appended. If little is left then, Badger takes it at once,
+// the manifest says that all is replayed, and the state is Direct. So at every moment either the
+// manifest says that the spill is dead, and Badger has all of it, or it is live and no later commit
+// has gone to Badger: a crash needs no guess which it was. The price is that writers wait for one
+// small batch, handOverWait at most, and one manifest write. If Badger is slower than that, the
+// attempt is given up, and the spill goes on.
 func (r *replayLog) HandOver(ctx context.Context) (handed bool, err error) {
 	db := r.db
 	r.db.gate.Lock()
@@ -380,8 +390,8 @@ func (r *replayLog) HandOver(ctx context.Context) (handed bool, err error) {
 	return done, err
 }
 
-// preferred reports whether commits would turn to the spill again at once, because of their rate. Then there is no hand-over, unless somebody drains, or there is
-// no room for them.
+// preferred reports whether commits would turn to the spill again at once, because of their rate.
+// Then there is no hand-over, unless somebody drains, or there is no room for them.
 func (r *replayLog) preferred() bool {
 	db := r.db
 	if _, draining := r.draining(); draining || db.commits == nil || db.policy() != Auto || db.closing.Load() {
@@ -390,8 +400,8 @@ func (r *replayLog) preferred() bool {
 	return db.commits.Rate() >= db.opt.Tuning.SpillRate && !r.full()
 }
 
-// ageAnew ends a segment that has been replayed because of its age and is still written: until it is full its age would remain, and replay would
-// follow each commit closely.
+// ageAnew ends a segment that has been replayed because of its age and is still written: until it
+// is full its age would remain, and replay would follow each commit closely.
 func (r *replayLog) ageAnew() error {
 	if st := r.db.log.State(); st.LiveSegments == 1 && time.Since(st.OldestCreated) > r.db.opt.Tuning.MaxSpillAge/2 {
 		return r.db.log.Seal()
@@ -402,8 +412,8 @@ func (r *replayLog) ageAnew() error {
 // patience is how long a hand-over may wait at each of its two steps, while writers wait for it.
 func (r *replayLog) patience() time.Duration { return max(handOverWait, r.db.opt.StallThreshold) }
 
-// holdCommits makes commits that are about to get their place wait until open is called. With several writers the log's
-// queue is hardly ever empty on its own, and a hand-over needs that.
+// holdCommits makes commits that are about to get their place wait until open is called. With
+// several writers the log's queue is hardly ever empty on its own, and a hand-over needs that.
 func (db *DB) holdCommits() (open func()) {
 	held := make(chan struct{})
 	db.mu.Lock()

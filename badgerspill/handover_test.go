@@ -56,7 +56,8 @@ func TestNoHandOverWhileABatchIsQueued(t *testing.T) {
 			if n > 1 {
 				return
 			}
-			// All that the replayer has read is in Badger; before it tries the hand-over a commit gets its place.
+			// All that the replayer has read is in Badger; before it tries the hand-over a commit
+			// gets its place.
 			writing, release = holdSegmentWrites(f)
 			late = f.putAsync("k", "2")
 			<-writing
@@ -74,7 +75,8 @@ func TestNoHandOverWhileABatchIsQueued(t *testing.T) {
 	require.Equal(t, "2", f.inBadger("k"))
 }
 
-// TestHandOverDoesNotWaitForAnAppend: nobody may hold the commit lock while a file is written or synced.
+// TestHandOverDoesNotWaitForAnAppend: nobody may hold the commit lock while a file is written or
+// synced.
 func TestHandOverDoesNotWaitForAnAppend(t *testing.T) {
 	f := open(t)
 	f.spillOne("k", "1")
@@ -105,7 +107,8 @@ func TestHandOverDoesNotWaitForAnAppend(t *testing.T) {
 	require.NoError(t, receive(t, "Drain", drain))
 }
 
-// duringHandOver makes a hand-over that has something left to load: a commit that comes after the last replay.
+// duringHandOver makes a hand-over that has something left to load: a commit that comes after the
+// last replay.
 func duringHandOver(f *fixture, key, value string) {
 	f.stub.set(func() {
 		f.stub.mu.afterLoad = func(n int) {
@@ -168,8 +171,9 @@ func TestSlowHandOverIsGivenUp(t *testing.T) {
 	require.Zero(t, f.manager.Leaks())
 }
 
-// TestGivenUpLoadEndsBeforeTheHandOver: a load that was given up and is still on its way would bring old versions to
-// Badger after newer commits, which Badger's compaction does not expect (invariant I1).
+// TestGivenUpLoadEndsBeforeTheHandOver: a load that was given up and is still on its way would
+// bring old versions to Badger after newer commits, which Badger's compaction does not expect
+// (invariant I1).
 func TestGivenUpLoadEndsBeforeTheHandOver(t *testing.T) {
 	f := open(t)
 	f.spillOne("k", "1")
@@ -298,8 +302,9 @@ func TestReadersKeepTheirSnapshotThroughHandOver(t *testing.T) {
 	require.Empty(t, segments(t, f.opt.Dir))
 }
 
-// TestCrashInEveryStepOfTheHandOver copies the directory before every change of a file from the last replay to the first
-// direct commits, and opens each copy: all that was acknowledged is there, and plain Badger gets in only if it has all.
+// TestCrashInEveryStepOfTheHandOver copies the directory before every change of a file from the
+// last replay to the first direct commits, and opens each copy: all that was acknowledged is there,
+// and plain Badger gets in only if it has all.
 func TestCrashInEveryStepOfTheHandOver(t *testing.T) {
 	f := open(t, small, func(opt *Options) { opt.ValueLogFileSize, opt.StallThreshold = 1<<20, 10*time.Millisecond })
 	f.put("old", "1")
@@ -364,7 +369,8 @@ func TestCrashInEveryStepOfTheHandOver(t *testing.T) {
 	require.Contains(t, steps, "before remove of "+interlockName)
 }
 
-// TestCrashInTheHandOverLeavesPlainBadgerOut: without the interlock plain Badger must find everything.
+// TestCrashInTheHandOverLeavesPlainBadgerOut: without the interlock plain Badger must find
+// everything.
 func TestCrashInTheHandOverLeavesPlainBadgerOut(t *testing.T) {
 	f := open(t, small, func(opt *Options) { opt.ValueLogFileSize = 1 << 20 })
 	f.spillOne("k", "1")

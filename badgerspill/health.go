@@ -12,18 +12,20 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// HealthState tells whether replay can go on. While it cannot, commit order holds: what lies behind waits. Reads of what is
-// whole go on, and so do commits while the spill has room.
+// HealthState tells whether replay can go on. While it cannot, commit order holds: what lies behind
+// waits. Reads of what is whole go on, and so do commits while the spill has room.
 type HealthState int32
 
 // The states.
 const (
 	// HealthGood: replay goes on, or has nothing to do.
 	HealthGood HealthState = iota
-	// HealthDelayed: an operation of replay has failed, and is tried again with a delay that grows to 30 s.
+	// HealthDelayed: an operation of replay has failed, and is tried again with a delay that grows
+	// to 30 s.
 	HealthDelayed
-	// HealthStopped: replay has stopped. Damage keeps it stopped until the next Open, or until what is damaged is
-	// dropped; room on Badger's volume, or a Badger that works again, ends it by themselves.
+	// HealthStopped: replay has stopped. Damage keeps it stopped until the next Open, or until what
+	// is damaged is dropped; room on Badger's volume, or a Badger that works again, ends it by
+	// themselves.
 	HealthStopped
 )
 
@@ -40,8 +42,8 @@ func (s HealthState) String() string {
 	return fmt.Sprintf("health(%d)", int32(s))
 }
 
-// ErrReplayStopped matches the error of DB.Health in the state HealthStopped, and that of a commit that the spill has no room
-// for meanwhile: *HealthError. It wraps the cause.
+// ErrReplayStopped matches the error of DB.Health in the state HealthStopped, and that of a commit
+// that the spill has no room for meanwhile: *HealthError. It wraps the cause.
 var ErrReplayStopped = errors.New("replay has stopped")
 
 // HealthError is what DB.Health returns while replay cannot go on.
@@ -75,8 +77,8 @@ type HealthInfo struct {
 	Err      error       // as DB.Health returns it; nil if New is HealthGood
 }
 
-// Health returns nil while replay can go on, and otherwise a *HealthError. For a probe: it does not block, takes no
-// lock, and is safe for concurrent use. A closed database is none of its business.
+// Health returns nil while replay can go on, and otherwise a *HealthError. For a probe: it does not
+// block, takes no lock, and is safe for concurrent use. A closed database is none of its business.
 func (db *DB) Health() error {
 	if e := db.health.now.Load(); e != nil {
 		return e
@@ -88,12 +90,13 @@ func (db *DB) Health() error {
 type health struct {
 	now atomic.Pointer[HealthError]
 
-	// normal ends in the state HealthStopped: who waits for room then would wait for replay. A new one is there before now says
-	// that replay goes on.
+	// normal ends in the state HealthStopped: who waits for room then would wait for replay. A new
+	// one is there before now says that replay goes on.
 	normal atomic.Pointer[endingContext]
 
 	mu sync.Mutex
-	// Guarded by mu. What replay has met last. The other sources are the guard before Badger and the space on its volume.
+	// Guarded by mu. What replay has met last. The other sources are the guard before Badger and
+	// the space on its volume.
 	replay      error
 	replayState HealthState
 }
@@ -126,11 +129,13 @@ func lasting(err error) bool {
 	return false
 }
 
-// replayFailed is replay.Options.OnError. A cause that is lasting is told by the change of health alone.
+// replayFailed is replay.Options.OnError. A cause that is lasting is told by the change of health
+// alone.
 func (db *DB) replayFailed(err error, retryIn time.Duration) {
 	state := HealthDelayed
 	switch {
-	case retryIn == 0 && db.replayLog.failedIn != db.replayLog.era.Load(): // what it is about was dropped meanwhile
+	case retryIn == 0 && db.replayLog.failedIn != db.replayLog.era.Load():
+		// what it is about was dropped meanwhile
 		db.replayRecovered()
 		db.replayer.Resume()
 		return
@@ -150,7 +155,8 @@ func (db *DB) replayRecovered() {
 	db.setHealth(func(h *health) { h.replay, h.replayState = nil, HealthGood })
 }
 
-// replayMoves says that a batch has reached Badger: what has failed for a minute does not do so any more.
+// replayMoves says that a batch has reached Badger: what has failed for a minute does not do so any
+// more.
 func (db *DB) replayMoves() {
 	if db.health.stopped() == nil {
 		return
@@ -162,7 +168,8 @@ func (db *DB) replayMoves() {
 	})
 }
 
-// spillChanged says that what is to be replayed is not what it was: replay that damage has stopped looks again.
+// spillChanged says that what is to be replayed is not what it was: replay that damage has stopped
+// looks again.
 func (db *DB) spillChanged() {
 	if db.replayer != nil && db.replayer.Stats().Halted != nil {
 		db.replayRecovered()
@@ -170,7 +177,8 @@ func (db *DB) spillChanged() {
 	}
 }
 
-// setHealth changes what replay has met, and tells if the outcome is another. change is nil if one of the other sources has changed.
+// setHealth changes what replay has met, and tells if the outcome is another. change is nil if one
+// of the other sources has changed.
 func (db *DB) setHealth(change func(*health)) {
 	h := &db.health
 	h.mu.Lock()
@@ -195,7 +203,8 @@ func (db *DB) setHealth(change func(*health)) {
 		h.normal.Store(newEndingContext(db.ctx))
 	}
 	h.now.Store(next)
-	news := next != nil && lasting(next.Err) && (was == nil || !lasting(was.Err)) // of a state that was stopped for less
+	// of a state that was stopped for less
+	news := next != nil && lasting(next.Err) && (was == nil || !lasting(was.Err))
 	if old == state && !news {
 		return
 	}

@@ -67,8 +67,8 @@ func (l *healthLog) errors() (lines []string) {
 	return lines
 }
 
-// damagedSpill is a database with a spill of several segments, of which one has a damaged block. It returns the file,
-// the number of keys (each of 1 KiB), and the first one that is in it or behind.
+// damagedSpill is a database with a spill of several segments, of which one has a damaged block. It
+// returns the file, the number of keys (each of 1 KiB), and the first one that is in it or behind.
 func damagedSpill(t *testing.T, dir string) (file string, keys, firstBehind int) {
 	t.Helper()
 	f := openAt(t, dir, func(opt *Options) {
@@ -93,8 +93,9 @@ func damagedSpill(t *testing.T, dir string) (file string, keys, firstBehind int)
 	return file, 1500, firstBehind
 }
 
-// TestDamageStopsReplay: replay stops once and says so, what lies before the damage reaches Badger, what is whole is read, commits
-// go on until the spill is full and fail at once then, Close returns the error and keeps the spill.
+// TestDamageStopsReplay: replay stops once and says so, what lies before the damage reaches Badger,
+// what is whole is read, commits go on until the spill is full and fail at once then, Close returns
+// the error and keeps the spill.
 func TestDamageStopsReplay(t *testing.T) {
 	bounded(t)
 	dir := t.TempDir()
@@ -183,7 +184,8 @@ func TestDroppedDamage(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
-// TestDelayedReplay: an error that may pass is tried again, is visible meanwhile, and holds up nobody for longer than BlockTimeout.
+// TestDelayedReplay: an error that may pass is tried again, is visible meanwhile, and holds up
+// nobody for longer than BlockTimeout.
 func TestDelayedReplay(t *testing.T) {
 	log := &healthLog{}
 	f := open(t, log.options, eager)
@@ -201,7 +203,8 @@ func TestDelayedReplay(t *testing.T) {
 	require.Equal(t, HealthInfo{Old: HealthDelayed, New: HealthGood}, changes[1])
 }
 
-// TestFailingForAMinute: what has been tried until the delay is at its longest counts as stopped, and is tried on.
+// TestFailingForAMinute: what has been tried until the delay is at its longest counts as stopped,
+// and is tried on.
 func TestFailingForAMinute(t *testing.T) {
 	f := open(t)
 	f.replayFailed(errTest, replay.DefaultBackoffMax/2)

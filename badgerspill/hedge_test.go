@@ -71,7 +71,8 @@ func TestStallIsHedged(t *testing.T) {
 	require.Zero(t, f.manager.Leaks())
 }
 
-// A commit that was meant for the spill, went to Badger since that failed, and is hedged there, gives back what it claimed on the disks.
+// A commit that was meant for the spill, went to Badger since that failed, and is hedged there,
+// gives back what it claimed on the disks.
 func TestClaimsOfAHedgeAfterAFailedAppend(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.MinFreeSpace = 1 })
 	f.stub.hold()
@@ -103,8 +104,8 @@ func TestStallThresholdNegativeWaitsForBadger(t *testing.T) {
 	require.Equal(t, Direct, f.routerState())
 }
 
-// TestStallIsSeenUnderAnOpenIterator: the watcher slows down while it has only pinned memtables to look at; a stall
-// has to be seen in time all the same.
+// TestStallIsSeenUnderAnOpenIterator: the watcher slows down while it has only pinned memtables to
+// look at; a stall has to be seen in time all the same.
 func TestStallIsSeenUnderAnOpenIterator(t *testing.T) {
 	f := open(t, small, stalls)
 	f.put("first", "1")
@@ -321,7 +322,8 @@ func TestTornHedge(t *testing.T) {
 	}
 }
 
-// TestForeignWrites: somebody removed the interlock and wrote with plain Badger while the spill held commits.
+// TestForeignWrites: somebody removed the interlock and wrote with plain Badger while the spill
+// held commits.
 func TestForeignWrites(t *testing.T) {
 	f := open(t)
 	f.put("a", "1")
@@ -354,7 +356,8 @@ func TestForeignWrites(t *testing.T) {
 	require.False(t, g.interlock.exists())
 }
 
-// TestBytesSpilled: what is written to segments counts, hedges as well, and what could not be written does not.
+// TestBytesSpilled: what is written to segments counts, hedges as well, and what could not be
+// written does not.
 func TestBytesSpilled(t *testing.T) {
 	f := open(t, stalls)
 	f.put("before", "1")

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestHeldBytes: a transaction that is left open keeps files of the spill that are replayed. The statistics name them, and they go
-// when it ends.
+// TestHeldBytes: a transaction that is left open keeps files of the spill that are replayed. The
+// statistics name them, and they go when it ends.
 func TestHeldBytes(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SpillPolicy = Always })
 	for i := range 100 {

@@ -495,7 +495,8 @@ func (f *fixture) inBadger(key string) string {
 	return string(v)
 }
 
-// occupy counts bytes that the test pretends to be in Badger's memtables, up to a usage of the whole budget.
+// occupy counts bytes that the test pretends to be in Badger's memtables, up to a usage of the
+// whole budget.
 func (f *fixture) occupy(usage int64) (free func()) {
 	f.t.Helper()
 	n := usage - f.manager.Usage()
@@ -551,13 +552,15 @@ func segments(t *testing.T, dir string) (paths []string) {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "spill", "*.seg"))
 	require.NoError(t, err)
-	return slices.DeleteFunc(paths, func(path string) bool { // one may be prepared for the next burst
+	// one may be prepared for the next burst
+	return slices.DeleteFunc(paths, func(path string) bool {
 		info, err := os.Stat(path)
 		return err == nil && info.Size() == 0
 	})
 }
 
-// crash copies the directory as a killed process would leave it: files written so far, nothing closed.
+// crash copies the directory as a killed process would leave it: files written so far, nothing
+// closed.
 func crash(t *testing.T, dir string) (to string) {
 	t.Helper()
 	to = t.TempDir()
@@ -565,10 +568,10 @@ func crash(t *testing.T, dir string) (to string) {
 	return to
 }
 
-// copyTree copies a directory in which Badger may be flushing. What refers to something else, or goes once something
-// else is there, comes first: the note of the newest segment, segments, the spill's manifest, segments that it may name and
-// that came meanwhile, the spill before Badger, memtables before the
-// manifest that lists their tables, that before the tables.
+// copyTree copies a directory in which Badger may be flushing. What refers to something else, or
+// goes once something else is there, comes first: the note of the newest segment, segments, the
+// spill's manifest, segments that it may name and that came meanwhile, the spill before Badger,
+// memtables before the manifest that lists their tables, that before the tables.
 func copyTree(from, to string) error {
 	newest := filepath.Join("spill", "NEWEST")
 	if _, err := os.Stat(filepath.Join(from, newest)); err == nil {

@@ -6,7 +6,8 @@ import (
 	"math/bits"
 )
 
-// histogram counts sizes by powers of two: counts[0] is below 2, counts[i] from 2^i to below 2^(i+1), the last from there on.
+// histogram counts sizes by powers of two: counts[0] is below 2, counts[i] from 2^i to below
+// 2^(i+1), the last from there on.
 type histogram struct {
 	counts        []int64
 	n             int64
@@ -44,9 +45,9 @@ func (h *histogram) print(title string) {
 	fmt.Println()
 }
 
-// PrintHistogram prints to standard output how the sizes of the keys with a prefix and of their values are distributed, the newest
-// version of each, spill and Badger both. It reads all of them. In managed mode, where Badger's panics, it reads at the
-// highest timestamp.
+// PrintHistogram prints to standard output how the sizes of the keys with a prefix and of their
+// values are distributed, the newest version of each, spill and Badger both. It reads all of them.
+// In managed mode, where Badger's panics, it reads at the highest timestamp.
 func (db *DB) PrintHistogram(keyPrefix []byte) {
 	if db == nil {
 		fmt.Println("\nCannot build histogram: DB is nil.")

@@ -13,8 +13,8 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// identityName is a file in Dir with the random identity of the database in hexadecimal. The spill carries the same, so
-// that a spill directory of another database is not replayed into this one.
+// identityName is a file in Dir with the random identity of the database in hexadecimal. The spill
+// carries the same, so that a spill directory of another database is not replayed into this one.
 const identityName = "BADGERSPILL"
 
 // readIdentity returns the identity of the database in dir, and whether it has one.
@@ -65,9 +65,11 @@ func readFile(fsys spillfile.FS, path string, limit int64) (text []byte, ok bool
 	return text, true, nil
 }
 
-// writeFile makes a file durably, whole or not at all: written beside, synced, renamed, the directory synced.
+// writeFile makes a file durably, whole or not at all: written beside, synced, renamed, the
+// directory synced.
 func writeFile(fsys spillfile.FS, path string, text []byte) error {
-	// What a crash has left is in the way of O_EXCL; so is anything that somebody else has put there.
+	// What a crash has left is in the way of O_EXCL; so is anything that somebody else has put
+	// there.
 	err := fsys.Remove(path + ".tmp")
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil

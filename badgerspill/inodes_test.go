@@ -6,8 +6,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestNoInodesForBadger: below the floor of inodes on Badger's volume commits fail as on a full disk, before Badger is told, and
-// go on when there are inodes again. A file system that tells none has no such floor.
+// TestNoInodesForBadger: below the floor of inodes on Badger's volume commits fail as on a full
+// disk, before Badger is told, and go on when there are inodes again. A file system that tells none
+// has no such floor.
 func TestNoInodesForBadger(t *testing.T) {
 	d := newDisks(1 << 40)
 	f := open(t, on(d), func(opt *Options) { opt.Tuning.SpillRate = Off })
@@ -37,8 +38,8 @@ func TestNoInodesForBadger(t *testing.T) {
 	require.ErrorContains(t, err, "inodes")
 }
 
-// TestNoInodesForTheSpill: below the floor on its own volume the spill counts as full, and Badger goes on; what was spilled
-// is replayed.
+// TestNoInodesForTheSpill: below the floor on its own volume the spill counts as full, and Badger
+// goes on; what was spilled is replayed.
 func TestNoInodesForTheSpill(t *testing.T) {
 	d := newDisks(1 << 40)
 	d.separate = true

@@ -12,13 +12,15 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// interlockName is a file in Dir that plain Badger takes for a memtable's log, cannot parse, and names in its error:
-// it must not open the directory while the spill holds acknowledged commits, or it would silently serve the past.
+// interlockName is a file in Dir that plain Badger takes for a memtable's log, cannot parse, and
+// names in its error: it must not open the directory while the spill holds acknowledged commits, or
+// it would silently serve the past.
 const interlockName = "UNREPLAYED-SPILL--open-with-badgerspill.mem"
 
 const doubted = "was missing, and Badger is not compared with the spill yet"
 
-// interlock sets and removes that file. It is there, durably, before the first spilled commit is acknowledged.
+// interlock sets and removes that file. It is there, durably, before the first spilled commit is
+// acknowledged.
 type interlock struct {
 	mu    sync.Mutex // orders set against drop
 	fs    spillfile.FS
@@ -33,11 +35,12 @@ type interlock struct {
 
 func (l *interlock) path() string { return filepath.Join(l.dir, interlockName) }
 
-// set creates the file. The log calls it before the first batch, when it is not empty any more; it costs nothing then if it was called before.
+// set creates the file. The log calls it before the first batch, when it is not empty any more; it
+// costs nothing then if it was called before.
 func (l *interlock) set() error { return l.write(l.spill + "\n") }
 
-// setDoubted is set after the file was missing, until what Badger holds has been compared with the spill: an Open that
-// ends in between must not pass for one that found it.
+// setDoubted is set after the file was missing, until what Badger holds has been compared with the
+// spill: an Open that ends in between must not pass for one that found it.
 func (l *interlock) setDoubted() error { return l.write(l.spill + "\n" + doubted + "\n") }
 
 // keep sets it for what is unfinished beside the spill: nothing drops it before release.
@@ -76,8 +79,8 @@ func (l *interlock) write(text string) error {
 	return nil
 }
 
-// read returns the directory of the spill that is written in the file, and whether the file is there and not doubted. With
-// an error it is not known to be there.
+// read returns the directory of the spill that is written in the file, and whether the file is
+// there and not doubted. With an error it is not known to be there.
 func (l *interlock) read() (spill string, trusted bool, err error) {
 	spill = "an unknown directory"
 	text, there, err := readFile(l.fs, l.path(), 8<<10)

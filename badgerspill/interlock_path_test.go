@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The interlock is read in another process, whose working directory is another one: where the spill is must still be true there.
+// The interlock is read in another process, whose working directory is another one: where the spill
+// is must still be true there.
 func TestInterlockOfARelativeDirectoryNamesAnAbsoluteOne(t *testing.T) {
 	t.Chdir(t.TempDir())
 	here, err := os.Getwd()

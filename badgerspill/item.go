@@ -9,25 +9,25 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// Item is one version of a key: from the transaction's own writes, from the spill, or from Badger. It
-// stands for badger.Item. It is not safe for concurrent use.
+// Item is one version of a key: from the transaction's own writes, from the spill, or from Badger.
+// It stands for badger.Item. It is not safe for concurrent use.
 //
-// An item of Get is valid until the transaction ends. One of an iterator is valid until the iterator
-// moves, and some are for longer, as in Badger:
+// An item of Get is valid until the transaction ends. One of an iterator is valid until the
+// iterator moves, and some are for longer, as in Badger:
 //
-//   - The last PrefetchSize items of an iteration, at least 2, stay valid; without PrefetchValues the
-//     last 2. So nothing is used again in an iteration of no more items than that.
+//   - The last PrefetchSize items of an iteration, at least 2, stay valid; without PrefetchValues
+//     the last 2. So nothing is used again in an iteration of no more items than that.
 //   - The item at which an iterator was when Seek or Rewind was called stays valid.
 //
-// Each of these is an *Item of its own and owns its key and value, until the transaction ends, Close of
-// the iterator or not. An iterator may use others again.
+// Each of these is an *Item of its own and owns its key and value, until the transaction ends,
+// Close of the iterator or not. An iterator may use others again.
 type Item struct {
 	inner *badger.Item // set if Badger answers for everything
 	own   *ownItem     // set otherwise
 }
 
-// ownItem is an item with memory of its own. It is not Badger's, or outlives the next move of Badger's
-// iterator.
+// ownItem is an item with memory of its own. It is not Badger's, or outlives the next move of
+// Badger's iterator.
 type ownItem struct {
 	key       []byte
 	version   uint64
@@ -78,9 +78,9 @@ func (own *ownItem) setSpilled(view *spillfile.View, ref *spillfile.Ref) {
 	own.view, own.ref = view, *ref
 }
 
-// setInner takes over what the current item of an iterator of Badger says. Its value is read when it is
-// asked for. Before the iterator moves by Next, detach must be called: Badger may use the item again
-// there. Its Seek and Close leave the current item alone.
+// setInner takes over what the current item of an iterator of Badger says. Its value is read when
+// it is asked for. Before the iterator moves by Next, detach must be called: Badger may use the
+// item again there. Its Seek and Close leave the current item alone.
 func (own *ownItem) setInner(in *badger.Item) {
 	own.begin(in.Key(), in.Version())
 	own.expiresAt, own.userMeta, own.meta = in.ExpiresAt(), in.UserMeta(), 0
@@ -94,12 +94,12 @@ func (own *ownItem) setInner(in *badger.Item) {
 	own.inner = in
 }
 
-// inValueLog reports whether Badger holds the value apart from the key. EstimatedSize then counts more
-// than both.
+// inValueLog reports whether Badger holds the value apart from the key. EstimatedSize then counts
+// more than both.
 func (own *ownItem) inValueLog() bool { return own.estimate > int64(len(own.key))+own.size }
 
-// detach keeps own beyond the next move of its iterator. A value that was not read yet is read now, or
-// left to a look-up through txn.
+// detach keeps own beyond the next move of its iterator. A value that was not read yet is read now,
+// or left to a look-up through txn.
 func (own *ownItem) detach(txn *Txn, read bool) {
 	if own.inner == nil {
 		return
@@ -139,8 +139,8 @@ func (item *Item) String() string {
 	return fmt.Sprintf("key=%q, version=%d, meta=%x", item.Key(), item.Version(), item.own.meta)
 }
 
-// Key returns the key, which must not be changed. It is valid as long as the item; use KeyCopy beyond
-// that.
+// Key returns the key, which must not be changed. It is valid as long as the item; use KeyCopy
+// beyond that.
 func (item *Item) Key() []byte {
 	if item.inner != nil {
 		return item.inner.Key()
@@ -151,8 +151,8 @@ func (item *Item) Key() []byte {
 // KeyCopy returns a copy of the key, in dst if that is large enough.
 func (item *Item) KeyCopy(dst []byte) []byte { return y.SafeCopy(dst, item.Key()) }
 
-// Version returns the commit timestamp of the item. For a pending write of the same transaction it is the read
-// timestamp.
+// Version returns the commit timestamp of the item. For a pending write of the same transaction it
+// is the read timestamp.
 func (item *Item) Version() uint64 {
 	if item.inner != nil {
 		return item.inner.Version()
@@ -164,9 +164,9 @@ func (item *Item) Version() uint64 {
 // what reading the value failed with; for a damaged spill that is a *spillfile.CorruptError. It may
 // block for a read of a file.
 //
-// Without PrefetchValues, a value of the value log that is asked for only after the iterator has moved is
-// ErrKeyNotFound if Badger has dropped the version meanwhile. That can be one that has expired, one of
-// an iteration over all versions, or one of a managed database.
+// Without PrefetchValues, a value of the value log that is asked for only after the iterator has
+// moved is ErrKeyNotFound if Badger has dropped the version meanwhile. That can be one that has
+// expired, one of an iteration over all versions, or one of a managed database.
 func (item *Item) Value(fn func(val []byte) error) error {
 	if item.inner != nil {
 		return item.inner.Value(fn)
@@ -187,8 +187,8 @@ func (item *Item) ValueCopy(dst []byte) ([]byte, error) {
 	return y.SafeCopy(dst, val), err
 }
 
-// IsDeletedOrExpired reports whether the item is a tombstone or has expired: such items show only in iterations over
-// all versions.
+// IsDeletedOrExpired reports whether the item is a tombstone or has expired: such items show only
+// in iterations over all versions.
 func (item *Item) IsDeletedOrExpired() bool {
 	if item.inner != nil {
 		return item.inner.IsDeletedOrExpired()

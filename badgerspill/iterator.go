@@ -10,14 +10,14 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// Iterator goes over the keys of a transaction in order: own writes, spill and Badger merged. It stands for
-// badger.Iterator, is a snapshot as of its creation, and must be closed. It is not safe for concurrent use, but several
-// iterators of one transaction are.
+// Iterator goes over the keys of a transaction in order: own writes, spill and Badger merged. It
+// stands for badger.Iterator, is a snapshot as of its creation, and must be closed. It is not safe
+// for concurrent use, but several iterators of one transaction are.
 //
-// With an empty spill and no own writes it is Badger's iterator and nothing else. Otherwise the sources are merged by
-// internal key. Where the layer owns the timestamps a spilled version is never older than Badger's of the same key
-// (invariant I1), so Badger needs to give only its newest visible version and no tombstones; where the caller owns
-// them it gives all.
+// With an empty spill and no own writes it is Badger's iterator and nothing else. Otherwise the
+// sources are merged by internal key. Where the layer owns the timestamps a spilled version is
+// never older than Badger's of the same key (invariant I1), so Badger needs to give only its newest
+// visible version and no tombstones; where the caller owns them it gives all.
 type Iterator struct {
 	txn    *Txn
 	opt    IteratorOptions
@@ -26,9 +26,10 @@ type Iterator struct {
 	spill  spillIterator // over view; nil without one
 	closed bool
 
-	direct   *badger.Iterator // set if Badger is the only source
-	ended    bool             // and the last seek met a key below the prefix that is in the spill by now; see blocked
-	wrappers wrappers         // of its items
+	direct *badger.Iterator // set if Badger is the only source
+	// and the last seek met a key below the prefix that is in the spill by now; see blocked
+	ended    bool
+	wrappers wrappers // of its items
 
 	sources  []source
 	innerAll bool // Badger's iterator gives all versions
@@ -46,8 +47,9 @@ type Iterator struct {
 	Alloc *z.Allocator
 }
 
-// NewIterator returns an iterator over the transaction. The first read of a transaction blocks until all commits up to
-// its read timestamp are visible. It panics with ErrDiscardedTxn or ErrDBClosed.
+// NewIterator returns an iterator over the transaction. The first read of a transaction blocks
+// until all commits up to its read timestamp are visible. It panics with ErrDiscardedTxn or
+// ErrDBClosed.
 func (txn *Txn) NewIterator(opt IteratorOptions) *Iterator {
 	return txn.newIterator(opt, false)
 }
@@ -110,8 +112,8 @@ func (it *Iterator) openBadger(opt IteratorOptions) *badger.Iterator {
 	return it.txn.badgerIterator(opt)
 }
 
-// mergeOptions are the options of Badger's iterator as one source of several: values are fetched when they are asked
-// for, since those that the spill shadows would be fetched for nothing.
+// mergeOptions are the options of Badger's iterator as one source of several: values are fetched
+// when they are asked for, since those that the spill shadows would be fetched for nothing.
 func (it *Iterator) mergeOptions(prefix []byte) IteratorOptions {
 	opt := it.opt
 	opt.PrefetchValues = false
@@ -120,8 +122,8 @@ func (it *Iterator) mergeOptions(prefix []byte) IteratorOptions {
 	return opt
 }
 
-// Item returns the current item, and in a read-write transaction counts its key as read. For how long it
-// is valid is told at Item.
+// Item returns the current item, and in a read-write transaction counts its key as read. For how
+// long it is valid is told at Item.
 func (it *Iterator) Item() *Item {
 	if it.direct != nil {
 		item := it.wrappers.of(it.direct.Item())
@@ -175,8 +177,8 @@ func (it *Iterator) Close() {
 // Rewind goes to the first key, or to the prefix of the options; in reverse to the last key.
 func (it *Iterator) Rewind() { it.Seek(nil) }
 
-// Seek goes to key or, if it is absent, to the next key in the direction of the iteration. In a read-write transaction
-// a non-empty key counts as read. An empty key rewinds.
+// Seek goes to key or, if it is absent, to the next key in the direction of the iteration. In a
+// read-write transaction a non-empty key counts as read. An empty key rewinds.
 func (it *Iterator) Seek(key []byte) {
 	if it.direct != nil {
 		if len(key) > 0 {
@@ -214,9 +216,10 @@ func (it *Iterator) Seek(key []byte) {
 	it.find()
 }
 
-// blocked reports whether a key lies between a seek below the prefix and the first key with the prefix. It ends the iteration
-// before it begins, as in Badger, which looks at every version there, visible or not, from key at the read timestamp on. So it
-// looks at what has come since the snapshot, too.
+// blocked reports whether a key lies between a seek below the prefix and the first key with the
+// prefix. It ends the iteration before it begins, as in Badger, which looks at every version there,
+// visible or not, from key at the read timestamp on. So it looks at what has come since the
+// snapshot, too.
 func (it *Iterator) blocked(key []byte) bool {
 	first, known := it.firstSpilled(key)
 	if !known {
@@ -239,7 +242,8 @@ func (it *Iterator) blocked(key []byte) bool {
 	return first != nil && it.pastPrefix(first)
 }
 
-// lower returns the key of s that comes first from key at the read timestamp on, unless first comes before it.
+// lower returns the key of s that comes first from key at the read timestamp on, unless first comes
+// before it.
 func (it *Iterator) lower(first []byte, s source, key []byte) []byte {
 	s.seek(key)
 	for s.valid() && s.version() > it.txn.readTs && bytes.Equal(s.key(), key) {
@@ -251,7 +255,8 @@ func (it *Iterator) lower(first []byte, s source, key []byte) []byte {
 	return first
 }
 
-// firstSpilled returns that key of what the spill holds now, nil for none, and whether it could be read.
+// firstSpilled returns that key of what the spill holds now, nil for none, and whether it could be
+// read.
 func (it *Iterator) firstSpilled(key []byte) (first []byte, known bool) {
 	view := it.txn.db.acquireView()
 	if view == nil {
@@ -264,8 +269,8 @@ func (it *Iterator) firstSpilled(key []byte) (first []byte, known bool) {
 	return first, s.it.Err() == nil
 }
 
-// widen lets Badger's iterator see keys without the prefix: in reverse, a seek above the prefix that meets one first is
-// at an item that is not valid.
+// widen lets Badger's iterator see keys without the prefix: in reverse, a seek above the prefix
+// that meets one first is at an item that is not valid.
 func (it *Iterator) widen() {
 	last := it.sources[len(it.sources)-1].(*badgerSource)
 	last.close()
@@ -325,19 +330,19 @@ func (it *Iterator) skip(s source) {
 	}
 }
 
-// readsLeft reports whether a value of Badger that nobody has asked for is read when the iterator leaves
-// its item. Without prefetching it is looked up if somebody asks for it later: the newest version stays
-// for as long as the transaction, unless it expires. Any other may be dropped meanwhile, so its value is
-// taken if it lies beside the key.
+// readsLeft reports whether a value of Badger that nobody has asked for is read when the iterator
+// leaves its item. Without prefetching it is looked up if somebody asks for it later: the newest
+// version stays for as long as the transaction, unless it expires. Any other may be dropped
+// meanwhile, so its value is taken if it lies beside the key.
 func (it *Iterator) readsLeft(own *ownItem) bool {
 	return it.opt.PrefetchValues || !own.inValueLog() && (it.innerAll || own.expiresAt > 0)
 }
 
-// head returns the source whose entry comes first. Of equal entries, which a replay under way causes, the first source
-// wins: own writes before the spill before Badger.
+// head returns the source whose entry comes first. Of equal entries, which a replay under way
+// causes, the first source wins: own writes before the spill before Badger.
 //
-// If the spill cannot be read there is no head: the iteration ends, as Badger's does when it cannot read a table; but the
-// error is not lost, see Txn.fail.
+// If the spill cannot be read there is no head: the iteration ends, as Badger's does when it cannot
+// read a table; but the error is not lost, see Txn.fail.
 func (it *Iterator) head() source {
 	if it.spill != nil && it.spill.Err() != nil {
 		it.txn.fail(it.spill.Err())
@@ -368,7 +373,8 @@ func (it *Iterator) before(a, b source) bool {
 	return cmp < 0
 }
 
-// pastPrefix: forward, the first key without the prefix ends the iteration; in reverse users append to the prefix.
+// pastPrefix: forward, the first key without the prefix ends the iteration; in reverse users append
+// to the prefix.
 func (it *Iterator) pastPrefix(key []byte) bool {
 	return !it.opt.Reverse && len(it.opt.Prefix) > 0 && !bytes.HasPrefix(key, it.opt.Prefix)
 }
@@ -384,9 +390,9 @@ func (it *Iterator) visible(key []byte, version uint64) bool {
 	return !it.txn.db.banned.hides(key)
 }
 
-// decide looks at all versions of the key in last, moves every source past them, and sets current to
-// the newest visible one unless that is deleted. It returns whether it set current. If Badger has that
-// version, its source stays there and is moved by the next find.
+// decide looks at all versions of the key in last, moves every source past them, and sets current
+// to the newest visible one unless that is deleted. It returns whether it set current. If Badger
+// has that version, its source stays there and is moved by the next find.
 func (it *Iterator) decide() bool {
 	var (
 		item    = it.items.spare()
@@ -417,7 +423,8 @@ func (it *Iterator) decide() bool {
 		}
 	}
 	if spilled && !it.innerAll && it.view.Unordered() {
-		// It has become so since the iterator was made, for which Badger may hide a newer tombstone.
+		// It has become so since the iterator was made, for which Badger may hide a newer
+		// tombstone.
 		if newer, err := it.txn.innerNewer(it.last, newest); newer != nil {
 			deleted, item.own = false, newer.own
 		} else if err != nil {

@@ -14,9 +14,9 @@ func keptItems(opt *IteratorOptions) int {
 	return 2
 }
 
-// itemRing holds the items of an iterator that merges. Each is used again, with its memory, after size-1
-// others were given to the user. So there is one more than the iterator keeps: the spare one is filled
-// before it is known whether the iteration goes on.
+// itemRing holds the items of an iterator that merges. Each is used again, with its memory, after
+// size-1 others were given to the user. So there is one more than the iterator keeps: the spare one
+// is filled before it is known whether the iteration goes on.
 type itemRing struct {
 	size  int
 	slots []*Item
@@ -41,8 +41,8 @@ func (r *itemRing) take() *Item {
 	return item
 }
 
-// untake makes the place of the item that was taken last the spare one again. If the user has that item,
-// another takes the place.
+// untake makes the place of the item that was taken last the spare one again. If the user has that
+// item, another takes the place.
 func (r *itemRing) untake(given bool) {
 	if r.at == 0 {
 		r.at = r.size
@@ -53,8 +53,8 @@ func (r *itemRing) untake(given bool) {
 	}
 }
 
-// wrappers stand for the items of an iterator of Badger, one for each. Badger uses its items again in the
-// order in which they were passed, so the next wrapper is mostly that of the next item.
+// wrappers stand for the items of an iterator of Badger, one for each. Badger uses its items again
+// in the order in which they were passed, so the next wrapper is mostly that of the next item.
 type wrappers struct {
 	most  int // how many items Badger uses in turn
 	slots []wrapper

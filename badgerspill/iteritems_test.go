@@ -26,7 +26,8 @@ func halfSpilled(t *testing.T, n int, value func(i int) string, changes ...func(
 	return f
 }
 
-// TestItemsAreUsedAgain: an iteration holds as many items as Badger keeps, and one more, however long it is.
+// TestItemsAreUsedAgain: an iteration holds as many items as Badger keeps, and one more, however
+// long it is.
 func TestItemsAreUsedAgain(t *testing.T) {
 	f := halfSpilled(t, 60, func(i int) string { return fmt.Sprint("value ", i) })
 	txn := f.NewTransaction(false)
@@ -92,7 +93,8 @@ func TestItemsLeftBySeekAreNotUsedAgain(t *testing.T) {
 	}
 }
 
-// TestValueOfAPassedItem: without prefetching the value of an item that its iterator has passed is looked up.
+// TestValueOfAPassedItem: without prefetching the value of an item that its iterator has passed is
+// looked up.
 func TestValueOfAPassedItem(t *testing.T) {
 	for _, row := range []struct {
 		name  string
@@ -156,7 +158,8 @@ func TestValueOfAPassedItem(t *testing.T) {
 	})
 }
 
-// TestIterationAllocates at most one piece of memory an item more than plain Badger does, whether the items are used again or not.
+// TestIterationAllocates at most one piece of memory an item more than plain Badger does, whether
+// the items are used again or not.
 func TestIterationAllocates(t *testing.T) {
 	plain, err := badger.Open(badger.DefaultOptions(t.TempDir()).WithLogger(nil))
 	require.NoError(t, err)
@@ -202,8 +205,8 @@ func TestIterationAllocates(t *testing.T) {
 	}
 }
 
-// TestPassedItemThatExpires: Badger may drop an entry that has expired, so its value is taken when the
-// iterator leaves it.
+// TestPassedItemThatExpires: Badger may drop an entry that has expired, so its value is taken when
+// the iterator leaves it.
 func TestPassedItemThatExpires(t *testing.T) {
 	f := open(t)
 	require.NoError(t, f.Update(func(txn *Txn) error {

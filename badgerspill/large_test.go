@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A spill of more than 20 times the budget stays within the budget: by its own account, and by the heap of the process.
+// A spill of more than 20 times the budget stays within the budget: by its own account, and by the
+// heap of the process.
 func TestSpillOfTwentyTimesTheMemory(t *testing.T) {
 	f := open(t, func(opt *Options) {
 		opt.MemoryLimit, opt.ValueThreshold = 6<<20, 64<<10

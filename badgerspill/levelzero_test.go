@@ -13,7 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// levelZeroTable makes one table of level 0 of what each of keys says: a tombstone if the value is empty.
+// levelZeroTable makes one table of level 0 of what each of keys says: a tombstone if the value is
+// empty.
 func levelZeroTable(t *testing.T, opt badger.Options, version uint64, kvs ...*pb.KV) {
 	t.Helper()
 	opt.NumCompactors, opt.CompactL0OnClose = 0, false
@@ -31,8 +32,9 @@ func levelZeroTable(t *testing.T, opt badger.Options, version uint64, kvs ...*pb
 func setKV(key string) *pb.KV    { return &pb.KV{Key: []byte(key), Value: []byte("v")} }
 func deleteKV(key string) *pb.KV { return &pb.KV{Key: []byte(key), Meta: []byte{metaDelete}} }
 
-// A tombstone in level 0 does not leave it before the value that it covers, though its table has a lower number than that of the value, which was merged within
-// level 0 meanwhile, and though a table between them overlaps neither.
+// A tombstone in level 0 does not leave it before the value that it covers, though its table has a
+// lower number than that of the value, which was merged within level 0 meanwhile, and though a
+// table between them overlaps neither.
 func TestLevelZeroIsNotCompactedInTheOrderOfNumbers(t *testing.T) {
 	for _, managed := range []bool{false, true} {
 		t.Run(map[bool]string{false: "unmanaged", true: "managed"}[managed], func(t *testing.T) {
@@ -60,7 +62,8 @@ func TestLevelZeroIsNotCompactedInTheOrderOfNumbers(t *testing.T) {
 	}
 }
 
-// ageTables makes the tables in dir an hour old, which is what Badger goes by when it merges within level 0.
+// ageTables makes the tables in dir an hour old, which is what Badger goes by when it merges within
+// level 0.
 func ageTables(t *testing.T, dir string) {
 	t.Helper()
 	tables, err := filepath.Glob(filepath.Join(dir, "*.sst"))
@@ -71,7 +74,8 @@ func ageTables(t *testing.T, dir string) {
 	}
 }
 
-// While a merge within level 0 could lose a tombstone Badger discards nothing, and from then on it does again.
+// While a merge within level 0 could lose a tombstone Badger discards nothing, and from then on it
+// does again.
 func TestNothingIsDiscardedWhileLevelZeroLiesOnNothing(t *testing.T) {
 	for _, managed := range []bool{false, true} {
 		t.Run(map[bool]string{false: "unmanaged", true: "managed"}[managed], func(t *testing.T) {

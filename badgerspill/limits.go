@@ -129,9 +129,9 @@ const maxMemoryLimit = 1 << 60
 // full, which costs MemTableSize bytes written for each: to run with such a limit for long, open
 // the database with it.
 //
-// Errors: *OptionError for a limit that is not from 0 to 2^60 (2^31-1 in a 32-bit address space), or
-// with a shared WriteBufferManager, whose own SetLimit changes the limit for all of its databases;
-// ErrDBClosed. It waits for nothing but another Set..., and is safe for concurrent use.
+// Errors: *OptionError for a limit that is not from 0 to 2^60 (2^31-1 in a 32-bit address space),
+// or with a shared WriteBufferManager, whose own SetLimit changes the limit for all of its
+// databases; ErrDBClosed. It waits for nothing but another Set..., and is safe for concurrent use.
 func (db *DB) SetMemoryLimit(bytes int64) error {
 	end, err := db.change()
 	if err != nil {
@@ -210,10 +210,10 @@ func (db *DB) SetSpillCapacity(bytes int64) error {
 }
 
 // SetSpillPolicy changes Options.SpillPolicy. Never turns the spill off: all of it is replayed,
-// commits wait meanwhile as for a full spill, and go to Badger from then on; Close removes its files
-// if it is empty then. Auto and Always turn it on again, with the capacity that was set last. They make its
-// files, if there are none, and block for that. Otherwise it waits for nothing but another Set....
-// It is safe for concurrent use.
+// commits wait meanwhile as for a full spill, and go to Badger from then on; Close removes its
+// files if it is empty then. Auto and Always turn it on again, with the capacity that was set last.
+// They make its files, if there are none, and block for that. Otherwise it waits for nothing but
+// another Set.... It is safe for concurrent use.
 //
 // Errors: *OptionError for Always in memory, and for what is no policy; ErrBlockedWrites while data
 // is being dropped; ErrDBClosed; and what making the spill meets. Nothing is changed then.
@@ -288,10 +288,10 @@ func (db *DB) makeSpill() error {
 	return fmt.Errorf("badgerspill: option SpillPolicy: %w", asLocked(db.opt.SpillDir, err))
 }
 
-// removeSpill closes the log of an empty spill, and removes all that is on disk of it: the interlock
-// first, for one without a spill is an error of the next Open, and the identity last. Each state in
-// between is that of an empty spill, or of none. If the interlock is kept, for a drop that the next
-// Open finishes, or cannot be removed, the spill stays.
+// removeSpill closes the log of an empty spill, and removes all that is on disk of it: the
+// interlock first, for one without a spill is an error of the next Open, and the identity last.
+// Each state in between is that of an empty spill, or of none. If the interlock is kept, for a drop
+// that the next Open finishes, or cannot be removed, the spill stays.
 func (db *DB) removeSpill() error {
 	err := db.interlock.drop()
 	there := false
@@ -352,7 +352,8 @@ func (db *DB) fit() {
 	db.limits.fitting.Lock()
 	defer db.limits.fitting.Unlock()
 	if err := db.log.Resize(db.segmentSize(), db.indexArena(), db.spillCacheSize()); err != nil {
-		db.events.backgroundError("resize the spill", err, "it keeps its old sizes") // out of range: cannot be
+		// out of range: cannot be
+		db.events.backgroundError("resize the spill", err, "it keeps its old sizes")
 	}
 	db.replayer.SetCheckpointBytes(min(replay.DefaultCheckpointBytes, db.spillPiece()))
 	db.spillUse.refresh()

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestInterruptedDropWithoutASpill: a database whose spill is not made yet must open again after a DropAll that was interrupted,
-// wherever that was.
+// TestInterruptedDropWithoutASpill: a database whose spill is not made yet must open again after a
+// DropAll that was interrupted, wherever that was.
 func TestInterruptedDropWithoutASpill(t *testing.T) {
 	for _, at := range []struct{ op, name string }{
 		{"rename", dropName}, // before it is announced
@@ -77,8 +77,8 @@ func TestTurnedOnSpillEndsTheWaitForBadger(t *testing.T) {
 	}
 }
 
-// TestSpillIsNotMadeBesideClose: Close waits for a spill that is being made. Else it would be made, or given up, when another
-// process has the directory.
+// TestSpillIsNotMadeBesideClose: Close waits for a spill that is being made. Else it would be made,
+// or given up, when another process has the directory.
 func TestSpillIsNotMadeBesideClose(t *testing.T) {
 	f := open(t, noSpill)
 	begun, goOn := make(chan struct{}, 1), make(chan struct{})

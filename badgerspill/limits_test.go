@@ -120,8 +120,8 @@ func TestSharedLimitReachesEveryDatabase(t *testing.T) {
 	require.LessOrEqual(t, a.account.UsageByKind(wbm.SpillIndex), int64(1<<20))
 }
 
-// TestLoweredMemoryLimit: from the moment of the change the tiers are those of the new limit, and what is above it is
-// freed.
+// TestLoweredMemoryLimit: from the moment of the change the tiers are those of the new limit, and
+// what is above it is freed.
 func TestLoweredMemoryLimit(t *testing.T) {
 	f := open(t, noSpill)
 	for i := range 20 { // less than an eighth of a memtable
@@ -131,7 +131,8 @@ func TestLoweredMemoryLimit(t *testing.T) {
 	require.Equal(t, wbm.Normal, f.manager.Tier())
 	require.NoError(t, f.SetMemoryLimit(512<<10))
 	require.Equal(t, wbm.Block, f.manager.Tier())
-	// The memtable is not full, and nobody writes: it is sealed for its memory's sake, and commits that wait go on.
+	// The memtable is not full, and nobody writes: it is sealed for its memory's sake, and commits
+	// that wait go on.
 	parked := f.putAsync("parked", "v")
 	require.NoError(t, receive(t, "the parked commit", parked))
 	require.Positive(t, f.stub.seals())
@@ -213,7 +214,8 @@ func TestSpillTurnedOnAndOff(t *testing.T) {
 	require.Equal(t, "3", f.get("k"))
 }
 
-// TestSpillThatCannotBeMade: the capacity stays 0, the next try succeeds, and the directory of another database is left alone.
+// TestSpillThatCannotBeMade: the capacity stays 0, the next try succeeds, and the directory of
+// another database is left alone.
 func TestSpillThatCannotBeMade(t *testing.T) {
 	f := open(t, noSpill)
 	f.hooks.set(func(op, path string) error {
@@ -242,7 +244,8 @@ func TestSpillThatCannotBeMade(t *testing.T) {
 	require.Equal(t, "2", f.get("k"))
 }
 
-// TestLoweredSpillCapacity: what is above the new capacity is replayed, whoever waits for that goes on.
+// TestLoweredSpillCapacity: what is above the new capacity is replayed, whoever waits for that goes
+// on.
 func TestLoweredSpillCapacity(t *testing.T) {
 	for _, policy := range []SpillPolicy{Auto, Always} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -274,7 +277,8 @@ func TestLoweredSpillCapacity(t *testing.T) {
 
 func TestRaisedSpillCapacityWakesParkedCommits(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 64<<10, 1 })
-	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { return errTest } }) // replay does not help
+	// replay does not help
+	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { return errTest } })
 	f.occupy(f.share(0.95))
 	for i := 0; !f.spill.IsSpilloverFull(16<<10, 0); i++ {
 		f.put(key(i), incompressible(8<<10, i))
@@ -285,7 +289,8 @@ func TestRaisedSpillCapacityWakesParkedCommits(t *testing.T) {
 	require.NoError(t, receive(t, "the parked commit", parked))
 }
 
-// TestReplayRateHoldsForARunUnderWay: a ceiling that is taken away ends the rest that it has caused.
+// TestReplayRateHoldsForARunUnderWay: a ceiling that is taken away ends the rest that it has
+// caused.
 func TestReplayRateHoldsForARunUnderWay(t *testing.T) {
 	f := open(t, func(opt *Options) {
 		opt.Tuning.ReplayMaxRate = 1
@@ -302,8 +307,9 @@ func TestReplayRateHoldsForARunUnderWay(t *testing.T) {
 	eventually(t, "the end of the run", func() bool { return f.routerState() == Direct })
 }
 
-// TestLimitsChangeUnderLoad changes all limits at random beside writers, readers, replay and drains. Everything ends, what was
-// acknowledged is there after a crash and after a Close, and what is counted in the end is what is held.
+// TestLimitsChangeUnderLoad changes all limits at random beside writers, readers, replay and
+// drains. Everything ends, what was acknowledged is there after a crash and after a Close, and what
+// is counted in the end is what is held.
 func TestLimitsChangeUnderLoad(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -439,7 +445,8 @@ func TestLimitsChangeUnderLoad(t *testing.T) {
 	}
 }
 
-// TestLimitsChangeBesideClose: neither waits for the other, and a call on a closed database says so.
+// TestLimitsChangeBesideClose: neither waits for the other, and a call on a closed database says
+// so.
 func TestLimitsChangeBesideClose(t *testing.T) {
 	r := random(t)
 	for range 8 {

@@ -24,16 +24,18 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// The liveness test runs several databases on one budget, most of them idle, and does to them what has made others hang: one
-// goroutine writes to several in turn, transactions and iterators pin memtables, Badger does not answer for a while or for
-// good, a database is closed while writers wait in it. An oracle watches every call: it must end within its bound, and with an
-// outcome that fits. Stalls and runs of replay must begin and end in pairs. In the end the budget counts what is there, and
-// when all is closed, nothing.
+// The liveness test runs several databases on one budget, most of them idle, and does to them what
+// has made others hang: one goroutine writes to several in turn, transactions and iterators pin
+// memtables, Badger does not answer for a while or for good, a database is closed while writers
+// wait in it. An oracle watches every call: it must end within its bound, and with an outcome that
+// fits. Stalls and runs of replay must begin and end in pairs. In the end the budget counts what is
+// there, and when all is closed, nothing.
 
 var livenessFlag = flag.Duration("liveness", 0, "how long the liveness test runs in all; 0 = a few seconds")
 
 const (
-	// livenessBound is what a call may take beside the waits that it is told to make, on a machine that has much else to do.
+	// livenessBound is what a call may take beside the waits that it is told to make, on a machine
+	// that has much else to do.
 	livenessBound = 15 * time.Second
 	// holdLimit is for how long Badger does not answer, unless that is for good.
 	holdLimit = 300 * time.Millisecond
@@ -94,7 +96,8 @@ func (o *callOracle) fail(format string, args ...any) {
 	}
 }
 
-// begin watches a call that may wait so long, and livenessBound more. end must be called with how it ended.
+// begin watches a call that may wait so long, and livenessBound more. end must be called with how
+// it ended.
 func (o *callOracle) begin(wait time.Duration, format string, args ...any) (end func(outcome string) time.Duration) {
 	c := &watchedCall{fmt.Sprintf(format, args...), time.Now(), max(wait, 0)}
 	o.mu.Lock()
@@ -225,7 +228,8 @@ func newLiveness(t *testing.T, rng *rand.Rand, n int) *liveness {
 		opt.StallThreshold = []time.Duration{-1, time.Millisecond, 20 * time.Millisecond}[rng.IntN(3)]
 		opt.Tuning.SpillRate = []float64{-1, 0, 20}[rng.IntN(3)]
 		opt.KeepSpillOnClose = rng.IntN(2) != 0
-		if opt.Tuning.SpillRate >= 0 || rng.IntN(2) == 0 { // a turn because of the rate may come after the last Drain, and must end
+		// a turn because of the rate may come after the last Drain, and must end
+		if opt.Tuning.SpillRate >= 0 || rng.IntN(2) == 0 {
 			eager(&opt)
 		}
 		d := &livenessDB{number: i, opt: opt}
@@ -251,8 +255,8 @@ func newLiveness(t *testing.T, rng *rand.Rand, n int) *liveness {
 	return l
 }
 
-// fillIdle makes those that get no writes hold most of the budget, in memtables that are not full. Only if they are asked for it
-// do the others get on.
+// fillIdle makes those that get no writes hold most of the budget, in memtables that are not full.
+// Only if they are asked for it do the others get on.
 func (l *liveness) fillIdle() {
 	idle := l.dbs[len(l.busy):]
 	for i, d := range idle {
@@ -412,7 +416,8 @@ func (l *liveness) hold(o *openDB, d time.Duration) {
 	})
 }
 
-// pin opens a transaction and an iterator, which hold what Badger and the spill have now. end reads from them once more.
+// pin opens a transaction and an iterator, which hold what Badger and the spill have now. end reads
+// from them once more.
 func (l *liveness) pin(d *livenessDB, o *openDB, r *rand.Rand) (end func()) {
 	d.readable.RLock()
 	if d.now.Load() != o || o.closing.Load() {
@@ -546,8 +551,8 @@ func (w *livenessWriter) ended(d *livenessDB, o *openDB, n int, err error, end f
 	}
 }
 
-// settle requires of each database, when nothing goes on any more, that what it counts is what it holds, and that what was
-// acknowledged, and nothing else, is there.
+// settle requires of each database, when nothing goes on any more, that what it counts is what it
+// holds, and that what was acknowledged, and nothing else, is there.
 func (l *liveness) settle() {
 	t := l.t
 	require.NoError(t, l.manager.SetLimit(l.limit))

@@ -15,29 +15,32 @@ import (
 const (
 	// loadBytes is how much a KVLoader gathers at most before it sends it, as Badger's.
 	loadBytes = 100 << 20
-	// maxBackupList bounds the length that a backup may give for one list: more is damage, not data.
+	// maxBackupList bounds the length that a backup may give for one list: more is damage, not
+	// data.
 	maxBackupList = 4 << 30
 )
 
-// KVLoader writes entries that carry their versions, with all their metadata, such as those of a backup. It stands for
-// badger.KVLoader. It is not safe for concurrent use.
+// KVLoader writes entries that carry their versions, with all their metadata, such as those of a
+// backup. It stands for badger.KVLoader. It is not safe for concurrent use.
 type KVLoader struct {
 	db       *DB
 	throttle *y.Throttle
 	entries  []*Entry
-	zeroes   []*Entry // of version 0, such as a backup has below a first version that discards the earlier ones
-	size     int64    // as it counts for a transaction
-	bytes    int64
+	// of version 0, such as a backup has below a first version that discards the earlier ones
+	zeroes []*Entry
+	size   int64 // as it counts for a transaction
+	bytes  int64
 }
 
-// NewKVLoader returns a loader with at most maxPendingWrites batches on their way, which must be above 0.
+// NewKVLoader returns a loader with at most maxPendingWrites batches on their way, which must be
+// above 0.
 func (db *DB) NewKVLoader(maxPendingWrites int) *KVLoader {
 	return &KVLoader{db: db, throttle: y.NewThrottle(maxPendingWrites)}
 }
 
-// Set adds an entry, which must not be modified until Finish has returned. It may block for batches on their way, and
-// for room in memory or in the spill; it returns the error of an earlier batch. Batches are not transactions: after a crash
-// some may be there and others not.
+// Set adds an entry, which must not be modified until Finish has returned. It may block for batches
+// on their way, and for room in memory or in the spill; it returns the error of an earlier batch.
+// Batches are not transactions: after a crash some may be there and others not.
 func (l *KVLoader) Set(kv *pb.KV) error {
 	if len(kv.Key) > maxKeySize {
 		return tooLong("Key", maxKeySize, kv.Key)
@@ -100,9 +103,9 @@ func (l *KVLoader) Finish() error {
 	return l.throttle.Finish()
 }
 
-// Load writes what Backup has written, with at most maxPendingWrites batches on their way. Later commits get timestamps
-// above all that was loaded. As in Badger it should run alone. It blocks until everything is acknowledged; an error leaves
-// what was loaded before.
+// Load writes what Backup has written, with at most maxPendingWrites batches on their way. Later
+// commits get timestamps above all that was loaded. As in Badger it should run alone. It blocks
+// until everything is acknowledged; an error leaves what was loaded before.
 func (db *DB) Load(r io.Reader, maxPendingWrites int) error {
 	loader := db.NewKVLoader(maxPendingWrites)
 	err := readBackup(r, func(list *pb.KVList) error {
@@ -130,7 +133,8 @@ func (db *DB) raise(ts uint64) {
 	db.orc.nextTs = max(db.orc.nextTs, ts+1)
 }
 
-// readBackup calls fn with each list of a backup: its length in eight bytes, little-endian, then the list in protobuf.
+// readBackup calls fn with each list of a backup: its length in eight bytes, little-endian, then
+// the list in protobuf.
 func readBackup(r io.Reader, fn func(*pb.KVList) error) error {
 	in := bufio.NewReader(r)
 	var buf []byte

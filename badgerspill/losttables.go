@@ -13,7 +13,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Badger's lines about compactions, by their formats. levels.go: subcompact, doCompact, dropPrefixes.
+// Badger's lines about compactions, by their formats. levels.go: subcompact, doCompact,
+// dropPrefixes.
 const (
 	lineBuilt  = "[%d] LOG Compact. Added %d keys. Skipped %d keys. Iteration took: %v"
 	lineDone   = "[Compactor: %d] Compaction for level: %d DONE"
@@ -27,30 +28,34 @@ const (
 	dropCompactor    = -1
 )
 
-// manifestHeader is what comes before the first change set in Badger's MANIFEST: magic and versions.
+// manifestHeader is what comes before the first change set in Badger's MANIFEST: magic and
+// versions.
 const manifestHeader = 8
 
-// lostTables notices a compaction that has lost tables. In Badger 4.9.6 one that cannot make a table counts as done all the same
-// (levels.go:897: the error that goes to the throttle is taken while it is still nil): what it has merged is deleted, the table is
-// nowhere, and neither an error nor a line says so.
+// lostTables notices a compaction that has lost tables. In Badger 4.9.6 one that cannot make a
+// table counts as done all the same (levels.go:897: the error that goes to the throttle is taken
+// while it is still nil): what it has merged is deleted, the table is nowhere, and neither an error
+// nor a line says so.
 //
-// What tells: Badger logs each table that a compaction is about to make, and MANIFEST has a change set for each compaction that is
-// done, which deletes tables and creates others. So as many must have been created as were announced. Tables of compactions that
-// are under way may be in MANIFEST already, so more are no sign; fewer are.
+// What tells: Badger logs each table that a compaction is about to make, and MANIFEST has a change
+// set for each compaction that is done, which deletes tables and creates others. So as many must
+// have been created as were announced. Tables of compactions that are under way may be in MANIFEST
+// already, so more are no sign; fewer are.
 type lostTables struct {
 	path string      // of MANIFEST
 	fail func(error) // is told once
 
 	mu struct {
 		sync.Mutex
-		pending map[int]int  // tables announced by compactions that are under way, by compactor
-		unsure  map[int]bool // compactors some of whose tables may count for a MANIFEST that is gone
-		failed  map[int]bool // of those that settle, whether one has failed
-		built   int          // tables announced by compactions that are done
-		made    int          // tables created by those in MANIFEST
-		file    os.FileInfo  // of the MANIFEST that offset is in; nil before the first look
-		offset  int64
-		told    bool
+		pending map[int]int // tables announced by compactions that are under way, by compactor
+		// compactors some of whose tables may count for a MANIFEST that is gone
+		unsure map[int]bool
+		failed map[int]bool // of those that settle, whether one has failed
+		built  int          // tables announced by compactions that are done
+		made   int          // tables created by those in MANIFEST
+		file   os.FileInfo  // of the MANIFEST that offset is in; nil before the first look
+		offset int64
+		told   bool
 	}
 }
 
@@ -106,7 +111,8 @@ func (l *lostTables) settle(compactor int) {
 	_ = l.check()
 }
 
-// end says that the compaction of a compactor is done, or has failed, when Badger has removed what it made.
+// end says that the compaction of a compactor is done, or has failed, when Badger has removed what
+// it made.
 func (l *lostTables) end(compactor int, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -117,8 +123,8 @@ func (l *lostTables) end(compactor int, done bool) {
 	delete(l.mu.unsure, compactor)
 }
 
-// check compares. It returns an error if MANIFEST cannot be read; what is lost it tells through fail. It may be called on nil, and
-// by several at once.
+// check compares. It returns an error if MANIFEST cannot be read; what is lost it tells through
+// fail. It may be called on nil, and by several at once.
 func (l *lostTables) check() error {
 	if l == nil {
 		return nil
@@ -196,7 +202,8 @@ func (l *lostTables) read() error {
 	return nil
 }
 
-// createdByCompaction returns how many tables a change set creates if it is that of a compaction, which deletes others.
+// createdByCompaction returns how many tables a change set creates if it is that of a compaction,
+// which deletes others.
 func createdByCompaction(set *pb.ManifestChangeSet) (n int) {
 	deletes := false
 	for _, c := range set.Changes {

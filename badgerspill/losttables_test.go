@@ -98,8 +98,9 @@ func TestLostTables(t *testing.T) {
 	}
 }
 
-// TestLostTablesAreNoticed: a compaction of Badger loses tables, here since files with their names came between a look and it. From
-// there on nothing is replayed, what the spill has stays there, and the database says so.
+// TestLostTablesAreNoticed: a compaction of Badger loses tables, here since files with their names
+// came between a look and it. From there on nothing is replayed, what the spill has stays there,
+// and the database says so.
 func TestLostTablesAreNoticed(t *testing.T) {
 	f := open(t, small, inTree, compacting)
 	f.guard.off = true
@@ -127,7 +128,8 @@ func TestLostTablesAreNoticed(t *testing.T) {
 	require.Equal(t, "1", g.inBadger("k"))
 }
 
-// TestSpillKeepsWhatBadgerMayHaveLost: a checkpoint lets go of nothing after tables were lost, nor while that cannot be told.
+// TestSpillKeepsWhatBadgerMayHaveLost: a checkpoint lets go of nothing after tables were lost, nor
+// while that cannot be told.
 func TestSpillKeepsWhatBadgerMayHaveLost(t *testing.T) {
 	f := open(t)
 	f.spillOne("k", "1")
@@ -140,7 +142,8 @@ func TestSpillKeepsWhatBadgerMayHaveLost(t *testing.T) {
 	require.Equal(t, "1", openAt(t, f.opt.Dir).get("k"))
 }
 
-// TestNoTablesAreLostInOrdinaryCompactions: no false alarm, and Badger's lines are those that are counted.
+// TestNoTablesAreLostInOrdinaryCompactions: no false alarm, and Badger's lines are those that are
+// counted.
 func TestNoTablesAreLostInOrdinaryCompactions(t *testing.T) {
 	f := open(t, small, inTree, compacting, eager)
 	for i := range 600 {

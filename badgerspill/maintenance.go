@@ -10,9 +10,10 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// Flatten replays the spill and then compacts until all data is in one level of Badger's tree, with so many workers. It
-// blocks for all of that, and before it for a drop or another Flatten that is under way. Errors: one that matches ErrNoSpace if free
-// space is below MinFreeSpace; ErrBlockedWrites beside a StreamWriter; ErrDBClosed. It panics on a read-only database.
+// Flatten replays the spill and then compacts until all data is in one level of Badger's tree, with
+// so many workers. It blocks for all of that, and before it for a drop or another Flatten that is
+// under way. Errors: one that matches ErrNoSpace if free space is below MinFreeSpace;
+// ErrBlockedWrites beside a StreamWriter; ErrDBClosed. It panics on a read-only database.
 func (db *DB) Flatten(workers int) error {
 	if db.IsClosed() {
 		return ErrDBClosed
@@ -38,9 +39,10 @@ func (db *DB) Flatten(workers int) error {
 	return db.inner.Flatten(workers)
 }
 
-// VerifyChecksum reads all of Badger's SSTables and all of the spill, and checks them. Damage in the spill is an error that
-// matches ErrCorrupt. On a closed database it returns ErrDBClosed; Badger's ends the process. It waits for a drop that is under way,
-// and beside a StreamWriter it returns ErrBlockedWrites.
+// VerifyChecksum reads all of Badger's SSTables and all of the spill, and checks them. Damage in
+// the spill is an error that matches ErrCorrupt. On a closed database it returns ErrDBClosed;
+// Badger's ends the process. It waits for a drop that is under way, and beside a StreamWriter it
+// returns ErrBlockedWrites.
 func (db *DB) VerifyChecksum() error {
 	end, err := db.upkeep.begin(db.ctx, upkeepShared)
 	if err != nil {
@@ -62,9 +64,9 @@ func (db *DB) VerifyChecksum() error {
 	return nil
 }
 
-// EstimateSize returns about how many bytes the keys with a prefix take, on disk and uncompressed: Badger's SSTables that
-// hold nothing else, and what the spill has of them. It looks at each such entry in the spill's index; what cannot be read there is
-// left out.
+// EstimateSize returns about how many bytes the keys with a prefix take, on disk and uncompressed:
+// Badger's SSTables that hold nothing else, and what the spill has of them. It looks at each such
+// entry in the spill's index; what cannot be read there is left out.
 func (db *DB) EstimateSize(prefix []byte) (onDisk, uncompressed uint64) {
 	if db.unmapped() {
 		return 0, 0

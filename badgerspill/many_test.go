@@ -15,8 +15,9 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// TestManyDatabases: a hundred databases in one process, all of them spilling, on one budget. What the layer takes for each beside
-// plain Badger is bounded: descriptors by SpillOpenFiles, goroutines and files by what docs/tuning.md says, memory by the budget.
+// TestManyDatabases: a hundred databases in one process, all of them spilling, on one budget. What
+// the layer takes for each beside plain Badger is bounded: descriptors by SpillOpenFiles,
+// goroutines and files by what docs/tuning.md says, memory by the budget.
 func TestManyDatabases(t *testing.T) {
 	const n, keys, segmentSize = 100, 12, minSegmentSize
 	small := func(dir string) badger.Options {

@@ -15,12 +15,14 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// memLogHeader is what comes before the entries of a memtable's log: the id of the data key, and the base of the IVs.
+// memLogHeader is what comes before the entries of a memtable's log: the id of the data key, and
+// the base of the IVs.
 const memLogHeader = 20
 
-// memLogEntries returns how many bytes the entries take in a memtable's log, without those that fill it (badgerEngine.seal): all
-// have the same key and make one entry of a table. The headers of entries are not encrypted. What cannot be understood ends the
-// walk and counts as if all bytes to the end were entries.
+// memLogEntries returns how many bytes the entries take in a memtable's log, without those that
+// fill it (badgerEngine.seal): all have the same key and make one entry of a table. The headers of
+// entries are not encrypted. What cannot be understood ends the walk and counts as if all bytes to
+// the end were entries.
 func memLogEntries(path string, size, fillerKey int64) int64 {
 	f, err := os.Open(path)
 	if err != nil {
@@ -72,14 +74,19 @@ func memLogEntries(path string, size, fillerKey int64) int64 {
 	}
 }
 
-// Logs that are not to be read again. An iterator holds the log of its memtable beyond the flush, and beyond a drop, and after a kill Badger reads it again:
-// what was dropped would be back; and so would a key if a compaction has dropped its value with a tombstone that came in a later memtable, whose log is gone.
+// Logs that are not to be read again. An iterator holds the log of its memtable beyond the flush,
+// and beyond a drop, and after a kill Badger reads it again: what was dropped would be back; and so
+// would a key if a compaction has dropped its value with a tombstone that came in a later memtable,
+// whose log is gone.
 //
-// Which are flushed is seen from the numbers, but not from any gap in them. An open Badger gives numbers one after the other, seals only memtables that hold something, and
-// flushes them in order: where one of its own is missing, all before are flushed, and in its manifest. But a Badger that opens what a kill has left removes
-// the log of a memtable in which nothing was written, and goes on with the next number, before it has flushed what came before; killed again it leaves a gap that proves nothing. So
-// it has to be known with which number the last process began. It is noted in Badger's own LOCK file, as is a drop: everybody who opens the
-// database writes that file anew, and a clean close removes it, so a note that is there was made by the last who opened it.
+// Which are flushed is seen from the numbers, but not from any gap in them. An open Badger gives
+// numbers one after the other, seals only memtables that hold something, and flushes them in order:
+// where one of its own is missing, all before are flushed, and in its manifest. But a Badger that
+// opens what a kill has left removes the log of a memtable in which nothing was written, and goes
+// on with the next number, before it has flushed what came before; killed again it leaves a gap
+// that proves nothing. So it has to be known with which number the last process began. It is noted
+// in Badger's own LOCK file, as is a drop: everybody who opens the database writes that file anew,
+// and a clean close removes it, so a note that is there was made by the last who opened it.
 
 // lockName is the file in Dir that holds the process id of who has it open.
 const lockName = "LOCK"
@@ -90,12 +97,13 @@ const (
 	droppedNote = "badgerspill: no memtable before %d" // is of use any more
 )
 
-// noteMemtable makes a note of the active memtable's number; nobody may write to Badger meanwhile. If it
-// fails no log is removed because of it, as without. It is not made where LOCK is what is locked: Windows
-// would refuse it, and on AIX it would end the lock.
+// noteMemtable makes a note of the active memtable's number; nobody may write to Badger meanwhile.
+// If it fails no log is removed because of it, as without. It is not made where LOCK is what is
+// locked: Windows would refuse it, and on AIX it would end the lock.
 func (db *DB) noteMemtable(note string) {
 	opt := &db.opt
-	if opt.ReadOnly || opt.BypassLockGuard { // the notes are another's; others may not write the file anew
+	// the notes are another's; others may not write the file anew
+	if opt.ReadOnly || opt.BypassLockGuard {
 		return
 	}
 	if !opt.system().notes {
@@ -130,8 +138,8 @@ func readNotes(text []byte) (opened, dropped int) {
 	return opened, dropped
 }
 
-// removeDeadLogs removes logs of memtables that are flushed or dropped, as far as notes tell which are, and then the notes: Badger, which is opened next, changes what
-// they speak of.
+// removeDeadLogs removes logs of memtables that are flushed or dropped, as far as notes tell which
+// are, and then the notes: Badger, which is opened next, changes what they speak of.
 func removeDeadLogs(opt badger.Options) error {
 	if opt.BypassLockGuard {
 		return nil

@@ -14,10 +14,11 @@ import (
 
 const memSuffix = ".mem"
 
-// memtables knows what Badger's memtables hold, by observation: every live memtable has one file NNNNN.mem in Dir,
-// numbered in sequence, that is removed when the memtable is in an SSTable and its last reader is gone. Bytes that
-// Badger took are counted to the memtable that was active when the last look was taken; so a late look counts them to
-// an older memtable, and every byte is released in the end.
+// memtables knows what Badger's memtables hold, by observation: every live memtable has one file
+// NNNNN.mem in Dir, numbered in sequence, that is removed when the memtable is in an SSTable and
+// its last reader is gone. Bytes that Badger took are counted to the memtable that was active when
+// the last look was taken; so a late look counts them to an older memtable, and every byte is
+// released in the end.
 type memtables struct {
 	db  *DB
 	dir string // empty: in-memory database, nothing to observe, nothing to count
@@ -45,21 +46,25 @@ type memtable struct {
 	number int
 	bytes  int64
 	marks  []mark // of bytes, in the order in which they came
-	// pinned are bytes that were released although the file is there: they are in an SSTable, and the memtable is merely
-	// held by an open iterator. No action of ours can free it, so it is reported but not counted.
+	// pinned are bytes that were released although the file is there: they are in an SSTable, and
+	// the memtable is merely held by an open iterator. No action of ours can free it, so it is
+	// reported but not counted.
 	pinned int64
 }
 
-// mark stands for some bytes that Badger took. Badger flushes its memtables in sequence, so once an SSTable holds a
-// version that came no earlier than these bytes, they are in an SSTable, too: any version from flushed on.
+// mark stands for some bytes that Badger took. Badger flushes its memtables in sequence, so once an
+// SSTable holds a version that came no earlier than these bytes, they are in an SSTable, too: any
+// version from flushed on.
 type mark struct {
 	flushed uint64
 	bytes   int64
 }
 
-// stuckInterval is how long sealed memtables may show no sign of their flush while memory is asked for. Past it they are taken for
-// flushed, and held by an iterator, although no version says so: those of a chunk, which come in the order of keys, say little. Then
-// the active memtable is sealed: the second one at the latest the iterator does not hold, and when that goes all before are known to be flushed.
+// stuckInterval is how long sealed memtables may show no sign of their flush while memory is asked
+// for. Past it they are taken for flushed, and held by an iterator, although no version says so:
+// those of a chunk, which come in the order of keys, say little. Then the active memtable is
+// sealed: the second one at the latest the iterator does not hold, and when that goes all before
+// are known to be flushed.
 const stuckInterval = int64(time.Second)
 
 // markBytes is about how many bytes one mark stands for.
@@ -81,7 +86,8 @@ func (t *memtable) add(bytes int64, ts, latest uint64) {
 	t.marks = append(t.marks, mark{flushed, bytes})
 }
 
-// release takes out what is flushed if an SSTable holds version, and returns how many bytes that is.
+// release takes out what is flushed if an SSTable holds version, and returns how many bytes that
+// is.
 func (t *memtable) release(version uint64) (freed int64) {
 	n := 0
 	for n < len(t.marks) && t.marks[n].flushed <= version {
@@ -102,8 +108,8 @@ func (t *memtable) releaseAll() (freed int64) {
 	return freed
 }
 
-// newMemtables looks at the memtables that a Badger just opened has: the newest is active, the others, left by an
-// unclean stop, are being flushed.
+// newMemtables looks at the memtables that a Badger just opened has: the newest is active, the
+// others, left by an unclean stop, are being flushed.
 func newMemtables(db *DB) (*memtables, error) {
 	m := &memtables{db: db, tables: db.inner.Tables, levels: db.inner.Levels}
 	if db.opt.InMemory || db.opt.ReadOnly {
@@ -127,13 +133,15 @@ func newMemtables(db *DB) (*memtables, error) {
 	return m, nil
 }
 
-// took counts bytes that Badger has answered, up to timestamp ts: from in flight to the active memtable.
+// took counts bytes that Badger has answered, up to timestamp ts: from in flight to the active
+// memtable.
 func (m *memtables) took(bytes int64, ts uint64) {
 	if m.dir == "" {
 		m.db.account.Release(wbm.InFlight, bytes)
 		return
 	}
-	m.db.account.Transfer(wbm.InFlight, wbm.Memtable, bytes) // first: what is marked can be released
+	// first: what is marked can be released
+	m.db.account.Transfer(wbm.InFlight, wbm.Memtable, bytes)
 	m.mu.Lock()
 	m.mu.active.add(bytes, ts, m.mu.newest)
 	m.mu.newest = max(m.mu.newest, ts)
@@ -148,8 +156,8 @@ func (m *memtables) exists(number int) bool {
 	return !os.IsNotExist(err)
 }
 
-// look finds memtables that were sealed or are gone, and releases what is gone. If relief was asked for and nothing is
-// on its way to disk, it seals the active memtable. Only the watcher calls it.
+// look finds memtables that were sealed or are gone, and releases what is gone. If relief was asked
+// for and nothing is on its way to disk, it seals the active memtable. Only the watcher calls it.
 func (m *memtables) look() {
 	if m.dir == "" {
 		return
@@ -161,7 +169,8 @@ func (m *memtables) look() {
 	gone := m.findSealed(relief)
 	moved := m.mu.active.number != active
 	freed := m.releaseGone(gone)
-	// Badger's tables cost more to look at than its files, and say more: about memtables that an iterator holds.
+	// Badger's tables cost more to look at than its files, and say more: about memtables that an
+	// iterator holds.
 	list := relief && freed == 0 && flushing(m.mu.sealed) && now-m.lastList >= tablesInterval
 	m.mu.Unlock()
 
@@ -173,7 +182,8 @@ func (m *memtables) look() {
 		m.lastList = now
 	}
 
-	// What all databases of the budget may keep unsealed stays an eighth of it, however many they are.
+	// What all databases of the budget may keep unsealed stays an eighth of it, however many they
+	// are.
 	worth := min(m.db.opt.MemTableSize, m.db.manager.Limit()/int64(max(1, len(m.db.manager.Accounts())))) / 8
 	m.mu.Lock()
 	var pinned int64
@@ -212,7 +222,8 @@ func (m *memtables) look() {
 	}
 }
 
-// judge tells what holds Badger up, if anything does, with so many memtables that wait for the flusher, or are with it.
+// judge tells what holds Badger up, if anything does, with so many memtables that wait for the
+// flusher, or are with it.
 func (m *memtables) judge(waiting int) StallCause {
 	to := m.db.events.to
 	if waiting <= m.db.opt.NumMemtables || to.StallBegin == nil && to.StallEnd == nil {
@@ -226,12 +237,14 @@ func (m *memtables) judge(waiting int) StallCause {
 	return StallMemtables
 }
 
-// stallCause returns what the last look, 25 ms ago at most while commits come, has seen. It does not block.
+// stallCause returns what the last look, 25 ms ago at most while commits come, has seen. It does
+// not block.
 func (m *memtables) stallCause() StallCause { return StallCause(m.cause.Load()) }
 
-// findSealed finds memtables that Badger has sealed since the last look. It returns the number of one that came and went
-// unseen between two looks, or -1. The file of the one that was active may still be there then, held by an iterator; so with
-// thorough it looks for higher numbers in any case. Needs mu.
+// findSealed finds memtables that Badger has sealed since the last look. It returns the number of
+// one that came and went unseen between two looks, or -1. The file of the one that was active may
+// still be there then, held by an iterator; so with thorough it looks for higher numbers in any
+// case. Needs mu.
 func (m *memtables) findSealed(thorough bool) (gone int) {
 	gone = -1
 	for m.exists(m.mu.active.number + 1) {
@@ -254,9 +267,9 @@ func (m *memtables) sealActive(next int) {
 	m.mu.active = memtable{number: next}
 }
 
-// releaseGone takes out the memtables that are gone, and what those hold that came before one that is gone: they are
-// flushed, too, and held by an iterator. gone is the number of one that is known to be gone, or -1. It returns the bytes that this
-// frees. Needs mu.
+// releaseGone takes out the memtables that are gone, and what those hold that came before one that
+// is gone: they are flushed, too, and held by an iterator. gone is the number of one that is known
+// to be gone, or -1. It returns the bytes that this frees. Needs mu.
 func (m *memtables) releaseGone(gone int) (freed int64) {
 	m.mu.sealed = slices.DeleteFunc(m.mu.sealed, func(t *memtable) bool {
 		if m.exists(t.number) {
@@ -282,8 +295,8 @@ func (m *memtables) newest() int {
 	return numbers[len(numbers)-1]
 }
 
-// relieve is the budget manager's request for memory: the soft limit's flush, of Badger's memtables and of the spill's index. It
-// never blocks.
+// relieve is the budget manager's request for memory: the soft limit's flush, of Badger's memtables
+// and of the spill's index. It never blocks.
 func (m *memtables) relieve() {
 	m.relief.Store(true)
 	m.db.watch.hurry()

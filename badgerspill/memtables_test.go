@@ -10,8 +10,8 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// fillWrites transactions of 64 KiB fill a memtable of 1 MiB, and seal it. How much fits varies with the random heights of
-// Badger's skip list.
+// fillWrites transactions of 64 KiB fill a memtable of 1 MiB, and seal it. How much fits varies
+// with the random heights of Badger's skip list.
 const fillWrites = 22
 
 // fillMemtable writes what fills one memtable of 1 MiB, not two.
@@ -78,8 +78,9 @@ func TestPinnedMemtableIsReportedAndNotCounted(t *testing.T) {
 	require.Zero(t, f.manager.Leaks())
 }
 
-// TestIteratorDoesNotBlockItsWriter: the goroutine that writes holds an iterator over the memtable that its own writes
-// fill. Nothing that it does can free that memtable, so it must not count once it is flushed.
+// TestIteratorDoesNotBlockItsWriter: the goroutine that writes holds an iterator over the memtable
+// that its own writes fill. Nothing that it does can free that memtable, so it must not count once
+// it is flushed.
 func TestIteratorDoesNotBlockItsWriter(t *testing.T) {
 	f := open(t, small, noSpill)
 	f.put("first", "1")
@@ -95,8 +96,8 @@ func TestIteratorDoesNotBlockItsWriter(t *testing.T) {
 	require.NoError(t, receive(t, "end of the writes", done))
 }
 
-// TestPinnedMemtableIsNotCountedWhenIdle: a memtable that was flushed just before the writes ended, and is pinned, is
-// recognized although no later memtable goes after it.
+// TestPinnedMemtableIsNotCountedWhenIdle: a memtable that was flushed just before the writes ended,
+// and is pinned, is recognized although no later memtable goes after it.
 func TestPinnedMemtableIsNotCountedWhenIdle(t *testing.T) {
 	f := open(t, small)
 	f.put("first", "1")
@@ -116,7 +117,8 @@ func shared(t *testing.T, limit int64) (*wbm.WriteBufferManager, func(*Options))
 	return m, func(opt *Options) { opt.WriteBufferManager = m }
 }
 
-// TestReliefSealsTheIdleHolder is RocksDB's issue 11780: the biggest holder gets no writes, and another database waits.
+// TestReliefSealsTheIdleHolder is RocksDB's issue 11780: the biggest holder gets no writes, and
+// another database waits.
 func TestReliefSealsTheIdleHolder(t *testing.T) {
 	m, on := shared(t, 8<<20)
 	idle := open(t, small, noSpill, on, func(opt *Options) { opt.MemTableSize = 4 << 20 })
@@ -153,7 +155,8 @@ func TestReliefSealsTheIdleHolder(t *testing.T) {
 	require.Zero(t, m.Leaks())
 }
 
-// TestReliefOfAHolderWithAPinnedMemtable is the same, but the idle database has a flushed memtable that a reader pins.
+// TestReliefOfAHolderWithAPinnedMemtable is the same, but the idle database has a flushed memtable
+// that a reader pins.
 func TestReliefOfAHolderWithAPinnedMemtable(t *testing.T) {
 	m, on := shared(t, 8<<20)
 	idle := open(t, small, noSpill, on)
@@ -174,8 +177,8 @@ func TestReliefOfAHolderWithAPinnedMemtable(t *testing.T) {
 	require.NoError(t, receive(t, "the writer of the other database", done))
 }
 
-// TestOneWriterSeveralDatabases: the budget that one goroutine holds in one database must come free while it waits
-// in another.
+// TestOneWriterSeveralDatabases: the budget that one goroutine holds in one database must come free
+// while it waits in another.
 func TestOneWriterSeveralDatabases(t *testing.T) {
 	m, on := shared(t, 3<<20)
 	bounded(t)

@@ -10,14 +10,14 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 )
 
-// MergeFunc merges newVal into existingVal, which was added before it, and returns the outcome. It may keep and change
-// both slices. It must give the same whichever neighbours are merged first, and it may be called by several
-// goroutines at a time.
+// MergeFunc merges newVal into existingVal, which was added before it, and returns the outcome. It
+// may keep and change both slices. It must give the same whichever neighbours are merged first, and
+// it may be called by several goroutines at a time.
 type MergeFunc func(existingVal, newVal []byte) []byte
 
-// MergeOperator collects values under a key as versions of it, which Get merges. It stands for badger.MergeOperator and is
-// safe for concurrent use. The embedded lock is held in write mode while a compaction reads the versions, in read mode by
-// Get.
+// MergeOperator collects values under a key as versions of it, which Get merges. It stands for
+// badger.MergeOperator and is safe for concurrent use. The embedded lock is held in write mode
+// while a compaction reads the versions, in read mode by Get.
 type MergeOperator struct {
 	sync.RWMutex
 	db    *DB
@@ -29,26 +29,26 @@ type MergeOperator struct {
 	stopped  chan struct{} // closed when the goroutine has ended
 }
 
-// GetMergeOperator returns a MergeOperator for key, and starts a goroutine that every dur merges what was added into one
-// value and lets Badger drop the rest. It panics if dur is not above 0. Stop must be called in the end, before Close.
-// In managed mode Add and Get panic, as Badger's do.
+// GetMergeOperator returns a MergeOperator for key, and starts a goroutine that every dur merges
+// what was added into one value and lets Badger drop the rest. It panics if dur is not above 0.
+// Stop must be called in the end, before Close. In managed mode Add and Get panic, as Badger's do.
 func (db *DB) GetMergeOperator(key []byte, f MergeFunc, dur time.Duration) *MergeOperator {
 	op := &MergeOperator{db: db, key: bytes.Clone(key), merge: f, stop: make(chan struct{}), stopped: make(chan struct{})}
 	go op.run(time.NewTicker(dur))
 	return op
 }
 
-// Add records val, which is merged later. Errors are those of Update with one SetEntry; it never conflicts. It may block
-// as a commit does, and panics in managed mode.
+// Add records val, which is merged later. Errors are those of Update with one SetEntry; it never
+// conflicts. It may block as a commit does, and panics in managed mode.
 func (op *MergeOperator) Add(val []byte) error {
 	return op.db.Update(func(txn *Txn) error {
 		return txn.SetEntry(&Entry{Key: op.key, Value: val, meta: metaMerge})
 	})
 }
 
-// Get returns all that was added, merged in the order of the additions. Errors: ErrKeyNotFound if there is nothing,
-// ErrDBClosed, and what a damaged file causes. It blocks as the first read of a transaction does, and while a compaction
-// reads. It panics in managed mode.
+// Get returns all that was added, merged in the order of the additions. Errors: ErrKeyNotFound if
+// there is nothing, ErrDBClosed, and what a damaged file causes. It blocks as the first read of a
+// transaction does, and while a compaction reads. It panics in managed mode.
 func (op *MergeOperator) Get() ([]byte, error) {
 	op.RLock()
 	defer op.RUnlock()
@@ -64,8 +64,8 @@ func (op *MergeOperator) Get() ([]byte, error) {
 	return m.value, err
 }
 
-// Stop ends the goroutine after one more compaction, and waits for it, for which it may block as a commit does. Add and
-// Get work after it. It may be called more than once.
+// Stop ends the goroutine after one more compaction, and waits for it, for which it may block as a
+// commit does. Add and Get work after it. It may be called more than once.
 func (op *MergeOperator) Stop() {
 	op.stopOnce.Do(func() { close(op.stop) })
 	<-op.stopped
@@ -93,7 +93,8 @@ type merged struct {
 	versions int
 }
 
-// read merges the versions that txn sees, newest first, down to one that ends the history of the key.
+// read merges the versions that txn sees, newest first, down to one that ends the history of the
+// key.
 func (op *MergeOperator) read(txn *Txn) (m merged, err error) {
 	it, err := openKeyIterator(txn, op.key)
 	if err != nil {
@@ -118,7 +119,8 @@ func (op *MergeOperator) read(txn *Txn) (m merged, err error) {
 	return m, nil
 }
 
-// openKeyIterator is NewKeyIterator with an error in place of the panic of a database that has been closed meanwhile.
+// openKeyIterator is NewKeyIterator with an error in place of the panic of a database that has been
+// closed meanwhile.
 func openKeyIterator(txn *Txn, key []byte) (it *Iterator, err error) {
 	defer func() {
 		if p := recover(); p == any(ErrDBClosed) {
@@ -130,12 +132,12 @@ func openKeyIterator(txn *Txn, key []byte) (it *Iterator, err error) {
 	return txn.NewKeyIterator(key, DefaultIteratorOptions), nil
 }
 
-// compact puts the merged value in the place of the newest version, marked so that reads end there and Badger drops what
-// is below. It keeps that version's timestamp: what is added between the read and the write stays above it. Without
-// the merge bit it is an ordinary value for Badger.
+// compact puts the merged value in the place of the newest version, marked so that reads end there
+// and Badger drops what is below. It keeps that version's timestamp: what is added between the read
+// and the write stays above it. Without the merge bit it is an ordinary value for Badger.
 //
-// The transaction that was read stays open until the write is acknowledged, so that Badger keeps a tombstone that is
-// set meanwhile: the older write must not come back from under it.
+// The transaction that was read stays open until the write is acknowledged, so that Badger keeps a
+// tombstone that is set meanwhile: the older write must not come back from under it.
 func (op *MergeOperator) compact() error {
 	db := op.db
 	if db.opt.managed || db.opt.ReadOnly || !db.holdOpen() {
@@ -159,14 +161,16 @@ func (op *MergeOperator) compact() error {
 	return err
 }
 
-// closeBegun is IsClosed from the moment on at which Close refuses commits, which is a little earlier.
+// closeBegun is IsClosed from the moment on at which Close refuses commits, which is a little
+// earlier.
 func (db *DB) closeBegun() bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	return db.closed
 }
 
-// holdOpen keeps Close from closing Badger until background.Done is called. It returns false if Close has begun.
+// holdOpen keeps Close from closing Badger until background.Done is called. It returns false if
+// Close has begun.
 func (db *DB) holdOpen() bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()

@@ -29,10 +29,11 @@ type mergeSide struct {
 	operator func(key string, f func(existing, added []byte) []byte, every time.Duration) operator
 	set      func(key, value string, discard bool) error // deletes if value is empty
 	get      func(key string) (string, error)
-	history  func(key string) []string // versions, newest first, down to where the key's history ends
-	version  func() uint64
-	drain    func()
-	close    func() error
+	// versions, newest first, down to where the key's history ends
+	history func(key string) []string
+	version func() uint64
+	drain   func()
+	close   func() error
 }
 
 type versionItem interface {
@@ -165,7 +166,8 @@ func sum(existing, added []byte) []byte {
 
 func number(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
-// TestMergeAsBadger gives both engines the same calls. At each reopen they exchange their databases.
+// TestMergeAsBadger gives both engines the same calls. At each reopen they exchange their
+// databases.
 func TestMergeAsBadger(t *testing.T) {
 	for _, mode := range spillModes {
 		for seed := range uint64(3) {
@@ -247,8 +249,8 @@ func TestMergeAsBadger(t *testing.T) {
 	}
 }
 
-// TestMergeShared adds from many goroutines beside compactions, reads and replay, through several operators of one key
-// each. Then the engines exchange their databases.
+// TestMergeShared adds from many goroutines beside compactions, reads and replay, through several
+// operators of one key each. Then the engines exchange their databases.
 func TestMergeShared(t *testing.T) {
 	const goroutines, each, operators = 8, 60, 2
 	for _, mode := range spillModes {
@@ -319,7 +321,8 @@ func TestMergeShared(t *testing.T) {
 	}
 }
 
-// TestMergeValuesSurviveCompaction: what is not merged yet is not garbage for Badger's own compaction, what is merged is.
+// TestMergeValuesSurviveCompaction: what is not merged yet is not garbage for Badger's own
+// compaction, what is merged is.
 func TestMergeValuesSurviveCompaction(t *testing.T) {
 	const adds = 50
 	for _, mode := range spillModes {
@@ -366,8 +369,8 @@ func TestMergeValuesSurviveCompaction(t *testing.T) {
 	}
 }
 
-// TestMergeAddDuringCompaction adds between the read and the write of a compaction, into a newer segment of the spill
-// than what is read, and older than what is written.
+// TestMergeAddDuringCompaction adds between the read and the write of a compaction, into a newer
+// segment of the spill than what is read, and older than what is written.
 func TestMergeAddDuringCompaction(t *testing.T) {
 	for _, mode := range spillModes {
 		t.Run(mode.name, func(t *testing.T) {
@@ -456,8 +459,8 @@ func TestMergeCrash(t *testing.T) {
 	}
 }
 
-// TestMergeHoldsDiscard: until the write of a compaction is acknowledged Badger must not drop a tombstone that is set
-// above it.
+// TestMergeHoldsDiscard: until the write of a compaction is acknowledged Badger must not drop a
+// tombstone that is set above it.
 func TestMergeHoldsDiscard(t *testing.T) {
 	f := open(t, spillModes[0].change)
 	op := f.GetMergeOperator([]byte("k"), concat, time.Hour)
@@ -481,7 +484,8 @@ func TestMergeHoldsDiscard(t *testing.T) {
 	require.Equal(t, []string{"2 ab true <nil>"}, sideOf(f).history("k"))
 }
 
-// TestMergeHedged: values that Badger has not answered for are read, merged and replayed from the spill.
+// TestMergeHedged: values that Badger has not answered for are read, merged and replayed from the
+// spill.
 func TestMergeHedged(t *testing.T) {
 	f := open(t)
 	op := f.GetMergeOperator([]byte("k"), concat, time.Hour)
@@ -544,7 +548,8 @@ func TestMergeTicks(t *testing.T) {
 	require.Panics(t, func() { f.GetMergeOperator([]byte("k"), concat, 0) })
 }
 
-// TestMergeCompactionFails: the values stay, the error is reported, and the next compaction does it.
+// TestMergeCompactionFails: the values stay, the error is reported, and the next compaction does
+// it.
 func TestMergeCompactionFails(t *testing.T) {
 	f := open(t, spillModes[0].change)
 	op := f.GetMergeOperator([]byte("k"), concat, time.Millisecond)
@@ -567,7 +572,8 @@ func TestMergeCompactionFails(t *testing.T) {
 	eventually(t, "compaction", func() bool { return len(sideOf(f).history("k")) == 1 })
 }
 
-// TestMergeConflicts: a compaction is not a write of the key, so a transaction that has read it can commit.
+// TestMergeConflicts: a compaction is not a write of the key, so a transaction that has read it can
+// commit.
 func TestMergeConflicts(t *testing.T) {
 	bounded(t)
 	f := openAt(t, t.TempDir(), spillModes[1].change)
@@ -649,7 +655,8 @@ func TestMergeErrorsAsBadger(t *testing.T) {
 	long := make([]byte, maxKeySize+1)
 	tooLong := f.GetMergeOperator(long, concat, time.Hour)
 	compare("key too long", p.GetMergeOperator(long, concat, time.Hour), tooLong)
-	tooLong.Stop() // Badger's stay: to stop them would end the process, of a closed or managed database
+	// Badger's stay: to stop them would end the process, of a closed or managed database
+	tooLong.Stop()
 	one, other := p.GetMergeOperator([]byte("k"), concat, time.Hour), f.GetMergeOperator([]byte("k"), concat, time.Hour)
 	compare("one value", one, other)
 	compare("two values", one, other)

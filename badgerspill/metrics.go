@@ -15,7 +15,8 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// metricPrefix begins the name of every expvar of the layer. Each is a map from directory to value, as Badger's are.
+// metricPrefix begins the name of every expvar of the layer. Each is a map from directory to value,
+// as Badger's are.
 const metricPrefix = "badgerspill_"
 
 // The types of a Metric.
@@ -24,22 +25,28 @@ const (
 	MetricGauge   = "gauge"   // goes up and down
 )
 
-// Metric describes an expvar of the layer. Its value is a map from the database's directory (Options.Dir) to a number, or, with a
-// second label, to a map from that label's values to numbers: as collectors.NewExpvarCollector of Prometheus reads it.
+// Metric describes an expvar of the layer. Its value is a map from the database's directory
+// (Options.Dir) to a number, or, with a second label, to a map from that label's values to numbers:
+// as collectors.NewExpvarCollector of Prometheus reads it.
 type Metric struct {
-	Name   string   // of the expvar: the field of SpillStats in snake case, with its unit
-	Field  string   // of SpillStats, as "Append.P99"
-	Type   string   // MetricCounter or MetricGauge
-	Unit   string   // of the numbers: "bytes", "seconds", "bytes per second", "commits" and the like; "" if they have none
+	Name  string // of the expvar: the field of SpillStats in snake case, with its unit
+	Field string // of SpillStats, as "Append.P99"
+	Type  string // MetricCounter or MetricGauge
+	// of the numbers: "bytes", "seconds", "bytes per second", "commits" and the like; "" if they
+	// have none
+	Unit   string
 	Labels []string // "dir", and for some a second one
 	Help   string   // what it means, in a sentence or two
 
-	index  []int    // of the field
-	values []string // that the second label takes, in the order of the field's elements, or that a string is numbered by
+	index []int // of the field
+	// that the second label takes, in the order of the field's elements, or that a string is
+	// numbered by
+	values []string
 }
 
-// Metrics returns a description of each expvar that a database publishes unless MetricsEnabled is off, in the order of
-// SpillStats. They are the fields of SpillStats: durations are in seconds, a state is its number. It is safe for concurrent use.
+// Metrics returns a description of each expvar that a database publishes unless MetricsEnabled is
+// off, in the order of SpillStats. They are the fields of SpillStats: durations are in seconds, a
+// state is its number. It is safe for concurrent use.
 func Metrics() []Metric { return slices.Clone(metrics) }
 
 var (
@@ -66,7 +73,8 @@ func names[T interface {
 	return all
 }
 
-// metrics is the one table from which expvars, descriptions and documentation come. A test holds it against SpillStats.
+// metrics is the one table from which expvars, descriptions and documentation come. A test holds it
+// against SpillStats.
 var metrics = func() []Metric {
 	var all []Metric
 	add := func(field, typ, unit, help string) *Metric {
@@ -257,8 +265,8 @@ func (db *DB) publishMetrics() {
 	}
 }
 
-// scrape lets all variables that are read one after the other come from one SpillStats. The next one is taken when a variable is read
-// again, or when it has become old.
+// scrape lets all variables that are read one after the other come from one SpillStats. The next
+// one is taken when a variable is read again, or when it has become old.
 type scrape struct {
 	db *DB
 

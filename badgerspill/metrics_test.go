@@ -75,7 +75,8 @@ func TestMetricsCanBeTurnedOff(t *testing.T) {
 	require.NoError(t, db.Close())
 }
 
-// numericFields returns the paths of all fields of SpillStats that are numbers, states, or lists of them.
+// numericFields returns the paths of all fields of SpillStats that are numbers, states, or lists of
+// them.
 func numericFields(t reflect.Type, path string) (all []string) {
 	for f := range fieldsOf(t) {
 		if f.Type.Kind() == reflect.Struct {
@@ -97,7 +98,8 @@ func fieldsOf(t reflect.Type) func(func(reflect.StructField) bool) {
 	}
 }
 
-// The table of metrics has each field of SpillStats once, in its order, and the names follow the one rule.
+// The table of metrics has each field of SpillStats once, in its order, and the names follow the
+// one rule.
 func TestMetricsAreTheFieldsOfSpillStats(t *testing.T) {
 	var fields, names []string
 	for _, m := range Metrics() {
@@ -119,7 +121,8 @@ func TestMetricsAreTheFieldsOfSpillStats(t *testing.T) {
 		}
 	}
 	want := numericFields(reflect.TypeFor[SpillStats](), "")
-	want = slices.DeleteFunc(want, func(f string) bool { return f == "ReplayError" || f == "HealthError" || f == "Tree.Why" }) // text
+	// text
+	want = slices.DeleteFunc(want, func(f string) bool { return f == "ReplayError" || f == "HealthError" || f == "Tree.Why" })
 	slices.Sort(want)
 	slices.Sort(fields)
 	require.Equal(t, want, fields)

@@ -14,7 +14,8 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// TestModesOfSmallFiles: what the layer puts into Badger's directory is the owner's to read and write, whatever the umask.
+// TestModesOfSmallFiles: what the layer puts into Badger's directory is the owner's to read and
+// write, whatever the umask.
 func TestModesOfSmallFiles(t *testing.T) {
 	for _, mask := range []int{0, 0o777} {
 		dir := t.TempDir()
@@ -35,8 +36,8 @@ func TestModesOfSmallFiles(t *testing.T) {
 	}
 }
 
-// TestSmallFilesAreNotWrittenThroughLinks: a file that is written beside, and renamed, is not written to where somebody has
-// led that name, and what is there is replaced.
+// TestSmallFilesAreNotWrittenThroughLinks: a file that is written beside, and renamed, is not
+// written to where somebody has led that name, and what is there is replaced.
 func TestSmallFilesAreNotWrittenThroughLinks(t *testing.T) {
 	for _, exists := range []bool{false, true} {
 		dir, elsewhere := t.TempDir(), filepath.Join(t.TempDir(), "target")

@@ -7,10 +7,12 @@ import (
 	"github.com/badgerspill/badgerspill/replay"
 )
 
-// narrator writes the lines by which the log alone tells what a burst did: that it began, how large it was, that writers wait or are
-// slowed, that the spill is full, that replay is done, and how far Close is. Each kind comes at most once in lineInterval, and a
-// database at rest has none. It hears of what happens from the queue of events, so no lock of the commit path is held; but of waits, of
-// which thousands may be under way, from those who wait: they would fill the queue, and the listener would be blamed for it.
+// narrator writes the lines by which the log alone tells what a burst did: that it began, how large
+// it was, that writers wait or are slowed, that the spill is full, that replay is done, and how far
+// Close is. Each kind comes at most once in lineInterval, and a database at rest has none. It hears
+// of what happens from the queue of events, so no lock of the commit path is held; but of waits, of
+// which thousands may be under way, from those who wait: they would fill the queue, and the
+// listener would be blamed for it.
 type narrator struct {
 	db    *DB
 	log   Logger
@@ -161,7 +163,8 @@ func (n *narrator) look() {
 	}
 }
 
-// waitCount counts commits that wait for room. Its zero value is ready. It is safe for concurrent use.
+// waitCount counts commits that wait for room. Its zero value is ready. It is safe for concurrent
+// use.
 type waitCount struct {
 	mu      sync.Mutex
 	now     int // as far as it was told

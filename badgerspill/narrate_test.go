@@ -12,7 +12,8 @@ import (
 	"github.com/badgerspill/badgerspill/replay"
 )
 
-// withLogger gives a database a logger that keeps what the layer says; what Badger says of itself is left out.
+// withLogger gives a database a logger that keeps what the layer says; what Badger says of itself
+// is left out.
 func withLogger(lines *logLines) func(*Options) {
 	return func(opt *Options) { opt.Logger = lines }
 }

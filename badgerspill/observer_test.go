@@ -19,7 +19,8 @@ import (
 
 var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 = a new one")
 
-// random returns a source whose seed is printed if the test fails, and can be given back with -seed.
+// random returns a source whose seed is printed if the test fails, and can be given back with
+// -seed.
 func random(t *testing.T) *rand.Rand {
 	seed := *seedFlag
 	if seed == 0 {
@@ -88,8 +89,9 @@ func (o *observer) snapshot() map[string]sight {
 	return out
 }
 
-// TestNothingThatFailedWasSeen: the spill's files and Badger fail at random while commits go to and fro. A commit that fails is
-// never seen, by nobody and at no time; what was seen stays, over a crash too, acknowledged by then or not.
+// TestNothingThatFailedWasSeen: the spill's files and Badger fail at random while commits go to and
+// fro. A commit that fails is never seen, by nobody and at no time; what was seen stays, over a
+// crash too, acknowledged by then or not.
 func TestNothingThatFailedWasSeen(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -201,8 +203,8 @@ func TestNothingThatFailedWasSeen(t *testing.T) {
 					continue
 				}
 				seen := observers[0].snapshot()
-				// A copy is not of one moment, and what replay moves from a part that was copied to one that was not yet
-				// would look like foreign writes.
+				// A copy is not of one moment, and what replay moves from a part that was copied to
+				// one that was not yet would look like foreign writes.
 				f.gate.Lock()
 				left := crash(t, f.opt.Dir)
 				f.gate.Unlock()
@@ -237,7 +239,8 @@ func TestNothingThatFailedWasSeen(t *testing.T) {
 	}
 }
 
-// requireStays opens what a crash has left, and requires all that was seen before, or something newer.
+// requireStays opens what a crash has left, and requires all that was seen before, or something
+// newer.
 func requireStays(t *testing.T, dir string, opt Options, seen map[string]sight) *observer {
 	t.Helper()
 	opt.Dir, opt.ValueDir, opt.SpillDir = dir, dir, ""

@@ -139,7 +139,8 @@ func (db *DB) openBudget() (err error) {
 	return nil
 }
 
-// open takes Badger's locks, and then opens the spill: a damaged or foreign one must not let Badger be touched.
+// open takes Badger's locks, and then opens the spill: a damaged or foreign one must not let Badger
+// be touched.
 func (db *DB) open() (err error) {
 	db.phase(OpenSpill)
 	if db.dirLocks, err = lockDirs(db.opt.Badger(), db.opt.fs(), db.opt.system()); err != nil {
@@ -204,12 +205,12 @@ func (db *DB) open() (err error) {
 	return nil
 }
 
-// spillPieces is in how many pieces, at least, a full spill frees its room. Commits that the spill's filling slows are
-// held up least when room comes often; a piece costs a sync of Badger.
+// spillPieces is in how many pieces, at least, a full spill frees its room. Commits that the
+// spill's filling slows are held up least when room comes often; a piece costs a sync of Badger.
 const spillPieces = 16
 
-// spillPiece returns the size in bytes that a segment, or what is replayed between two checkpoints, should not pass. It is
-// a multiple of 4 KiB.
+// spillPiece returns the size in bytes that a segment, or what is replayed between two checkpoints,
+// should not pass. It is a multiple of 4 KiB.
 func spillPiece(capacity int64) int64 {
 	if capacity == 0 { // what is left is replayed at any size
 		return spillfile.MaxSegmentSize
@@ -223,14 +224,16 @@ func (db *DB) spillPiece() int64 { return spillPiece(db.spill.Capacity()) }
 // segmentSize returns the size in bytes at which a segment is sealed.
 func (db *DB) segmentSize() int64 { return min(db.opt.Tuning.SegmentSize, db.spillPiece()) }
 
-// openSpill opens the log of the spill. A read-only database opens one that is there, and makes none.
+// openSpill opens the log of the spill. A read-only database opens one that is there, and makes
+// none.
 func (db *DB) openSpill() error {
 	opt := &db.opt
 	fsys := opt.fs()
 	if opt.InMemory {
 		return nil
 	}
-	spill, err := filepath.Abs(opt.SpillDir) // whoever finds the interlock is in another working directory
+	// whoever finds the interlock is in another working directory
+	spill, err := filepath.Abs(opt.SpillDir)
 	if err != nil {
 		return fmt.Errorf("badgerspill: option SpillDir: %w", err)
 	}
@@ -294,8 +297,8 @@ func (db *DB) openSpill() error {
 	return nil
 }
 
-// judgeSpill looks at the spill before it is opened, where something is missing that tells whose it is, or where it is. A spill that is
-// in use is ErrLocked; nothing else is known of it.
+// judgeSpill looks at the spill before it is opened, where something is missing that tells whose it
+// is, or where it is. A spill that is in use is ErrLocked; nothing else is known of it.
 func (db *DB) judgeSpill(id [16]byte, known bool, idErr error, locked bool, names string) error {
 	opt := &db.opt
 	src := spillfile.Source{Dir: opt.SpillDir, FS: opt.fs(), EncryptionKey: opt.EncryptionKey}
@@ -372,9 +375,9 @@ func (db *DB) logOptions(id [16]byte, existing, deferred bool) spillfile.Options
 	}
 }
 
-// indexArena is the memory of the index of the segment that is being written. It is in use from the first spilled commit on, when
-// memory is short already: two of them, one ready for the next segment, must fit between the spill limit and the limit, for
-// all databases of the budget.
+// indexArena is the memory of the index of the segment that is being written. It is in use from the
+// first spilled commit on, when memory is short already: two of them, one ready for the next
+// segment, must fit between the spill limit and the limit, for all databases of the budget.
 func (db *DB) indexArena() int64 {
 	share := db.manager.Limit() / int64(32*max(1, len(db.manager.Accounts())))
 	return min(max(minIndexArena, min(share, db.segmentSize()/4)), maxIndexArena)
@@ -407,8 +410,9 @@ func (db *DB) segmentEvent(ev spillfile.Event) {
 	}
 }
 
-// openBadger opens Badger in managed mode without conflict detection: the layer does both. The interlock has to go while
-// Badger looks at the directory. A crash in between is found by checkHistory.
+// openBadger opens Badger in managed mode without conflict detection: the layer does both. The
+// interlock has to go while Badger looks at the directory. A crash in between is found by
+// checkHistory.
 func (db *DB) openBadger() (err error) {
 	opt := db.opt.Badger().WithDetectConflicts(false)
 	if db.opt.InMemory {
@@ -453,10 +457,10 @@ func (db *DB) openBadger() (err error) {
 	return nil
 }
 
-// cleanLogs removes what Badger should not see of what an unclean stop has left. It needs the locks, or
-// that the user has said with BypassLockGuard that nobody else has the directory open. Where the layer
-// cannot hold them Badger finds out whether somebody has, and nothing is touched before. Without notes
-// LOCK is what is locked, and is not opened.
+// cleanLogs removes what Badger should not see of what an unclean stop has left. It needs the
+// locks, or that the user has said with BypassLockGuard that nobody else has the directory open.
+// Where the layer cannot hold them Badger finds out whether somebody has, and nothing is touched
+// before. Without notes LOCK is what is locked, and is not opened.
 func (db *DB) cleanLogs(opt badger.Options) error {
 	sys := db.opt.system()
 	if !sys.locks {
@@ -469,8 +473,9 @@ func (db *DB) cleanLogs(opt badger.Options) error {
 	return err
 }
 
-// removeEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it gives it a size, and
-// truncates one before it removes it; killed in between it refuses to open what it has left.
+// removeEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it
+// gives it a size, and truncates one before it removes it; killed in between it refuses to open
+// what it has left.
 func removeEmptyLogs(opt badger.Options) error {
 	for _, in := range [][2]string{{opt.Dir, memSuffix}, {opt.ValueDir, ".vlog"}} {
 		files, err := os.ReadDir(in[0])
@@ -492,7 +497,8 @@ func removeEmptyLogs(opt badger.Options) error {
 	return nil
 }
 
-// openInner leaves db.inner alone if Badger fails: what it returns then is half made, and closing that panics or hangs.
+// openInner leaves db.inner alone if Badger fails: what it returns then is half made, and closing
+// that panics or hangs.
 func (db *DB) openInner(opt badger.Options) error {
 	if !opt.InMemory && !opt.ReadOnly {
 		db.lost = newLostTables(opt.Dir, db.badgerFailed)
@@ -513,8 +519,8 @@ func (db *DB) openInner(opt badger.Options) error {
 	return sortLevelZero(inner) // before Badger may discard anything
 }
 
-// flushLargerMemtables lets Badger flush the memtable logs of an unclean stop at the size they were written with: it
-// cannot take over one that is larger than its memtables.
+// flushLargerMemtables lets Badger flush the memtable logs of an unclean stop at the size they were
+// written with: it cannot take over one that is larger than its memtables.
 func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	if opt.ReadOnly {
 		return nil
@@ -545,11 +551,13 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	return errors.Join(sortLevelZero(old), old.Close())
 }
 
-// checkHistory compares what Badger holds with what the spill holds, and returns the newest timestamp of both.
+// checkHistory compares what Badger holds with what the spill holds, and returns the newest
+// timestamp of both.
 //
-// By invariant I1 Badger holds nothing newer than the spill. There is one exception of our own making: hedged commits,
-// which are in Badger, and of whose append to the spill a crash has left only the beginning. The segments say through
-// which timestamp that can be; the spill is dead then, since Badger, which takes commits in order, has it all.
+// By invariant I1 Badger holds nothing newer than the spill. There is one exception of our own
+// making: hedged commits, which are in Badger, and of whose append to the spill a crash has left
+// only the beginning. The segments say through which timestamp that can be; the spill is dead then,
+// since Badger, which takes commits in order, has it all.
 func (db *DB) checkHistory(inBadger uint64) (uint64, error) {
 	st := db.log.State()
 	if st.LiveBatches == 0 {
@@ -557,8 +565,9 @@ func (db *DB) checkHistory(inBadger uint64) (uint64, error) {
 	}
 	newest := max(inBadger, st.MaxVersion, st.NewestTs)
 	if st.DirectThrough == spillfile.Unordered { // timestamps tell nothing about order
-		// Hedged commits in it may be older than what Badger has of the same keys, and go there again: until then Badger
-		// must not discard a tombstone that they would come back from under.
+		// Hedged commits in it may be older than what Badger has of the same keys, and go there
+		// again: until then Badger must not discard a tombstone that they would come back from
+		// under.
 		db.discardHold = st.LastSeq
 		return newest, nil
 	}
@@ -599,9 +608,10 @@ func (db *DB) foreignWrites(inBadger, inSpill uint64) error {
 		ErrForeignWrites, db.opt.Dir, inBadger, db.opt.SpillDir, inSpill)
 }
 
-// findForeign looks in Badger for an entry, from timestamp oldest on, that the spill does not have, and returns its
-// version, 0 if there is none. All from there on reached Badger by replay, or past the layer. It reads all that Badger
-// has taken since, so it is only for a database whose interlock was missing.
+// findForeign looks in Badger for an entry, from timestamp oldest on, that the spill does not have,
+// and returns its version, 0 if there is none. All from there on reached Badger by replay, or past
+// the layer. It reads all that Badger has taken since, so it is only for a database whose interlock
+// was missing.
 func (db *DB) findForeign(oldest uint64) (uint64, error) {
 	view := db.acquireView()
 	if view == nil {

@@ -43,8 +43,8 @@ func (f *countedFile) Close() error {
 	return f.File.Close()
 }
 
-// TestBurstWithFewDescriptors: a burst into hundreds of small segments, its reads, a reopening, and its replay take no more
-// descriptors than SpillOpenFiles.
+// TestBurstWithFewDescriptors: a burst into hundreds of small segments, its reads, a reopening, and
+// its replay take no more descriptors than SpillOpenFiles.
 func TestBurstWithFewDescriptors(t *testing.T) {
 	dir := t.TempDir()
 	counted := &openCount{FS: spillfile.OS}

@@ -38,8 +38,8 @@ func (p SpillPolicy) String() string {
 }
 
 // Off switches off what an option of the layer controls, where its comment says so: StallThreshold,
-// BlockTimeout, MinFreeSpace, Tuning.SpillCacheSize, Tuning.SpillRate,
-// Tuning.SpillVerifyRate. Any other negative value means the same there. Everywhere else Open refuses it with an *OptionError.
+// BlockTimeout, MinFreeSpace, Tuning.SpillCacheSize, Tuning.SpillRate, Tuning.SpillVerifyRate. Any
+// other negative value means the same there. Everywhere else Open refuses it with an *OptionError.
 const Off = -1
 
 // Defaults of the layer's options.

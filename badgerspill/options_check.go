@@ -18,8 +18,8 @@ import (
 const (
 	minSegmentSize = 4 << 10
 	maxSegmentSize = 1 << 30
-	// maxMemTableSize is as much as the 32-bit offsets of Badger's skip list reach, which is larger than MemTableSize by
-	// twice the largest batch.
+	// maxMemTableSize is as much as the 32-bit offsets of Badger's skip list reach, which is larger
+	// than MemTableSize by twice the largest batch.
 	maxMemTableSize = 3 << 30
 	// minMemTableSize is what the empty skip list takes.
 	minMemTableSize = 100
@@ -157,8 +157,8 @@ func checkShare(field string, share float64) error {
 // slots is how many memtables there are at most.
 func (opt *Options) slots() int64 { return int64(opt.NumMemtables) + 1 }
 
-// checkBadger lets Badger check its own options before anything is made on disk. Badger does so before it looks at the
-// directory, and one that cannot exist ends it there.
+// checkBadger lets Badger check its own options before anything is made on disk. Badger does so
+// before it looks at the directory, and one that cannot exist ends it there.
 func (opt *Options) checkBadger() error {
 	const nowhere = "\x00badgerspill checks options"
 	o := opt.Badger().WithReadOnly(false)
@@ -213,8 +213,8 @@ func (opt *Options) checkFatal() error {
 	return nil
 }
 
-// checkMemory fills in MemoryLimit and sizes memtables such that the soft limit cannot be reached without a sealed
-// one in Badger's flusher (docs/design.md, memory).
+// checkMemory fills in MemoryLimit and sizes memtables such that the soft limit cannot be reached
+// without a sealed one in Badger's flusher (docs/design.md, memory).
 func (opt *Options) checkMemory() error {
 	slots := opt.slots()
 	if opt.WriteBufferManager != nil {
@@ -232,7 +232,8 @@ func (opt *Options) checkMemory() error {
 		return bad("MemoryLimit", opt.MemoryLimit, "above 0, or 0 for the default")
 	}
 	if opt.MemTableSize > opt.MemoryLimit/slots {
-		size := (opt.MemoryLimit + slots - 1) / slots // rounded up, so that 40 MiB do for Badger's defaults
+		// rounded up, so that 40 MiB do for Badger's defaults
+		size := (opt.MemoryLimit + slots - 1) / slots
 		each := max(minMemTableSize, opt.ValueThreshold*100/15+1)
 		least := each*slots - slots + 1
 		switch {
@@ -258,7 +259,8 @@ func (opt *Options) checkDirs() error {
 	if opt.SpillDir == "" {
 		opt.SpillDir = filepath.Join(opt.Dir, "spill")
 	}
-	// As all paths below it: a ".." after a symbolic link takes away the link, and does not follow it.
+	// As all paths below it: a ".." after a symbolic link takes away the link, and does not follow
+	// it.
 	opt.SpillDir = filepath.Clean(opt.SpillDir)
 	spill, err := resolve(opt.SpillDir)
 	if err != nil {
@@ -294,11 +296,12 @@ func taken(name string) bool {
 	return strings.HasPrefix(name, identityName) // and dropName, and both while they are written
 }
 
-// maxLinks is how many symbolic links that lead to nothing are followed in one path: as many as Linux does.
+// maxLinks is how many symbolic links that lead to nothing are followed in one path: as many as
+// Linux does.
 const maxLinks = 40
 
-// resolve returns the absolute path of what dir names now, or will once it is made: symbolic links are followed, those
-// that lead to nothing yet, too.
+// resolve returns the absolute path of what dir names now, or will once it is made: symbolic links
+// are followed, those that lead to nothing yet, too.
 func resolve(dir string) (string, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -328,7 +331,8 @@ func resolve(dir string) (string, error) {
 	}
 }
 
-// maxBatch returns how many entries and bytes a transaction may hold, as Badger derives them from MemTableSize.
+// maxBatch returns how many entries and bytes a transaction may hold, as Badger derives them from
+// MemTableSize.
 func (opt *Options) maxBatch() (count, size int64) {
 	size = 15 * opt.MemTableSize / 100
 	return size / int64(skl.MaxNodeSize), size

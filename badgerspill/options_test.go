@@ -267,7 +267,8 @@ func TestBadgersWithMethods(t *testing.T) {
 	compared := 0
 	for i := range theirs.NumMethod() {
 		name := theirs.Type().Method(i).Name
-		if !strings.HasPrefix(name, "With") || name == "WithLoggingLevel" { // whose argument is of an unexported type
+		// whose argument is of an unexported type
+		if !strings.HasPrefix(name, "With") || name == "WithLoggingLevel" {
 			continue
 		}
 		there, here := theirs.Method(i), ours.MethodByName(name)
@@ -579,7 +580,8 @@ func TestMemoryLimitWithoutAValueThreshold(t *testing.T) {
 	require.NoError(t, err)
 }
 
-// TestLeastMemoryLimit: what the error says is the least is taken, and one byte less is not. 40 MiB do for Badger's defaults.
+// TestLeastMemoryLimit: what the error says is the least is taken, and one byte less is not. 40 MiB
+// do for Badger's defaults.
 func TestLeastMemoryLimit(t *testing.T) {
 	bounded(t)
 	opt := DefaultOptions(t.TempDir()).WithLogger(nil).WithMemoryLimit(40 << 20)

@@ -8,9 +8,9 @@ import (
 
 // oracle hands out timestamps and detects conflicts. All methods need the commit lock, DB.mu.
 //
-// It keeps serializable snapshot isolation as Badger does: a commit conflicts if a key that it read was committed
-// after its read timestamp. Where Badger scans every recent transaction, the oracle keeps the last commit timestamp
-// by key fingerprint: one map look-up a read.
+// It keeps serializable snapshot isolation as Badger does: a commit conflicts if a key that it read
+// was committed after its read timestamp. Where Badger scans every recent transaction, the oracle
+// keeps the last commit timestamp by key fingerprint: one map look-up a read.
 type oracle struct {
 	managed bool // the caller owns the timestamps
 	detect  bool
@@ -22,8 +22,9 @@ type oracle struct {
 	updaters   readMarks // active read-write transactions: bounds what conflicts must be remembered
 
 	lastCommit map[uint64]uint64 // fingerprint of a key -> timestamp of its last commit
-	recent     []committed       // what lastCommit was made from, in commit order (not in managed mode)
-	discardTs  uint64            // SetDiscardTs of the caller in managed mode
+	// what lastCommit was made from, in commit order (not in managed mode)
+	recent    []committed
+	discardTs uint64 // SetDiscardTs of the caller in managed mode
 }
 
 type committed struct {
@@ -39,7 +40,8 @@ func newOracle(managed, detect bool, lastTs uint64) *oracle {
 	}
 }
 
-// fingerprint identifies a key for conflict detection; a collision costs a needless conflict, never a missed one.
+// fingerprint identifies a key for conflict detection; a collision costs a needless conflict, never
+// a missed one.
 func fingerprint(key []byte) uint64 { return z.MemHash(key) }
 
 // begin registers a transaction and fixes its read timestamp: all that was assigned before.
@@ -73,7 +75,8 @@ func (o *oracle) conflicts(txn *Txn) bool {
 	return false
 }
 
-// committed remembers the keys of a commit as long as a transaction is active that may have read them before.
+// committed remembers the keys of a commit as long as a transaction is active that may have read
+// them before.
 func (o *oracle) committed(ts uint64, keys []uint64) {
 	if !o.detect {
 		return
@@ -120,7 +123,8 @@ func (o *oracle) forget() {
 	}
 }
 
-// setDiscardTs is managed mode's clean-up: the caller promises to read nothing at or below ts any more.
+// setDiscardTs is managed mode's clean-up: the caller promises to read nothing at or below ts any
+// more.
 func (o *oracle) setDiscardTs(ts uint64) {
 	if ts <= o.discardTs {
 		return
@@ -133,7 +137,8 @@ func (o *oracle) setDiscardTs(ts uint64) {
 	}
 }
 
-// discardable is the timestamp at or below which only the newest version of a key can still be read.
+// discardable is the timestamp at or below which only the newest version of a key can still be
+// read.
 func (o *oracle) discardable() uint64 {
 	if o.readers.empty() {
 		return o.lastReadTs
@@ -144,7 +149,8 @@ func (o *oracle) discardable() uint64 {
 	return 0
 }
 
-// readMarks counts active transactions by read timestamp. Read timestamps never fall, so it is a queue.
+// readMarks counts active transactions by read timestamp. Read timestamps never fall, so it is a
+// queue.
 type readMarks struct {
 	queue []*readMark
 }

@@ -138,7 +138,8 @@ func TestConflictWithACommitInFlight(t *testing.T) {
 	require.NoError(t, receive(t, "the other commit", other))
 }
 
-// TestConflictMapIsBounded: only read-write transactions make the oracle remember; it forgets with the oldest of them.
+// TestConflictMapIsBounded: only read-write transactions make the oracle remember; it forgets with
+// the oldest of them.
 func TestConflictMapIsBounded(t *testing.T) {
 	f := open(t)
 	f.put("first", "1")
@@ -180,7 +181,8 @@ func TestConflictMapIsBounded(t *testing.T) {
 	reader.Discard()
 }
 
-// TestForgetKeepsNewerCommitsOfAKey: a key that was committed twice is forgotten with its last commit only.
+// TestForgetKeepsNewerCommitsOfAKey: a key that was committed twice is forgotten with its last
+// commit only.
 func TestForgetKeepsNewerCommitsOfAKey(t *testing.T) {
 	f := open(t)
 	f.put("k", "1")

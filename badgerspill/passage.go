@@ -2,18 +2,21 @@ package badgerspill
 
 import "github.com/badgerspill/badgerspill/spillfile"
 
-// passage is how far a chunk has reached Badger, and how much of that is durable there. Where it is is noted beside the spill
-// (spillfile.Place), so that the next process, or the next try, goes on at a key.
+// passage is how far a chunk has reached Badger, and how much of that is durable there. Where it is
+// is noted beside the spill (spillfile.Place), so that the next process, or the next try, goes on
+// at a key.
 //
-// A place may be noted once all before it is durable. That comes for free: Badger writes out its memtables in order, and syncs the table
-// and its manifest before it removes the memtable's log. Only where that takes more than a checkpoint's bytes, and at the end
-// of a run, Badger is synced for it: that writes logs to the disk which would be gone before long.
+// A place may be noted once all before it is durable. That comes for free: Badger writes out its
+// memtables in order, and syncs the table and its manifest before it removes the memtable's log.
+// Only where that takes more than a checkpoint's bytes, and at the end of a run, Badger is synced
+// for it: that writes logs to the disk which would be gone before long.
 type passage struct {
 	given   int64 // bytes, before compression
 	durable int64 // of them, and so noted
 	last    spillfile.Place
-	places  []givenPlace // one for each memtable that may hold something of what is not durable, in order
-	vlog    bool         // some of it lies in the value log, which no flush syncs
+	// one for each memtable that may hold something of what is not durable, in order
+	places []givenPlace
+	vlog   bool // some of it lies in the value log, which no flush syncs
 }
 
 // givenPlace is a place before which all is in memtables up to a number.
@@ -23,8 +26,8 @@ type givenPlace struct {
 	memtable int
 }
 
-// took counts the chunk's latest batch, which Badger has answered, and notes what has become durable meanwhile. It returns how many
-// bytes those are.
+// took counts the chunk's latest batch, which Badger has answered, and notes what has become
+// durable meanwhile. It returns how many bytes those are.
 func (r *replayLog) took() (durable int64) {
 	p, db := &r.passage, r.db
 	p.given += r.chunk.RawBytes
@@ -35,7 +38,8 @@ func (r *replayLog) took() (durable int64) {
 			break
 		}
 	}
-	// All of the batch is in memtables up to the newest, and what is in one before the oldest is in a table.
+	// All of the batch is in memtables up to the newest, and what is in one before the oldest is in
+	// a table.
 	numbers, err := memNumbers(db.memtables.dir)
 	if err != nil || len(numbers) == 0 {
 		return 0
@@ -64,8 +68,8 @@ func (r *replayLog) took() (durable int64) {
 	return durable
 }
 
-// notePlace makes a place durable, unless Badger may have lost what it was given. A place that cannot be written costs time after a
-// kill, and nothing else: that is told, and replay goes on.
+// notePlace makes a place durable, unless Badger may have lost what it was given. A place that
+// cannot be written costs time after a kill, and nothing else: that is told, and replay goes on.
 func (r *replayLog) notePlace(p spillfile.Place) bool {
 	db := r.db
 	if r.notLost() != nil {

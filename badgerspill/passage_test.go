@@ -56,7 +56,8 @@ func (g *given) on(f *fixture) {
 	})
 }
 
-// until starts a drain and waits until n more bytes were given, or the drain is over; the drain goes on.
+// until starts a drain and waits until n more bytes were given, or the drain is over; the drain
+// goes on.
 func (g *given) until(t *testing.T, f *fixture, n int64) (drained <-chan error) {
 	t.Helper()
 	g.interrupt = make(chan struct{})
@@ -77,7 +78,8 @@ func (g *given) until(t *testing.T, f *fixture, n int64) (drained <-chan error) 
 
 const passageEntries = 40_000
 
-// TestInterruptedChunk: each Close in the middle of a chunk makes one batch be given twice at most, and all of it arrives.
+// TestInterruptedChunk: each Close in the middle of a chunk makes one batch be given twice at most,
+// and all of it arrives.
 func TestInterruptedChunk(t *testing.T) {
 	bounded(t)
 	dir := t.TempDir()
@@ -106,13 +108,15 @@ func TestInterruptedChunk(t *testing.T) {
 	require.Equal(t, "newer", g2.get("key000000"))
 }
 
-// TestKilledInAChunk: what a kill makes be given twice is what lay in memtables, although nothing was synced for it.
+// TestKilledInAChunk: what a kill makes be given twice is what lay in memtables, although nothing
+// was synced for it.
 func TestKilledInAChunk(t *testing.T) {
 	bounded(t)
 	dir := t.TempDir()
 	memtables := func(opt *Options) {
 		opt.MemTableSize, opt.ValueThreshold, opt.MemoryLimit = 4<<20, 512<<10, 1<<30
-		opt.NumCompactors, opt.NumLevelZeroTablesStall = 0, 100 // nothing moves while the directory is copied
+		// nothing moves while the directory is copied
+		opt.NumCompactors, opt.NumLevelZeroTablesStall = 0, 100
 	}
 	spillMany(t, dir, passageEntries, memtables)
 	var g given
@@ -138,7 +142,8 @@ func TestKilledInAChunk(t *testing.T) {
 	}
 }
 
-// TestPlaceAfterADrop: what was dropped does not come back by a place, and nothing is left out by one.
+// TestPlaceAfterADrop: what was dropped does not come back by a place, and nothing is left out by
+// one.
 func TestPlaceAfterADrop(t *testing.T) {
 	bounded(t)
 	dir := t.TempDir()
@@ -171,7 +176,8 @@ func openMidway(t *testing.T) (*fixture, *given) {
 	return openAt(t, dir, keep), g
 }
 
-// TestNoPlaceOfWhatBadgerLost: when Badger may have lost what it was given nothing says that it has it.
+// TestNoPlaceOfWhatBadgerLost: when Badger may have lost what it was given nothing says that it has
+// it.
 func TestNoPlaceOfWhatBadgerLost(t *testing.T) {
 	f, g := openMidway(t)
 	_, ok := f.log.Place()

@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// patience is how long a commit may wait before it has its place in the commit order. Nothing of it is written until then. From there on its
-// outcome must become known, so it is waited for: for an append to the spill, or for Badger's answer and, if that does not come
-// within StallThreshold, the hedge.
+// patience is how long a commit may wait before it has its place in the commit order. Nothing of it
+// is written until then. From there on its outcome must become known, so it is waited for: for an
+// append to the spill, or for Badger's answer and, if that does not come within StallThreshold, the
+// hedge.
 type patience struct {
 	db       *DB
 	ctx      context.Context // nil: none
@@ -53,8 +54,9 @@ func (p *patience) blocked(what string) error {
 	return &blockedError{what}
 }
 
-// until waits until done is closed. With an error the commit is given up: its context has ended, BlockTimeout has passed, or the
-// database is being closed. A negative BlockTimeout is the caller's to look at.
+// until waits until done is closed. With an error the commit is given up: its context has ended,
+// BlockTimeout has passed, or the database is being closed. A negative BlockTimeout is the caller's
+// to look at.
 func (p *patience) until(done <-chan struct{}, what string) error {
 	var expired <-chan time.Time
 	if p.timeout > 0 {
@@ -78,7 +80,8 @@ func (p *patience) until(done <-chan struct{}, what string) error {
 	}
 }
 
-// onEnd has f called, in a goroutine of its own, when the commit must not wait any longer. stop must be called.
+// onEnd has f called, in a goroutine of its own, when the commit must not wait any longer. stop
+// must be called.
 func (p *patience) onEnd(f func()) (stop func()) {
 	stop = func() {}
 	if p.timeout > 0 {
@@ -100,8 +103,8 @@ func (p *patience) with(other context.Context) context.Context {
 	return &eitherContext{Context: p.ctx, other: other}
 }
 
-// eitherContext ends with the first of two contexts. What it takes to be told of that is made when somebody asks: a commit that finds room does
-// not.
+// eitherContext ends with the first of two contexts. What it takes to be told of that is made when
+// somebody asks: a commit that finds room does not.
 type eitherContext struct {
 	context.Context
 	other context.Context
@@ -134,7 +137,8 @@ func release(ctx context.Context) {
 	}
 }
 
-// givenUp is the error of a commit, or of a read, whose context ended while it waited. It wraps the context's error, and its cause.
+// givenUp is the error of a commit, or of a read, whose context ended while it waited. It wraps the
+// context's error, and its cause.
 func givenUp(ctx context.Context) error {
 	err := ctx.Err()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
@@ -152,7 +156,8 @@ func (e *blockedError) Error() string {
 
 func (e *blockedError) Is(target error) bool { return target == ErrWriteBlocked }
 
-// awaitVisible waits until c is acknowledged, and with it all commits before it, or until ctx ends. nil is no context.
+// awaitVisible waits until c is acknowledged, and with it all commits before it, or until ctx ends.
+// nil is no context.
 func awaitVisible(ctx context.Context, c *commit) error {
 	if ctx == nil {
 		c.done.Wait()
@@ -174,11 +179,14 @@ func awaitVisible(ctx context.Context, c *commit) error {
 	}
 }
 
-// CommitContext is Commit that gives up when ctx ends while the commit still waits: for room in memory, in the spill or on disk, for its turn, for a
-// hand-over, or for a subscriber. The error wraps that of ctx then, and nothing was written; the transaction is discarded. Once the commit has its place in the commit order
-// it cannot be given up any more, or nobody would know whether it was written: CommitContext waits for the outcome then, as Commit, whether ctx has ended or not.
-// What that may take, and the few steps before it that ctx does not interrupt (the commit lock, which a hand-over holds for as long as it writes, and the file system), see
-// docs/guarantees.md, Waiting. Errors otherwise are those of Commit.
+// CommitContext is Commit that gives up when ctx ends while the commit still waits: for room in
+// memory, in the spill or on disk, for its turn, for a hand-over, or for a subscriber. The error
+// wraps that of ctx then, and nothing was written; the transaction is discarded. Once the commit
+// has its place in the commit order it cannot be given up any more, or nobody would know whether it
+// was written: CommitContext waits for the outcome then, as Commit, whether ctx has ended or not.
+// What that may take, and the few steps before it that ctx does not interrupt (the commit lock,
+// which a hand-over holds for as long as it writes, and the file system), see docs/guarantees.md,
+// Waiting. Errors otherwise are those of Commit.
 func (txn *Txn) CommitContext(ctx context.Context) error {
 	txn.bound(ctx)
 	return txn.Commit()
@@ -190,8 +198,10 @@ func (txn *Txn) CommitAtContext(ctx context.Context, commitTs uint64) error {
 	return txn.CommitAt(commitTs, nil)
 }
 
-// ViewContext is View for which ctx bounds the wait of the first read, until all commits before the transaction are visible: Get returns an error that wraps that of
-// ctx, an iterator has no items. The result is then that error, as it is if ctx has ended before. What fn does besides is its own to bound.
+// ViewContext is View for which ctx bounds the wait of the first read, until all commits before the
+// transaction are visible: Get returns an error that wraps that of ctx, an iterator has no items.
+// The result is then that error, as it is if ctx has ended before. What fn does besides is its own
+// to bound.
 func (db *DB) ViewContext(ctx context.Context, fn func(txn *Txn) error) error {
 	if ctx.Err() != nil {
 		return givenUp(ctx)
@@ -199,8 +209,8 @@ func (db *DB) ViewContext(ctx context.Context, fn func(txn *Txn) error) error {
 	return db.viewWith(ctx, fn)
 }
 
-// UpdateContext is Update with the waits of its reads bounded as by ViewContext and those of its commit as by CommitContext. With an error that wraps that of
-// ctx nothing was written.
+// UpdateContext is Update with the waits of its reads bounded as by ViewContext and those of its
+// commit as by CommitContext. With an error that wraps that of ctx nothing was written.
 func (db *DB) UpdateContext(ctx context.Context, fn func(txn *Txn) error) error {
 	if ctx.Err() != nil {
 		return givenUp(ctx)

@@ -6,11 +6,13 @@ import (
 	"sort"
 )
 
-// pendingWrites holds a transaction's own writes. Few keys are searched one by one; a map is made only for more.
+// pendingWrites holds a transaction's own writes. Few keys are searched one by one; a map is made
+// only for more.
 type pendingWrites struct {
 	entries []*Entry       // the last write of every key, in order of first write
 	index   map[string]int // position in entries by key, once there are more than linearPending
-	// superseded are writes of a key that was written again with another version (managed mode): all are committed.
+	// superseded are writes of a key that was written again with another version (managed mode):
+	// all are committed.
 	superseded []*Entry
 }
 

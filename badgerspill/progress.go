@@ -18,9 +18,11 @@ type OpenPhase int
 
 // The phases, in their order.
 const (
-	OpenSpill   OpenPhase = iota // the spill is read: the last segment, and those without an intact index file
-	OpenBadger                   // Badger opens, and replays its own logs
-	OpenCompare                  // what Badger holds is compared with the spill, since the interlock was missing
+	// the spill is read: the last segment, and those without an intact index file
+	OpenSpill  OpenPhase = iota
+	OpenBadger           // Badger opens, and replays its own logs
+	// what Badger holds is compared with the spill, since the interlock was missing
+	OpenCompare
 )
 
 // String returns the name of the phase.
@@ -38,8 +40,10 @@ func (p OpenPhase) String() string {
 
 // OpenProgressInfo belongs to EventListener.OpenProgress.
 type OpenProgressInfo struct {
-	Phase      OpenPhase     // what Open is doing
-	Bytes      int64         // done so far: of the spill's segments, or of the entries compared. 0 for Badger, which does not tell
+	Phase OpenPhase // what Open is doing
+	// done so far: of the spill's segments, or of the entries compared. 0 for Badger, which does
+	// not tell
+	Bytes      int64
 	TotalBytes int64         // 0 = not known
 	Commits    int64         // found in the spill so far that are not replayed
 	Duration   time.Duration // of the phase so far
@@ -49,9 +53,11 @@ type OpenProgressInfo struct {
 // Rate returns bytes per second, 0 if none were done.
 func (i OpenProgressInfo) Rate() float64 { return rateOf(i.Bytes, i.Duration) }
 
-// DrainProgressInfo belongs to EventListener.DrainProgress. Callers of Drain at the same time share one drain: it began with the first of them.
+// DrainProgressInfo belongs to EventListener.DrainProgress. Callers of Drain at the same time share
+// one drain: it began with the first of them.
 type DrainProgressInfo struct {
-	Bytes        int64         // of the spill's segments, on disk, that are in Badger or need not be
+	// of the spill's segments, on disk, that are in Badger or need not be
+	Bytes        int64
 	TotalBytes   int64         // with those that are left, and those that came meanwhile
 	Commits      int64         // all of which is in Badger; those of a chunk count when it is done
 	TotalCommits int64         // with those that are left, and those that came meanwhile
@@ -86,13 +92,17 @@ type opening struct {
 	toldAt int64
 }
 
-// OpenContext is Open that gives up when ctx ends: while it reads the spill, before it opens Badger if the spill holds commits, and while it
-// compares the two. The error wraps that of ctx then, all locks are released, no goroutine is left, and the directory holds what it held: nothing is changed at all
-// while the spill is read; after that a torn tail may be cut off and index files may be made, as by any Open. Opening Badger itself is not interrupted; when that is the last that
-// is to be done, OpenContext succeeds although ctx has ended. Progress is told by EventListener.OpenProgress.
+// OpenContext is Open that gives up when ctx ends: while it reads the spill, before it opens Badger
+// if the spill holds commits, and while it compares the two. The error wraps that of ctx then, all
+// locks are released, no goroutine is left, and the directory holds what it held: nothing is
+// changed at all while the spill is read; after that a torn tail may be cut off and index files may
+// be made, as by any Open. Opening Badger itself is not interrupted; when that is the last that is
+// to be done, OpenContext succeeds although ctx has ended. Progress is told by
+// EventListener.OpenProgress.
 func OpenContext(ctx context.Context, opt Options) (*DB, error) { return openContext(ctx, opt) }
 
-// OpenManagedContext is OpenContext for a database whose timestamps are the caller's, as OpenManaged.
+// OpenManagedContext is OpenContext for a database whose timestamps are the caller's, as
+// OpenManaged.
 func OpenManagedContext(ctx context.Context, opt Options) (*DB, error) {
 	opt.managed = true
 	return openContext(ctx, opt)
@@ -138,7 +148,8 @@ func (db *DB) recovered(p spillfile.RecoveryProgress) {
 	db.tellOpenSoon()
 }
 
-// drainMeter measures drains: from when the first caller comes until the last one is served or has left.
+// drainMeter measures drains: from when the first caller comes until the last one is served or has
+// left.
 type drainMeter struct {
 	mu     sync.Mutex
 	number int // of the drain, from 1
@@ -220,9 +231,12 @@ func (r *replayLog) tellDrain(done bool) {
 	deliver(db.events, db.events.to.DrainProgress, info, often)
 }
 
-// CloseContext is Close that gives up replaying the spill, and waiting for a callback of Subscribe, when ctx ends. The database is closed nevertheless, and everything acknowledged is kept: the spill stays for the
-// next Open, and the error, which wraps that of ctx, says so. It does not interrupt waiting for the commits on their way, nor closing Badger, which writes out its
-// memtables. Only the first call of Close or CloseContext does anything. Progress of the replay is told by EventListener.DrainProgress.
+// CloseContext is Close that gives up replaying the spill, and waiting for a callback of Subscribe,
+// when ctx ends. The database is closed nevertheless, and everything acknowledged is kept: the
+// spill stays for the next Open, and the error, which wraps that of ctx, says so. It does not
+// interrupt waiting for the commits on their way, nor closing Badger, which writes out its
+// memtables. Only the first call of Close or CloseContext does anything. Progress of the replay is
+// told by EventListener.DrainProgress.
 func (db *DB) CloseContext(ctx context.Context) error {
 	var err error
 	db.closeOnce.Do(func() { err = db.close(ctx) })

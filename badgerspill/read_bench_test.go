@@ -15,7 +15,8 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// Benchmarks of reads and of larger transactions with an empty spill, against plain Badger: run them with -benchmem.
+// Benchmarks of reads and of larger transactions with an empty spill, against plain Badger: run
+// them with -benchmem.
 
 const benchKeys = 100_000
 
@@ -25,7 +26,8 @@ type plainOrSpill struct {
 	layer *DB
 }
 
-// openFilled opens what plain Badger has written and flushed, so that both engines read the same tables.
+// openFilled opens what plain Badger has written and flushed, so that both engines read the same
+// tables.
 func openFilled(b *testing.B, engine string) *plainOrSpill {
 	opt := badger.DefaultOptions(b.TempDir()).WithLogger(nil)
 	db, err := badger.Open(opt)
@@ -187,7 +189,8 @@ func BenchmarkOps(b *testing.B) {
 	}
 }
 
-// BenchmarkRatios runs both engines in turn, and reports the median of the ratios of their times. One iteration is one pair.
+// BenchmarkRatios runs both engines in turn, and reports the median of the ratios of their times.
+// One iteration is one pair.
 func BenchmarkRatios(b *testing.B) {
 	for _, r := range readBenches {
 		b.Run(r.name, func(b *testing.B) {

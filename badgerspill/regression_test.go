@@ -20,8 +20,8 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// Badger answered the later of two commits first. The turn to the spill hedged the earlier one alone, which then hid the
-// later one: its acknowledged value was gone.
+// Badger answered the later of two commits first. The turn to the spill hedged the earlier one
+// alone, which then hid the later one: its acknowledged value was gone.
 func TestAnswersOutOfOrderAreHedged(t *testing.T) {
 	f := open(t)
 	f.stub.holdAnswers()
@@ -43,9 +43,9 @@ func smallGroups(opt *Options) { opt.Tuning.SegmentSize = 64 << 10 }
 
 const half = 40 << 10
 
-// hedgeDelete stalls Badger with k, x, each half of a group, and the delete of k in flight, and turns to the spill. hook
-// runs before each write to a segment but the first two: the header, and the first group of the hedges. It returns when
-// Badger has answered and everybody is acknowledged.
+// hedgeDelete stalls Badger with k, x, each half of a group, and the delete of k in flight, and
+// turns to the spill. hook runs before each write to a segment but the first two: the header, and
+// the first group of the hedges. It returns when Badger has answered and everybody is acknowledged.
 func hedgeDelete(t *testing.T, f *fixture, hook func() error) {
 	t.Helper()
 	f.stub.hold()
@@ -75,8 +75,8 @@ func hedgeDelete(t *testing.T, f *fixture, hook func() error) {
 	require.NoError(t, receive(t, "the delete", acks[2]))
 }
 
-// The hedges of a stall were written in groups. Between two of them, or when the second failed, Badger had acknowledged what
-// the first group in the spill hid: a deleted key was back.
+// The hedges of a stall were written in groups. Between two of them, or when the second failed,
+// Badger had acknowledged what the first group in the spill hid: a deleted key was back.
 func TestHedgesAreWrittenAsOne(t *testing.T) {
 	t.Run("later writes take long", func(t *testing.T) {
 		f := open(t, smallGroups)
@@ -92,13 +92,15 @@ func TestHedgesAreWrittenAsOne(t *testing.T) {
 	})
 }
 
-// With half of the hedges in the spill Badger compacted the delete away, and then the replay brought the key back, for good.
+// With half of the hedges in the spill Badger compacted the delete away, and then the replay
+// brought the key back, for good.
 func TestHedgedDeleteStaysAfterCompactionAndReplay(t *testing.T) {
 	f := open(t, smallGroups, small, func(opt *Options) { opt.NumLevelZeroTables = 1 })
 	gate := make(chan struct{})
 	release := sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(release)
-	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { <-gate; return nil } }) // the replayer comes late
+	// the replayer comes late
+	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { <-gate; return nil } })
 	hedgeDelete(t, f, func() error { return errTest })
 	eventually(t, "nothing is left to be written", func() bool { return f.log.State().Queued == 0 })
 	f.hooks.clear()
@@ -134,8 +136,9 @@ func (f *fixture) versions(key string) (n int) {
 	return n
 }
 
-// A commit had its place in the log's queue while a checkpoint dropped what was replayed, so the active segment stayed.
-// The append failed, Badger took the commit, and the segment hid it: readers saw the value before.
+// A commit had its place in the log's queue while a checkpoint dropped what was replayed, so the
+// active segment stayed. The append failed, Badger took the commit, and the segment hid it: readers
+// saw the value before.
 func TestReplayedSegmentHidesNoDirectCommit(t *testing.T) {
 	f := open(t)
 	f.spillOne("k", "old")
@@ -156,8 +159,9 @@ func TestReplayedSegmentHidesNoDirectCommit(t *testing.T) {
 	require.Equal(t, "new", f.get("k"))
 }
 
-// The real engine: writers of few keys run until the router turns to the spill for memory. Every key must then read as the
-// last commit that was acknowledged; answers of Badger that come out of order made it older.
+// The real engine: writers of few keys run until the router turns to the spill for memory. Every
+// key must then read as the last commit that was acknowledged; answers of Badger that come out of
+// order made it older.
 func TestTurnsUnderLoadLoseNothing(t *testing.T) {
 	bounded(t)
 	db, err := Open(testOptions(t.TempDir()))
@@ -216,8 +220,8 @@ func putTs(db *DB, key string) (uint64, error) {
 	return c.ts, db.await(c)
 }
 
-// The removal of the interlock failed once. Nobody tried again, and plain Badger stayed locked out of a directory whose spill
-// was empty.
+// The removal of the interlock failed once. Nobody tried again, and plain Badger stayed locked out
+// of a directory whose spill was empty.
 func TestInterlockIsRemovedAtTheNextTry(t *testing.T) {
 	f := open(t)
 	f.spillOne("k", "v")
@@ -235,8 +239,8 @@ func TestInterlockIsRemovedAtTheNextTry(t *testing.T) {
 	require.Greater(t, tries.Load(), int32(1))
 }
 
-// Managed, timestamps in any order, everything to the spill: the next Open took what it held for the work of plain Badger
-// (ErrForeignWrites) and refused, for good.
+// Managed, timestamps in any order, everything to the spill: the next Open took what it held for
+// the work of plain Badger (ErrForeignWrites) and refused, for good.
 func TestManagedAlwaysTakesTimestampsInAnyOrder(t *testing.T) {
 	putAt := func(t *testing.T, db *DB, key, value string, ts uint64) {
 		txn := db.NewTransactionAt(ts, true)
@@ -274,7 +278,8 @@ func TestManagedAlwaysTakesTimestampsInAnyOrder(t *testing.T) {
 	}
 }
 
-// Many databases share a budget, and each holds less than was worth a seal: nothing was ever freed, and all writers hung.
+// Many databases share a budget, and each holds less than was worth a seal: nothing was ever freed,
+// and all writers hung.
 func TestManySmallHoldersOfOneBudget(t *testing.T) {
 	bounded(t)
 	m, err := wbm.New(wbm.Options{Limit: 512 << 10})
@@ -322,8 +327,8 @@ func fillIndex(t *testing.T, f *fixture, bytes int64) {
 	}
 }
 
-// The index of the spill alone was above the soft limit, at which replay pauses. Only replay frees it: nothing did, however
-// quiet it was.
+// The index of the spill alone was above the soft limit, at which replay pauses. Only replay frees
+// it: nothing did, however quiet it was.
 func TestReplayWithAnIndexAboveTheSoftLimit(t *testing.T) {
 	f := open(t, small, eager, func(o *Options) { o.Tuning.SoftLimitRatio, o.NumMemtables = 0.3, 4 })
 	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { return errTest } })
@@ -339,7 +344,8 @@ func TestReplayWithAnIndexAboveTheSoftLimit(t *testing.T) {
 	eventually(t, "the spill is replayed", f.log.Empty)
 }
 
-// Opened again with a budget that is smaller than the index of what it finds, the database neither replayed nor took commits.
+// Opened again with a budget that is smaller than the index of what it finds, the database neither
+// replayed nor took commits.
 func TestReopenWithABudgetBelowTheIndex(t *testing.T) {
 	f := open(t, func(o *Options) { o.ValueThreshold, o.KeepSpillOnClose = 1<<10, true })
 	fillIndex(t, f, 5<<19)
@@ -352,8 +358,8 @@ func TestReopenWithABudgetBelowTheIndex(t *testing.T) {
 	require.Equal(t, "v", g.get("new"))
 }
 
-// Replay filled Badger's log, which is mapped, ahead of what the spill had synced. A power cut left there more than in the
-// spill, and Open refused with ErrForeignWrites, for good.
+// Replay filled Badger's log, which is mapped, ahead of what the spill had synced. A power cut left
+// there more than in the spill, and Open refused with ErrForeignWrites, for good.
 func TestSpillIsSyncedBeforeBadgerGetsIt(t *testing.T) {
 	f := open(t)
 	f.spillOne("a", "1")
@@ -374,8 +380,9 @@ func TestSpillIsSyncedBeforeBadgerGetsIt(t *testing.T) {
 	require.Equal(t, "2", g.get("b"))
 }
 
-// The rest that a hand-over loads carries no transaction markers, and Badger had not synced it when the spill was dropped: a
-// power cut left half of a transaction. A direct commit, as a control, is whole or gone.
+// The rest that a hand-over loads carries no transaction markers, and Badger had not synced it when
+// the spill was dropped: a power cut left half of a transaction. A direct commit, as a control, is
+// whole or gone.
 func TestTransactionStaysWholeAfterHandOver(t *testing.T) {
 	for _, direct := range []bool{true, false} {
 		t.Run(fmt.Sprintf("direct %v", direct), func(t *testing.T) {
@@ -410,7 +417,8 @@ func TestTransactionStaysWholeAfterHandOver(t *testing.T) {
 	}
 }
 
-// cutMemtables zeroes the logs of Badger's memtables from where mark is: pages that were not written.
+// cutMemtables zeroes the logs of Badger's memtables from where mark is: pages that were not
+// written.
 func cutMemtables(t *testing.T, dir, mark string) (cut bool) {
 	t.Helper()
 	numbers, err := memNumbers(dir)
@@ -427,8 +435,8 @@ func cutMemtables(t *testing.T, dir, mark string) (cut bool) {
 	return cut
 }
 
-// The queue to Badger was full when the turn to the spill failed at its first append. Commits that had come meanwhile got the
-// error of the spill's disk, though Badger was merely slow.
+// The queue to Badger was full when the turn to the spill failed at its first append. Commits that
+// had come meanwhile got the error of the spill's disk, though Badger was merely slow.
 func TestQueueFullAndFirstAppendFails(t *testing.T) {
 	f := open(t)
 	f.stub.hold()
@@ -459,8 +467,8 @@ func TestQueueFullAndFirstAppendFails(t *testing.T) {
 	}
 }
 
-// Badger took 15 ms for a load, as a disk does with SyncWrites, and the hand-over gave up after 5: with a trickle of commits
-// the spill never ended.
+// Badger took 15 ms for a load, as a disk does with SyncWrites, and the hand-over gave up after 5:
+// with a trickle of commits the spill never ended.
 func TestHandOverWaitsAsLongAsAStall(t *testing.T) {
 	f := open(t, eager, func(o *Options) { o.StallThreshold = DefaultSyncStallThreshold })
 	f.stub.set(func() {
@@ -485,7 +493,8 @@ func TestHandOverWaitsAsLongAsAStall(t *testing.T) {
 	require.NoError(t, receive(t, "the end of the writer", writer))
 }
 
-// A large StallThreshold was also how seldom the watcher looked at anything else: Badger kept all old versions meanwhile.
+// A large StallThreshold was also how seldom the watcher looked at anything else: Badger kept all
+// old versions meanwhile.
 func TestWatcherLooksWhateverTheStallThreshold(t *testing.T) {
 	f := open(t, func(o *Options) { o.StallThreshold = time.Hour })
 	for i := range 3 {
@@ -495,8 +504,9 @@ func TestWatcherLooksWhateverTheStallThreshold(t *testing.T) {
 	}
 }
 
-// With several writers there is always a batch in the log's queue, and a hand-over needs it empty: a Drain did not end as
-// long as they wrote, commits never went directly again, and what had long been replayed stayed on disk.
+// With several writers there is always a batch in the log's queue, and a hand-over needs it empty:
+// a Drain did not end as long as they wrote, commits never went directly again, and what had long
+// been replayed stayed on disk.
 func TestDrainEndsUnderSteadyWrites(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SyncWrites, opt.StallThreshold = true, time.Second })
 	f.spillOne("k", "v")

@@ -14,9 +14,9 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// In managed mode the watcher once went round and round, from the first idle second on of a database that held something when it
-// was opened: it took what the oracle said may be discarded, which is the caller's to say there, for news. It saw no end to that,
-// and so not Close either.
+// In managed mode the watcher once went round and round, from the first idle second on of a
+// database that held something when it was opened: it took what the oracle said may be discarded,
+// which is the caller's to say there, for news. It saw no end to that, and so not Close either.
 func TestManagedWatcherSleepsAndEnds(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.managed = true })
 	txn := f.NewTransactionAt(1, true)
@@ -54,7 +54,8 @@ func (f *rationedFile) ReadAt(b []byte, at int64) (int, error) {
 	return f.File.ReadAt(b, at)
 }
 
-// The spill cannot be read among the versions of a key. What Badger has of that key is older, and no answer.
+// The spill cannot be read among the versions of a key. What Badger has of that key is older, and
+// no answer.
 func TestIteratorEndsWhereTheSpillCannotBeRead(t *testing.T) {
 	for name, seek := range map[string]func(it *Iterator){
 		"rewind": func(it *Iterator) { it.Rewind() },
@@ -117,8 +118,8 @@ func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
 	require.NoError(t, receive(t, "end of Close", closed))
 }
 
-// A chunk comes in key order, so its versions say little about what of it is in an SSTable. A memtable of it that an iterator pins must
-// not stop replay for as long as the iterator is open.
+// A chunk comes in key order, so its versions say little about what of it is in an SSTable. A
+// memtable of it that an iterator pins must not stop replay for as long as the iterator is open.
 func TestChunkGoesOnBesideAPinnedMemtable(t *testing.T) {
 	f := open(t, small, func(opt *Options) { opt.Tuning.SegmentSize, opt.SpillPolicy = 256<<10, Always })
 	f.put("first", "1")
@@ -128,8 +129,8 @@ func TestChunkGoesOnBesideAPinnedMemtable(t *testing.T) {
 	f.drained()
 }
 
-// A checkpoint comes after so much of the spill, not after so much of what is left of it: room must come free also where nearly
-// all is left out.
+// A checkpoint comes after so much of the spill, not after so much of what is left of it: room must
+// come free also where nearly all is left out.
 func TestCheckpointsCountWhatIsLeftOut(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 1<<20, 0.95 })
 	f.spillMany(700, 7, 900)

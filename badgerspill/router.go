@@ -12,8 +12,8 @@ import (
 // RouterState is where commits go.
 type RouterState int32
 
-// The router is in one of two states, and invariant I1 is the reason that there are only two: while the spill holds
-// anything, every commit goes there.
+// The router is in one of two states, and invariant I1 is the reason that there are only two: while
+// the spill holds anything, every commit goes there.
 //
 //	          memory tier Spill | stall | queue full | rate: hedge what is in flight
 //	Direct ─────────────────────────────────────────────────────────────────────────► Spilling
@@ -36,12 +36,12 @@ func (s RouterState) String() string {
 	return "spilling"
 }
 
-// maxInFlight bounds the commits in flight to Badger. It is well below the 1,000 of Badger's write channel, so that a
-// send, which happens under the commit lock, never blocks.
+// maxInFlight bounds the commits in flight to Badger. It is well below the 1,000 of Badger's write
+// channel, so that a send, which happens under the commit lock, never blocks.
 const maxInFlight = 256
 
-// maxInFlightBytes bounds their keys and values: a turn to the spill copies them under the commit lock. One commit may be
-// larger.
+// maxInFlightBytes bounds their keys and values: a turn to the spill copies them under the commit
+// lock. One commit may be larger.
 const maxInFlightBytes = 32 << 20
 
 // router routes commits. Guarded by DB.mu.
@@ -54,13 +54,15 @@ type router struct {
 	since int64            // of state, in nanoseconds of DB.now
 	spent [2]time.Duration // in each state before
 
-	answer chan struct{} // closed at the next answer, or when there is another way, made by who waits for that
+	// closed at the next answer, or when there is another way, made by who waits for that
+	answer chan struct{}
 }
 
 // full reports whether Badger should get no more commits for now. Needs DB.mu.
 func (r *router) full() bool { return r.open >= maxInFlight || r.bytes >= maxInFlightBytes }
 
-// nextAnswer returns a channel that is closed when Badger answers next, or by lookAgain. Needs DB.mu.
+// nextAnswer returns a channel that is closed when Badger answers next, or by lookAgain. Needs
+// DB.mu.
 func (r *router) nextAnswer() <-chan struct{} {
 	if r.answer == nil {
 		r.answer = make(chan struct{})
@@ -160,10 +162,11 @@ func (db *DB) turn(to RouterState) time.Duration {
 
 // startSpilling makes the transition to Spilling. Needs DB.mu.
 //
-// All that is in flight to Badger is hedged: appended in order, with its timestamps, before any new commit, so that it
-// is acknowledged from there however long Badger takes, and so that the spill's order is the commit order. followed
-// says that the caller enqueues a batch of its own next, which carries the hedges along. Otherwise the last hedge is
-// returned, if there is one, and the caller must pass it to log.Commit after releasing the lock.
+// All that is in flight to Badger is hedged: appended in order, with its timestamps, before any new
+// commit, so that it is acknowledged from there however long Badger takes, and so that the spill's
+// order is the commit order. followed says that the caller enqueues a batch of its own next, which
+// carries the hedges along. Otherwise the last hedge is returned, if there is one, and the caller
+// must pass it to log.Commit after releasing the lock.
 func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Batch) {
 	r := &db.router
 	db.turn(Spilling)
@@ -172,8 +175,8 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 		directThrough, db.unordered = spillfile.Unordered, true
 	}
 	db.log.Rotate(directThrough)
-	// Those too that Badger has answered before an earlier one: what the spill left out it would hide. By the order of
-	// the line none of them is acknowledged, so they have their entries.
+	// Those too that Badger has answered before an earlier one: what the spill left out it would
+	// hide. By the order of the line none of them is acknowledged, so they have their entries.
 	var hedges []*spillfile.Batch
 	for _, c := range r.asked {
 		if c.err != nil {
@@ -202,8 +205,8 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 	return hedges[len(hedges)-1]
 }
 
-// relieveQueue handles a full queue to Badger: it turns to the spill, or without one waits until Badger has answered.
-// It releases DB.mu; the caller starts again.
+// relieveQueue handles a full queue to Badger: it turns to the spill, or without one waits until
+// Badger has answered. It releases DB.mu; the caller starts again.
 func (db *DB) relieveQueue(wait *patience) error {
 	if db.canSpill() {
 		db.spillFromHere(CauseQueue)
@@ -246,7 +249,8 @@ func (db *DB) turnToSpill(cause SpillCause) error {
 	return nil
 }
 
-// spillFromHere makes the transition to Spilling where the caller has no commit that follows, and appends the hedges. It needs DB.mu, and releases it.
+// spillFromHere makes the transition to Spilling where the caller has no commit that follows, and
+// appends the hedges. It needs DB.mu, and releases it.
 func (db *DB) spillFromHere(cause SpillCause) {
 	last := db.startSpilling(cause, false)
 	db.background.Add(1) // Close waits for this append
@@ -257,8 +261,8 @@ func (db *DB) spillFromHere(cause SpillCause) {
 	}
 }
 
-// checkRate turns to the spill if commits come at SpillRate or faster. What the first of them would wait for on disk is made before, in the
-// background: Badger keeps up, so there is no hurry.
+// checkRate turns to the spill if commits come at SpillRate or faster. What the first of them would
+// wait for on disk is made before, in the background: Badger keeps up, so there is no hurry.
 func (db *DB) checkRate() {
 	if db.commits == nil {
 		return
@@ -297,8 +301,8 @@ func (db *DB) checkRate() {
 	}()
 }
 
-// checkStall turns to the spill if the oldest commit in flight is older than StallThreshold. It returns how long until
-// that may be the case.
+// checkStall turns to the spill if the oldest commit in flight is older than StallThreshold. It
+// returns how long until that may be the case.
 func (db *DB) checkStall() int64 {
 	threshold := int64(db.opt.StallThreshold)
 	db.mu.Lock()
@@ -327,7 +331,8 @@ func (db *DB) checkStall() int64 {
 	return threshold
 }
 
-// spilled is called by the log's leader for each group of batches, in order, before their goroutines are woken.
+// spilled is called by the log's leader for each group of batches, in order, before their
+// goroutines are woken.
 func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 	var acked ackList
 	var commits, hedged, claimed, written int64
@@ -372,11 +377,13 @@ func (db *DB) spilled(batches []*spillfile.Batch, err error) {
 
 // spillFailed handles batches that the spill could not take. Needs DB.mu.
 //
-// If the spill holds nothing else, they go to Badger after all: all earlier commits are there or in its queue, and all
-// later ones are behind them in the log's queue, so I1 holds. Otherwise they fail.
+// If the spill holds nothing else, they go to Badger after all: all earlier commits are there or in
+// its queue, and all later ones are behind them in the log's queue, so I1 holds. Otherwise they
+// fail.
 func (db *DB) spillFailed(batches []*spillfile.Batch, err error, acked *ackList) {
 	st := db.log.State()
-	fresh := st.LiveSegments == 0 && db.space.badger.low.Load() == nil && db.guard.blocked() == nil // not LiveBatches: what is replayed is in the view until its segment is dropped
+	// not LiveBatches: what is replayed is in the view until its segment is dropped
+	fresh := st.LiveSegments == 0 && db.space.badger.low.Load() == nil && db.guard.blocked() == nil
 	db.spillBroken.Store(db.now() + int64(spillRetry))
 	for _, b := range batches {
 		c := b.Owner.(*commit)

@@ -116,7 +116,8 @@ func TestBadgerRefusesADirectCommit(t *testing.T) {
 	require.Zero(t, f.manager.Leaks())
 }
 
-// TestFirstAppendFails: the spill is empty and cannot be begun, so what was meant for it goes to Badger after all.
+// TestFirstAppendFails: the spill is empty and cannot be begun, so what was meant for it goes to
+// Badger after all.
 func TestFirstAppendFails(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -173,7 +174,8 @@ func secondWriteFails() func(op, path string) error {
 	}
 }
 
-// TestFailedSpillLeavesNoInterlock: plain Badger has all commits, so nothing must keep it from the directory.
+// TestFailedSpillLeavesNoInterlock: plain Badger has all commits, so nothing must keep it from the
+// directory.
 func TestFailedSpillLeavesNoInterlock(t *testing.T) {
 	f := open(t)
 	f.hooks.set(failSegmentWrites)
@@ -185,7 +187,8 @@ func TestFailedSpillLeavesNoInterlock(t *testing.T) {
 	eventually(t, "the interlock is gone", func() bool { return !f.interlock.exists() })
 }
 
-// TestFirstHedgeFails: a stall finds a spill that cannot be written; Badger has the commits and answers later.
+// TestFirstHedgeFails: a stall finds a spill that cannot be written; Badger has the commits and
+// answers later.
 func TestFirstHedgeFails(t *testing.T) {
 	f := open(t, stalls)
 	f.hooks.set(failSegmentWrites)
@@ -205,8 +208,8 @@ func TestFirstHedgeFails(t *testing.T) {
 	require.Equal(t, "v2", f.get("k"))
 }
 
-// TestFirstAppendFailsWithAFollower: while the first append fails, the next commit already waits in the log's queue. It
-// makes the spill live, so no later commit may go to Badger.
+// TestFirstAppendFailsWithAFollower: while the first append fails, the next commit already waits in
+// the log's queue. It makes the spill live, so no later commit may go to Badger.
 func TestFirstAppendFailsWithAFollower(t *testing.T) {
 	f := open(t)
 	writing, fail := make(chan struct{}, 1), make(chan struct{})
@@ -331,7 +334,8 @@ func TestDrainOfNothingIsNoHandOver(t *testing.T) {
 	require.EqualValues(t, 1, f.SpillStats().HandOvers)
 }
 
-// TestAdmittedForTheSpillAndPlacedDirect: the router turns back between the encoding of a commit and its place.
+// TestAdmittedForTheSpillAndPlacedDirect: the router turns back between the encoding of a commit
+// and its place.
 func TestAdmittedForTheSpillAndPlacedDirect(t *testing.T) {
 	f := open(t)
 	txn := f.NewTransaction(true)

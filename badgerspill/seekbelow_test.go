@@ -6,8 +6,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSeekBelowThePrefixMeetsLaterCommits: a key below the prefix ends the iteration, in Badger also if it was committed after the snapshot. It does wherever that
-// commit is, and whether the iterator has a spill to look at or not.
+// TestSeekBelowThePrefixMeetsLaterCommits: a key below the prefix ends the iteration, in Badger
+// also if it was committed after the snapshot. It does wherever that commit is, and whether the
+// iterator has a spill to look at or not.
 func TestSeekBelowThePrefixMeetsLaterCommits(t *testing.T) {
 	f := open(t)
 	f.put("c1", "v")

@@ -7,8 +7,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestCommitDoesNotWaitForItsOwnSnapshot: what a transaction has read holds all of the spill's files, which are replayed meanwhile and take
-// room as long as they are held. Its commit finds the spill full, and only itself could make room.
+// TestCommitDoesNotWaitForItsOwnSnapshot: what a transaction has read holds all of the spill's
+// files, which are replayed meanwhile and take room as long as they are held. Its commit finds the
+// spill full, and only itself could make room.
 func TestCommitDoesNotWaitForItsOwnSnapshot(t *testing.T) {
 	for _, policy := range []SpillPolicy{Always, Auto} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -41,7 +42,8 @@ func TestCommitDoesNotWaitForItsOwnSnapshot(t *testing.T) {
 	}
 }
 
-// TestItemsOutliveARefusedCommit: a commit that is refused before it has begun leaves the transaction as it was, in Badger, too.
+// TestItemsOutliveARefusedCommit: a commit that is refused before it has begun leaves the
+// transaction as it was, in Badger, too.
 func TestItemsOutliveARefusedCommit(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.managed = true })
 	for i := range 2 {

@@ -100,7 +100,8 @@ var spillModes = []struct {
 	{"the spill is replayed at once", func(opt *Options) { opt.SpillPolicy = Always; eager(opt) }},
 }
 
-// TestSequenceAsBadger gives both engines the same calls. At each reopen they exchange their databases.
+// TestSequenceAsBadger gives both engines the same calls. At each reopen they exchange their
+// databases.
 func TestSequenceAsBadger(t *testing.T) {
 	for _, mode := range spillModes {
 		for seed := range uint64(3) {
@@ -235,7 +236,8 @@ func TestSequenceErrorsAsBadger(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
-// TestSequenceShared: every goroutine has its own integers, whether it shares the Sequence or only the key.
+// TestSequenceShared: every goroutine has its own integers, whether it shares the Sequence or only
+// the key.
 func TestSequenceShared(t *testing.T) {
 	const goroutines, each, sequences = 16, 100, 4
 	for _, mode := range spillModes {

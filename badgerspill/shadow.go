@@ -11,8 +11,9 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/scratch"
 )
 
-// shadow lets Badger open a directory read-only in which the interlock lies, without a change to that directory: a
-// temporary directory of symbolic links to Badger's files. The locks are on the real one; see dirLocks.
+// shadow lets Badger open a directory read-only in which the interlock lies, without a change to
+// that directory: a temporary directory of symbolic links to Badger's files. The locks are on the
+// real one; see dirLocks.
 type shadow struct {
 	dir *scratch.Dir
 }

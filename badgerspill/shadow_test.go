@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A read-only database with commits in the spill needs a temporary directory, and says so when none can be made. What a killed reader
-// has left there is removed by the next one.
+// A read-only database with commits in the spill needs a temporary directory, and says so when none
+// can be made. What a killed reader has left there is removed by the next one.
 func TestReadOnlyNeedsATemporaryDirectory(t *testing.T) {
 	dir := t.TempDir()
 	db, err := Open(testOptions(dir).WithSpillPolicy(Always).WithKeepSpillOnClose(true).WithMaxSpillAge(time.Hour).WithQuiet(1, time.Hour))

@@ -39,7 +39,8 @@ func soakDamage(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals) 
 		return errors.Join(err, os.RemoveAll(copied.Dir))
 	}
 	copied.Damaged, copied.Acked = what, *acked
-	if plan.Kill > 0 && (newest || !plan.Sync) { // a power cut may take what is not known to be synced, and damage there cannot be told from it
+	// a power cut may take what is not known to be synced, and damage there cannot be told from it
+	if plan.Kill > 0 && (newest || !plan.Sync) {
 		copied.Acked = [soakWriters]uint64{}
 	}
 	last := *acked

@@ -18,9 +18,10 @@ type soakFaults struct {
 	window atomic.Int64 // one operation in so many fails; 0 = none
 	low    atomic.Bool  // volumes are below the floor
 	inodes atomic.Bool  // volumes have no inode left
-	few    atomic.Int64 // so many descriptors the layer gets, and Badger none; 0 = as many as it likes
-	open   atomic.Int64 // files of the layer
-	kinds  [len(soakKinds)]atomic.Int64
+	// so many descriptors the layer gets, and Badger none; 0 = as many as it likes
+	few   atomic.Int64
+	open  atomic.Int64 // files of the layer
+	kinds [len(soakKinds)]atomic.Int64
 }
 
 // soakKinds are the kinds of faults as they are counted.

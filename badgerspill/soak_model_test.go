@@ -19,10 +19,11 @@ import (
 // time, by anybody.
 //
 //	last/W       number of the last commit of writer W
-//	hot/W/I      of soakHot keys commit n writes two: n and n*7 modulo soakHot, one in eight as a tombstone
+//	hot/W/I      of soakHot keys commit n writes two: n and n*7 modulo soakHot, one in eight as a
+//	             tombstone
 //	log/W/N      one key of its own; the one of soakLog commits ago is deleted
 //	drop/N       written and dropped again by maintenance, which nobody checks
-//	shared       incremented by every eighth commit of each writer, which so conflict with each other
+//	shared       incremented by every eighth commit of each writer, which so conflict
 
 const (
 	soakWriters = 6

@@ -23,8 +23,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The soak: rounds of a child process that writes with several writers, in bursts and in quiet phases, checks what it wrote, and runs
-// into injected faults, until it is killed or told to close; after each the parent opens the database and checks every key.
+// The soak: rounds of a child process that writes with several writers, in bursts and in quiet
+// phases, checks what it wrote, and runs into injected faults, until it is killed or told to close;
+// after each the parent opens the database and checks every key.
 //
 //	go test -timeout 0 -v -run '^TestSoak$' ./badgerspill -args -soak 1h
 
@@ -37,7 +38,8 @@ var (
 
 const (
 	soakChildEnv = "BADGERSPILL_SOAK_CHILD"
-	// soakFresh is after how many rounds a new database is begun, so that the disk does not fill up.
+	// soakFresh is after how many rounds a new database is begun, so that the disk does not fill
+	// up.
 	soakFresh = 40
 	// soakPatience is how long a child may take to open, to commit anything, and to close.
 	soakPatience = 90 * time.Second
@@ -179,7 +181,8 @@ func TestSoak(t *testing.T) {
 			kept := filepath.Join(os.TempDir(), fmt.Sprintf("badgerspill-soak-%d", seed))
 			if *soakDir != "" {
 				kept = dir
-			} else if os.Rename(root, kept) != nil { // with the copy that was damaged, if that is it
+			} else if os.Rename(root, kept) != nil {
+				// with the copy that was damaged, if that is it
 				kept = "(lost)"
 			}
 			fmt.Println(totals.line())
@@ -248,7 +251,8 @@ func soakRound(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals) e
 			err = check("after Flatten", layer)
 		}
 	}
-	// RunValueLogGC is left out: Badger brings deleted keys back in it, without the layer, too (docs/design.md, Below the layer).
+	// RunValueLogGC is left out: Badger brings deleted keys back in it, without the layer, too
+	// (docs/design.md, Below the layer).
 	if leaks := db.manager.Leaks(); err == nil && leaks != 0 {
 		err = fmt.Errorf("%d leaks in the accounts of memory", leaks)
 	}
@@ -316,7 +320,8 @@ func soakProcess(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals)
 		}
 	})
 	defer timer.Stop()
-	hung := time.AfterFunc(plan.Run+soakPatience, func() { _ = cmd.Process.Signal(syscall.SIGQUIT) }) // its stacks go to stderr
+	// its stacks go to stderr
+	hung := time.AfterFunc(plan.Run+soakPatience, func() { _ = cmd.Process.Signal(syscall.SIGQUIT) })
 	defer hung.Stop()
 
 	violation := ""
@@ -339,7 +344,8 @@ func soakProcess(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals)
 			acked[w] = n
 		case strings.HasPrefix(line, "stat "):
 			var r soakReport
-			if json.Unmarshal([]byte(line[5:]), &r) == nil { // the last line of a killed child may be cut off
+			// the last line of a killed child may be cut off
+			if json.Unmarshal([]byte(line[5:]), &r) == nil {
 				report = r
 			}
 		case line == "closed":
@@ -366,7 +372,8 @@ func soakProcess(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals)
 	return nil
 }
 
-// soakTail is the end of what a child wrote to its standard error: of stacks the beginning says more.
+// soakTail is the end of what a child wrote to its standard error: of stacks the beginning says
+// more.
 func soakTail(b []byte) []byte { return b[:min(len(b), 64<<10)] }
 
 // soakFiles is how many files this process has open; 0 where the system does not tell.

@@ -10,8 +10,8 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// source is one of the sorted inputs of an Iterator. Its order is that of Badger's internal keys: by key, then newest
-// version first; in reverse by falling key, then oldest version first.
+// source is one of the sorted inputs of an Iterator. Its order is that of Badger's internal keys:
+// by key, then newest version first; in reverse by falling key, then oldest version first.
 type source interface {
 	rewind()
 	// seek goes to the first entry at or after key, whatever its version.
@@ -26,7 +26,8 @@ type source interface {
 	close()
 }
 
-// pendingSource is a snapshot of the transaction's own writes. Their version is the read timestamp, as in Badger.
+// pendingSource is a snapshot of the transaction's own writes. Their version is the read timestamp,
+// as in Badger.
 type pendingSource struct {
 	txn     *Txn
 	entries []*Entry
@@ -158,8 +159,8 @@ func (s *spillSource) fill(own *ownItem) {
 	}
 }
 
-// badgerSource iterates Badger. Unless all versions are asked for it yields the newest visible one of each key and no
-// tombstones.
+// badgerSource iterates Badger. Unless all versions are asked for it yields the newest visible one
+// of each key and no tombstones.
 type badgerSource struct {
 	it   *badger.Iterator
 	item *badger.Item // nil when invalid

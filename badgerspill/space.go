@@ -19,22 +19,27 @@ import (
 const (
 	// spaceInterval is how often free space is looked at without a reason.
 	spaceInterval = int64(100 * time.Millisecond)
-	// spaceStep is how much room there must be above the floor for service to be normal: one batch of replay with all
-	// that it will cost. Room for less would let commits and replay fail and succeed in turn.
+	// spaceStep is how much room there must be above the floor for service to be normal: one batch
+	// of replay with all that it will cost. Room for less would let commits and replay fail and
+	// succeed in turn.
 	spaceStep = 8 << 20
-	// openSlack is what Badger needs to open, beside the tables of the memtable logs that it finds: the first pages of new logs.
+	// openSlack is what Badger needs to open, beside the tables of the memtable logs that it finds:
+	// the first pages of new logs.
 	openSlack = 1 << 20
-	// openFiles is how many files Badger makes to open, beside those tables: logs, manifests and what is renamed into place.
+	// openFiles is how many files Badger makes to open, beside those tables: logs, manifests and
+	// what is renamed into place.
 	openFiles = 16
 )
 
-// diskSpace keeps the volumes above their floors. Badger's logs and tables are memory-mapped, and a page that the disk
-// has no room for ends the process with SIGBUS; so what Badger is going to write must have room before it is told to.
+// diskSpace keeps the volumes above their floors. Badger's logs and tables are memory-mapped, and a
+// page that the disk has no room for ends the process with SIGBUS; so what Badger is going to write
+// must have room before it is told to.
 //
-// A look takes the free space and what Badger will write of its own accord (reserve). Whatever is written after it counts
-// against what was left then: first as in flight, from before it is written until Badger or the spill has answered, then as
-// written, until the next look sees it on the disk. When that has used up the room, the next commit looks again. So
-// nothing depends on how often one looks.
+// A look takes the free space and what Badger will write of its own accord (reserve). Whatever is
+// written after it counts against what was left then: first as in flight, from before it is written
+// until Badger or the spill has answered, then as written, until the next look sees it on the disk.
+// When that has used up the room, the next commit looks again. So nothing depends on how often one
+// looks.
 type diskSpace struct {
 	db     *DB
 	off    bool
@@ -58,7 +63,9 @@ type diskSpace struct {
 type spaceSide struct {
 	dirs []string
 	room atomic.Int64 // bytes above the floor at the last look
-	mark atomic.Int64 // diskSpace.written then; stored after room, and read before it: the other way round would forget bytes
+	// diskSpace.written then; stored after room, and read before it: the other way round would
+	// forget bytes
+	mark atomic.Int64
 	low  atomic.Pointer[spaceError]
 	// floor is that of the volume that has the least room above it; 0 if none is known.
 	floor atomic.Int64
@@ -115,7 +122,8 @@ func (s *spaceSide) add(dir string) {
 	s.dirs = append(s.dirs, dir)
 }
 
-// sharesVolume is true where it cannot be known: a floor that is too high costs less than one that is too low.
+// sharesVolume is true where it cannot be known: a floor that is too high costs less than one that
+// is too low.
 func (s *diskSpace) sharesVolume() bool {
 	for _, spill := range s.spill.dirs {
 		theirs, ok := s.volume(spill)
@@ -161,19 +169,21 @@ func (s *diskSpace) sideOf(way wbm.Outcome) *spaceSide {
 }
 
 const (
-	// replayCost is how much room replay of some bytes of the spill needs before they are dropped: as badgerCost, for values.
+	// replayCost is how much room replay of some bytes of the spill needs before they are dropped:
+	// as badgerCost, for values.
 	replayCost = 4
 	// replaySegments is for how many segments, at most, that room is kept free.
 	replaySegments = 2
 )
 
-// replayRoom returns what a spill on Badger's volume must leave there beside Badger's floor: without it a full volume would keep
-// the spill from being replayed, which alone makes room.
+// replayRoom returns what a spill on Badger's volume must leave there beside Badger's floor:
+// without it a full volume would keep the spill from being replayed, which alone makes room.
 func (s *diskSpace) replayRoom() int64 {
 	return replayCost * min(s.db.log.State().LiveBytes, replaySegments*s.db.segmentSize())
 }
 
-// chunkRoom returns how large a chunk may be: on Badger's volume its segments take room until all of it is in Badger.
+// chunkRoom returns how large a chunk may be: on Badger's volume its segments take room until all
+// of it is in Badger.
 func (s *diskSpace) chunkRoom() int64 {
 	if s.off || !s.shared {
 		return math.MaxInt64
@@ -181,9 +191,10 @@ func (s *diskSpace) chunkRoom() int64 {
 	return max(s.left(&s.badger)/replayCost, s.db.segmentSize())
 }
 
-// reserve returns how much Badger may write of its own accord at most, with what it holds now, before it gives back anything:
-// the tables of all memtables, then a compaction of level 0, these included, with the base level, and beside it one of the other
-// levels by each other compactor. It writes new tables before it removes what they replace.
+// reserve returns how much Badger may write of its own accord at most, with what it holds now,
+// before it gives back anything: the tables of all memtables, then a compaction of level 0, these
+// included, with the base level, and beside it one of the other levels by each other compactor. It
+// writes new tables before it removes what they replace.
 func (s *diskSpace) reserve() int64 {
 	unflushed := s.db.account.UsageByKind(wbm.Memtable)
 	need := 2 * unflushed
@@ -227,14 +238,17 @@ func (s *diskSpace) floorOf(side *spaceSide, total int64) int64 {
 }
 
 const (
-	// spillFiles is the floor of inodes on the spill's volume: some segments with their indexes, and what is renamed into place.
+	// spillFiles is the floor of inodes on the spill's volume: some segments with their indexes,
+	// and what is renamed into place.
 	spillFiles = 16
-	// badgerFiles is the floor on Badger's volume, beside the tables that it may make: logs of memtables and values, manifests.
+	// badgerFiles is the floor on Badger's volume, beside the tables that it may make: logs of
+	// memtables and values, manifests.
 	badgerFiles = 64
 )
 
-// filesFloor returns how many inodes a volume of a side must have free. On Badger's these are those of the tables that it may write
-// before it removes any, see reserve; on one with the spill, those of the tables of a replay, too, which alone makes room.
+// filesFloor returns how many inodes a volume of a side must have free. On Badger's these are those
+// of the tables that it may write before it removes any, see reserve; on one with the spill, those
+// of the tables of a replay, too, which alone makes room.
 func (s *diskSpace) filesFloor(side *spaceSide) int64 {
 	table := max(s.db.opt.BaseTableSize, 1<<20)
 	floor := badgerFiles + s.reserve()/table
@@ -253,7 +267,8 @@ func (s *diskSpace) look() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.last.Store(s.db.now())
-	// Before everything else: what is settled after this counts twice until the next look, never not at all.
+	// Before everything else: what is settled after this counts twice until the next look, never
+	// not at all.
 	mark := s.written.Load()
 	was := s.badger.low.Load()
 	s.lookAt(&s.badger, mark)
@@ -356,7 +371,8 @@ func (s *diskSpace) stop() {
 	s.asking.stopped = true
 }
 
-// check returns an error matching ErrNoSpace while Badger's volume is low: nothing may be written to it, replay pauses.
+// check returns an error matching ErrNoSpace while Badger's volume is low: nothing may be written
+// to it, replay pauses.
 func (s *diskSpace) check() error {
 	s.refresh()
 	if low := s.badger.low.Load(); low != nil {
@@ -365,7 +381,8 @@ func (s *diskSpace) check() error {
 	return nil
 }
 
-// low returns why Badger's volume takes nothing as of the last look, nil if it does. It does not block.
+// low returns why Badger's volume takes nothing as of the last look, nil if it does. It does not
+// block.
 func (s *diskSpace) low() error {
 	if s == nil { // not before Open is done
 		return nil
@@ -385,8 +402,8 @@ func (s *diskSpace) spillUsable() bool {
 	return s.spill.low.Load() == nil
 }
 
-// claim takes n bytes of a side's room, to be settled once they are written, or not going to be. Without room it returns an error matching
-// ErrNoSpace, and nothing is taken.
+// claim takes n bytes of a side's room, to be settled once they are written, or not going to be.
+// Without room it returns an error matching ErrNoSpace, and nothing is taken.
 func (s *diskSpace) claim(side *spaceSide, n int64) error {
 	if s.off {
 		return nil
@@ -421,7 +438,8 @@ func (s *diskSpace) force(n int64) {
 	}
 }
 
-// settle ends a claim of n bytes that may have been written. Badger's must be accounted for as in its memtables by then.
+// settle ends a claim of n bytes that may have been written. Badger's must be accounted for as in
+// its memtables by then.
 func (s *diskSpace) settle(n int64) {
 	if !s.off {
 		s.written.Add(n) // first: they must not be counted nowhere
@@ -436,8 +454,8 @@ func (s *diskSpace) cancel(n int64) {
 	}
 }
 
-// badgerCost is what entries cost on Badger's volume in the end, at most: log, table, the compaction of that (see reserve), and
-// the value log.
+// badgerCost is what entries cost on Badger's volume in the end, at most: log, table, the
+// compaction of that (see reserve), and the value log.
 func badgerCost(memory, raw int64) int64 { return 3*memory + raw }
 
 // spaceCost is what c costs on the volume of its way.
@@ -448,8 +466,9 @@ func (c *commit) spaceCost(way wbm.Outcome) int64 {
 	return badgerCost(c.memory, c.rawBytes)
 }
 
-// reserveRoom is the way that a commit takes through memory, the spill's capacity and the room on disk. It may block for room, but not while
-// replay has stopped, for damage, or since Badger's volume is low or Badger is held: waiting does not end that.
+// reserveRoom is the way that a commit takes through memory, the spill's capacity and the room on
+// disk. It may block for room, but not while replay has stopped, for damage, or since Badger's
+// volume is low or Badger is held: waiting does not end that.
 func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) {
 	s := db.space
 	for {
@@ -509,8 +528,8 @@ func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) 
 	}
 }
 
-// roomToOpen returns an error matching ErrNoSpace if Badger cannot open without more room than there is: it writes tables of the
-// memtable logs that an unclean stop has left.
+// roomToOpen returns an error matching ErrNoSpace if Badger cannot open without more room than
+// there is: it writes tables of the memtable logs that an unclean stop has left.
 func (opt *Options) roomToOpen() error {
 	if opt.InMemory || opt.ReadOnly || opt.MinFreeSpace < 0 {
 		return nil
@@ -551,8 +570,8 @@ func (opt *Options) roomToOpen() error {
 	return nil
 }
 
-// collectCost is what a garbage collection of the value log may write: what is left of the largest file that is not written to any
-// more, and the pointers to it.
+// collectCost is what a garbage collection of the value log may write: what is left of the largest
+// file that is not written to any more, and the pointers to it.
 func (opt *Options) collectCost(discardRatio float64) (most int64) {
 	if !(discardRatio > 0 && discardRatio < 1) {
 		return 0 // Badger refuses it

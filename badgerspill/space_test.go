@@ -22,13 +22,15 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// disks is a file system in which the spill may have a volume of its own, and whose free space the test says.
+// disks is a file system in which the spill may have a volume of its own, and whose free space the
+// test says.
 type disks struct {
 	spillfile.FS
-	separate            bool
-	badgerFree          atomic.Int64
-	spillFree           atomic.Int64
-	badgerSize, measure int64 // measure: badgerFree is what the files under dir leave of so many bytes
+	separate   bool
+	badgerFree atomic.Int64
+	spillFree  atomic.Int64
+	// measure: badgerFree is what the files under dir leave of so many bytes
+	badgerSize, measure int64
 	dir                 string
 	least               atomic.Int64 // free space ever seen
 	looks               atomic.Int64
@@ -162,7 +164,8 @@ func TestNoSpaceEndsAWait(t *testing.T) {
 	f.settledClaims()
 }
 
-// The spill's volume alone is low: the spill is full, no more. Badger takes what it can, and replay makes room.
+// The spill's volume alone is low: the spill is full, no more. Badger takes what it can, and replay
+// makes room.
 func TestSpillVolumeLow(t *testing.T) {
 	d := newDisks(1 << 30)
 	d.separate = true
@@ -192,8 +195,8 @@ func TestSpillVolumeLow(t *testing.T) {
 	f.settledClaims()
 }
 
-// Badger's volume alone is low: commits go to the spill, and replay pauses. When the spill is full, too, nobody waits for what
-// cannot come.
+// Badger's volume alone is low: commits go to the spill, and replay pauses. When the spill is full,
+// too, nobody waits for what cannot come.
 func TestBadgerVolumeLow(t *testing.T) {
 	d := newDisks(1 << 30)
 	d.separate = true
@@ -265,7 +268,8 @@ func TestNoSpaceForALargeCommit(t *testing.T) {
 	f.settledClaims()
 }
 
-// No time passes here between two looks: what was claimed must be counted, in flight or written, by however many at once.
+// No time passes here between two looks: what was claimed must be counted, in flight or written, by
+// however many at once.
 func TestClaimsCountDownBetweenLooks(t *testing.T) {
 	const room = 64 << 20
 	d := newDisks(testFloor + room)
@@ -296,8 +300,9 @@ func TestClaimsCountDownBetweenLooks(t *testing.T) {
 	f.space.cancel(1 << 20)
 }
 
-// A volume as small as a few memtables, and a burst far faster than the interval between two looks. What is claimed since
-// the last look must keep Badger within the volume, with all that it writes of its own accord.
+// A volume as small as a few memtables, and a burst far faster than the interval between two looks.
+// What is claimed since the last look must keep Badger within the volume, with all that it writes
+// of its own accord.
 func TestBurstStaysWithinASmallVolume(t *testing.T) {
 	for _, policy := range []SpillPolicy{Auto, Never, Always} {
 		t.Run(policy.String(), func(t *testing.T) {
@@ -492,7 +497,8 @@ func TestNoSpaceForValueLogGC(t *testing.T) {
 	f.settledClaims()
 }
 
-// A spill that has filled the volume could not be replayed, and only replay makes room: it must leave what that takes.
+// A spill that has filled the volume could not be replayed, and only replay makes room: it must
+// leave what that takes.
 func TestSpillLeavesRoomForItsReplay(t *testing.T) {
 	d := newDisks(1 << 30)
 	f := open(t, on(d), func(opt *Options) { opt.Tuning.SegmentSize = 1 << 20 })

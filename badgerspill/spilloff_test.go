@@ -18,8 +18,8 @@ func failRemoves(name string) func(op, path string) error {
 	}
 }
 
-// TestNeverLeavesNoInterlockWithoutASpill: an interlock whose spill is gone would be an error of every
-// later Open. While it cannot be removed, or is kept for an unfinished drop, the spill stays.
+// TestNeverLeavesNoInterlockWithoutASpill: an interlock whose spill is gone would be an error of
+// every later Open. While it cannot be removed, or is kept for an unfinished drop, the spill stays.
 func TestNeverLeavesNoInterlockWithoutASpill(t *testing.T) {
 	t.Run("a drop is unfinished at Close", func(t *testing.T) {
 		f := open(t)
@@ -64,8 +64,8 @@ func TestNeverLeavesNoInterlockWithoutASpill(t *testing.T) {
 	})
 }
 
-// TestNoTurnOnceThereIsNoSpill: the turn for the rate was decided on, and is on disk, when the spill is
-// turned off.
+// TestNoTurnOnceThereIsNoSpill: the turn for the rate was decided on, and is on disk, when the
+// spill is turned off.
 func TestNoTurnOnceThereIsNoSpill(t *testing.T) {
 	f := open(t, spillRate(40))
 	release := f.holdPrepare()

@@ -132,7 +132,8 @@ func TestNeverKilled(t *testing.T) {
 		defer mu.Unlock()
 		c := copied{op + " " + filepath.Base(path), filepath.Join(t.TempDir(), "copy")}
 		kind := op + " " + filepath.Ext(path)
-		if seen[kind]++; filepath.Ext(path) != "" && seen[kind]%8 != 1 { // of the segments some, of all else every one
+		// of the segments some, of all else every one
+		if seen[kind]++; filepath.Ext(path) != "" && seen[kind]%8 != 1 {
 			return nil
 		}
 		failure = errors.Join(failure, copyTree(dir, c.dir))
@@ -147,7 +148,8 @@ func TestNeverKilled(t *testing.T) {
 	removed := false
 	for i, c := range copies {
 		removed = removed || c.step == "remove MANIFEST"
-		if i%4 > 1 && !strings.HasPrefix(c.step, "remove ") { // two policies in turn, and not for ever
+		// two policies in turn, and not for ever
+		if i%4 > 1 && !strings.HasPrefix(c.step, "remove ") {
 			continue
 		}
 		t.Log(c.step)

@@ -16,7 +16,8 @@ func spillRate(perSecond float64) func(*Options) {
 	}
 }
 
-// commitUntil commits about one key a millisecond until cond holds, and returns how many there are then.
+// commitUntil commits about one key a millisecond until cond holds, and returns how many there are
+// then.
 func (f *fixture) commitUntil(what string, cond func() bool) int {
 	f.t.Helper()
 	n := 0
@@ -30,8 +31,9 @@ func (f *fixture) commitUntil(what string, cond func() bool) int {
 
 func (f *fixture) spilling() bool { return f.routerState() == Spilling }
 
-// TestFastCommitsAreSpilled: at SpillRate commits turn to the spill, although memory is free and Badger answers; they stay there
-// while they come at half of it, however few bytes they are, and return when they have ceased.
+// TestFastCommitsAreSpilled: at SpillRate commits turn to the spill, although memory is free and
+// Badger answers; they stay there while they come at half of it, however few bytes they are, and
+// return when they have ceased.
 func TestFastCommitsAreSpilled(t *testing.T) {
 	f := open(t, spillRate(40))
 	n := f.commitUntil("the turn", f.spilling)

@@ -6,8 +6,8 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// spillUse keeps the accounts of the spill: what commits have reserved is replaced, once they are written, by what the
-// log really holds on disk and in its indexes.
+// spillUse keeps the accounts of the spill: what commits have reserved is replaced, once they are
+// written, by what the log really holds on disk and in its indexes.
 type spillUse struct {
 	db *DB
 	mu struct {

@@ -20,8 +20,9 @@ type counters struct {
 	spillStarts                    [causes]atomic.Int64
 }
 
-// SpillStats is what DB.SpillStats returns. Counters start at 0 with Open, those of the budget when its manager was made. Sizes
-// are in bytes. Each field but the two errors is a metric, too: see Metrics, where each is explained.
+// SpillStats is what DB.SpillStats returns. Counters start at 0 with Open, those of the budget when
+// its manager was made. Sizes are in bytes. Each field but the two errors is a metric, too: see
+// Metrics, where each is explained.
 type SpillStats struct {
 	State     string           // "direct" or "spilling": where commits go now
 	StateTime [2]time.Duration // in each state, by RouterState
@@ -34,7 +35,8 @@ type SpillStats struct {
 	MemoryInFlight           int64 // this database's commits on their way to Badger
 	MemoryMemtables          int64 // in Badger's memtables, not in an SSTable yet
 	MemorySpillIndex         int64 // the index of this database's spill, and its cache
-	MemoryPinned             int64 // in memtables that are flushed and held by open iterators; not counted in the usage
+	// in memtables that are flushed and held by open iterators; not counted in the usage
+	MemoryPinned int64
 
 	CommitsDirect  int64 // acknowledged by Badger
 	CommitsHedged  int64 // sent to Badger, acknowledged by the spill
@@ -54,43 +56,59 @@ type SpillStats struct {
 	HandOvers   int64            // turns back to Badger
 	SpillStarts map[string]int64 // turns to the spill by cause
 
-	BytesSpilled     int64 // as written to segments, hedges included
-	BytesReplayed    int64 // before compression
-	EntriesReplayed  int64 // that Badger got
-	EntriesCoalesced int64 // left out of the replay, since a newer version had made them invisible to everybody
+	BytesSpilled    int64 // as written to segments, hedges included
+	BytesReplayed   int64 // before compression
+	EntriesReplayed int64 // that Badger got
+	// left out of the replay, since a newer version had made them invisible to everybody
+	EntriesCoalesced int64
 
-	SpillBytes    int64         // on disk now, files held by readers included
-	SpillHeld     int64         // of SpillBytes, what is replayed and kept only by open transactions and their iterators
-	OldestHolder  time.Duration // since when the oldest of them has kept such files; 0 = there is none. It is at least that old itself
-	SpillCapacity int64         // what SpillBytes may reach; 0 = no spill
-	SpillPending  int64         // commits in the spill that are not replayed; 0 = empty. Those of a chunk count until all of it is
-	BytesPending  int64         // of segments, on disk, that are not replayed; what of a chunk is in Badger does not count
+	SpillBytes int64 // on disk now, files held by readers included
+	// of SpillBytes, what is replayed and kept only by open transactions and their iterators
+	SpillHeld int64
+	// since when the oldest of them has kept such files; 0 = there is none. It is at least that old
+	// itself
+	OldestHolder  time.Duration
+	SpillCapacity int64 // what SpillBytes may reach; 0 = no spill
+	// commits in the spill that are not replayed; 0 = empty. Those of a chunk count until all of it
+	// is
+	SpillPending int64
+	// of segments, on disk, that are not replayed; what of a chunk is in Badger does not count
+	BytesPending  int64
 	Segments      int           // that hold such commits
 	OldestSpilled time.Duration // age of the oldest segment with such commits
 
 	Append wbm.Latency // from the end of encoding to the acknowledgement by the spill
 
-	ReplayState     string           // "idle", "waiting", "replaying", "paused", "backoff", "stopped" or "halted"
+	// "idle", "waiting", "replaying", "paused", "backoff", "stopped" or "halted"
+	ReplayState     string
 	ReplayStateTime [7]time.Duration // in each state, by replay.State
 
 	Health      HealthState // whether replay can go on
 	HealthError error       // as DB.Health returns it
 
-	ReplayErrors int64 // since Open: of Badger or of the spill, while replaying; each is tried again unless Health is HealthStopped
+	// since Open: of Badger or of the spill, while replaying; each is tried again unless Health is
+	// HealthStopped
+	ReplayErrors int64
 	ReplayError  error // the latest of them, nil if there was none
 
-	ReplayRate       float64       // bytes per second before compression, pauses included, of the run under way, or the last one
-	ReplayDuty       float64       // share of its time that replay works at most, so that the foreground does not suffer; 1 = all
-	ReplayPausedTime time.Duration // that replay has paused in all: for memory, for the foreground, for ReplayMaxRate
+	// bytes per second before compression, pauses included, of the run under way, or the last one
+	ReplayRate float64
+	// share of its time that replay works at most, so that the foreground does not suffer; 1 = all
+	ReplayDuty float64
+	// that replay has paused in all: for memory, for the foreground, for ReplayMaxRate
+	ReplayPausedTime time.Duration
 
 	WriteRate float64 // bytes per second
 	QuietRate float64 // below which it is quiet, in bytes per second, as configured or as learned
-	Quiet     bool    // WriteRate has been below QuietRate for QuietWindow, and CommitRate below half of SpillRate
+	// WriteRate has been below QuietRate for QuietWindow, and CommitRate below half of SpillRate
+	Quiet bool
 
 	CommitRate float64 // commits per second; 0 where SpillRate does not matter
 
-	Subscribers       int   // calls of Subscribe that are under way
-	SubscriberBacklog int64 // memory of updates that wait for the one that is furthest behind, or are in the hands of its callback
+	Subscribers int // calls of Subscribe that are under way
+	// memory of updates that wait for the one that is furthest behind, or are in the hands of its
+	// callback
+	SubscriberBacklog int64
 	SubscriberWaits   int64 // commits that waited for a subscriber
 
 	Tree TreeInfo // the shape of Badger's tree, as DB.Tree returns it
@@ -98,7 +116,8 @@ type SpillStats struct {
 	EventsDropped int64 // that the EventListener was too slow for
 }
 
-// SpillStats returns what the layer does and has done. It does not block and is safe for concurrent use.
+// SpillStats returns what the layer does and has done. It does not block and is safe for concurrent
+// use.
 func (db *DB) SpillStats() SpillStats {
 	sp := db.spill.Stats()
 	s := SpillStats{

@@ -12,9 +12,9 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 )
 
-// Stream iterates over a snapshot in several goroutines and hands what they find to Send. It stands for badger.Stream, and
-// its fields mean the same. What the spill holds of the snapshot is replayed first, so a stream costs replay, and reads
-// Badger alone.
+// Stream iterates over a snapshot in several goroutines and hands what they find to Send. It stands
+// for badger.Stream, and its fields mean the same. What the spill holds of the snapshot is replayed
+// first, so a stream costs replay, and reads Badger alone.
 type Stream struct {
 	// Prefix restricts the stream to keys that begin with it.
 	Prefix []byte
@@ -22,21 +22,23 @@ type Stream struct {
 	NumGo int
 	// LogPrefix begins the lines that are logged about the progress.
 	LogPrefix string
-	// ChooseKey says whether a key is wanted, by its newest version; nil takes all. Calls are concurrent.
+	// ChooseKey says whether a key is wanted, by its newest version; nil takes all. Calls are
+	// concurrent.
 	ChooseKey func(item *Item) bool
 	// MaxSize is about how many bytes one call of Send gets at most; 100 MB by default.
 	MaxSize uint64
-	// KeyToList makes a list of the versions of key, at the newest of which itr stands; it must return at the first other
-	// key. Nil is ToList. Calls are concurrent.
+	// KeyToList makes a list of the versions of key, at the newest of which itr stands; it must
+	// return at the first other key. Nil is ToList. Calls are concurrent.
 	KeyToList func(key []byte, itr *Iterator) (*pb.KVList, error)
-	// UseKeyToListWithThreadId takes KeyToListWithThreadId instead of KeyToList: calls with one threadId are not concurrent,
-	// and FinishThread is called at the end of each.
+	// UseKeyToListWithThreadId takes KeyToListWithThreadId instead of KeyToList: calls with one
+	// threadId are not concurrent, and FinishThread is called at the end of each.
 	UseKeyToListWithThreadId bool
 	// KeyToListWithThreadId is as KeyToList; threadId is from 0 to NumGo-1.
 	KeyToListWithThreadId func(key []byte, itr *Iterator, threadId int) (*pb.KVList, error)
 	// FinishThread returns what KeyToListWithThreadId has kept back, nil for nothing.
 	FinishThread func(threadId int) (*pb.KVList, error)
-	// Send takes the output, from one goroutine. The buffer holds marshalled pb.KV; see BufferToKVList.
+	// Send takes the output, from one goroutine. The buffer holds marshalled pb.KV; see
+	// BufferToKVList.
 	Send func(buf *z.Buffer) error
 	// SinceTs leaves out versions at or below it.
 	SinceTs uint64
@@ -51,7 +53,8 @@ func (db *DB) newStream(readTs uint64) *Stream {
 	return &Stream{NumGo: like.NumGo, LogPrefix: like.LogPrefix, MaxSize: like.MaxSize, db: db, readTs: readTs}
 }
 
-// NewStream creates a stream over what is committed when Orchestrate is called. It panics in managed mode.
+// NewStream creates a stream over what is committed when Orchestrate is called. It panics in
+// managed mode.
 func (db *DB) NewStream() *Stream {
 	if db.opt.managed {
 		panic("This API can not be called in managed mode.")
@@ -59,7 +62,8 @@ func (db *DB) NewStream() *Stream {
 	return db.newStream(0)
 }
 
-// NewStreamAt creates a stream over the snapshot at readTs. It panics if the database is not managed.
+// NewStreamAt creates a stream over the snapshot at readTs. It panics if the database is not
+// managed.
 func (db *DB) NewStreamAt(readTs uint64) *Stream {
 	if !db.opt.managed {
 		panic("This API can only be called in managed mode.")
@@ -70,10 +74,11 @@ func (db *DB) NewStreamAt(readTs uint64) *Stream {
 // SendDoneMarkers makes the stream send a KV with StreamDone set at the end of each key range.
 func (st *Stream) SendDoneMarkers(done bool) { st.doneMarkers = done }
 
-// Orchestrate runs the stream. It blocks until all is sent, and returns an error of Send (which may come out as
-// context.Canceled), of ctx, of Badger, or of the replay of the spill. A key whose KeyToList fails is logged and left out. It waits
-// for a drop that is under way, and drops wait for it; beside a StreamWriter it fails with ErrBlockedWrites. Close ends it, with
-// ErrDBClosed, and waits for the call of Send that is under way.
+// Orchestrate runs the stream. It blocks until all is sent, and returns an error of Send (which may
+// come out as context.Canceled), of ctx, of Badger, or of the replay of the spill. A key whose
+// KeyToList fails is logged and left out. It waits for a drop that is under way, and drops wait for
+// it; beside a StreamWriter it fails with ErrBlockedWrites. Close ends it, with ErrDBClosed, and
+// waits for the call of Send that is under way.
 func (st *Stream) Orchestrate(ctx context.Context) error {
 	txn, end, err := st.begin(ctx)
 	if err != nil {
@@ -94,7 +99,8 @@ func (st *Stream) ended(err error) error {
 	return err
 }
 
-// begin returns a transaction over the snapshot, all of which is in Badger, and keeps drops and Close away until end is called.
+// begin returns a transaction over the snapshot, all of which is in Badger, and keeps drops and
+// Close away until end is called.
 func (st *Stream) begin(ctx context.Context) (txn *Txn, end func(), err error) {
 	db := st.db
 	done, err := db.upkeep.begin(ctx, upkeepShared)
@@ -174,14 +180,14 @@ func (st *Stream) inner(txn *Txn) *badger.Stream {
 	return in
 }
 
-// ToList is the default of KeyToList: all versions of the key down to the first that is deleted or expired, or that
-// discards the earlier ones.
+// ToList is the default of KeyToList: all versions of the key down to the first that is deleted or
+// expired, or that discards the earlier ones.
 func (st *Stream) ToList(key []byte, itr *Iterator) (*pb.KVList, error) {
 	return st.db.inner.NewStreamAt(0).ToList(key, itr.direct)
 }
 
-// Backup writes the stream to w in the format of badger.DB.Backup, with versions above SinceTs, which since must not
-// exceed. It returns the highest version written, 0 if there is none.
+// Backup writes the stream to w in the format of badger.DB.Backup, with versions above SinceTs,
+// which since must not exceed. It returns the highest version written, 0 if there is none.
 func (st *Stream) Backup(w io.Writer, since uint64) (uint64, error) {
 	txn, end, err := st.begin(context.Background())
 	if err != nil {
@@ -208,10 +214,11 @@ func (w *openWriter) Write(b []byte) (int, error) {
 	return w.Writer.Write(b)
 }
 
-// Backup writes all entries with a version above since, which is 0 for a full backup, to w, for Load. What only the spill
-// holds is replayed first, so nothing is missing. It returns the highest version written, 0 if there is none: pass that as
-// since to the next, incremental, one. It waits for a drop that is under way, and Close ends it, as Stream.Orchestrate. It panics in
-// managed mode.
+// Backup writes all entries with a version above since, which is 0 for a full backup, to w, for
+// Load. What only the spill holds is replayed first, so nothing is missing. It returns the highest
+// version written, 0 if there is none: pass that as since to the next, incremental, one. It waits
+// for a drop that is under way, and Close ends it, as Stream.Orchestrate. It panics in managed
+// mode.
 func (db *DB) Backup(w io.Writer, since uint64) (uint64, error) {
 	stream := db.NewStream()
 	stream.LogPrefix = "DB.Backup"
@@ -219,8 +226,8 @@ func (db *DB) Backup(w io.Writer, since uint64) (uint64, error) {
 	return stream.Backup(w, since)
 }
 
-// StreamDB copies the newest state, all versions, into a new database with the given options, by Badger's
-// stream writer. It panics if the database is not managed.
+// StreamDB copies the newest state, all versions, into a new database with the given options, by
+// Badger's stream writer. It panics if the database is not managed.
 func (db *DB) StreamDB(outOptions Options) error {
 	stream := db.NewStreamAt(math.MaxUint64)
 	out, err := OpenManaged(outOptions)

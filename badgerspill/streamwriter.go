@@ -7,9 +7,9 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 )
 
-// StreamWriter writes the output of a Stream into SSTables, past memtables and the spill. It stands for
-// badger.StreamWriter: Prepare or PrepareIncremental, Write, and Flush or Cancel, during which all commits fail with
-// ErrBlockedWrites. Write is safe for concurrent use.
+// StreamWriter writes the output of a Stream into SSTables, past memtables and the spill. It stands
+// for badger.StreamWriter: Prepare or PrepareIncremental, Write, and Flush or Cancel, during which
+// all commits fail with ErrBlockedWrites. Write is safe for concurrent use.
 type StreamWriter struct {
 	db    *DB
 	inner *badger.StreamWriter
@@ -25,17 +25,18 @@ func (db *DB) NewStreamWriter() *StreamWriter {
 	return &StreamWriter{db: db, inner: db.inner.NewStreamWriter()}
 }
 
-// Prepare drops all data, as DropAll does, and stops commits. Until Flush or Cancel other drops, Flatten, streams and backups fail
-// with ErrBlockedWrites, RunValueLogGC with ErrRejected. It waits for those that are under way. Close cancels it. It panics on a
-// read-only database.
+// Prepare drops all data, as DropAll does, and stops commits. Until Flush or Cancel other drops,
+// Flatten, streams and backups fail with ErrBlockedWrites, RunValueLogGC with ErrRejected. It waits
+// for those that are under way. Close cancels it. It panics on a read-only database.
 func (sw *StreamWriter) Prepare() error {
 	return sw.prepare(func() error {
 		return sw.db.dropStopped(nil, func() error { return sw.db.dropTree(sw.inner.Prepare) })
 	})
 }
 
-// PrepareIncremental stops commits and keeps the data: the keys to be written must not be in the database yet. The spill is
-// replayed first. As in Badger it fails if a memtable holds data, which is so after any commit since Open.
+// PrepareIncremental stops commits and keeps the data: the keys to be written must not be in the
+// database yet. The spill is replayed first. As in Badger it fails if a memtable holds data, which
+// is so after any commit since Open.
 func (sw *StreamWriter) PrepareIncremental() error {
 	return sw.prepare(func() error {
 		if err := sw.db.drainNow(sw.db.ctx, nil); err != nil {
@@ -70,8 +71,9 @@ func (sw *StreamWriter) prepare(inner func() error) error {
 	return err
 }
 
-// Write writes a buffer of marshalled pb.KV. The keys of one StreamId must be in rising order, over all calls. It returns an error
-// that matches ErrNoSpace, and writes nothing, if there is not room for the buffer above MinFreeSpace.
+// Write writes a buffer of marshalled pb.KV. The keys of one StreamId must be in rising order, over
+// all calls. It returns an error that matches ErrNoSpace, and writes nothing, if there is not room
+// for the buffer above MinFreeSpace.
 //
 // After Close it returns ErrDBClosed, as Flush does.
 func (sw *StreamWriter) Write(buf *z.Buffer) error {
@@ -91,8 +93,8 @@ func (sw *StreamWriter) Write(buf *z.Buffer) error {
 	return sw.inner.Write(buf)
 }
 
-// Flush makes all that was written part of the database and lets commits through again, with timestamps above all that was
-// written.
+// Flush makes all that was written part of the database and lets commits through again, with
+// timestamps above all that was written.
 func (sw *StreamWriter) Flush() error {
 	sw.mu.Lock()
 	defer sw.mu.Unlock()
@@ -105,7 +107,8 @@ func (sw *StreamWriter) Flush() error {
 	return err
 }
 
-// Cancel ends an unfinished stream; what was written may remain in part. It may be called after Flush.
+// Cancel ends an unfinished stream; what was written may remain in part. It may be called after
+// Flush.
 func (sw *StreamWriter) Cancel() {
 	sw.mu.Lock()
 	defer sw.mu.Unlock()

@@ -11,25 +11,27 @@ import (
 )
 
 const (
-	// A subscriber that is behind by either of these holds up new commits: updates in number, and bytes of memory that they take.
-	// As much again may be in the hands of its callback.
+	// A subscriber that is behind by either of these holds up new commits: updates in number, and
+	// bytes of memory that they take. As much again may be in the hands of its callback.
 	maxBehindUpdates = 1 << 16
 	maxBehindBytes   = 32 << 20
 
-	// updateOverhead is what an update takes in memory beside its key and its value: a pb.KV of 160 bytes, the byte of its meta,
-	// and its places in lists, which grow by doubling.
+	// updateOverhead is what an update takes in memory beside its key and its value: a pb.KV of 160
+	// bytes, the byte of its meta, and its places in lists, which grow by doubling.
 	updateOverhead = 160 + 8 + 3*8
 )
 
-// updateMemory is about what an update takes in memory. Go rounds what it allocates up, by an eighth or to the next eight bytes.
+// updateMemory is about what an update takes in memory. Go rounds what it allocates up, by an
+// eighth or to the next eight bytes.
 func updateMemory(key, value int) int64 {
 	n := int64(key) + int64(value)
 	return updateOverhead + n + n/8 + 8
 }
 
-// publisher tells subscribers of commits. What a commit tells whom is found out before it has its place (updatesOf), with
-// no lock of the commit path; it is delivered when the commit is acknowledged, under the commit lock, so in commit order
-// and once, whether Badger or the spill had it first.
+// publisher tells subscribers of commits. What a commit tells whom is found out before it has its
+// place (updatesOf), with no lock of the commit path; it is delivered when the commit is
+// acknowledged, under the commit lock, so in commit order and once, whether Badger or the spill had
+// it first.
 type publisher struct {
 	count atomic.Int32  // of subscribers
 	added atomic.Uint64 // subscribers, ever
@@ -70,7 +72,8 @@ func newPublisher() *publisher {
 	return p
 }
 
-// updatesOf finds out what c tells, nil if nothing. It copies, since the caller of Commit may reuse his buffers.
+// updatesOf finds out what c tells, nil if nothing. It copies, since the caller of Commit may reuse
+// his buffers.
 func (p *publisher) updatesOf(c *commit) *updates {
 	c.subscribers = p.added.Load()
 	if p.count.Load() == 0 {
@@ -128,7 +131,8 @@ func (s *subscriber) signal() {
 	}
 }
 
-// throttle waits while a subscriber is too far behind, and the commit is patient. It is called without locks.
+// throttle waits while a subscriber is too far behind, and the commit is patient. It is called
+// without locks.
 func (p *publisher) throttle(wait *patience) error {
 	if p.count.Load() == 0 {
 		return nil
@@ -217,7 +221,8 @@ func (p *publisher) returned(s *subscriber) {
 	s.given = 0
 }
 
-// backlog returns the bytes of memory that wait for the subscriber that is furthest behind, or are in the hands of its callback.
+// backlog returns the bytes of memory that wait for the subscriber that is furthest behind, or are
+// in the hands of its callback.
 func (p *publisher) backlog() (most int64) {
 	if p.count.Load() == 0 {
 		return 0
@@ -230,7 +235,8 @@ func (p *publisher) backlog() (most int64) {
 	return most
 }
 
-// close ends the subscriptions after they have seen all that was delivered, and waits for that, until ctx ends.
+// close ends the subscriptions after they have seen all that was delivered, and waits for that,
+// until ctx ends.
 func (p *publisher) close(ctx context.Context) error {
 	p.mu.Lock()
 	p.closed = true
@@ -252,15 +258,17 @@ func (p *publisher) close(ctx context.Context) error {
 	return fmt.Errorf("badgerspill: a callback of Subscribe has not returned, and its updates are not all told; have it return when the database is to be closed: %w", ctx.Err())
 }
 
-// Subscribe calls cb with the updates of keys that match, from when it was called: each once, in commit order, when it is
-// acknowledged, whether by Badger or by the spill; replay tells nothing again. What has gathered comes in one list. Deletions come
-// with an empty value. It blocks until ctx ends (and returns its error), cb returns an error (and returns that), or
-// the database is closed. Close waits for it; CloseContext until its context ends. Errors besides: ErrNilCallback, ErrDBClosed, and
-// that of a match that cannot be parsed.
+// Subscribe calls cb with the updates of keys that match, from when it was called: each once, in
+// commit order, when it is acknowledged, whether by Badger or by the spill; replay tells nothing
+// again. What has gathered comes in one list. Deletions come with an empty value. It blocks until
+// ctx ends (and returns its error), cb returns an error (and returns that), or the database is
+// closed. Close waits for it; CloseContext until its context ends. Errors besides: ErrNilCallback,
+// ErrDBClosed, and that of a match that cannot be parsed.
 //
-// A subscriber for whom 65,536 updates wait, or updates that take 32 MiB of memory, holds up commits until cb returns and is given
-// them; as much again may be in the hands of cb, and what the commits tell that are on their way comes on top. See
-// SpillStats.SubscriberBacklog. cb must not commit itself: far behind, it would wait for itself.
+// A subscriber for whom 65,536 updates wait, or updates that take 32 MiB of memory, holds up
+// commits until cb returns and is given them; as much again may be in the hands of cb, and what the
+// commits tell that are on their way comes on top. See SpillStats.SubscriberBacklog. cb must not
+// commit itself: far behind, it would wait for itself.
 func (db *DB) Subscribe(ctx context.Context, cb func(kv *KVList) error, matches []pb.Match) error {
 	if cb == nil {
 		return ErrNilCallback

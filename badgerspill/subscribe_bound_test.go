@@ -44,8 +44,9 @@ func (f *fixture) stuck(told *int) (release func(), ended <-chan error) {
 	return release, ended
 }
 
-// TestStuckSubscriberIsBounded: a callback hangs. What waits for it ends at a bound of memory, or of updates, whatever they are made
-// of; then commits wait, and when the callback returns they go on, and it is told of all.
+// TestStuckSubscriberIsBounded: a callback hangs. What waits for it ends at a bound of memory, or
+// of updates, whatever they are made of; then commits wait, and when the callback returns they go
+// on, and it is told of all.
 func TestStuckSubscriberIsBounded(t *testing.T) {
 	for name, row := range map[string]struct {
 		value, perCommit int
@@ -131,8 +132,8 @@ func TestUpdateMemory(t *testing.T) {
 	}
 }
 
-// TestCloseContextEndsTheWaitForACallback: Close waits for a callback; CloseContext until its context ends, and then closes the
-// database nevertheless.
+// TestCloseContextEndsTheWaitForACallback: Close waits for a callback; CloseContext until its
+// context ends, and then closes the database nevertheless.
 func TestCloseContextEndsTheWaitForACallback(t *testing.T) {
 	f := open(t)
 	told := 0

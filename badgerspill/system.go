@@ -6,8 +6,8 @@ import (
 	"runtime"
 )
 
-// system is what Open has to know of the operating system, beside what spillfile.FS does. A test puts
-// its own in place of thisSystem.
+// system is what Open has to know of the operating system, beside what spillfile.FS does. A test
+// puts its own in place of thisSystem.
 type system struct {
 	name  string // GOOS and GOARCH, for texts
 	maps  bool   // files can be mapped into memory, which Badger does with each of its own
@@ -15,7 +15,8 @@ type system struct {
 	notes bool   // LOCK can be read and written beside the lock; see noteMemtable
 	// volume returns what tells the volume of a file from all others; false if that is not known.
 	volume func(fs.FileInfo) (uint64, bool)
-	// descriptorsFree reports whether n more files could be open, as far as opening the directory tells.
+	// descriptorsFree reports whether n more files could be open, as far as opening the directory
+	// tells.
 	descriptorsFree func(dir string, n int) bool
 	// maxPiece is the largest piece of memory in bytes, and of the file that is mapped into it.
 	maxPiece int64

@@ -20,7 +20,8 @@ func runs(pid int) bool {
 	return err == nil || errors.Is(err, os.ErrPermission)
 }
 
-// descriptorsFree reports whether n more files could be open, as far as opening the directory tells.
+// descriptorsFree reports whether n more files could be open, as far as opening the directory
+// tells.
 func descriptorsFree(dir string, n int) bool {
 	files := make([]*os.File, 0, n)
 	defer func() {

@@ -23,8 +23,8 @@ func as(change func(*system)) func(*Options) {
 	return func(opt *Options) { opt.seams.system = &sys }
 }
 
-// TestSystemThatMapsNoFiles: there a database is in memory only, as plain Badger's, and Open says so
-// before it makes anything.
+// TestSystemThatMapsNoFiles: there a database is in memory only, as plain Badger's, and Open says
+// so before it makes anything.
 func TestSystemThatMapsNoFiles(t *testing.T) {
 	sys := as(func(s *system) { s.maps, s.locks, s.notes = false, false, false })
 	dir := filepath.Join(t.TempDir(), "db")
@@ -42,8 +42,8 @@ func TestSystemThatMapsNoFiles(t *testing.T) {
 	require.NoError(t, f.Close())
 }
 
-// TestThirtyTwoBitAddressSpace: what does not fit is an error of Open that names the option, and what has
-// a default is made to fit.
+// TestThirtyTwoBitAddressSpace: what does not fit is an error of Open that names the option, and
+// what has a default is made to fit.
 func TestThirtyTwoBitAddressSpace(t *testing.T) {
 	sys := as(func(s *system) { s.maxPiece = math.MaxInt32 })
 	large, err := wbm.New(wbm.Options{Limit: 1 << 31})
@@ -92,8 +92,8 @@ func TestThirtyTwoBitAddressSpace(t *testing.T) {
 	require.NoError(t, f.SetMemoryLimit(0))
 }
 
-// leftovers makes files in dir that an Open which may touch them removes: an empty log, and one that a
-// note says is flushed.
+// leftovers makes files in dir that an Open which may touch them removes: an empty log, and one
+// that a note says is flushed.
 func leftovers(t *testing.T, dir string, opt Options) (empty, flushed, lock string) {
 	empty, flushed, lock = memPath(dir, 90), memPath(dir, 5), filepath.Join(dir, lockName)
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
@@ -102,8 +102,8 @@ func leftovers(t *testing.T, dir string, opt Options) (empty, flushed, lock stri
 	return empty, flushed, lock
 }
 
-// TestSystemWithoutDirectoryLocks: where the layer cannot tell whether another process has the directory
-// open it leaves that to Badger, and touches none of Badger's files before and beside it.
+// TestSystemWithoutDirectoryLocks: where the layer cannot tell whether another process has the
+// directory open it leaves that to Badger, and touches none of Badger's files before and beside it.
 func TestSystemWithoutDirectoryLocks(t *testing.T) {
 	sys := as(func(s *system) { s.locks, s.notes = false, false })
 	keep := func(opt *Options) { opt.KeepSpillOnClose = true }
@@ -146,8 +146,8 @@ func TestSystemWithoutDirectoryLocks(t *testing.T) {
 	require.NoFileExists(t, lock)
 }
 
-// TestSystemWithoutNotes: where LOCK is the lock nothing is written there or read from it, and no log is
-// removed for what it says. Empty ones go, since the lock is held.
+// TestSystemWithoutNotes: where LOCK is the lock nothing is written there or read from it, and no
+// log is removed for what it says. Empty ones go, since the lock is held.
 func TestSystemWithoutNotes(t *testing.T) {
 	sys := as(func(s *system) { s.notes = false })
 	f := open(t, sys)
@@ -186,8 +186,8 @@ func (untold) Free(dir string) (free, total int64, err error) {
 	return 0, 0, &fs.PathError{Op: "free space", Path: dir, Err: errors.ErrUnsupported}
 }
 
-// TestRoomThatNobodyTells: then room counts as unlimited. Commits, the spill, its replay and Open go on
-// with the default floor, and with one that is set.
+// TestRoomThatNobodyTells: then room counts as unlimited. Commits, the spill, its replay and Open
+// go on with the default floor, and with one that is set.
 func TestRoomThatNobodyTells(t *testing.T) {
 	for name, floor := range map[string]int64{"default floor": 0, "a floor": 1 << 40} {
 		t.Run(name, func(t *testing.T) {
@@ -212,8 +212,8 @@ func TestRoomThatNobodyTells(t *testing.T) {
 
 func (s *diskSpace) room() int64 { return s.badger.room.Load() }
 
-// TestVolumesThatAreNotKnown: a spill whose volume is not known counts as on Badger's, whose floor is
-// the higher one.
+// TestVolumesThatAreNotKnown: a spill whose volume is not known counts as on Badger's, whose floor
+// is the higher one.
 func TestVolumesThatAreNotKnown(t *testing.T) {
 	d := newDisks(1 << 40)
 	d.separate = true

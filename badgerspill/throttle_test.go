@@ -8,8 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// crowded is a spill of 1 MiB with room for 80 to 100 KiB, too little memory to replay it, and commits that wait for their
-// turn: 20 KiB pass in half a second, and the first waits for a debt besides.
+// crowded is a spill of 1 MiB with room for 80 to 100 KiB, too little memory to replay it, and
+// commits that wait for their turn: 20 KiB pass in half a second, and the first waits for a debt
+// besides.
 func crowded(t *testing.T) (f *fixture, slowed []<-chan error, free func()) {
 	f = open(t, func(opt *Options) { opt.SpillCapacity = 1 << 20 })
 	free = f.occupy(f.share(0.95))
@@ -59,8 +60,8 @@ func TestCloseEndsSlowedCommits(t *testing.T) {
 	require.GreaterOrEqual(t, refused, 20)
 }
 
-// Near the wall commits are slowed so much that nobody parks for a long time. Replay uses the memory above the soft limit
-// before that.
+// Near the wall commits are slowed so much that nobody parks for a long time. Replay uses the
+// memory above the soft limit before that.
 func TestReplayUsesMemoryBeforeTheSpillIsFull(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 1<<20, 1 })
 	f.occupy(f.share(0.95))
@@ -81,8 +82,8 @@ func TestReplayUsesMemoryBeforeTheSpillIsFull(t *testing.T) {
 	require.Zero(t, f.spill.Stats().WritersBlocked)
 }
 
-// TestSmallSpillFreesRoomInPieces: a spill that gives its room back only when all of it is replayed makes those who are
-// slowed wait for that.
+// TestSmallSpillFreesRoomInPieces: a spill that gives its room back only when all of it is replayed
+// makes those who are slowed wait for that.
 func TestSmallSpillFreesRoomInPieces(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 32<<20, 0.1 })
 	free := f.occupy(f.share(0.95))
@@ -102,7 +103,8 @@ func TestSmallSpillFreesRoomInPieces(t *testing.T) {
 	t.Cleanup(release)
 	f.stub.set(func() {
 		f.stub.mu.onLoad = func(n int, _ []entry) error {
-			if n == 5 { // 1 MiB each, a piece is up to 2 MiB; a checkpoint comes after 2 MiB or more
+			// 1 MiB each, a piece is up to 2 MiB; a checkpoint comes after 2 MiB or more
+			if n == 5 {
 				<-held
 			}
 			return nil

@@ -31,15 +31,16 @@ func TestNormalTierGoesToBadger(t *testing.T) {
 	require.Empty(t, f.events.spillBegin)
 }
 
-// TestFlushTierFlushes: Badger flushes nothing by a call, so memtables are sized such that the soft limit cannot be
-// reached without a sealed one.
+// TestFlushTierFlushes: Badger flushes nothing by a call, so memtables are sized such that the soft
+// limit cannot be reached without a sealed one.
 func TestFlushTierFlushes(t *testing.T) {
 	for _, memtables := range []int{1, 2, 4} {
 		t.Run(fmt.Sprintf("%d memtables", memtables), func(t *testing.T) {
 			f := open(t, small, func(opt *Options) { opt.NumMemtables, opt.MemoryLimit = memtables, 3<<20 })
 			require.LessOrEqual(t, (f.DB.opt.MemTableSize-1)*int64(memtables+1), f.manager.Limit())
 			var highest wbm.Tier
-			// 2.6 MB at once, faster than any flush: above the soft limit, and below the spill limit.
+			// 2.6 MB at once, faster than any flush: above the soft limit, and below the spill
+			// limit.
 			const commits = 28
 			acks := make(chan error, commits)
 			var txns []*Txn
@@ -118,7 +119,8 @@ func TestSpillTierBoundary(t *testing.T) {
 	}
 }
 
-// TestMemoryHedgesWhatIsInFlight: the turn to the spill for memory's sake takes along what Badger has not answered.
+// TestMemoryHedgesWhatIsInFlight: the turn to the spill for memory's sake takes along what Badger
+// has not answered.
 func TestMemoryHedgesWhatIsInFlight(t *testing.T) {
 	f := open(t)
 	f.stub.hold()
@@ -222,7 +224,8 @@ func TestNoSpillRunsBadgerToTheLimit(t *testing.T) {
 	require.Equal(t, Direct, f.routerState())
 }
 
-// TestSpillFullIsEmptiedUpToTheLimit: replay that pauses at the soft limit must not do so when the spill is full.
+// TestSpillFullIsEmptiedUpToTheLimit: replay that pauses at the soft limit must not do so when the
+// spill is full.
 func TestSpillFullIsEmptiedUpToTheLimit(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 64<<10, 1 })
 	f.occupy(f.share(0.95))
@@ -272,7 +275,8 @@ func TestBatchLargerThanTheBudgetPassesAlone(t *testing.T) {
 	}
 }
 
-// TestSpillUsageFallsWhenFilesGo: a spill that counts as full after its files are gone would turn the next burst away.
+// TestSpillUsageFallsWhenFilesGo: a spill that counts as full after its files are gone would turn
+// the next burst away.
 func TestSpillUsageFallsWhenFilesGo(t *testing.T) {
 	t.Run("removed by the hand-over", func(t *testing.T) {
 		f := open(t)

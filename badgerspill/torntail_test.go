@@ -27,7 +27,8 @@ func (l *linesLogger) Warningf(f string, a ...any) { l.add("warning", f, a...) }
 func (l *linesLogger) Infof(f string, a ...any)    { l.add("info", f, a...) }
 func (l *linesLogger) Debugf(f string, a ...any)   {}
 
-// What a kill leaves of a commit is an ordinary event: one line for information, without the words of damage, and no event of an error.
+// What a kill leaves of a commit is an ordinary event: one line for information, without the words
+// of damage, and no event of an error.
 func TestTornTailIsToldAsOrdinary(t *testing.T) {
 	dir := t.TempDir()
 	opt := testOptions(dir).WithSpillPolicy(Always).WithDrainOnClose(false)

@@ -14,7 +14,8 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// holdPrepare holds the preparation of a turn for the rate at the making of its segment, and returns when it is held there. release lets it go on.
+// holdPrepare holds the preparation of a turn for the rate at the making of its segment, and
+// returns when it is held there. release lets it go on.
 func (f *fixture) holdPrepare() (release func()) {
 	f.t.Helper()
 	held, released := make(chan struct{}, 1), make(chan struct{})
@@ -32,8 +33,8 @@ func (f *fixture) holdPrepare() (release func()) {
 	return func() { close(released) }
 }
 
-// TestTurnForTheRateThatNothingFollows: the commits that asked for the turn have ended before it was prepared. The spill is empty then, and plain Badger must be
-// able to open the directory.
+// TestTurnForTheRateThatNothingFollows: the commits that asked for the turn have ended before it
+// was prepared. The spill is empty then, and plain Badger must be able to open the directory.
 func TestTurnForTheRateThatNothingFollows(t *testing.T) {
 	f := open(t, spillRate(40))
 	release := f.holdPrepare()
@@ -44,7 +45,8 @@ func TestTurnForTheRateThatNothingFollows(t *testing.T) {
 	eventually(t, "memory is free", func() bool { return f.log.State().IndexBytes == 0 && f.manager.UsageByKind(wbm.SpillIndex) == 0 })
 }
 
-// TestCommitAfterATurnThatNothingFollows: the spill cannot be used any more when the next commit comes. It holds nothing, so that is no reason to wait.
+// TestCommitAfterATurnThatNothingFollows: the spill cannot be used any more when the next commit
+// comes. It holds nothing, so that is no reason to wait.
 func TestCommitAfterATurnThatNothingFollows(t *testing.T) {
 	f := open(t, spillRate(40), func(opt *Options) { opt.Tuning.QuietWindow = time.Hour })
 	release := f.holdPrepare()
@@ -55,7 +57,8 @@ func TestCommitAfterATurnThatNothingFollows(t *testing.T) {
 	require.Equal(t, "v", f.inBadger("k"))
 }
 
-// TestTurnLeavesADropItsInterlock: a turn for the rate that finds commits stopped takes back the interlock, but not what a drop has set meanwhile.
+// TestTurnLeavesADropItsInterlock: a turn for the rate that finds commits stopped takes back the
+// interlock, but not what a drop has set meanwhile.
 func TestTurnLeavesADropItsInterlock(t *testing.T) {
 	f := open(t, spillRate(40))
 	release := f.holdPrepare()
@@ -77,7 +80,8 @@ func TestTurnLeavesADropItsInterlock(t *testing.T) {
 	eventually(t, "the interlock is gone", func() bool { return !f.interlock.exists() })
 }
 
-// TestNoHandOverAtTheRate: replay by age catches up with commits that come fast, again and again. They stay with the spill, and are replayed in chunks.
+// TestNoHandOverAtTheRate: replay by age catches up with commits that come fast, again and again.
+// They stay with the spill, and are replayed in chunks.
 func TestNoHandOverAtTheRate(t *testing.T) {
 	f := open(t, spillRate(40), func(opt *Options) { opt.Tuning.MaxSpillAge = 200 * time.Millisecond })
 	f.commitUntil("the turn", f.spilling)
@@ -105,7 +109,8 @@ func TestNoHandOverAtTheRate(t *testing.T) {
 	require.NoError(t, receive(t, "the load", load))
 }
 
-// TestCrashInATurnForTheRate: a process that is killed at any operation on the spill while it turns to it keeps what was acknowledged. Plain Badger has that, or does not open.
+// TestCrashInATurnForTheRate: a process that is killed at any operation on the spill while it turns
+// to it keeps what was acknowledged. Plain Badger has that, or does not open.
 func TestCrashInATurnForTheRate(t *testing.T) {
 	f := open(t, spillRate(40), func(opt *Options) {
 		opt.ValueLogFileSize = 1 << 20 // writers wait for the copies

@@ -29,12 +29,12 @@ var (
 	errZeroCommitTs    = errors.New("CommitTs cannot be zero. Please use commitAt instead")
 )
 
-// Txn is a transaction with serializable snapshot isolation, over the spill and Badger both. It stands for
-// badger.Txn and behaves as that does. A Txn is not safe for concurrent use, except for reads: Get, and several of its
-// iterators, may run at the same time.
+// Txn is a transaction with serializable snapshot isolation, over the spill and Badger both. It
+// stands for badger.Txn and behaves as that does. A Txn is not safe for concurrent use, except for
+// reads: Get, and several of its iterators, may run at the same time.
 //
-// Reads are served by the transaction's own writes, then by the spill, then by Badger. The view of the spill is taken
-// before Badger is read: what leaves the spill in between is in Badger by then.
+// Reads are served by the transaction's own writes, then by the spill, then by Badger. The view of
+// the spill is taken before Badger is read: what leaves the spill in between is in Badger by then.
 type Txn struct {
 	db       *DB
 	readTs   uint64
@@ -54,7 +54,8 @@ type Txn struct {
 	load         bool // carries entries of a KVLoader
 
 	readMark, updateMark *readMark // guarded by DB.mu; nil once done
-	wait                 *commit   // the newest commit at creation, nil if it was acknowledged: the first read waits for it
+	// the newest commit at creation, nil if it was acknowledged: the first read waits for it
+	wait *commit
 
 	inner atomic.Pointer[badger.Txn] // reads Badger at readTs; made at the first such read
 	views []*spillfile.View          // to be released
@@ -101,9 +102,10 @@ func (txn *Txn) watch() *stopwatch {
 	return txn.rare.watch
 }
 
-// NewTransaction creates a transaction. Set update to false for a read-only one, which tracks no reads. Discard must
-// be called in the end. It never blocks: the read timestamp is fixed here, and the first read waits until all commits
-// up to it are visible. It panics in managed mode, as Badger's does.
+// NewTransaction creates a transaction. Set update to false for a read-only one, which tracks no
+// reads. Discard must be called in the end. It never blocks: the read timestamp is fixed here, and
+// the first read waits until all commits up to it are visible. It panics in managed mode, as
+// Badger's does.
 func (db *DB) NewTransaction(update bool) *Txn {
 	if db.opt.managed {
 		panic("ReadTs should not be retrieved for managed DB")
@@ -116,7 +118,8 @@ func (db *DB) NewTransaction(update bool) *Txn {
 	return txn
 }
 
-// NewTransactionAt creates a transaction that reads at readTs. It panics if the database is not managed.
+// NewTransactionAt creates a transaction that reads at readTs. It panics if the database is not
+// managed.
 func (db *DB) NewTransactionAt(readTs uint64, update bool) *Txn {
 	if !db.opt.managed {
 		panic("Cannot use NewTransactionAt with managedDB=false. Use NewTransaction instead.")
@@ -132,7 +135,8 @@ func (db *DB) newTxn(update bool) *Txn {
 	return txn
 }
 
-// fail remembers an error that has ended an iteration early, for want of another way to tell: Badger's iterators have none.
+// fail remembers an error that has ended an iteration early, for want of another way to tell:
+// Badger's iterators have none.
 func (txn *Txn) fail(err error) {
 	txn.mu.Lock()
 	defer txn.mu.Unlock()
@@ -151,8 +155,9 @@ func (txn *Txn) failed() error {
 	return txn.rare.failure
 }
 
-// View runs fn in a read-only transaction. In managed mode it reads at the highest timestamp. It returns the error of fn, or
-// that of an iteration in it which ended early because the spill could not be read.
+// View runs fn in a read-only transaction. In managed mode it reads at the highest timestamp. It
+// returns the error of fn, or that of an iteration in it which ended early because the spill could
+// not be read.
 func (db *DB) View(fn func(txn *Txn) error) error { return db.viewWith(context.Background(), fn) }
 
 func (db *DB) viewWith(ctx context.Context, fn func(txn *Txn) error) error {
@@ -173,8 +178,8 @@ func (db *DB) viewWith(ctx context.Context, fn func(txn *Txn) error) error {
 	return txn.failed()
 }
 
-// Update runs fn in a read-write transaction and commits it. It returns the error of fn, or of Commit. It panics in
-// managed mode.
+// Update runs fn in a read-write transaction and commits it. It returns the error of fn, or of
+// Commit. It panics in managed mode.
 func (db *DB) Update(fn func(txn *Txn) error) error { return db.updateWith(context.Background(), fn) }
 
 func (db *DB) updateWith(ctx context.Context, fn func(txn *Txn) error) error {
@@ -196,14 +201,15 @@ func (db *DB) updateWith(ctx context.Context, fn func(txn *Txn) error) error {
 // ReadTs returns the read timestamp of the transaction.
 func (txn *Txn) ReadTs() uint64 { return txn.readTs }
 
-// Set adds a key-value pair. key and val must not be modified until the transaction ends. Errors: ErrReadOnlyTxn,
-// ErrDiscardedTxn, ErrEmptyKey, ErrInvalidKey, ErrBannedKey, ErrTxnTooBig, and unnamed ones for a key above 65,000
-// bytes and a value above ValueLogFileSize.
+// Set adds a key-value pair. key and val must not be modified until the transaction ends. Errors:
+// ErrReadOnlyTxn, ErrDiscardedTxn, ErrEmptyKey, ErrInvalidKey, ErrBannedKey, ErrTxnTooBig, and
+// unnamed ones for a key above 65,000 bytes and a value above ValueLogFileSize.
 func (txn *Txn) Set(key, val []byte) error {
 	return txn.SetEntry(NewEntry(key, val))
 }
 
-// SetEntry adds e, with its metadata. e must not be modified until the transaction ends. Errors are those of Set.
+// SetEntry adds e, with its metadata. e must not be modified until the transaction ends. Errors are
+// those of Set.
 func (txn *Txn) SetEntry(e *Entry) error {
 	return txn.modify(e)
 }
@@ -249,9 +255,9 @@ func tooLong(what string, limit int64, b []byte) error {
 		hex.Dump(b[:min(len(b), 1<<10)]))
 }
 
-// Get returns the newest version of key at or below the read timestamp. Errors: ErrKeyNotFound, ErrEmptyKey,
-// ErrDiscardedTxn, ErrBannedKey, ErrDBClosed, and what a damaged file causes. The first read of a transaction blocks
-// until all commits up to its read timestamp are visible.
+// Get returns the newest version of key at or below the read timestamp. Errors: ErrKeyNotFound,
+// ErrEmptyKey, ErrDiscardedTxn, ErrBannedKey, ErrDBClosed, and what a damaged file causes. The
+// first read of a transaction blocks until all commits up to its read timestamp are visible.
 func (txn *Txn) Get(key []byte) (*Item, error) {
 	if len(key) == 0 {
 		return nil, ErrEmptyKey
@@ -345,8 +351,8 @@ func (txn *Txn) badgerKeyIterator(key []byte, opt IteratorOptions) *badger.Itera
 	return txn.beginIterator(func(inner *badger.Txn) *badger.Iterator { return inner.NewKeyIterator(key, opt) })
 }
 
-// beginIterator tries again where Badger had no memtable for a moment. That leaves Badger's transaction with an iterator that
-// nobody can close, so there is another transaction then.
+// beginIterator tries again where Badger had no memtable for a moment. That leaves Badger's
+// transaction with an iterator that nobody can close, so there is another transaction then.
 func (txn *Txn) beginIterator(begin func(*badger.Txn) *badger.Iterator) (it *badger.Iterator) {
 	defer func() {
 		if r := recover(); r != nil {
@@ -358,8 +364,8 @@ func (txn *Txn) beginIterator(begin func(*badger.Txn) *badger.Iterator) (it *bad
 	return begin(txn.reader())
 }
 
-// innerNewer returns Badger's newest visible version of key if it is above version; ErrKeyNotFound if that is a
-// tombstone or expired; neither if Badger has none above.
+// innerNewer returns Badger's newest visible version of key if it is above version; ErrKeyNotFound
+// if that is a tombstone or expired; neither if Badger has none above.
 func (txn *Txn) innerNewer(key []byte, version uint64) (*Item, error) {
 	opt := badger.DefaultIteratorOptions
 	opt.PrefetchValues = false
@@ -378,8 +384,8 @@ func (txn *Txn) innerNewer(key []byte, version uint64) (*Item, error) {
 	return item, err
 }
 
-// lookUp returns the value of a version of key that an iterator of the transaction has seen in Badger,
-// in dst if that is large enough.
+// lookUp returns the value of a version of key that an iterator of the transaction has seen in
+// Badger, in dst if that is large enough.
 func (txn *Txn) lookUp(key []byte, version uint64, dst []byte) ([]byte, error) {
 	if txn.discarded {
 		return nil, ErrDiscardedTxn
@@ -414,11 +420,11 @@ func (txn *Txn) reader() *badger.Txn {
 	return inner
 }
 
-// view returns the view of the spill to read before Badger, nil if the spill is empty. It waits until all commits up
-// to the read timestamp are visible. Where the layer owns the timestamps one view serves the whole transaction: all
-// that it may see is in the view or in Badger already. Where the caller owns them a later commit may have an older
-// timestamp, so each read takes the view of its moment.
-// The error is that of the transaction's context, which may end this wait.
+// view returns the view of the spill to read before Badger, nil if the spill is empty. It waits
+// until all commits up to the read timestamp are visible. Where the layer owns the timestamps one
+// view serves the whole transaction: all that it may see is in the view or in Badger already. Where
+// the caller owns them a later commit may have an older timestamp, so each read takes the view of
+// its moment. The error is that of the transaction's context, which may end this wait.
 func (txn *Txn) view() (*spillfile.View, error) {
 	if txn.fixed.Load() {
 		return txn.fixedView(), nil
@@ -451,7 +457,8 @@ func (txn *Txn) view() (*spillfile.View, error) {
 	return view, nil
 }
 
-// fixedView returns the view of the whole transaction. Of what it has seen before a drop the rest is in Badger.
+// fixedView returns the view of the whole transaction. Of what it has seen before a drop the rest
+// is in Badger.
 func (txn *Txn) fixedView() *spillfile.View {
 	if txn.first != nil && txn.drops != txn.db.drops.Load() {
 		return nil
@@ -469,8 +476,8 @@ func (txn *Txn) addRead(key []byte) {
 	txn.mu.Unlock()
 }
 
-// Discard ends the transaction; its pending writes are gone. It may be called more than once, also after Commit. It
-// panics if an iterator is still open.
+// Discard ends the transaction; its pending writes are gone. It may be called more than once, also
+// after Commit. It panics if an iterator is still open.
 func (txn *Txn) Discard() {
 	if txn.discarded {
 		return
@@ -488,8 +495,9 @@ func (txn *Txn) Discard() {
 	}
 }
 
-// releaseViews gives up what the transaction holds of the spill. A commit does so before it waits for room there: files that are replayed take room
-// as long as somebody reads them, and it must not wait for itself.
+// releaseViews gives up what the transaction holds of the spill. A commit does so before it waits
+// for room there: files that are replayed take room as long as somebody reads them, and it must not
+// wait for itself.
 func (txn *Txn) releaseViews() {
 	for _, v := range txn.views {
 		v.Release()
@@ -522,10 +530,11 @@ func (txn *Txn) precheck() error {
 	return errZeroCommitTs
 }
 
-// Commit commits the transaction and waits until the commit is acknowledged: Badger or the spill has it (and has
-// synced it, under SyncWrites), and so have all commits before it. Without writes it is a Discard. Errors: ErrConflict
-// (a key that was read has been written since; try again), ErrBlockedWrites on a closed database, ErrWriteBlocked,
-// ErrNoSpace, and what the file system returns, also to an iteration that it ended early; with any of them nothing was written.
+// Commit commits the transaction and waits until the commit is acknowledged: Badger or the spill
+// has it (and has synced it, under SyncWrites), and so have all commits before it. Without writes
+// it is a Discard. Errors: ErrConflict (a key that was read has been written since; try again),
+// ErrBlockedWrites on a closed database, ErrWriteBlocked, ErrNoSpace, and what the file system
+// returns, also to an iteration that it ended early; with any of them nothing was written.
 func (txn *Txn) Commit() error {
 	if txn.writes.empty() {
 		txn.watch().start()
@@ -543,8 +552,9 @@ func (txn *Txn) Commit() error {
 	return txn.db.await(c)
 }
 
-// CommitWith is Commit with a callback: it returns once the transaction has its place in the commit order, and cb runs
-// in a goroutine with the outcome. It may block for room in memory or in the spill. It panics if cb is nil.
+// CommitWith is Commit with a callback: it returns once the transaction has its place in the commit
+// order, and cb runs in a goroutine with the outcome. It may block for room in memory or in the
+// spill. It panics if cb is nil.
 func (txn *Txn) CommitWith(cb func(error)) {
 	if cb == nil {
 		panic("Nil callback provided to CommitWith")
@@ -568,7 +578,8 @@ func (txn *Txn) CommitWith(cb func(error)) {
 	go func() { cb(txn.db.await(c)) }()
 }
 
-// CommitAt is Commit, or CommitWith if callback is not nil, at commitTs. It panics if the database is not managed.
+// CommitAt is Commit, or CommitWith if callback is not nil, at commitTs. It panics if the database
+// is not managed.
 func (txn *Txn) CommitAt(commitTs uint64, callback func(error)) error {
 	if !txn.db.opt.managed {
 		panic("Cannot use CommitAt with managedDB=false. Use Commit instead.")

@@ -5,26 +5,28 @@ import (
 	"sync"
 )
 
-// upkeepKind says what a call of maintenance may run beside. In Badger some pairs crash, and some lose data without an error.
+// upkeepKind says what a call of maintenance may run beside. In Badger some pairs crash, and some
+// lose data without an error.
 type upkeepKind int
 
 const (
-	// upkeepShared runs beside all but a drop, which would take files from under it: Backup and streams, RunValueLogGC, VerifyChecksum,
-	// BanNamespace. A collection beside DropPrefix writes back what was dropped, and one beside a StreamWriter deletes values that it
-	// has just written.
+	// upkeepShared runs beside all but a drop, which would take files from under it: Backup and
+	// streams, RunValueLogGC, VerifyChecksum, BanNamespace. A collection beside DropPrefix writes
+	// back what was dropped, and one beside a StreamWriter deletes values that it has just written.
 	upkeepShared upkeepKind = iota
-	// upkeepFlatten is one at a time, and not beside a drop: each of them stops Badger's compactors and starts them again at its end.
-	// Two that overlap leave a second set, which nobody stops before Badger unmaps its tables.
+	// upkeepFlatten is one at a time, and not beside a drop: each of them stops Badger's compactors
+	// and starts them again at its end. Two that overlap leave a second set, which nobody stops
+	// before Badger unmaps its tables.
 	upkeepFlatten
 	// upkeepDrop is alone: DropAll, DropPrefix, and a StreamWriter from Prepare to Flush or Cancel.
 	upkeepDrop
 )
 
-// upkeep keeps maintenance apart, and Close from all of it. It is taken before gate and mu, and is held while a drop waits for commits
-// on their way, and the other calls for replay.
+// upkeep keeps maintenance apart, and Close from all of it. It is taken before gate and mu, and is
+// held while a drop waits for commits on their way, and the other calls for replay.
 //
-// Who waits for its turn does not keep others from theirs: a callback of a stream may call what is shared while a drop waits for
-// the stream to end.
+// Who waits for its turn does not keep others from theirs: a callback of a stream may call what is
+// shared while a drop waits for the stream to end.
 type upkeep struct {
 	mu         sync.Mutex
 	changed    chan struct{} // closed at the next change; nil if nobody waits for one
@@ -36,8 +38,9 @@ type upkeep struct {
 	closed     bool
 }
 
-// begin waits until a call of that kind may run, at most as long as ctx lasts. end must be called after it. Errors: ErrDBClosed;
-// ErrBlockedWrites for what would have to wait for a StreamWriter, whose end its user decides, and for a second drop; that of ctx.
+// begin waits until a call of that kind may run, at most as long as ctx lasts. end must be called
+// after it. Errors: ErrDBClosed; ErrBlockedWrites for what would have to wait for a StreamWriter,
+// whose end its user decides, and for a second drop; that of ctx.
 func (u *upkeep) begin(ctx context.Context, kind upkeepKind) (end func(), err error) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -121,7 +124,8 @@ func (u *upkeep) wait(ctx context.Context) {
 	}
 }
 
-// setSession says that the drop under way lasts until the user of sw ends it; nil that it does not any more.
+// setSession says that the drop under way lasts until the user of sw ends it; nil that it does not
+// any more.
 func (u *upkeep) setSession(sw *StreamWriter) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -74,7 +74,8 @@ func TestUpkeepPairs(t *testing.T) {
 	}
 }
 
-// TestUpkeepWhoWaitsKeepsNobodyAway: a callback of a backup may call what is shared while a drop waits for the backup.
+// TestUpkeepWhoWaitsKeepsNobodyAway: a callback of a backup may call what is shared while a drop
+// waits for the backup.
 func TestUpkeepWhoWaitsKeepsNobodyAway(t *testing.T) {
 	bounded(t)
 	var u upkeep
@@ -94,8 +95,8 @@ func TestUpkeepWhoWaitsKeepsNobodyAway(t *testing.T) {
 	end()
 }
 
-// TestMaintenanceInPairs runs all maintenance at once, and then Close beside all of it. What was acknowledged and was not to be
-// dropped is there afterwards, by plain Badger, too.
+// TestMaintenanceInPairs runs all maintenance at once, and then Close beside all of it. What was
+// acknowledged and was not to be dropped is there afterwards, by plain Badger, too.
 func TestMaintenanceInPairs(t *testing.T) {
 	for _, all := range []bool{false, true} {
 		t.Run(map[bool]string{false: "keys that no drop is to take stay", true: "with DropAll and StreamWriters"}[all], func(t *testing.T) {
@@ -270,7 +271,8 @@ func TestDropThatFailsIsFinishedByItself(t *testing.T) {
 	}
 }
 
-// TestDropPrefixAfterDropAllBesideAnIterator: the files of the tables that it holds have the numbers that Badger would take again.
+// TestDropPrefixAfterDropAllBesideAnIterator: the files of the tables that it holds have the
+// numbers that Badger would take again.
 func TestDropPrefixAfterDropAllBesideAnIterator(t *testing.T) {
 	f := open(t)
 	want := map[string]string{}
@@ -306,7 +308,8 @@ func TestDropPrefixAfterDropAllBesideAnIterator(t *testing.T) {
 	require.NoError(t, plainCheck(f.opt, map[string]string{"new": "v", "later": "v", "a0": absent, "x": absent}))
 }
 
-// TestTransactionsOverADrop: what they see that began before is the same whether Badger or the spill had it.
+// TestTransactionsOverADrop: what they see that began before is the same whether Badger or the
+// spill had it.
 func TestTransactionsOverADrop(t *testing.T) {
 	for _, tt := range []struct {
 		name string
@@ -325,7 +328,8 @@ func TestTransactionsOverADrop(t *testing.T) {
 			defer first.Discard()
 			second := f.NewTransaction(true)
 			defer second.Discard()
-			require.NoError(t, func() error { _, err := read(first, "drop/direct"); return err }()) // its view is taken
+			// its view is taken
+			require.NoError(t, func() error { _, err := read(first, "drop/direct"); return err }())
 			it := first.NewIterator(DefaultIteratorOptions)
 			defer it.Close()
 			require.NoError(t, tt.drop(f.DB))
@@ -356,8 +360,8 @@ func TestTransactionsOverADrop(t *testing.T) {
 	}
 }
 
-// TestDropThatBadgerFailsLeavesItWhole: Badger could not flush its memtable. Without being mended it panics in the next DropPrefix,
-// and the next flush ends the process.
+// TestDropThatBadgerFailsLeavesItWhole: Badger could not flush its memtable. Without being mended
+// it panics in the next DropPrefix, and the next flush ends the process.
 func TestDropThatBadgerFailsLeavesItWhole(t *testing.T) {
 	for _, next := range []string{"drop", "write", "close"} {
 		t.Run(next, func(t *testing.T) {

@@ -7,23 +7,27 @@ import (
 	"time"
 )
 
-// DefaultSpillVerifyRate is how fast VerifySpill reads, in bytes a second, without Tuning.SpillVerifyRate.
+// DefaultSpillVerifyRate is how fast VerifySpill reads, in bytes a second, without
+// Tuning.SpillVerifyRate.
 const DefaultSpillVerifyRate int64 = 64 << 20
 
 const (
-	// spillVerifyPause is how long the background waits between two looks for segments that it has not read.
+	// spillVerifyPause is how long the background waits between two looks for segments that it has
+	// not read.
 	spillVerifyPause = time.Minute
 	// spillVerifyAgain is after how long it reads one again.
 	spillVerifyAgain = 24 * time.Hour
 )
 
-// VerifySpill reads all of the spill that is not replayed, with its indexes, and checks it, at Tuning.SpillVerifyRate bytes a second at
-// most, 64 MiB without that. It disturbs nobody: commits, reads and replay go on, and it holds one segment at a time. What is replayed
-// meanwhile is left out. A damaged index is made again.
+// VerifySpill reads all of the spill that is not replayed, with its indexes, and checks it, at
+// Tuning.SpillVerifyRate bytes a second at most, 64 MiB without that. It disturbs nobody: commits,
+// reads and replay go on, and it holds one segment at a time. What is replayed meanwhile is left
+// out. A damaged index is made again.
 //
-// It returns nil if all is sound or there is no spill. Otherwise the error matches ErrCorrupt and has a *spillfile.CorruptError for each
-// damaged place, with file and offset, in the order of the log (errors.Join). Other errors are that of ctx, those of a file that
-// cannot be read, and ErrDBClosed. It blocks for the disk and the rate, and is safe for concurrent use.
+// It returns nil if all is sound or there is no spill. Otherwise the error matches ErrCorrupt and
+// has a *spillfile.CorruptError for each damaged place, with file and offset, in the order of the
+// log (errors.Join). Other errors are that of ctx, those of a file that cannot be read, and
+// ErrDBClosed. It blocks for the disk and the rate, and is safe for concurrent use.
 func (db *DB) VerifySpill(ctx context.Context) error {
 	if db.isClosed.Load() {
 		return ErrDBClosed
@@ -59,8 +63,8 @@ func (db *DB) verifySpill(ctx context.Context, rate int64, since time.Duration) 
 	return fmt.Errorf("badgerspill: %w", errors.Join(errs...))
 }
 
-// verifyInBackground reads each segment once it is sealed, and again after a day, so that damage is found before replay needs the
-// block.
+// verifyInBackground reads each segment once it is sealed, and again after a day, so that damage is
+// found before replay needs the block.
 func (db *DB) verifyInBackground() {
 	again(db.ctx, spillVerifyPause, func() { db.verifyAndTell(spillVerifyAgain) })
 }

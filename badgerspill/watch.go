@@ -9,18 +9,21 @@ import (
 const (
 	// minWatch keeps the watcher from spinning under a tiny StallThreshold, in nanoseconds.
 	minWatch = int64(500 * time.Microsecond)
-	// memtableInterval is how often Badger's memtable files are looked at while there is something to see.
+	// memtableInterval is how often Badger's memtable files are looked at while there is something
+	// to see.
 	memtableInterval = int64(25 * time.Millisecond)
 	// pinnedInterval is the same while only memtables are left that open iterators hold.
 	pinnedInterval = int64(time.Second)
-	// tablesInterval is how often Badger's list of SSTables, which may be long, is asked for at most.
+	// tablesInterval is how often Badger's list of SSTables, which may be long, is asked for at
+	// most.
 	tablesInterval = int64(100 * time.Millisecond)
-	// watchIdle is how long the watcher goes on without commits before it sleeps until the next one.
+	// watchIdle is how long the watcher goes on without commits before it sleeps until the next
+	// one.
 	watchIdle = int64(time.Second)
 )
 
-// watcher is the one goroutine that looks at the clock: for stalls, for memtables that are gone, for what Badger may
-// discard. It sleeps while nothing happens.
+// watcher is the one goroutine that looks at the clock: for stalls, for memtables that are gone,
+// for what Badger may discard. It sleeps while nothing happens.
 type watcher struct {
 	db      *DB
 	asleep  atomic.Bool
@@ -28,7 +31,8 @@ type watcher struct {
 	stop    chan struct{}
 	stopped sync.WaitGroup
 
-	lastDirect int64 // commits that Badger had answered when checkRate looked last; the goroutine's own
+	// commits that Badger had answered when checkRate looked last; the goroutine's own
+	lastDirect int64
 }
 
 func newWatcher(db *DB) *watcher {
@@ -127,8 +131,8 @@ func (w *watcher) run() {
 	}
 }
 
-// progress returns the last timestamp assigned and what Badger may discard, 0 for nothing new. In managed mode that is the
-// caller's to say.
+// progress returns the last timestamp assigned and what Badger may discard, 0 for nothing new. In
+// managed mode that is the caller's to say.
 func (db *DB) progress() (commits, discard uint64) {
 	db.mu.Lock()
 	defer db.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// In managed mode an idle watcher of a database that had been used before never went to sleep: it took a core, and Close waited for
-// it for ever.
+// In managed mode an idle watcher of a database that had been used before never went to sleep: it
+// took a core, and Close waited for it for ever.
 func TestWatcherSleepsInManagedMode(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.managed = true })
 	txn := f.NewTransactionAt(1, true)

@@ -12,9 +12,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// WriteBatch writes many entries in as few transactions as their limits allow, without waiting for each. The
-// transactions are blind, so they never conflict; each commits on its own, before Flush. It stands for
-// badger.WriteBatch and is safe for concurrent use.
+// WriteBatch writes many entries in as few transactions as their limits allow, without waiting for
+// each. The transactions are blind, so they never conflict; each commits on its own, before Flush.
+// It stands for badger.WriteBatch and is safe for concurrent use.
 type WriteBatch struct {
 	sync.Mutex
 	txn      *Txn
@@ -30,7 +30,8 @@ type WriteBatch struct {
 // defaultPendingTxns is how many transactions of a batch may be on their way, as in Badger.
 const defaultPendingTxns = 16
 
-// NewWriteBatch creates a WriteBatch. Flush or Cancel must be called in the end. It panics in managed mode.
+// NewWriteBatch creates a WriteBatch. Flush or Cancel must be called in the end. It panics in
+// managed mode.
 func (db *DB) NewWriteBatch() *WriteBatch {
 	if db.opt.managed {
 		panic("cannot use NewWriteBatch in managed mode. Use NewWriteBatchAt instead")
@@ -38,7 +39,8 @@ func (db *DB) NewWriteBatch() *WriteBatch {
 	return db.newWriteBatch(0)
 }
 
-// NewWriteBatchAt creates a WriteBatch whose transactions commit at commitTs. It panics if the database is not managed.
+// NewWriteBatchAt creates a WriteBatch whose transactions commit at commitTs. It panics if the
+// database is not managed.
 func (db *DB) NewWriteBatchAt(commitTs uint64) *WriteBatch {
 	if !db.opt.managed {
 		panic("cannot use NewWriteBatchAt with managedDB=false. Use NewWriteBatch instead")
@@ -46,7 +48,8 @@ func (db *DB) NewWriteBatchAt(commitTs uint64) *WriteBatch {
 	return db.newWriteBatch(commitTs)
 }
 
-// NewManagedWriteBatch creates a WriteBatch for SetEntryAt and DeleteAt. It panics if the database is not managed.
+// NewManagedWriteBatch creates a WriteBatch for SetEntryAt and DeleteAt. It panics if the database
+// is not managed.
 func (db *DB) NewManagedWriteBatch() *WriteBatch {
 	if !db.opt.managed {
 		panic("cannot use NewManagedWriteBatch with managedDB=false. Use NewWriteBatch instead")
@@ -69,14 +72,14 @@ func (wb *WriteBatch) newTxn() *Txn {
 	return txn
 }
 
-// SetMaxPendingTxns bounds how many transactions may be on their way; the default is 16. It must be called before the
-// batch is used.
+// SetMaxPendingTxns bounds how many transactions may be on their way; the default is 16. It must be
+// called before the batch is used.
 func (wb *WriteBatch) SetMaxPendingTxns(max int) {
 	wb.throttle = y.NewThrottle(max)
 }
 
-// Cancel ends the batch without committing what is pending. What was committed before stays. It waits for transactions
-// on their way, and may be called after Flush.
+// Cancel ends the batch without committing what is pending. What was committed before stays. It
+// waits for transactions on their way, and may be called after Flush.
 func (wb *WriteBatch) Cancel() {
 	wb.Lock()
 	defer wb.Unlock()
@@ -87,7 +90,8 @@ func (wb *WriteBatch) Cancel() {
 	wb.txn.Discard()
 }
 
-// Write adds the entries of a buffer of marshalled pb.KV. Each must carry a version; one without is an error.
+// Write adds the entries of a buffer of marshalled pb.KV. Each must carry a version; one without is
+// an error.
 func (wb *WriteBatch) Write(buf *z.Buffer) error {
 	wb.Lock()
 	defer wb.Unlock()
@@ -114,7 +118,8 @@ func (wb *WriteBatch) WriteList(kvList *KVList) error {
 
 func (wb *WriteBatch) writeKV(kv *pb.KV) error {
 	if kv.Version == 0 {
-		return errors.New("KV without a version in a WriteBatch") // Badger's assertion ends the process here
+		// Badger's assertion ends the process here
+		return errors.New("KV without a version in a WriteBatch")
 	}
 	e := &Entry{Key: kv.Key, Value: kv.Value, version: kv.Version}
 	if len(kv.UserMeta) > 0 {
@@ -132,8 +137,8 @@ func (wb *WriteBatch) SetEntryAt(e *Entry, ts uint64) error {
 	return wb.SetEntry(e)
 }
 
-// SetEntry adds e. Errors are those of Txn.SetEntry but ErrTxnTooBig, and the first one of an earlier commit. It may
-// block while too many transactions are on their way.
+// SetEntry adds e. Errors are those of Txn.SetEntry but ErrTxnTooBig, and the first one of an
+// earlier commit. It may block while too many transactions are on their way.
 func (wb *WriteBatch) SetEntry(e *Entry) error {
 	wb.Lock()
 	defer wb.Unlock()
@@ -195,8 +200,9 @@ func (wb *WriteBatch) committed(err error) {
 	}
 }
 
-// Flush commits what is pending and waits until all of the batch is acknowledged. It returns the first error of any of
-// its transactions; on a closed database that is ErrDBClosed if anything is pending.
+// Flush commits what is pending and waits until all of the batch is acknowledged. It returns the
+// first error of any of its transactions; on a closed database that is ErrDBClosed if anything is
+// pending.
 func (wb *WriteBatch) Flush() error {
 	wb.Lock()
 	if wb.db.IsClosed() && !wb.finished {

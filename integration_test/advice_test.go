@@ -16,26 +16,34 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// advice is a verb that takes something away, with what may hold commits behind it in the same sentence.
+// advice is a verb that takes something away, with what may hold commits behind it in the same
+// sentence.
 var advice = regexp.MustCompile(`(?i)\b(remov(e|ing)|delet(e|ing)|mov(e|ing)|unlink|rm|mv|throw(ing)?|wipe|clear(ing)?|rename)\b` +
 	`[^.;!?|]*\b(it|that|this|them|files?|folders?|director(y|ies)|spill|segments?|interlock|manifest|newest|badgerspill|unreplayed)\b`)
 
-// harmless are phrases that match and advise nothing that loses a commit. Each is the whole of what is allowed.
+// harmless are phrases that match and advise nothing that loses a commit. Each is the whole of what
+// is allowed.
 var harmless = []string{
 	"Do not remove it", "Do not remove the file", "Never remove it by hand", // the opposite
-	"could not remove the interlock", "remove the interlock", // what the layer does: the name of a step in an error
-	"To undo this before anything is written:", " move %s back to %s", "moving back what is in the folder", // discard's way back
+	// what the layer does: the name of a step in an error
+	"could not remove the interlock", "remove the interlock",
+	// discard's way back
+	"To undo this before anything is written:", " move %s back to %s", "moving back what is in the folder",
 	"move UNREPLAYED-SPILL--open-with-badgerspill.mem back to", "move back what is in the folder",
-	"remove the file to forget",                                                                             // BADGERSPILL-DROP, which announces a drop and holds no commit
-	"remove that, the key is every byte of the file",                                                        // a line feed behind a key
-	"remove it, or put the file back in its place",                                                          // a symbolic link
-	"An earlier salvage of %s was interrupted while it moved files", "while it moved files", "moving files", // what salvage did
+	// BADGERSPILL-DROP, which announces a drop and holds no commit
+	"remove the file to forget",
+	// a line feed behind a key
+	"remove that, the key is every byte of the file",
+	// a symbolic link
+	"remove it, or put the file back in its place",
+	// what salvage did
+	"An earlier salvage of %s was interrupted while it moved files", "while it moved files", "moving files",
 	"set or delete", "delete has no value", "may be moving, and it says so", "1 delete, 4 discard", "move to it, and back", "deleting keys", "a write, a sync, a rename, any operation",
 	"removing a file that is open", "lets raft delete the log below it", "remove the node and", "To move it, `Drain` first",
 }
 
-// No error, log line or help, and no page, advises to remove or to move what holds commits. Who gives a spill up has
-// badgerspill discard.
+// No error, log line or help, and no page, advises to remove or to move what holds commits. Who
+// gives a spill up has badgerspill discard.
 func TestNoTextAdvisesToRemove(t *testing.T) {
 	root := ".."
 	found := 0
@@ -94,7 +102,8 @@ func TestNoTextAdvisesToRemove(t *testing.T) {
 	}
 }
 
-// advised: the pages for users. What recovery itself removes is in format.md and design.md, what is new in the changelog.
+// advised: the pages for users. What recovery itself removes is in format.md and design.md, what is
+// new in the changelog.
 func advised(path string) bool {
 	switch filepath.Base(path) {
 	case "format.md", "design.md", "CHANGELOG.md":

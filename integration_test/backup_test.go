@@ -76,8 +76,8 @@ func openPlain(t *testing.T, o badger.Options, managed bool) plainSide {
 	return plainSide{db}
 }
 
-// A transaction from before everything keeps replay from leaving out what nobody can see any more: plain Badger, which has not
-// compacted, still has it.
+// A transaction from before everything keeps replay from leaving out what nobody can see any more:
+// plain Badger, which has not compacted, still has it.
 func openLayer(t *testing.T, o badgerspill.Options, managed bool) spillSide {
 	t.Helper()
 	open := badgerspill.Open
@@ -178,8 +178,9 @@ func backup(t *testing.T, db mover, since uint64) ([]byte, uint64) {
 	return buf.Bytes(), version
 }
 
-// history commits something of every kind: several versions, tombstones, expiry past and future, user metadata, discard
-// marks, empty values, values of the value log. In managed mode timestamps are odd and neither rise nor fall.
+// history commits something of every kind: several versions, tombstones, expiry past and future,
+// user metadata, discard marks, empty values, values of the value log. In managed mode timestamps
+// are odd and neither rise nor fall.
 func history(t *testing.T, db side, managed bool) {
 	t.Helper()
 	order := []int{5, 1, 3, 0, 2, 4, 7, 6}
@@ -243,7 +244,8 @@ func (tr *transcript) loadAll(db side, kvs ...*pb.KV) {
 
 func fiveVersions(o badger.Options) badger.Options { return o.WithNumVersionsToKeep(5) }
 
-// firstDiscarded is a backup of a database whose first commit has a discard mark: it says "deleted at 0".
+// firstDiscarded is a backup of a database whose first commit has a discard mark: it says "deleted
+// at 0".
 func firstDiscarded() []*pb.KV {
 	return []*pb.KV{
 		{Key: []byte("first"), Value: []byte("1"), UserMeta: []byte{0}, Meta: []byte{4}, Version: 1},
@@ -403,7 +405,8 @@ func encodeBackup(t *testing.T, lists ...*pb.KVList) (out []byte) {
 
 func TestBehaviourOfBackupAndLoad(t *testing.T) { compareAll(t, movings) }
 
-// From the layer to plain Badger to the layer: nothing changes on the way, and it is what plain Badger makes of it.
+// From the layer to plain Badger to the layer: nothing changes on the way, and it is what plain
+// Badger makes of it.
 func TestBackupGoesToBadgerAndBack(t *testing.T) {
 	restorePlain := func(t *testing.T, b []byte) plainSide {
 		p := openPlain(t, fiveVersions(small(t.TempDir())), false)
@@ -474,7 +477,8 @@ func TestIncrementalBackups(t *testing.T) {
 								if _, ok := <-tokens; !ok {
 									return
 								}
-								// A key is written once or often, and never deleted: all its versions are to be found.
+								// A key is written once or often, and never deleted: all its
+								// versions are to be found.
 								err := db.DB.Update(func(txn *badgerspill.Txn) error {
 									k := fmt.Appendf(nil, "kept/%d/%d", w, i%50)
 									return txn.Set(k, fmt.Append(nil, i))
@@ -683,7 +687,8 @@ func TestBackupToAWriterThatFails(t *testing.T) {
 			db := openLayer(t, m.change(layer(t.TempDir())), false)
 			history(t, db, false)
 			_, err := db.Backup(failing{}, 0)
-			require.True(t, errors.Is(err, errFailing) || errors.Is(err, context.Canceled), "%v", err) // which of them, is chance in Badger
+			// which of them, is chance in Badger
+			require.True(t, errors.Is(err, errFailing) || errors.Is(err, context.Canceled), "%v", err)
 			b, _ := backup(t, db, 0)
 			require.NotEmpty(t, b)
 		})
@@ -705,7 +710,8 @@ func TestLoaderRefusesKeysThatNobodyCouldWrite(t *testing.T) {
 	}
 }
 
-// A database without a commit has nothing to back up. It is done by a child process, since what goes wrong may end it.
+// A database without a commit has nothing to back up. It is done by a child process, since what
+// goes wrong may end it.
 const emptyBackupEnv = "BADGERSPILL_EMPTY_BACKUP_CHILD"
 
 func TestEmptyBackupChild(t *testing.T) {

@@ -195,7 +195,8 @@ func TestSpillOfAnotherDatabase(t *testing.T) {
 	dir := filepath.Join(above, "spill")
 	oa := spilled(layer(a)).WithSpillDir(dir).WithDrainOnClose(false)
 	ob := spilled(layer(b)).WithSpillDir(dir)
-	for _, o := range []badgerspill.Options{oa.WithDrainOnClose(true), ob} { // an empty spill is nobody's
+	// an empty spill is nobody's
+	for _, o := range []badgerspill.Options{oa.WithDrainOnClose(true), ob} {
 		db := openSpill(t, o)
 		set(t, db, "mine", o.Dir)
 		require.NoError(t, db.Close())
@@ -232,7 +233,8 @@ func TestSpillOfAnotherDatabase(t *testing.T) {
 	requireAll(t, openSpill(t, oa), map[string]string{"mine": "spilled"})
 }
 
-// The option changed, or the directory was moved: the interlock says that there are commits that Open does not find.
+// The option changed, or the directory was moved: the interlock says that there are commits that
+// Open does not find.
 func TestSpillNotWhereTheInterlockSays(t *testing.T) {
 	rows := []struct {
 		name   string
@@ -275,7 +277,8 @@ func TestSpillNotWhereTheInterlockSays(t *testing.T) {
 			before := hashes(t, o.Dir)
 			opened, err := badgerspill.Open(bad)
 			if err == nil {
-				requireAll(t, opened, map[string]string{"a": "new"}) // anything else serves the past
+				// anything else serves the past
+				requireAll(t, opened, map[string]string{"a": "new"})
 				require.NoError(t, opened.Close())
 				return
 			}
@@ -318,7 +321,8 @@ func TestTwoOpensOfOneDirectory(t *testing.T) {
 	}
 }
 
-// smallSpill makes a database that was closed with several small segments in its spill, and says what is in it.
+// smallSpill makes a database that was closed with several small segments in its spill, and says
+// what is in it.
 func smallSpill(t *testing.T, o badgerspill.Options) map[string]string {
 	t.Helper()
 	want := map[string]string{}
@@ -354,8 +358,8 @@ func spillFiles(t *testing.T, dir string) (files []string) {
 	return append(files, filepath.Join(dir, "BADGERSPILL"))
 }
 
-// damaged opens a damaged database: it is refused with an error that names the file, and nothing changes; or a read is; or all of
-// it is right.
+// damaged opens a damaged database: it is refused with an error that names the file, and nothing
+// changes; or a read is; or all of it is right.
 func damaged(t *testing.T, o badgerspill.Options, file, pristine string, want map[string]string) (refused bool) {
 	t.Helper()
 	before := hashes(t, o.Dir)
@@ -504,7 +508,8 @@ func TestSpillOfANewerFormat(t *testing.T) {
 	requireAll(t, openSpill(t, o), want)
 }
 
-// The child writes until its memtables and its spill hold something, says so, and waits to be killed.
+// The child writes until its memtables and its spill hold something, says so, and waits to be
+// killed.
 const memoryChildEnv = "BADGERSPILL_MEMORY_CHILD"
 
 func TestMemoryChild(t *testing.T) {

@@ -23,8 +23,9 @@ const (
 
 func account(i int) []byte { return fmt.Appendf(nil, "account/%03d", i) }
 
-// TestBank moves money between accounts under conflict while the router is pushed to and fro. Every read-only
-// transaction sees the constant total, by point reads and by iteration, and so does the database after a reopen.
+// TestBank moves money between accounts under conflict while the router is pushed to and fro. Every
+// read-only transaction sees the constant total, by point reads and by iteration, and so does the
+// database after a reopen.
 func TestBank(t *testing.T) {
 	for _, m := range modes {
 		if m.managed {

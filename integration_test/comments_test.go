@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// packageDirs returns the directories of all packages of the module, relative to its root. A package is what the go command
-// would build: directories that it leaves out are left out.
+// packageDirs returns the directories of all packages of the module, relative to its root. A
+// package is what the go command would build: directories that it leaves out are left out.
 func packageDirs(t *testing.T) (dirs []string) {
 	t.Helper()
 	root, err := filepath.Abs("..")
@@ -80,8 +80,8 @@ func TestEveryPackageHasADoc(t *testing.T) {
 	}
 }
 
-// What can be imported is documented: every exported type, function, method, constant, variable, field and method of an interface
-// has a comment.
+// What can be imported is documented: every exported type, function, method, constant, variable,
+// field and method of an interface has a comment.
 func TestEveryExportedIdentifierHasAComment(t *testing.T) {
 	exported := 0
 	for _, dir := range packageDirs(t) {
@@ -223,8 +223,9 @@ func (c *comments) file(f *ast.File) {
 	}
 }
 
-// members checks the fields of a struct and the methods of an interface. Embedded ones have their comment at their type. A comment
-// counts for fields below it, too, if it names them and no empty line is between.
+// members checks the fields of a struct and the methods of an interface. Embedded ones have their
+// comment at their type. A comment counts for fields below it, too, if it names them and no empty
+// line is between.
 func (c *comments) members(of string, typ ast.Expr) {
 	var list *ast.FieldList
 	switch typ := typ.(type) {
@@ -236,7 +237,8 @@ func (c *comments) members(of string, typ ast.Expr) {
 		return
 	}
 	line := func(p token.Pos) int { return c.fset.Position(p).Line }
-	var above *ast.CommentGroup // the comment of this field or of one above it, with no empty line between
+	// the comment of this field or of one above it, with no empty line between
+	var above *ast.CommentGroup
 	end := 0
 	for _, f := range list.List {
 		if f.Doc != nil {
@@ -258,7 +260,8 @@ func (c *comments) members(of string, typ ast.Expr) {
 	}
 }
 
-// check takes an identifier and the comments that may be its own. A comment without words, a directive say, is none.
+// check takes an identifier and the comments that may be its own. A comment without words, a
+// directive say, is none.
 func (c *comments) check(n *ast.Ident, name string, of ...*ast.CommentGroup) {
 	if !n.IsExported() {
 		return

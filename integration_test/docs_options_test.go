@@ -31,7 +31,8 @@ func ownOptions() (top, tuning []string) {
 
 var quoted = regexp.MustCompile("`(\\w+)`")
 
-// docs/tuning.md has a section for each option of the layer, and for nothing else, and each says the default.
+// docs/tuning.md has a section for each option of the layer, and for nothing else, and each says
+// the default.
 func TestTuningCoversTheOptions(t *testing.T) {
 	text := pageNamed(t, "docs/tuning.md").prose
 	_, text, ok := strings.Cut(text, "\n## Every option\n")

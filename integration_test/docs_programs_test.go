@@ -23,8 +23,9 @@ var compiledOnly = map[string]string{
 	"docs/scaling.md": "a node listens on a fixed port; TestRaftCluster runs such nodes",
 }
 
-// TestDocsPrograms runs the whole programs in the documentation, each with a directory as its argument and as its temporary one. A
-// program that is neither named here nor in compiledOnly is one that nobody has run.
+// TestDocsPrograms runs the whole programs in the documentation, each with a directory as its
+// argument and as its temporary one. A program that is neither named here nor in compiledOnly is
+// one that nobody has run.
 func TestDocsPrograms(t *testing.T) {
 	type program struct {
 		page, under string // the heading above it
@@ -120,8 +121,9 @@ func buildDocsPrograms(t *testing.T, bin string, blocks []block) {
 	require.NoError(t, err, "go build:\n%s", out)
 }
 
-// runDocsProgram returns what the program printed and, where the system tells, its resident memory at the peak in bytes, else 0. The program
-// says that itself: what its parent is told of it begins with the memory of the parent.
+// runDocsProgram returns what the program printed and, where the system tells, its resident memory
+// at the peak in bytes, else 0. The program says that itself: what its parent is told of it begins
+// with the memory of the parent.
 func runDocsProgram(t *testing.T, bin string, number int) (stdout string, maxRSS int64) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), docsRunLimit)

@@ -23,16 +23,18 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Every block of Go in the documentation compiles, and go vet finds nothing in it. A block is one of:
+// Every block of Go in the documentation compiles, and go vet finds nothing in it. A block is one
+// of:
 //
 //   - a whole program, which begins with its package clause: taken as it is;
 //   - declarations, which begin with func, type, var or const;
 //   - statements: put into a function that returns an error. What they declare need not be used;
 //   - imports alone.
 //
-// Declarations and statements may begin with imports. Those that they leave out are found by the names that they use: badger is
-// badgerspill, since that is what a program looks like that has moved to it; plain is Badger itself; the others are in
-// fragmentImports. What else they need is named in a comment right above the block, in the form of parameters:
+// Declarations and statements may begin with imports. Those that they leave out are found by the
+// names that they use: badger is badgerspill, since that is what a program looks like that has
+// moved to it; plain is Badger itself; the others are in fragmentImports. What else they need is
+// named in a comment right above the block, in the form of parameters:
 //
 //	<!-- go: ctx context.Context, db *badger.DB -->
 //
@@ -183,8 +185,8 @@ func docsModule(t *testing.T, from string, files map[string]string) string {
 	return dir
 }
 
-// goCommand runs the go command in a directory. What it builds is built as the test was: so Badger is
-// in the build cache. It needs no module that a go.sum of this repository does not name.
+// goCommand runs the go command in a directory. What it builds is built as the test was: so Badger
+// is in the build cache. It needs no module that a go.sum of this repository does not name.
 func goCommand(t *testing.T, dir, verb string, args ...string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), buildLimit)
@@ -239,7 +241,8 @@ func isProgram(b block) bool {
 	return err == nil
 }
 
-// leadingImports splits off the imports, and the lines without code around them, with which a source begins.
+// leadingImports splits off the imports, and the lines without code around them, with which a
+// source begins.
 func leadingImports(source string) (imports, rest string) {
 	lines := strings.SplitAfter(source, "\n")
 	n, in := 0, false
@@ -281,7 +284,8 @@ func isDeclaration(source string) bool {
 	return false
 }
 
-// statements parses the source as the body of a function; nil if that fails, which the compiler will tell better.
+// statements parses the source as the body of a function; nil if that fails, which the compiler
+// will tell better.
 func statements(source string) []ast.Stmt {
 	f, err := parser.ParseFile(token.NewFileSet(), "", "package p\nfunc f() {\n"+source+"\n}", parser.SkipObjectResolution)
 	if err != nil {
@@ -347,8 +351,8 @@ var documented = map[string]string{
 	"spillbench":  "badgerspill/cmd/spillbench",
 }
 
-// Every command line in the documentation names a verb that the command has, and flags that the verb
-// has.
+// Every command line in the documentation names a verb that the command has, and flags that the
+// verb has.
 func TestDocsCommands(t *testing.T) {
 	bin := t.TempDir()
 	newer := asksForNewerGo(t, documented["spillbench"])
@@ -412,7 +416,8 @@ type commandLine struct {
 	flags         []string
 }
 
-// commandForms match a command line: installed, run by its path, or run by the directory of its module.
+// commandForms match a command line: installed, run by its path, or run by the directory of its
+// module.
 var commandForms = regexp.MustCompile(`^(?:\$ )?(?:go run (?:\./|` + module + `)badgerspill/cmd/(\w+)(?:@\w+)?|` +
 	`go -C badgerspill/cmd/(\w+) run \.|(badgerspill|spillbench)) +([a-z].*)$`)
 

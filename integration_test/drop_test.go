@@ -37,7 +37,8 @@ func (tr *transcript) drop(db side, prefixes ...string) {
 	tr.err(fmt.Sprintf("drop %q", prefixes), func() error { return db.(mover).DropPrefix(bs...) })
 }
 
-// living is now without the versions and tombstones that compaction, a part of a drop, may take at a moment of its own.
+// living is now without the versions and tombstones that compaction, a part of a drop, may take at
+// a moment of its own.
 func (tr *transcript) living(db side, managed bool, what string) {
 	tr.note(what)
 	read(db, managed, func(txn sideTxn) {
@@ -405,7 +406,8 @@ func TestOneDropAtATime(t *testing.T) {
 	}
 }
 
-// The crash test: a child process fills the database and drops a part of it, or all, and is killed at a random moment.
+// The crash test: a child process fills the database and drops a part of it, or all, and is killed
+// at a random moment.
 
 var dropRounds = flag.Int("droprounds", 10, "rounds of the kill test of drops")
 
@@ -483,7 +485,8 @@ func TestKillDuringADrop(t *testing.T) {
 			dropping = lines.Text() == "dropping"
 		}
 		u := rng.Float64()
-		kill := time.AfterFunc(time.Duration(u*u*u*float64(30*time.Millisecond)), func() { _ = cmd.Process.Kill() }) // rather early
+		// rather early
+		kill := time.AfterFunc(time.Duration(u*u*u*float64(30*time.Millisecond)), func() { _ = cmd.Process.Kill() })
 		for lines.Scan() {
 			dropped = dropped || lines.Text() == "dropped"
 			if strings.HasPrefix(lines.Text(), "error") {
@@ -516,9 +519,9 @@ func TestKillDuringADrop(t *testing.T) {
 	t.Log(outcomes)
 }
 
-// Badger truncates a log before it removes it, and creates one before it gives it its size. A kill in between, in a drop or at
-// any other time, leaves an empty file, which Badger refuses to open. It holds nothing, so it must not keep the
-// database from being opened.
+// Badger truncates a log before it removes it, and creates one before it gives it its size. A kill
+// in between, in a drop or at any other time, leaves an empty file, which Badger refuses to open.
+// It holds nothing, so it must not keep the database from being opened.
 func TestEmptyLogsThatAKillHasLeft(t *testing.T) {
 	for _, m := range moveModes {
 		for _, name := range []string{"00009.mem", "000009.vlog"} {

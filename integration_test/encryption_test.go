@@ -136,7 +136,8 @@ func TestDataKeyRotation(t *testing.T) {
 	requirePlain(t, o.Badger(), want)
 }
 
-// The user's key itself is changed with Badger's own tool, which knows nothing of the spill; with an empty spill that works.
+// The user's key itself is changed with Badger's own tool, which knows nothing of the spill; with
+// an empty spill that works.
 func TestRotationOfTheUsersKey(t *testing.T) {
 	before, after := bytes.Repeat([]byte{4}, 32), bytes.Repeat([]byte{5}, 32)
 	o := encrypted(t.TempDir(), before).WithDrainOnClose(true)
@@ -161,8 +162,9 @@ func TestRotationOfTheUsersKey(t *testing.T) {
 	requireAll(t, openSpill(t, o.WithEncryptionKey(after)), want)
 }
 
-// Badger's command-line tool changes the user's key while the spill holds commits under the old one. Neither key opens the database
-// then, which is said, with what to do, and nothing is changed; once the key is changed back all is there.
+// Badger's command-line tool changes the user's key while the spill holds commits under the old
+// one. Neither key opens the database then, which is said, with what to do, and nothing is changed;
+// once the key is changed back all is there.
 func TestRotationPastTheSpill(t *testing.T) {
 	before, after := bytes.Repeat([]byte{6}, 32), bytes.Repeat([]byte{7}, 16)
 	o := encrypted(t.TempDir(), before)
@@ -194,7 +196,8 @@ func TestRotationPastTheSpill(t *testing.T) {
 	requireAll(t, openSpill(t, o.WithEncryptionKey(after)), want)
 }
 
-// The data keys of Badger change every moment while commits are spilled, replayed in chunks and read; the spill has keys of its own.
+// The data keys of Badger change every moment while commits are spilled, replayed in chunks and
+// read; the spill has keys of its own.
 func TestDataKeyRotationWhileReplayRuns(t *testing.T) {
 	k := bytes.Repeat([]byte{8}, 32)
 	o := encrypted(t.TempDir(), k)

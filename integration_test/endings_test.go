@@ -18,7 +18,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
-// Behaviour of a database that is closed, read-only or partly banned, and where the layer does better than Badger.
+// Behaviour of a database that is closed, read-only or partly banned, and where the layer does
+// better than Badger.
 
 // spilled keeps everything in the spill.
 func spilled(o badgerspill.Options) badgerspill.Options { return sideModes[1].change(o) }
@@ -141,7 +142,8 @@ func TestBehaviourReadOnly(t *testing.T) {
 			require.NoError(t, s.Close())
 			before := hashes(t, so.Dir)
 			s = openSpill(t, so.WithReadOnly(true))
-			second := openSpill(t, so.WithReadOnly(true)) // readers may share a directory, as in Badger
+			// readers may share a directory, as in Badger
+			second := openSpill(t, so.WithReadOnly(true))
 			require.NoError(t, second.Close())
 			got := &transcript{t: t}
 			play(got, spillSide{s})
@@ -468,7 +470,8 @@ func TestOptsOpenTheSameDatabaseAgain(t *testing.T) {
 				again.NewTransaction(true).Discard()
 			}
 			require.NoError(t, again.Close())
-			// Badger's options in it say which mode was asked for, not the one that the layer opens Badger in.
+			// Badger's options in it say which mode was asked for, not the one that the layer opens
+			// Badger in.
 			p, err := badger.Open(db.Opts().Badger())
 			require.NoError(t, err)
 			if managed {

@@ -112,7 +112,8 @@ func (m *maker) readOnly() wholeSide {
 	return db
 }
 
-// reopened returns the error of another Open, after the database was closed and change was made to it.
+// reopened returns the error of another Open, after the database was closed and change was made to
+// it.
 func (m *maker) reopened(change func(o badger.Options) badger.Options) error {
 	m.closed()
 	_, err := m.open(change(m.options()), false)
@@ -187,14 +188,16 @@ func manifest(at int64, text ...byte) func(m *maker) error {
 	}
 }
 
-// errorRow is one error. Its text, if it has one, is what programs look for; otherwise all that Badger says is.
+// errorRow is one error. Its text, if it has one, is what programs look for; otherwise all that
+// Badger says is.
 type errorRow struct {
-	name   string // of the exported error, if it is one
-	means  error  // what errors.Is finds
-	text   string
-	play   func(m *maker) error
-	never  string // why Badger cannot be brought to it: there is no play then
-	better string // what is said here on purpose, with what is in README's list of differences; empty: the same
+	name  string // of the exported error, if it is one
+	means error  // what errors.Is finds
+	text  string
+	play  func(m *maker) error
+	never string // why Badger cannot be brought to it: there is no play then
+	// what is said here on purpose, with what is in README's list of differences; empty: the same
+	better string
 }
 
 var errorRows = []errorRow{
@@ -549,7 +552,8 @@ var errorRows = []errorRow{
 	}},
 }
 
-// TestSubscriptionThatCannotBeUnderstood is no row: Badger's Close waits for ever after such an error.
+// TestSubscriptionThatCannotBeUnderstood is no row: Badger's Close waits for ever after such an
+// error.
 func TestSubscriptionThatCannotBeUnderstood(t *testing.T) {
 	plain, err := badger.Open(small("").WithInMemory(true)) // never closed
 	require.NoError(t, err)

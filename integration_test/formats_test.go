@@ -23,8 +23,9 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// Directories that an earlier layer has left, made by the command formats. Its doc says what is in an archive. Their commits are of
-// November 2026: with a clock that is before that they are due, and replay begins by itself.
+// Directories that an earlier layer has left, made by the command formats. Its doc says what is in
+// an archive. Their commits are of November 2026: with a clock that is before that they are due,
+// and replay begins by itself.
 
 const (
 	formatsDir = "testdata/formats"
@@ -52,7 +53,8 @@ var formats = map[string]format{
 	"badger-4.8.0":            {},
 }
 
-// unpackFormat returns options for a fresh copy of a directory, and the hashes of its values by key, "" for a key that must be gone.
+// unpackFormat returns options for a fresh copy of a directory, and the hashes of its values by
+// key, "" for a key that must be gone.
 func unpackFormat(t *testing.T, name string) (o badgerspill.Options, keys map[string]string) {
 	t.Helper()
 	above, keys := t.TempDir(), map[string]string{}
@@ -217,8 +219,8 @@ func TestCommandOnAnEarlierFormat(t *testing.T) {
 	requireFormatPlain(t, o, keys)
 }
 
-// A place of replay in a format that is not known costs time and nothing else: it is as if there were none, and it
-// goes with what is replayed.
+// A place of replay in a format that is not known costs time and nothing else: it is as if there
+// were none, and it goes with what is replayed.
 func TestPlaceOfANewerFormat(t *testing.T) {
 	o, keys := unpackFormat(t, "half-replayed")
 	o = o.WithNumVersionsToKeep(1).WithKeepSpillOnClose(true)
@@ -241,7 +243,8 @@ func TestPlaceOfANewerFormat(t *testing.T) {
 	requireFormatPlain(t, o, keys)
 }
 
-// NEWEST in a format that is not known may say of a segment that it must be there. So it is refused, whichever slot it is in.
+// NEWEST in a format that is not known may say of a segment that it must be there. So it is
+// refused, whichever slot it is in.
 func TestNewestOfANewerFormat(t *testing.T) {
 	o, keys := unpackFormat(t, "plain")
 	o = o.WithKeepSpillOnClose(true)

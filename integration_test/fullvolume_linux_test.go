@@ -24,7 +24,8 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
-// A real volume runs full under a child process, which must not die of it: Badger alone ends with SIGBUS there.
+// A real volume runs full under a child process, which must not die of it: Badger alone ends with
+// SIGBUS there.
 
 const (
 	volumeChildEnv = "BADGERSPILL_VOLUME_CHILD"
@@ -72,8 +73,8 @@ func volumeValue(w, i int) []byte {
 	return v
 }
 
-// TestVolumeChild writes with several writers until all of them get ErrNoSpace, says so, goes on as soon as it can, says that, and so
-// on. It says of each commit that it is acknowledged.
+// TestVolumeChild writes with several writers until all of them get ErrNoSpace, says so, goes on as
+// soon as it can, says that, and so on. It says of each commit that it is acknowledged.
 func TestVolumeChild(t *testing.T) {
 	arg := os.Getenv(volumeChildEnv)
 	if arg == "" {
@@ -166,7 +167,8 @@ func fullVolume(t *testing.T, mode int, end string) {
 	out, err := cmd.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, cmd.Start())
-	hang := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Signal(unix.SIGQUIT) }) // its stacks go to stderr
+	// its stacks go to stderr
+	hang := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Signal(unix.SIGQUIT) })
 	defer hang.Stop()
 
 	acked := make([]int, volumeWriters)
@@ -190,7 +192,8 @@ func fullVolume(t *testing.T, mode int, end string) {
 		case line == allFull && ackedWhenFull == 0:
 			ackedWhenFull, normal = sum(), 0
 			require.NoError(t, os.Remove(ballast))
-		case line == allFull && !ended && sum() > ackedWhenFull+ackedWhenFull/4: // for a second time
+		case line == allFull && !ended && sum() > ackedWhenFull+ackedWhenFull/4:
+			// for a second time
 			ended = true
 			if end == "kill" {
 				require.NoError(t, cmd.Process.Kill())

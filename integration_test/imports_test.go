@@ -11,8 +11,8 @@ import (
 
 const module = "github.com/badgerspill/badgerspill/"
 
-// imports returns what a package of the module imports outside of its tests, directly and through other packages of the
-// module and of Badger.
+// imports returns what a package of the module imports outside of its tests, directly and through
+// other packages of the module and of Badger.
 func imports(t *testing.T, dir string) []string {
 	t.Helper()
 	seen := map[string]bool{}
@@ -40,7 +40,8 @@ func imports(t *testing.T, dir string) []string {
 	return out
 }
 
-// Imports point one way: badgerspill to replay to spillfile, badgerspill to wbm. Only badgerspill knows badger.DB.
+// Imports point one way: badgerspill to replay to spillfile, badgerspill to wbm. Only badgerspill
+// knows badger.DB.
 func TestImportsPointOneWay(t *testing.T) {
 	const root = "github.com/dgraph-io/badger/v4"
 	allowed := map[string][]string{

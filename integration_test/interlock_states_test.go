@@ -20,10 +20,11 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
-// What interlock_test.go shows of one database, for other kinds of database, other states and other ways to write past it.
+// What interlock_test.go shows of one database, for other kinds of database, other states and other
+// ways to write past it.
 
-// plainRefused requires that plain Badger does not open the directory, in any mode, that its error names the interlock, and
-// that the attempt has changed nothing.
+// plainRefused requires that plain Badger does not open the directory, in any mode, that its error
+// names the interlock, and that the attempt has changed nothing.
 func plainRefused(t *testing.T, o badger.Options) {
 	t.Helper()
 	content := func() map[string]string {
@@ -31,7 +32,8 @@ func plainRefused(t *testing.T, o badger.Options) {
 		if o.ValueDir != o.Dir {
 			maps.Copy(all, tree(t, o.ValueDir))
 		}
-		maps.DeleteFunc(all, func(path, _ string) bool { return filepath.Base(path) == "LOCK" }) // Badger's pid file
+		// Badger's pid file
+		maps.DeleteFunc(all, func(path, _ string) bool { return filepath.Base(path) == "LOCK" })
 		return all
 	}
 	before := content()
@@ -106,7 +108,8 @@ func TestInterlockOfEveryKindOfDatabase(t *testing.T) {
 			require.NoError(t, db.Close())
 			plainRefused(t, o.Badger())
 
-			for _, policy := range []badgerspill.SpillPolicy{badgerspill.Never, badgerspill.Always} { // it is gone when the spill is empty
+			// it is gone when the spill is empty
+			for _, policy := range []badgerspill.SpillPolicy{badgerspill.Never, badgerspill.Always} {
 				db = openSpill(t, o.WithSpillPolicy(policy))
 				require.NoError(t, db.Drain(context.Background()))
 				require.NoError(t, db.Close())
@@ -117,7 +120,8 @@ func TestInterlockOfEveryKindOfDatabase(t *testing.T) {
 	}
 }
 
-// TestInterlockRemovedWhileOpen: the next Open does not trust what it finds, and finds nothing wrong.
+// TestInterlockRemovedWhileOpen: the next Open does not trust what it finds, and finds nothing
+// wrong.
 func TestInterlockRemovedWhileOpen(t *testing.T) {
 	o := spilled(layer(filepath.Join(t.TempDir(), "db"))).WithDrainOnClose(false)
 	db := openSpill(t, o)
@@ -131,11 +135,12 @@ func TestInterlockRemovedWhileOpen(t *testing.T) {
 	plainRefused(t, o.Badger())
 }
 
-// TestForeignWritesOfEveryKind: the interlock is removed and plain Badger writes once, at a version that the spill has, too:
-// only what was written tells the two apart.
+// TestForeignWritesOfEveryKind: the interlock is removed and plain Badger writes once, at a version
+// that the spill has, too: only what was written tells the two apart.
 func TestForeignWritesOfEveryKind(t *testing.T) {
 	key := func(k string) []byte { return []byte(k) }
-	// Badger has a@1; the spill has a="new"@2, e=""@3 (empty), d deleted @4, t="new"@5 with a time to live and a byte of the user.
+	// Badger has a@1; the spill has a="new"@2, e=""@3 (empty), d deleted @4, t="new"@5 with a time
+	// to live and a byte of the user.
 	const expires = 4_000_000_000
 	spillSome := func(t *testing.T, db *badgerspill.DB) {
 		set(t, db, "a", "new")
@@ -148,8 +153,10 @@ func TestForeignWritesOfEveryKind(t *testing.T) {
 	update := func(write func(txn *badger.Txn) error) func(*testing.T, *badger.DB) {
 		return func(t *testing.T, p *badger.DB) { require.NoError(t, p.Update(write)) }
 	}
-	noop := update(func(txn *badger.Txn) error { return txn.Set(key("a"), key("new")) })   // what the spill has at 2
-	after := func(n int, then func(*testing.T, *badger.DB)) func(*testing.T, *badger.DB) { // at version 2+n
+	// what the spill has at 2
+	noop := update(func(txn *badger.Txn) error { return txn.Set(key("a"), key("new")) })
+	// at version 2+n
+	after := func(n int, then func(*testing.T, *badger.DB)) func(*testing.T, *badger.DB) {
 		return func(t *testing.T, p *badger.DB) {
 			steps := []func(txn *badger.Txn) error{
 				func(txn *badger.Txn) error { return txn.Set(key("a"), key("new")) },
@@ -240,7 +247,8 @@ func TestForeignWritesOfEveryKind(t *testing.T) {
 
 var plainKills = flag.Int("plainkills", 1, "children killed in each state before plain Badger is tried")
 
-// killedPlain requires that plain Badger has all that a killed child has acknowledged, see kill_test.go.
+// killedPlain requires that plain Badger has all that a killed child has acknowledged, see
+// kill_test.go.
 func killedPlain(t *testing.T, p *badger.DB, acked *[killWriters]uint64) {
 	t.Helper()
 	require.NoError(t, p.View(func(txn *badger.Txn) error {
@@ -267,9 +275,10 @@ func killedPlain(t *testing.T, p *badger.DB, acked *[killWriters]uint64) {
 	}))
 }
 
-// TestPlainBadgerAfterAKill: a process is killed in any state. Plain Badger refuses what it has left, and names the interlock,
-// or it serves all that was acknowledged. And if somebody removes the interlock and writes nothing, that is no foreign write,
-// however much of the spill Badger has already.
+// TestPlainBadgerAfterAKill: a process is killed in any state. Plain Badger refuses what it has
+// left, and names the interlock, or it serves all that was acknowledged. And if somebody removes
+// the interlock and writes nothing, that is no foreign write, however much of the spill Badger has
+// already.
 func TestPlainBadgerAfterAKill(t *testing.T) {
 	for mode, m := range killModes {
 		t.Run(m.Name, func(t *testing.T) {
@@ -306,7 +315,8 @@ func TestPlainBadgerAfterAKill(t *testing.T) {
 	}
 }
 
-// removeEmpty removes logs that a kill has left without a size, at which plain Badger fails for reasons of its own.
+// removeEmpty removes logs that a kill has left without a size, at which plain Badger fails for
+// reasons of its own.
 func removeEmpty(dir string) error {
 	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() || !strings.HasSuffix(path, ".mem") && !strings.HasSuffix(path, ".vlog") {

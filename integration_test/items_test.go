@@ -17,9 +17,10 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
-// In Badger PrefetchSize items of an iterator each own the memory of their key and value. A program that
-// relies on it is run three times: on Badger with a copy of all that it keeps, which gives what is right;
-// on Badger without copies, which shows that Badger keeps that many items; and on badgerspill without.
+// In Badger PrefetchSize items of an iterator each own the memory of their key and value. A program
+// that relies on it is run three times: on Badger with a copy of all that it keeps, which gives
+// what is right; on Badger without copies, which shows that Badger keeps that many items; and on
+// badgerspill without.
 
 // keeper is what a program keeps, and for how long it may.
 type keeper struct {
@@ -250,8 +251,8 @@ func itemValue(i, round int) []byte {
 	return bytes.Repeat(fmt.Appendf(nil, "%d/%d ", i, round), size)[:size]
 }
 
-// fillItems writes two rounds with something between them. The first and the last key have two versions
-// and are not deleted: there an iteration of Badger ends without looking at more.
+// fillItems writes two rounds with something between them. The first and the last key have two
+// versions and are not deleted: there an iteration of Badger ends without looking at more.
 func fillItems(t *testing.T, db side, managed bool, between func()) {
 	t.Helper()
 	ts := uint64(0)
@@ -319,8 +320,8 @@ var itemStates = []itemState{
 // itemScore counts programs of one pattern.
 type itemScore struct{ programs, badger, here int }
 
-// TestItemsStayAsLongAsInBadger compares programs that keep items, keys and values with the same programs
-// that copy them. What Badger keeps, the layer keeps.
+// TestItemsStayAsLongAsInBadger compares programs that keep items, keys and values with the same
+// programs that copy them. What Badger keeps, the layer keeps.
 func TestItemsStayAsLongAsInBadger(t *testing.T) {
 	scores := make([]itemScore, len(itemPatterns))
 	for _, managed := range []bool{false, true} {

@@ -21,8 +21,9 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/states"
 )
 
-// The kill test: a child process commits with several writers and prints each acknowledged commit; the parent kills it
-// at a random moment, reopens the database, and finds all that was acknowledged, nothing torn, nothing resurrected.
+// The kill test: a child process commits with several writers and prints each acknowledged commit;
+// the parent kills it at a random moment, reopens the database, and finds all that was
+// acknowledged, nothing torn, nothing resurrected.
 
 // A usual run has 30 rounds in all, a nightly one at least 500: -killrounds 50.
 var killRounds = flag.Int("killrounds", 3, "rounds of the kill test in each state")
@@ -55,7 +56,8 @@ func pairKey(side byte, w int, n uint64) []byte {
 	return fmt.Appendf(nil, "%c/%d/%d", side, w, n)
 }
 
-// killChild never ends by itself but for an error, or if it is to kill itself as soon as the database is open.
+// killChild never ends by itself but for an error, or if it is to kill itself as soon as the
+// database is open.
 func killChild(arg string) {
 	var mode int
 	dir, rest, _ := strings.Cut(arg, "|")
@@ -144,7 +146,8 @@ func TestKillAndRecover(t *testing.T) {
 				if killOnce(t, rng, dir, mode, &acked) {
 					chunked++
 				}
-				for range rng.IntN(4) { // and again, before Badger has seen to what the last one left
+				// and again, before Badger has seen to what the last one left
+				for range rng.IntN(4) {
 					killAtOpen(t, dir, mode)
 				}
 				killCheck(t, dir, mode, &acked)
@@ -167,8 +170,8 @@ func killCommand(t *testing.T, arg string) *exec.Cmd {
 	return cmd
 }
 
-// killOnce lets a child run until it has acknowledged a random number of commits, and kills it. It returns whether the child told of a
-// chunk.
+// killOnce lets a child run until it has acknowledged a random number of commits, and kills it. It
+// returns whether the child told of a chunk.
 func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWriters]uint64) (chunked bool) {
 	cmd := killCommand(t, fmt.Sprintf("%s|%d", dir, mode))
 	out, err := cmd.StdoutPipe()

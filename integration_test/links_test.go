@@ -21,7 +21,8 @@ var (
 	linkText      = regexp.MustCompile(`\[([^\]]*)\]\([^)]*\)`)
 )
 
-// Every link in the documentation that stays in this repository leads to a file that is there, and to a heading that is in it.
+// Every link in the documentation that stays in this repository leads to a file that is there, and
+// to a heading that is in it.
 func TestDocsLinks(t *testing.T) {
 	all := pages(t)
 	anchors := map[string]map[string]bool{}
@@ -74,8 +75,8 @@ func links(line string) (targets []string) {
 	return targets
 }
 
-// anchors returns the names by which the headings of a page can be linked to, as GitHub makes them: lower case, without
-// punctuation, blanks as dashes, and numbered where they repeat.
+// anchors returns the names by which the headings of a page can be linked to, as GitHub makes them:
+// lower case, without punctuation, blanks as dashes, and numbered where they repeat.
 func (p page) anchors() map[string]bool {
 	all := map[string]bool{}
 	for _, h := range p.headings() {

@@ -74,7 +74,8 @@ var openers = []opener{
 	}},
 }
 
-// TestLocked: an Open beside somebody else fails with Badger's words, names who it is, and leaves nothing behind.
+// TestLocked: an Open beside somebody else fails with Badger's words, names who it is, and leaves
+// nothing behind.
 func TestLocked(t *testing.T) {
 	for _, h := range holders {
 		for _, o := range openers {
@@ -125,7 +126,8 @@ func requireLocked(t *testing.T, err error, dir string, pid int, known bool) {
 	}
 }
 
-// plainLocked is what Badger says of a directory that is open, as far as it does not depend on how it failed.
+// plainLocked is what Badger says of a directory that is open, as far as it does not depend on how
+// it failed.
 func plainLocked(t *testing.T, dir string) string {
 	t.Helper()
 	opt := small(t.TempDir())
@@ -138,8 +140,8 @@ func plainLocked(t *testing.T, dir string) string {
 	return strings.ReplaceAll(text, opt.Dir, dir)
 }
 
-// openFiles lists what this process has open, by name; nil where the system does not tell. The event
-// queues and pipes of the runtime are left out.
+// openFiles lists what this process has open, by name; nil where the system does not tell. The
+// event queues and pipes of the runtime are left out.
 func openFiles(t *testing.T) map[string]int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -211,7 +213,8 @@ func TestOneOfManyOpens(t *testing.T) {
 	}
 }
 
-// TestLockedDirectoriesThatWereMade: an Open that fails takes back the directories that it has made.
+// TestLockedDirectoriesThatWereMade: an Open that fails takes back the directories that it has
+// made.
 func TestLockedDirectoriesThatWereMade(t *testing.T) {
 	above := t.TempDir()
 	used := spilled(layer(filepath.Join(above, "used"))).WithSpillDir(filepath.Join(above, "spill"))
@@ -223,7 +226,8 @@ func TestLockedDirectoriesThatWereMade(t *testing.T) {
 	require.Equal(t, before, tree(t, above))
 }
 
-// TestLockedNote: a process that was killed is not named, and its notes for the next Open are kept by one that fails.
+// TestLockedNote: a process that was killed is not named, and its notes for the next Open are kept
+// by one that fails.
 func TestLockedNote(t *testing.T) {
 	opt := layer(t.TempDir())
 	db := openSpill(t, opt)
@@ -243,8 +247,8 @@ func TestLockedNote(t *testing.T) {
 	requireAll(t, openSpill(t, opt), map[string]string{"a": "1"})
 }
 
-// TestFailedOpensBesideOthers: an Open that fails takes back the directory that it has made only if nobody else has it
-// meanwhile, and one that finds it taken back makes it again.
+// TestFailedOpensBesideOthers: an Open that fails takes back the directory that it has made only if
+// nobody else has it meanwhile, and one that finds it taken back makes it again.
 func TestFailedOpensBesideOthers(t *testing.T) {
 	above := t.TempDir()
 	good := layer(filepath.Join(above, "db"))

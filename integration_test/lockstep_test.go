@@ -18,8 +18,8 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/states"
 )
 
-// The lockstep test runs the same random operations on plain Badger and on badgerspill, while the router is pushed to
-// and fro, and compares every answer.
+// The lockstep test runs the same random operations on plain Badger and on badgerspill, while the
+// router is pushed to and fro, and compares every answer.
 
 type item struct {
 	Key, Value    string
@@ -241,7 +241,8 @@ var modes = []mode{
 	}},
 }
 
-// pushed makes every commit to Badger look stalled, and every moment quiet: the router goes to and fro.
+// pushed makes every commit to Badger look stalled, and every moment quiet: the router goes to and
+// fro.
 func pushed(o badgerspill.Options) badgerspill.Options {
 	return o.WithStallThreshold(time.Nanosecond).WithSpillRate(-1).WithQuiet(1e12, 2*time.Millisecond)
 }
@@ -261,8 +262,9 @@ type lockstep struct {
 	loads   int
 	log     []string
 
-	// coalesce lets the layer leave out of a replay what nobody can see any more. Plain Badger, which compacts at other times, still
-	// has it, so versions are not compared then. Otherwise pin, a transaction that was begun before everything, keeps it.
+	// coalesce lets the layer leave out of a replay what nobody can see any more. Plain Badger,
+	// which compacts at other times, still has it, so versions are not compared then. Otherwise
+	// pin, a transaction that was begun before everything, keeps it.
 	coalesce bool
 	pin      func()
 }
@@ -338,7 +340,8 @@ func (l *lockstep) note(format string, args ...any) {
 	}
 }
 
-// same fails the test unless both answers are equal; errors are compared by identity where they have one.
+// same fails the test unless both answers are equal; errors are compared by identity where they
+// have one.
 func (l *lockstep) same(want, got any, wantErr, gotErr error) {
 	l.t.Helper()
 	sameErr := (wantErr == nil) == (gotErr == nil) &&
@@ -466,7 +469,8 @@ func (l *lockstep) begin() {
 func (l *lockstep) commit(i int, p pair) {
 	l.note("txn %d commit", i)
 	if l.mode.managed {
-		// Timestamps in any order, but never one twice: which of two equal versions wins is nobody's promise.
+		// Timestamps in any order, but never one twice: which of two equal versions wins is
+		// nobody's promise.
 		l.version += 1 + uint64(l.rng.IntN(3))
 		ts := l.version*4 + uint64(l.rng.IntN(4))
 		if l.rng.IntN(4) == 0 {
@@ -526,7 +530,8 @@ func (l *lockstep) reopen() {
 	l.openBoth()
 }
 
-// finish compares the whole state after a reopen, and again with plain Badger on the drained directory.
+// finish compares the whole state after a reopen, and again with plain Badger on the drained
+// directory.
 func (l *lockstep) finish() {
 	t := l.t
 	l.reopen()

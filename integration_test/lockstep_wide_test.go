@@ -21,8 +21,9 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
-// The steps of the lockstep test that are not transactions: backups, loads, batches with versions of their own, sequences,
-// merge operators, drops, value log collection. A subscription on each side runs along.
+// The steps of the lockstep test that are not transactions: backups, loads, batches with versions
+// of their own, sequences, merge operators, drops, value log collection. A subscription on each
+// side runs along.
 
 // wide is the rest of the API in terms of both engines.
 type wide interface {
@@ -157,7 +158,8 @@ type feed struct {
 	done  chan error
 }
 
-// feedPrefix is what both sides subscribe to; probeKey is among it and is written to know how far a feed is.
+// feedPrefix is what both sides subscribe to; probeKey is among it and is written to know how far a
+// feed is.
 const (
 	feedPrefix = "a"
 	probeKey   = "a-probe"
@@ -184,7 +186,8 @@ func (f *feed) has(text string) bool {
 	return slices.ContainsFunc(f.lines, func(s string) bool { return strings.Contains(s, text) })
 }
 
-// after returns, sorted, what came after the first line with text: within one transaction Badger's order is random.
+// after returns, sorted, what came after the first line with text: within one transaction Badger's
+// order is random.
 func (f *feed) after(text string) []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -293,9 +296,11 @@ func (l *lockstep) stepWide() {
 		want, werr := plain.Merge(adds)
 		got, gerr := spill.Merge(adds)
 		l.same(want, got, werr, gerr)
-		l.probe() // Badger's Stop does not wait for its last write; whatever comes later stands behind it
+		// Badger's Stop does not wait for its last write; whatever comes later stands behind it
+		l.probe()
 	case op == 9:
-		_, _ = plain.RunValueLogGC(0.5), spill.RunValueLogGC(0.5) // when there is something to do differs
+		// when there is something to do differs
+		_, _ = plain.RunValueLogGC(0.5), spill.RunValueLogGC(0.5)
 	case op == 10:
 		l.same(nil, nil, plain.VerifyChecksum(), spill.VerifyChecksum())
 	case op == 11 && r.IntN(4) == 0:
@@ -338,7 +343,8 @@ func backupLines(l *lockstep, r io.Reader) (lines []string) {
 	}
 }
 
-// load loads new versions above all, and some below, of keys that nothing else writes. As Badger asks, nothing runs beside it.
+// load loads new versions above all, and some below, of keys that nothing else writes. As Badger
+// asks, nothing runs beside it.
 func (l *lockstep) load(plain, spill wide) {
 	l.discardAll()
 	base := l.plain.MaxVersion()

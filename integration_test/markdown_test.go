@@ -14,7 +14,8 @@ import (
 type page struct {
 	name   string // from the root of the module, with slashes
 	blocks []block
-	prose  string // the page with the lines of its blocks left empty, so that lines keep their numbers
+	// the page with the lines of its blocks left empty, so that lines keep their numbers
+	prose string
 }
 
 // block is a fenced block of code.

@@ -24,8 +24,8 @@ var addedModules = map[string]string{
 	"github.com/golang/snappy":      "compresses the blocks of the spill (docs/format.md)",
 }
 
-// A program that imports the layer instead of Badger gets addedModules and nothing else: no module in
-// its graph or in its binary is another version, and its go line is not raised.
+// A program that imports the layer instead of Badger gets addedModules and nothing else: no module
+// in its graph or in its binary is another version, and its go line is not raised.
 func TestModulesOfAProgram(t *testing.T) {
 	root, err := filepath.Abs("..")
 	require.NoError(t, err)

@@ -33,7 +33,8 @@ func readDoc(t *testing.T, path string) string {
 	return string(text)
 }
 
-// tables returns the rows of the tables under a heading of the second level, cells trimmed, without the rows that head them.
+// tables returns the rows of the tables under a heading of the second level, cells trimmed, without
+// the rows that head them.
 func tables(t *testing.T, doc, heading string) (rows [][]string) {
 	t.Helper()
 	_, section, ok := strings.Cut(doc, "\n## "+heading+"\n")
@@ -66,8 +67,9 @@ func code(t *testing.T, cell string) string {
 	return strings.Trim(cell, "`")
 }
 
-// TestOperationsListsEveryMetric: docs/operations.md has a row for each metric, with its type, unit and meaning as Metrics gives them, and no
-// other. What it says to alert on is nothing, or an alert of docs/alerts.yml that asks for the metric.
+// TestOperationsListsEveryMetric: docs/operations.md has a row for each metric, with its type, unit
+// and meaning as Metrics gives them, and no other. What it says to alert on is nothing, or an alert
+// of docs/alerts.yml that asks for the metric.
 func TestOperationsListsEveryMetric(t *testing.T) {
 	want := map[string]badgerspill.Metric{}
 	for _, m := range badgerspill.Metrics() {
@@ -104,8 +106,8 @@ func TestOperationsListsEveryMetric(t *testing.T) {
 	requireMetrics(t, "docs/operations.md", doc)
 }
 
-// alertRulesByName returns the text of each rule of docs/alerts.yml by the name of the alert. Whether they are rules is tested by the
-// module integration_test/alerts.
+// alertRulesByName returns the text of each rule of docs/alerts.yml by the name of the alert.
+// Whether they are rules is tested by the module integration_test/alerts.
 func alertRulesByName(t *testing.T) map[string]string {
 	t.Helper()
 	text := readDoc(t, alertRules)
@@ -120,7 +122,8 @@ func alertRulesByName(t *testing.T) map[string]string {
 	return rules
 }
 
-// TestOperationsListsEveryAlert: a row for each alert, with its severity, what it names and what to do, and no other.
+// TestOperationsListsEveryAlert: a row for each alert, with its severity, what it names and what to
+// do, and no other.
 func TestOperationsListsEveryAlert(t *testing.T) {
 	rules := alertRulesByName(t)
 	for _, row := range tables(t, readDoc(t, operations), "Alerts") {
@@ -141,7 +144,8 @@ var (
 	matcher    = regexp.MustCompile(`(\w+)\s*=~?\s*"([^"]*)"`)
 )
 
-// requireMetrics requires that all names of metrics in a text are metrics, and that selectors name labels that they have.
+// requireMetrics requires that all names of metrics in a text are metrics, and that selectors name
+// labels that they have.
 func requireMetrics(t *testing.T, where, text string) (named map[string]bool) {
 	t.Helper()
 	metrics := map[string]badgerspill.Metric{}
@@ -256,7 +260,8 @@ func logged(t *testing.T) (lines []string) {
 	return slices.Compact(lines)
 }
 
-// TestOperationsListsEveryLogLine: a row for each line that the layer can log, with what to do, and no other.
+// TestOperationsListsEveryLogLine: a row for each line that the layer can log, with what to do, and
+// no other.
 func TestOperationsListsEveryLogLine(t *testing.T) {
 	var have []string
 	for _, row := range tables(t, readDoc(t, operations), "Log lines") {
@@ -272,7 +277,8 @@ func TestOperationsListsEveryLogLine(t *testing.T) {
 	require.Equal(t, want, have)
 }
 
-// TestOperationsCode: the Go code of the page is that of a test, which is compiled and run, and its YAML can be read.
+// TestOperationsCode: the Go code of the page is that of a test, which is compiled and run, and its
+// YAML can be read.
 func TestOperationsCode(t *testing.T) {
 	doc := readDoc(t, operations)
 	source := readDoc(t, "../badgerspill/prometheus/example_test.go")
@@ -313,7 +319,8 @@ type panel struct {
 	Targets     []struct{ RefID, Expr string }
 }
 
-// TestDashboard: the dashboard's panels ask for metrics that exist, with labels that they have, and do not overlap.
+// TestDashboard: the dashboard's panels ask for metrics that exist, with labels that they have, and
+// do not overlap.
 func TestDashboard(t *testing.T) {
 	text := readDoc(t, "../docs/grafana-dashboard.json")
 	var d dashboard

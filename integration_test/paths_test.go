@@ -21,7 +21,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
-// Paths: where the spill may lie, what it does with files that somebody else has put there, and with a second process.
+// Paths: where the spill may lie, what it does with files that somebody else has put there, and
+// with a second process.
 
 // tree is hashes for directories with links in them, which it does not follow.
 func tree(t *testing.T, dir string) map[string]string {
@@ -53,7 +54,8 @@ func plantLink(t *testing.T, file, target string) {
 	require.NoError(t, os.Symlink(target, file))
 }
 
-// openOrNamed opens the database and requires what it holds, or that Open was refused with an error that names the file.
+// openOrNamed opens the database and requires what it holds, or that Open was refused with an error
+// that names the file.
 func openOrNamed(t *testing.T, o badgerspill.Options, file string, want map[string]string) (opened bool) {
 	t.Helper()
 	db, err := badgerspill.Open(o)
@@ -66,8 +68,8 @@ func openOrNamed(t *testing.T, o badgerspill.Options, file string, want map[stri
 	return true
 }
 
-// layerFiles are the files of the layer in a closed database with commits in the spill: of the segments, the first, the second
-// and the last.
+// layerFiles are the files of the layer in a closed database with commits in the spill: of the
+// segments, the first, the second and the last.
 func layerFiles(t *testing.T, dir string) (files []string) {
 	t.Helper()
 	segments, err := filepath.Glob(filepath.Join(dir, "spill", "*.seg"))
@@ -84,8 +86,8 @@ func layerFiles(t *testing.T, dir string) (files []string) {
 	return append(files, filepath.Join(dir, "BADGERSPILL"), filepath.Join(dir, interlockFile))
 }
 
-// TestLinksInTheSpill: a symbolic link in the place of any file of the layer is not followed, whether it leads to a file or
-// nowhere, and whether the file was to be read, written or created.
+// TestLinksInTheSpill: a symbolic link in the place of any file of the layer is not followed,
+// whether it leads to a file or nowhere, and whether the file was to be read, written or created.
 func TestLinksInTheSpill(t *testing.T) {
 	o := layer(filepath.Join(t.TempDir(), "db")).WithSpillPolicy(badgerspill.Always).WithSegmentSize(4<<10).
 		WithQuiet(1, time.Hour).WithDrainOnClose(false)
@@ -119,8 +121,8 @@ func TestLinksInTheSpill(t *testing.T) {
 					before, inDir := tree(t, elsewhere), tree(t, filepath.Join(o.Dir, "spill"))
 					opened := openOrNamed(t, o, file, want)
 					require.Equal(t, before, tree(t, elsewhere), "what the link leads to, opened %v", opened)
-					// What is only ever written is written anew beside the link; what is read is not read through it.
-					// An index is made again.
+					// What is only ever written is written anew beside the link; what is read is
+					// not read through it. An index is made again.
 					written := strings.HasSuffix(file, ".tmp") || filepath.Base(file) == interlockFile || isIndex(file)
 					require.Equal(t, written, opened)
 					if info, err := os.Stat(target); err == nil {
@@ -139,7 +141,8 @@ func TestLinksInTheSpill(t *testing.T) {
 	}
 }
 
-// TestLinksThatComeLater: the same while the database is open. What is made then is not made through a link.
+// TestLinksThatComeLater: the same while the database is open. What is made then is not made
+// through a link.
 func TestLinksThatComeLater(t *testing.T) {
 	o := layer(filepath.Join(t.TempDir(), "db")).WithSpillPolicy(badgerspill.Always).WithSegmentSize(4<<10).
 		WithQuiet(1, time.Hour).WithDrainOnClose(false)
@@ -183,7 +186,8 @@ func TestLinksThatComeLater(t *testing.T) {
 	require.Equal(t, before, tree(t, elsewhere))
 	for _, file := range append(planted, filepath.Join(spill, "MANIFEST"), filepath.Join(spill, "MANIFEST.tmp")) {
 		if info, err := os.Lstat(file); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-			require.NoError(t, os.Remove(file)) // it stayed where it was, and nothing was written in its place
+			// it stayed where it was, and nothing was written in its place
+			require.NoError(t, os.Remove(file))
 		}
 	}
 	requireAll(t, openSpill(t, o), want)
@@ -198,10 +202,11 @@ func incompressibleText(i, n int) string {
 	return b.String()[:n]
 }
 
-// TestSpillDirThatClashes: SpillDir must not be, nor contain, a directory of Badger's, however it is written, nor take a
-// name that Badger or the layer uses there. Nothing is made on disk then.
+// TestSpillDirThatClashes: SpillDir must not be, nor contain, a directory of Badger's, however it
+// is written, nor take a name that Badger or the layer uses there. Nothing is made on disk then.
 func TestSpillDirThatClashes(t *testing.T) {
-	// Paths below a directory with: db, values (both made), link -> db, deep/link -> .., up -> . and dangling -> new/db.
+	// Paths below a directory with: db, values (both made), link -> db, deep/link -> .., up -> .
+	// and dangling -> new/db.
 	rows := []struct{ name, dir, values, spill string }{
 		{"Dir", "db", "", "db"},
 		{"Dir with a slash and dots", "db", "", "./db/../db/./"},
@@ -268,7 +273,8 @@ func TestSpillDirThatClashes(t *testing.T) {
 	}
 }
 
-// TestSpillDirThatDoesNotClash: what looks like a clash and is none works, over a close and a kill's like.
+// TestSpillDirThatDoesNotClash: what looks like a clash and is none works, over a close and a
+// kill's like.
 func TestSpillDirThatDoesNotClash(t *testing.T) {
 	rows := []struct{ name, dir, values, spill string }{
 		{"a name that begins as Dir's", "db", "", "db-spill"},
@@ -383,7 +389,8 @@ func TestSecondProcess(t *testing.T) {
 
 	db := openSpill(t, secondOptions(a, spill))
 	set(t, db, "a", "1")
-	for _, r := range []struct{ dir, spill, named string }{{a, spill, a}, {a, link, a}, {b, spill, spill}, {b, above + "/a/../spill", spill}} { // b: another database
+	// b: another database
+	for _, r := range []struct{ dir, spill, named string }{{a, spill, a}, {a, link, a}, {b, spill, spill}, {b, above + "/a/../spill", spill}} {
 		answer, _, kill := startSecond(t, r.dir, r.spill)
 		require.Contains(t, answer, "locked: "+plainLocked(t, r.named))
 		require.Contains(t, answer, fmt.Sprint("process ", os.Getpid()))

@@ -24,7 +24,8 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
-// TestPipesInTheSpill: nor is anything else opened that is not a file. A pipe would make Open wait for its other end.
+// TestPipesInTheSpill: nor is anything else opened that is not a file. A pipe would make Open wait
+// for its other end.
 func TestPipesInTheSpill(t *testing.T) {
 	o := layer(filepath.Join(t.TempDir(), "db")).WithSpillPolicy(badgerspill.Always).WithSegmentSize(4<<10).
 		WithQuiet(1, time.Hour).WithDrainOnClose(false)
@@ -77,11 +78,13 @@ func umaskOptions(dir, spill string) badgerspill.Options {
 
 func TestModesWhateverTheUmask(t *testing.T) {
 	masks := []int{0, 0o077}
-	if os.Geteuid() == 0 { // Badger opens its own files again, which only root can if they are nobody's
+	// Badger opens its own files again, which only root can if they are nobody's
+	if os.Geteuid() == 0 {
 		masks = append(masks, 0o777)
 	}
 	for _, mask := range masks {
-		for _, deep := range []bool{false, true} { // the default place of the spill, and one whose parents are made, too
+		// the default place of the spill, and one whose parents are made, too
+		for _, deep := range []bool{false, true} {
 			t.Run(fmt.Sprintf("umask %03o, elsewhere %v", mask, deep), func(t *testing.T) {
 				above := t.TempDir()
 				dir := filepath.Join(above, "made", "db")
@@ -112,8 +115,8 @@ func TestModesWhateverTheUmask(t *testing.T) {
 				}()
 				require.True(t, ready, "the child has failed: %s", lines.Text())
 
-				// The child still makes index files, and the segment after the last one. A file has its mode a moment after it was
-				// made, so those that are wrong must not stay so.
+				// The child still makes index files, and the segment after the last one. A file has
+				// its mode a moment after it was made, so those that are wrong must not stay so.
 				wrong := func() (names []string) {
 					check := func(path string, want fs.FileMode) {
 						info, err := os.Lstat(path)

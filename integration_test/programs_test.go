@@ -19,9 +19,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The programs in testdata/programs use Badger as its documentation shows. They are complete but for two words: the
-// path that they import (importWord), and the function tune, through which each passes its options to Open. Each takes a
-// directory as its argument, and prints what is the same in every run.
+// The programs in testdata/programs use Badger as its documentation shows. They are complete but
+// for two words: the path that they import (importWord), and the function tune, through which each
+// passes its options to Open. Each takes a directory as its argument, and prints what is the same
+// in every run.
 const (
 	programsDir = "testdata/programs"
 	importWord  = `"IMPORT"`
@@ -29,7 +30,8 @@ const (
 	// modeVariable tells a program built on badgerspill which mode to run in.
 	modeVariable = "PROGRAM_MODE"
 
-	buildLimit = 10 * time.Minute // of all programs, or of a command with Pebble, in an empty build cache on a busy machine
+	// of all programs, or of a command with Pebble, in an empty build cache on a busy machine
+	buildLimit = 10 * time.Minute
 	runLimit   = 20 * time.Second // of one program
 )
 
@@ -97,7 +99,8 @@ func TestPrograms(t *testing.T) {
 	}
 }
 
-// The programs are Badger's but for the two words, and together they use what its documentation shows.
+// The programs are Badger's but for the two words, and together they use what its documentation
+// shows.
 func TestProgramsCover(t *testing.T) {
 	var all strings.Builder
 	for _, name := range programNames(t) {
@@ -130,9 +133,10 @@ func programNames(t *testing.T) (names []string) {
 	return names
 }
 
-// buildPrograms builds one binary of all programs, each a package of its own, on the given package; its first argument
-// is the name of a program. The sources exist only in an overlay of the go command, in packages of this module, so that
-// its go.mod holds for them and nothing is written to the tree.
+// buildPrograms builds one binary of all programs, each a package of its own, on the given package;
+// its first argument is the name of a program. The sources exist only in an overlay of the go
+// command, in packages of this module, so that its go.mod holds for them and nothing is written to
+// the tree.
 func buildPrograms(t *testing.T, bin string, names []string, path, tune string) {
 	t.Helper()
 	dir := t.TempDir()

@@ -17,8 +17,9 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
-// A situation is played once on plain Badger and once on badgerspill in each of several modes. Everything that it
-// observes goes into a transcript, panics included, and the transcripts must be equal.
+// A situation is played once on plain Badger and once on badgerspill in each of several modes.
+// Everything that it observes goes into a transcript, panics included, and the transcripts must be
+// equal.
 
 // side is one of the two databases.
 type side interface {
@@ -304,7 +305,8 @@ type situation struct {
 	closes  bool // play closes the database
 }
 
-// compare plays the row on both sides; afterwards both are reopened and their states compared once more.
+// compare plays the row on both sides; afterwards both are reopened and their states compared once
+// more.
 func (s situation) compare(t *testing.T) {
 	options := func(dir string) badger.Options {
 		o := small(dir).WithMemTableSize(1 << 20).WithValueLogFileSize(4 << 20)

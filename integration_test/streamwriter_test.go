@@ -21,14 +21,16 @@ import (
 
 // streamCase is one stream, to be run over either database.
 type streamCase struct {
-	name    string
-	prefix  string
-	since   uint64
-	readTs  uint64 // managed mode only
-	choose  func(key []byte, version uint64) bool
-	lists   func(key []byte, kvs []*pb.KV) (*pb.KVList, error) // made of all versions of a key; nil: the default
-	threads bool                                               // lists is called with the thread, and each thread counts its keys
-	done    bool                                               // done markers
+	name   string
+	prefix string
+	since  uint64
+	readTs uint64 // managed mode only
+	choose func(key []byte, version uint64) bool
+	// made of all versions of a key; nil: the default
+	lists func(key []byte, kvs []*pb.KV) (*pb.KVList, error)
+	// lists is called with the thread, and each thread counts its keys
+	threads bool
+	done    bool // done markers
 	maxSize uint64
 	send    func() error
 	ctx     func() context.Context
@@ -249,7 +251,8 @@ var streamCases = []streamCase{
 	{name: "send fails", send: func() error { return errSend }},
 }
 
-// requireStreamed compares; where Badger leaves it to chance which error is first, any of them will do.
+// requireStreamed compares; where Badger leaves it to chance which error is first, any of them will
+// do.
 func requireStreamed(t *testing.T, want, got streamed) {
 	t.Helper()
 	if want.err == nil {
@@ -329,7 +332,8 @@ func TestStreams(t *testing.T) {
 					}
 					for i, c := range cases {
 						t.Run(c.name, func(t *testing.T) {
-							streamMore(t, db, managed, i) // what was spilled is replayed by the stream before
+							// what was spilled is replayed by the stream before
+							streamMore(t, db, managed, i)
 							requireStreamed(t, want[c.name], c.run(t, db, managed))
 						})
 					}
@@ -356,8 +360,8 @@ func panicOf(fn func()) (v any) {
 	return nil
 }
 
-// A context that has ended: Badger sees it sooner or later, so not every stream fails; but one of several does, and
-// nothing stays behind.
+// A context that has ended: Badger sees it sooner or later, so not every stream fails; but one of
+// several does, and nothing stays behind.
 func TestStreamsEndWithTheContext(t *testing.T) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -512,8 +516,8 @@ func (tr *transcript) now(db side, managed bool, what string) {
 	})
 }
 
-// blocked notes that commits are refused. Plain Badger is not asked where it hands out the timestamps: such a commit
-// uses up one, and the Flush that follows may wait for it for ever.
+// blocked notes that commits are refused. Plain Badger is not asked where it hands out the
+// timestamps: such a commit uses up one, and the Flush that follows may wait for it for ever.
 func (tr *transcript) blocked(db side, managed bool) {
 	if _, plain := db.(plainSide); plain && !managed {
 		tr.note("commit", true, true)

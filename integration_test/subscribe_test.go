@@ -24,7 +24,8 @@ import (
 // followLimit bounds every wait for a subscriber. It is only reached by a test that fails.
 const followLimit = 20 * time.Second
 
-// marker is a prefix that every follower subscribes to besides its own: a commit to it tells when all before it is seen.
+// marker is a prefix that every follower subscribes to besides its own: a commit to it tells when
+// all before it is seen.
 const marker = "\x00marker/"
 
 // follower is a subscriber that keeps what it is told.
@@ -39,7 +40,8 @@ type follower struct {
 	seen  chan struct{} // closed and made anew at every call
 }
 
-// follow subscribes and returns once the subscription is there. write commits one pair. cb may be nil.
+// follow subscribes and returns once the subscription is there. write commits one pair. cb may be
+// nil.
 func follow(t *testing.T, db mover, write func(k string) error, cb func(*badger.KVList) error, matches ...pb.Match) *follower {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -87,7 +89,8 @@ func (f *follower) take(list *badger.KVList) {
 		switch {
 		case bytes.HasPrefix(kv.Key, []byte(marker)):
 			f.marks[string(kv.Key[len(marker):])] = true
-		case bytes.HasPrefix(kv.Key, []byte("!badger!")): // plain Badger tells of its transaction markers, too
+		case bytes.HasPrefix(kv.Key, []byte("!badger!")):
+			// plain Badger tells of its transaction markers, too
 		default:
 			f.kvs = append(f.kvs, kv)
 		}
@@ -167,7 +170,8 @@ func prefixes(ps ...string) (out []pb.Match) {
 	return out
 }
 
-// withoutVersion says what was told. The entries of one commit come in an order of their own in Badger.
+// withoutVersion says what was told. The entries of one commit come in an order of their own in
+// Badger.
 func withoutVersion(kvs []*pb.KV) (out []string) {
 	start := 0
 	for i, kv := range kvs {
@@ -223,7 +227,8 @@ func TestSubscribersAreToldTheSame(t *testing.T) {
 		}
 		require.NoError(t, wb.Delete([]byte("k90")))
 		require.NoError(t, wb.Flush())
-		if _, plain := db.(plainSide); !plain { // whose subscribers see what the caller does with his buffers after a commit
+		// whose subscribers see what the caller does with his buffers after a commit
+		if _, plain := db.(plainSide); !plain {
 			k, v := []byte("third/x"), []byte("before")
 			require.NoError(t, db.Update(func(txn sideTxn) error { return txn.Set(k, v) }))
 			copy(k, "damaged")
@@ -276,8 +281,8 @@ func TestSubscribersAreToldOfLoads(t *testing.T) {
 	}
 }
 
-// Sixteen writers, several subscribers, replays and hand-overs in between: every commit is told each of them once, in the
-// order of the timestamps, with the version that it has.
+// Sixteen writers, several subscribers, replays and hand-overs in between: every commit is told
+// each of them once, in the order of the timestamps, with the version that it has.
 func TestSubscribersSeeTheCommitOrder(t *testing.T) {
 	const writers, commits = 16, 60
 	for _, m := range moveModes {
@@ -457,7 +462,8 @@ func TestSubscriptionsEnd(t *testing.T) {
 				db := open(t)
 				require.ErrorIs(t, db.Subscribe(context.Background(), nil, prefixes("a")), badger.ErrNilCallback)
 				if m.change == nil {
-					return // a bad match hangs the Close of plain Badger, a closed one hangs Subscribe
+					// a bad match hangs the Close of plain Badger, a closed one hangs Subscribe
+					return
 				}
 				for _, ignore := range []string{"x", "1-2-3", "1-x", "-"} {
 					bad := []pb.Match{{Prefix: []byte("a")}, {Prefix: []byte("b"), IgnoreBytes: ignore}}

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSystemsAreChecked: each system that the docs name is built by the script that CI runs, and the
-// reverse; those that all tests must compile on are among them.
+// TestSystemsAreChecked: each system that the docs name is built by the script that CI runs, and
+// the reverse; those that all tests must compile on are among them.
 func TestSystemsAreChecked(t *testing.T) {
 	out, err := exec.Command("bash", "../.ci/systems", "--list").Output()
 	require.NoError(t, err)

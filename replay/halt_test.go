@@ -39,7 +39,8 @@ func (l *chunkLog) Replay(context.Context, int64) (Progress, error) {
 	return Progress{Bytes: mib, Entries: 1, Drained: l.bytes == 0}, nil
 }
 
-// The batches of a chunk, and the checkpoint of what came before it, do not make the delay short again: only a whole chunk does.
+// The batches of a chunk, and the checkpoint of what came before it, do not make the delay short
+// again: only a whole chunk does.
 func TestChunkThatFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := &chunkLog{fakeLog: newFakeLog(40 * mib), broken: true}
@@ -108,7 +109,8 @@ func TestHalt(t *testing.T) {
 	}
 }
 
-// A replayer that has halted is stopped like any other, and Resume where nothing is halted does nothing.
+// A replayer that has halted is stopped like any other, and Resume where nothing is halted does
+// nothing.
 func TestHaltAndStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(mib)

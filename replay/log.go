@@ -19,7 +19,8 @@ type Pending struct {
 	Slowed bool
 	// Oldest is when the oldest unreplayed data was written. Zero: unknown, no age.
 	Oldest time.Time
-	// Due tells that the oldest data counts as older than MaxSpillAge, whatever Oldest says: the clock that told it was wrong.
+	// Due tells that the oldest data counts as older than MaxSpillAge, whatever Oldest says: the
+	// clock that told it was wrong.
 	Due bool
 }
 
@@ -27,14 +28,16 @@ type Pending struct {
 type Progress struct {
 	// Bytes, before compression, and Entries went to Badger.
 	Bytes, Entries int64
-	// Skipped is how many more bytes of the log lie behind, of what needed not be moved. A checkpoint lets go of them, too.
+	// Skipped is how many more bytes of the log lie behind, of what needed not be moved. A
+	// checkpoint lets go of them, too.
 	Skipped int64
 	// Drained tells that nothing is left beyond this batch.
 	Drained bool
-	// Midway tells that the batch is in the middle of a chunk that counts as a whole: a checkpoint lets go of nothing yet, and notes
-	// how far the chunk is.
+	// Midway tells that the batch is in the middle of a chunk that counts as a whole: a checkpoint
+	// lets go of nothing yet, and notes how far the chunk is.
 	Midway bool
-	// Synced is how many bytes of what was moved before need no checkpoint any more: they are durable, and it is noted.
+	// Synced is how many bytes of what was moved before need no checkpoint any more: they are
+	// durable, and it is noted.
 	Synced int64
 }
 

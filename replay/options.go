@@ -11,7 +11,8 @@ const (
 	// DefaultBatchBytes is small enough that stopping takes one batch, milliseconds, and
 	// large enough that a batch is not mostly overhead.
 	DefaultBatchBytes = 1 << 20
-	// DefaultSettleWithin has a burst of a gigabyte settled two minutes after it, compactions included.
+	// DefaultSettleWithin has a burst of a gigabyte settled two minutes after it, compactions
+	// included.
 	DefaultSettleWithin = 90 * time.Second
 	// DefaultCheckpointBytes bounds what is replayed twice after a crash, and how long
 	// replayed files stay. A checkpoint syncs Badger, so it should not come often.
@@ -31,7 +32,8 @@ type Options struct {
 	// Rate is fed with the writes of the database. Nil makes one of its own, on which
 	// it is always quiet.
 	Rate *RateDetector
-	// Commits is another one, of commits: it is quiet if both are, a burst if either is. Nil makes one on which it is always quiet.
+	// Commits is another one, of commits: it is quiet if both are, a burst if either is. Nil makes
+	// one on which it is always quiet.
 	Commits *RateDetector
 	// MaxSpillAge is the age of the oldest data at which a run starts whatever the rate.
 	MaxSpillAge time.Duration
@@ -55,9 +57,9 @@ type Options struct {
 	// the share of the time since the last call that replay worked. It must not block.
 	// Nil: replay never gives way.
 	Strain func(share float64) float64
-	// SettleWithin is the time after which a run should be done although it gives way: it does not go
-	// slower than that takes, as long as that is a quarter of the speed that replay can have. The
-	// default is DefaultSettleWithin.
+	// SettleWithin is the time after which a run should be done although it gives way: it does not
+	// go slower than that takes, as long as that is a quarter of the speed that replay can have.
+	// The default is DefaultSettleWithin.
 	SettleWithin time.Duration
 	// BackoffMin is the delay after a first error; it doubles up to BackoffMax, until what has
 	// failed succeeds: a chunk as a whole, a checkpoint, a hand-over.

@@ -150,8 +150,8 @@ func (p *pacer) begin(now time.Time) {
 	}
 }
 
-// plan finds out what duty gets a run done in time that has so many bytes left. A long and even debt
-// hurts less than a short and violent one, but it must end.
+// plan finds out what duty gets a run done in time that has so many bytes left. A long and even
+// debt hurts less than a short and violent one, but it must end.
 func (p *pacer) plan(left int64, now time.Time) {
 	p.due = 0
 	if p.speed > 0 {

@@ -101,7 +101,8 @@ func TestDutyFollowsStrain(t *testing.T) {
 	})
 }
 
-// A foreground that begins to suffer at a share of 30 %: replay settles below that, and not far below.
+// A foreground that begins to suffer at a share of 30 %: replay settles below that, and not far
+// below.
 func TestDutySettlesWhereTheForegroundSuffers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, r := newPaced(t, Options{Strain: func(share float64) float64 { return share / 0.3 }})
@@ -188,7 +189,8 @@ func TestRunsThatDoNotYield(t *testing.T) {
 	}
 }
 
-// A run that gives way is done in time all the same, at an even pace, or at a quarter of the speed where that takes longer.
+// A run that gives way is done in time all the same, at an even pace, or at a quarter of the speed
+// where that takes longer.
 func TestRunIsDoneInTime(t *testing.T) {
 	for _, row := range []struct {
 		bytes  float64 // of what replay could give in DefaultSettleWithin
@@ -245,7 +247,8 @@ func TestCeiling(t *testing.T) {
 		r.SetMaxRate(-5)
 		require.Zero(t, r.MaxRate())
 		require.InDelta(t, testSpeed, throughputOf(l, time.Minute), 0.01*testSpeed)
-		time.Sleep(time.Millisecond) // not where a batch ends, which would be on the bill and no longer in what is measured
+		// not where a batch ends, which would be on the bill and no longer in what is measured
+		time.Sleep(time.Millisecond)
 		r.SetMaxRate(1 << 10)
 		require.InDelta(t, 1<<10, throughputOf(l, 2*time.Hour), 0.02*(1<<10))
 
@@ -383,7 +386,8 @@ func TestRestsEndAtOnce(t *testing.T) {
 	}
 }
 
-// While commits wait for room nobody gains by a replay that gives way. The ceiling holds nevertheless.
+// While commits wait for room nobody gains by a replay that gives way. The ceiling holds
+// nevertheless.
 func TestReplayDoesNotGiveWayWhileCommitsAreSlowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, r := newPaced(t, Options{Strain: func(float64) float64 { return 2 }})

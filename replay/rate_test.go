@@ -182,7 +182,8 @@ func BenchmarkRateAdd(b *testing.B) {
 	}
 }
 
-// Who asks rarely is told what is the case: the time in which nothing was written counts, although nobody looked.
+// Who asks rarely is told what is the case: the time in which nothing was written counts, although
+// nobody looked.
 func TestQuietForWhoAsksRarely(t *testing.T) {
 	const step = 10 * time.Millisecond
 	d, c := newTestRate(RateOptions{QuietRate: 1e6})

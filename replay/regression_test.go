@@ -10,8 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Under steady writes every batch reached the end of the log and every hand-over found more: no checkpoint was ever
-// taken, and what had long been replayed stayed on disk until the spill was full.
+// Under steady writes every batch reached the end of the log and every hand-over found more: no
+// checkpoint was ever taken, and what had long been replayed stayed on disk until the spill was
+// full.
 func TestCheckpointsGoOnWhileHandOverIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(mib)

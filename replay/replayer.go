@@ -101,8 +101,8 @@ func (r *Replayer) Stop() {
 // high-water mark. It never blocks, and is cheap enough to be called too often.
 func (r *Replayer) Wake() { signal(r.wake) }
 
-// SetMaxRate changes the ceiling, in bytes per second; 0 or less takes it away. It holds at once, for
-// a run under way too: a pause that the new ceiling makes unnecessary ends. It does not block.
+// SetMaxRate changes the ceiling, in bytes per second; 0 or less takes it away. It holds at once,
+// for a run under way too: a pause that the new ceiling makes unnecessary ends. It does not block.
 func (r *Replayer) SetMaxRate(bytesPerSecond int64) {
 	r.pacer.ceiling.Store(max(0, bytesPerSecond))
 	r.Wake()
@@ -111,8 +111,8 @@ func (r *Replayer) SetMaxRate(bytesPerSecond int64) {
 // MaxRate returns the ceiling in bytes per second, 0 for none. It does not block.
 func (r *Replayer) MaxRate() int64 { return r.pacer.ceiling.Load() }
 
-// SetCheckpointBytes changes Options.CheckpointBytes; 0 or less means the default. It holds from the
-// next batch on, for a run under way too. It does not block.
+// SetCheckpointBytes changes Options.CheckpointBytes; 0 or less means the default. It holds from
+// the next batch on, for a run under way too. It does not block.
 func (r *Replayer) SetCheckpointBytes(n int64) {
 	if n <= 0 {
 		n = DefaultCheckpointBytes

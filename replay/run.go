@@ -199,7 +199,8 @@ func (r *Replayer) checkpoint() error {
 	return nil
 }
 
-// rest waits before the next batch, one tick at most: then the reason is looked at again, as after a Wake.
+// rest waits before the next batch, one tick at most: then the reason is looked at again, as after
+// a Wake.
 func (r *Replayer) rest(run *run, d time.Duration) {
 	run.throughput.rested = true
 	begun := time.Now()

@@ -118,7 +118,8 @@ type Run struct {
 	Bytes, Entries int64
 	// Duration includes pauses.
 	Duration time.Duration
-	// Drained tells that the run ended because the spill is empty and handed over, or was caught up with where it is not handed over (see Log.HandOver).
+	// Drained tells that the run ended because the spill is empty and handed over, or was caught up
+	// with where it is not handed over (see Log.HandOver).
 	Drained bool
 	// Err is the error that ended the run, nil if none did.
 	Err error
@@ -136,7 +137,8 @@ func (r Run) Rate() float64 {
 type Stats struct {
 	// State is what the replayer is doing.
 	State State
-	// StateTime is how long each state has lasted in all, indexed by State, the present one up to now.
+	// StateTime is how long each state has lasted in all, indexed by State, the present one up to
+	// now.
 	StateTime [Halted + 1]time.Duration
 	// Bytes, before compression, and Entries went to Badger.
 	Bytes, Entries int64
@@ -153,7 +155,8 @@ type Stats struct {
 	Errors int64
 	// LastError is the latest of them. It stays after the operation has succeeded again.
 	LastError error
-	// Halted is the error for which the state is Halted, or will be as soon as the run has ended; nil if there is none.
+	// Halted is the error for which the state is Halted, or will be as soon as the run has ended;
+	// nil if there is none.
 	Halted error
 	// Run is the run under way, or the last one.
 	Run Run

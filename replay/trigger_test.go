@@ -67,7 +67,8 @@ func TestTriggers(t *testing.T) {
 	}
 }
 
-// TestCommitsKeepAwayQuiet: few bytes in many commits are no quiet, and end a run that began in one.
+// TestCommitsKeepAwayQuiet: few bytes in many commits are no quiet, and end a run that began in
+// one.
 func TestCommitsKeepAwayQuiet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newFakeLog(10 * mib)

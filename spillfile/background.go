@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// background is the one goroutine of a Log: it syncs sealed segments, makes files of their indexes, prepares the next segment
-// and removes dead files, so that none of it is in the way of a commit.
+// background is the one goroutine of a Log: it syncs sealed segments, makes files of their indexes,
+// prepares the next segment and removes dead files, so that none of it is in the way of a commit.
 type background struct {
 	wake chan struct{} // one token
 	stop chan struct{}
@@ -96,8 +96,9 @@ func (l *Log) report(err error) {
 	}
 }
 
-// Sync makes everything that Commit has returned for durable. It blocks for that. A sync that failed is not tried again
-// on the same file, for it may falsely succeed: until the commits in it are replayed, Sync fails with ErrPoisoned.
+// Sync makes everything that Commit has returned for durable. It blocks for that. A sync that
+// failed is not tried again on the same file, for it may falsely succeed: until the commits in it
+// are replayed, Sync fails with ErrPoisoned.
 func (l *Log) Sync() error {
 	if l.o.ReadOnly {
 		return ErrReadOnly
@@ -172,8 +173,8 @@ func (l *Log) syncSegment(s *segment, end int64) error {
 	return nil
 }
 
-// syncOldestLocked syncs the oldest sealed segment if so many wait for that that their files take too many
-// descriptors. It releases writer.mu meanwhile.
+// syncOldestLocked syncs the oldest sealed segment if so many wait for that that their files take
+// too many descriptors. It releases writer.mu meanwhile.
 func (l *Log) syncOldestLocked() {
 	var oldest *segment
 	kept := 0
@@ -197,9 +198,10 @@ func (l *Log) syncOldestLocked() {
 
 // preparer makes segment files ahead of their use.
 type preparer struct {
-	mu    sync.Mutex // held while a file is made: who needs the next segment then waits for this one
-	next  uint64     // number of the next file
-	ready *segment   // an empty file, and an index
+	// held while a file is made: who needs the next segment then waits for this one
+	mu    sync.Mutex
+	next  uint64   // number of the next file
+	ready *segment // an empty file, and an index
 }
 
 // prepare makes the next segment unless there is one.
@@ -220,7 +222,8 @@ func (l *Log) prepare() error {
 	return nil
 }
 
-// takePrepared returns the next segment: an empty file, durable in its directory, and an index if it was prepared.
+// takePrepared returns the next segment: an empty file, durable in its directory, and an index if
+// it was prepared.
 func (l *Log) takePrepared() (*segment, error) {
 	l.prep.mu.Lock()
 	defer l.prep.mu.Unlock()
@@ -277,7 +280,8 @@ func (l *Log) abandon(s *segment) {
 	l.wakeBackground()
 }
 
-// held returns the bytes of the files that nothing but readers keeps, and since when the oldest of them has been of no other use.
+// held returns the bytes of the files that nothing but readers keeps, and since when the oldest of
+// them has been of no other use.
 func (l *Log) held() (bytes int64, since time.Time) {
 	l.dead.mu.Lock()
 	defer l.dead.mu.Unlock()
@@ -293,8 +297,8 @@ func (l *Log) held() (bytes int64, since time.Time) {
 	return bytes, since
 }
 
-// removeDead removes the files of dropped segments that no reader holds, or waits until somebody else has. What fails is tried
-// again by the next call.
+// removeDead removes the files of dropped segments that no reader holds, or waits until somebody
+// else has. What fails is tried again by the next call.
 func (l *Log) removeDead() error {
 	l.dead.removing.Lock()
 	defer l.dead.removing.Unlock()
@@ -303,7 +307,8 @@ func (l *Log) removeDead() error {
 	l.dead.mu.Unlock()
 	var errs []error
 	for _, s := range segs {
-		held := s.refs.Load() > 0 // a reader may have to open it again; the last one wakes the background
+		// a reader may have to open it again; the last one wakes the background
+		held := s.refs.Load() > 0
 		stays := held && !l.files.closed.Load()
 		if !stays {
 			if err := l.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -342,8 +347,9 @@ func (l *Log) removeIndex(s *segment) error {
 	return nil
 }
 
-// Prepare makes the file of the next segment, and its index in memory, unless that is done already: the next Commit that begins a segment does
-// not wait for it then. It blocks for the disk. Errors: ErrClosed, ErrReadOnly, and those of the file system.
+// Prepare makes the file of the next segment, and its index in memory, unless that is done already:
+// the next Commit that begins a segment does not wait for it then. It blocks for the disk. Errors:
+// ErrClosed, ErrReadOnly, and those of the file system.
 func (l *Log) Prepare() error {
 	l.w.mu.Lock()
 	err := l.usableLocked()

@@ -10,12 +10,14 @@ import (
 	"github.com/golang/snappy"
 )
 
-// Batch is one commit, encoded by the goroutine that commits it, so that whoever writes it spends a few bytes per
-// block on it. It is not safe for concurrent use. Life: NewBatch, Add..., Finish, Log.Enqueue, Log.Commit, Free.
+// Batch is one commit, encoded by the goroutine that commits it, so that whoever writes it spends a
+// few bytes per block on it. It is not safe for concurrent use. Life: NewBatch, Add..., Finish,
+// Log.Enqueue, Log.Commit, Free.
 type Batch struct {
 	// Owner is the caller's; Free clears it.
 	Owner any
-	// Times, if it is set before Enqueue, is filled in before OnCommit is called for the batch; Free clears it.
+	// Times, if it is set before Enqueue, is filled in before OnCommit is called for the batch;
+	// Free clears it.
 	Times *Times
 
 	raw    []byte // all entries, one block after the other; the index takes its keys from here
@@ -68,8 +70,8 @@ var batchPool = sync.Pool{New: func() any { return &Batch{wake: make(chan struct
 // NewBatch returns an empty batch from a pool.
 func NewBatch() *Batch { return batchPool.Get().(*Batch) }
 
-// Free gives the batch back to the pool. It must not be called between Enqueue and the return of Commit. On a
-// detached batch it does nothing: the Log frees those.
+// Free gives the batch back to the pool. It must not be called between Enqueue and the return of
+// Commit. On a detached batch it does nothing: the Log frees those.
 func (b *Batch) Free() {
 	if !b.detached {
 		b.free()
@@ -85,9 +87,9 @@ func (b *Batch) free() {
 	batchPool.Put(b)
 }
 
-// Add appends a copy of e to the batch; the caller may reuse its memory at once. Two entries of one key and
-// version: the later wins. A key above MaxKeySize or a value above MaxValueSize makes Commit fail with ErrTooLarge;
-// so does a value above 1 GiB in a 32-bit address space.
+// Add appends a copy of e to the batch; the caller may reuse its memory at once. Two entries of one
+// key and version: the later wins. A key above MaxKeySize or a value above MaxValueSize makes
+// Commit fail with ErrTooLarge; so does a value above 1 GiB in a 32-bit address space.
 func (b *Batch) Add(e *Entry) {
 	most := min(MaxValueSize, maxPiece) // half of what an int holds, so that it can be encoded
 	if len(e.Key) > MaxKeySize || int64(len(e.Value)) > most {
@@ -112,7 +114,8 @@ func (b *Batch) Add(e *Entry) {
 	})
 }
 
-// Finish compresses what is left. Nothing may be added afterwards. A batch without entries is valid.
+// Finish compresses what is left. Nothing may be added afterwards. A batch without entries is
+// valid.
 func (b *Batch) Finish() {
 	if b.sealed {
 		return
@@ -147,7 +150,8 @@ func (b *Batch) Seq() uint64 { return b.seq }
 // Ts returns the commit timestamp given to Enqueue, 0 before.
 func (b *Batch) Ts() uint64 { return b.ts }
 
-// Size returns the bytes that the finished batch takes on disk at most: encryption, if the Log has it, is included.
+// Size returns the bytes that the finished batch takes on disk at most: encryption, if the Log has
+// it, is included.
 func (b *Batch) Size() int64 { return int64(len(b.out)) + int64(len(b.blocks))*tagSize }
 
 // IndexSize returns the bytes that the batch takes in the index at most.
@@ -162,14 +166,14 @@ func (b *Batch) DiskSize() int64 {
 	return n
 }
 
-// EstimateDiskSize returns what DiskSize will be at most, as EstimateSize does for Size. keyBytes is the sum of all key
-// lengths.
+// EstimateDiskSize returns what DiskSize will be at most, as EstimateSize does for Size. keyBytes
+// is the sum of all key lengths.
 func EstimateDiskSize(entries int, keyBytes, rawBytes int64) int64 {
 	return EstimateSize(entries, rawBytes) + int64(entries)*indexFileEntry(8, 2+binary.MaxVarintLen64+maxLocation) + 3*keyBytes
 }
 
-// EstimateSize returns what Size will be at most for a batch of so many entries, before it is encoded. rawBytes
-// is the sum of all key and value lengths.
+// EstimateSize returns what Size will be at most for a batch of so many entries, before it is
+// encoded. rawBytes is the sum of all key and value lengths.
 func EstimateSize(entries int, rawBytes int64) int64 {
 	raw := rawBytes + int64(entries)*maxEntryHead
 	// Two neighbouring blocks hold more than blockTarget together, or they would be one.
@@ -178,8 +182,8 @@ func EstimateSize(entries int, rawBytes int64) int64 {
 	return raw + raw/6 + blocks*(blockHeaderSize+tagSize+snappyFixed)
 }
 
-// EstimateIndexSize returns what IndexSize will be at most for a batch of so many entries, before it is encoded.
-// keyBytes is the sum of all key lengths, rawBytes with those of values.
+// EstimateIndexSize returns what IndexSize will be at most for a batch of so many entries, before
+// it is encoded. keyBytes is the sum of all key lengths, rawBytes with those of values.
 func EstimateIndexSize(entries int, keyBytes, rawBytes int64) int64 {
 	return int64(entries)*indexEntryOverhead + keyBytes + min(rawBytes-keyBytes, int64(entries)*inlineValue)
 }

@@ -188,7 +188,8 @@ func BenchmarkGetManySegments(b *testing.B) {
 	}
 }
 
-// A scan with values over many segments whose keys are spread over everything: no two values that follow each other lie close.
+// A scan with values over many segments whose keys are spread over everything: no two values that
+// follow each other lie close.
 func BenchmarkScan(b *testing.B) {
 	o := testOptions(b.TempDir())
 	o.SegmentSize, o.IndexArena = 16<<20, 8<<20

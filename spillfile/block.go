@@ -28,7 +28,8 @@ func (d *decoder) intact(crc uint32, header, payload []byte, at Position) bool {
 	return crcTail(crc32.Checksum(payload, castagnoli), header, d.scratch[:], at) == crc
 }
 
-// decode decrypts in place and decompresses a block that passed intact. The result is valid until the next call.
+// decode decrypts in place and decompresses a block that passed intact. The result is valid until
+// the next call.
 func (d *decoder) decode(path string, aead cipher.AEAD, h *blockHeader, header, payload []byte, at Position) ([]byte, error) {
 	if aead != nil {
 		nonce, aad := d.seal.prepare(header, at)
@@ -65,7 +66,8 @@ func (r *blockReader) reset(file io.ReaderAt, path string, id uint64, aead ciphe
 	r.window, r.start = r.window[:0], 0
 }
 
-// bytes returns n bytes at offset at, valid until the next call. The caller has checked at+n <= limit.
+// bytes returns n bytes at offset at, valid until the next call. The caller has checked at+n <=
+// limit.
 func (r *blockReader) bytes(at int64, n int) ([]byte, error) {
 	if at >= r.start && at+int64(n) <= r.start+int64(len(r.window)) {
 		return r.window[at-r.start:][:n], nil
@@ -95,8 +97,8 @@ type rawBlock struct {
 	payload []byte
 }
 
-// next reads the block at offset at and checks it. io.EOF: at is the limit. A *CorruptError: the bytes there are
-// no intact block. Other errors are those of the file.
+// next reads the block at offset at and checks it. io.EOF: at is the limit. A *CorruptError: the
+// bytes there are no intact block. Other errors are those of the file.
 func (r *blockReader) next(at int64) (rawBlock, error) {
 	room := r.limit - at - blockHeaderSize
 	switch {

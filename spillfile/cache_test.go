@@ -10,7 +10,8 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
-// The cache stays within its bound, knows what it holds, and gives out nothing but what was put under a key.
+// The cache stays within its bound, knows what it holds, and gives out nothing but what was put
+// under a key.
 func TestCache(t *testing.T) {
 	var none *blockCache
 	none.put(cacheBlock, 1, 1, []byte("x"), 1)

@@ -7,8 +7,9 @@ import (
 	"slices"
 )
 
-// Chunk is a run of entries read for replay: in log order by Log.ReadChunkInto, in key order by Merge.Next, which sets only Entries and
-// RawBytes. Its memory is its own and is reused by the next call: keys and values are valid until then.
+// Chunk is a run of entries read for replay: in log order by Log.ReadChunkInto, in key order by
+// Merge.Next, which sets only Entries and RawBytes. Its memory is its own and is reused by the next
+// call: keys and values are valid until then.
 type Chunk struct {
 	Entries  []Entry  // Version is always filled in
 	Next     Position // where the next chunk begins
@@ -32,7 +33,8 @@ func (c *Chunk) Reset() {
 	}
 	clear(c.Entries)
 	c.Entries = c.Entries[:0]
-	c.slabs = slices.DeleteFunc(c.slabs, func(s []byte) bool { return cap(s) > slabSize }) // those of large entries
+	// those of large entries
+	c.slabs = slices.DeleteFunc(c.slabs, func(s []byte) bool { return cap(s) > slabSize })
 	for i := range c.slabs {
 		c.slabs[i] = c.slabs[i][:0]
 	}
@@ -77,10 +79,10 @@ func (c *Chunk) take(path string, b *rawBlock, raw []byte) error {
 	return nil
 }
 
-// ReadChunk reads committed entries from a position on (zero: the first live), at least one block and then as long
-// as they have at most maxBytes, encoded but not compressed. Batches that are replayed already are skipped. A
-// position in a segment that was dropped meanwhile means the first live one after it. It blocks for reads of
-// files, not for commits. Damage is a *CorruptError.
+// ReadChunk reads committed entries from a position on (zero: the first live), at least one block
+// and then as long as they have at most maxBytes, encoded but not compressed. Batches that are
+// replayed already are skipped. A position in a segment that was dropped meanwhile means the first
+// live one after it. It blocks for reads of files, not for commits. Damage is a *CorruptError.
 func (l *Log) ReadChunk(from Position, maxBytes int64) (*Chunk, error) {
 	c := new(Chunk)
 	return c, l.ReadChunkInto(c, from, maxBytes)

@@ -7,10 +7,11 @@ import (
 	"path/filepath"
 )
 
-// Close makes everything durable, records the exact end of the log so that any later damage is noticed, and
-// closes the files that no View holds; a View that is still held reads those that are open, and fails with ErrClosed for others. Batches that are queued fail with ErrClosed. It removes nothing live, and blocks
-// for a group that is being written. Every other call afterwards fails with ErrClosed or finds nothing; a second
-// Close returns nil.
+// Close makes everything durable, records the exact end of the log so that any later damage is
+// noticed, and closes the files that no View holds; a View that is still held reads those that are
+// open, and fails with ErrClosed for others. Batches that are queued fail with ErrClosed. It
+// removes nothing live, and blocks for a group that is being written. Every other call afterwards
+// fails with ErrClosed or finds nothing; a second Close returns nil.
 func (l *Log) Close() error { return l.close(false) }
 
 // Remove closes a Log that is empty and removes everything of it from disk: its files, and Dir
@@ -84,7 +85,8 @@ func (l *Log) close(remove bool) error {
 	return nil
 }
 
-// failQueue answers what is queued; writer.closed makes each of them fail. If somebody leads, he does that.
+// failQueue answers what is queued; writer.closed makes each of them fail. If somebody leads, he
+// does that.
 func (l *Log) failQueue() {
 	q := &l.queue.mu
 	q.Lock()

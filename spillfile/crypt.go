@@ -51,8 +51,8 @@ func openKey(userKey, nonce, wrapped, aad []byte) (cipher.AEAD, error) {
 	return newAEAD(key)
 }
 
-// wrapDataKey makes the segment's own data key and returns the cipher for its blocks. h must be final but for nonce and
-// wrapped: both are bound to the rest of the header.
+// wrapDataKey makes the segment's own data key and returns the cipher for its blocks. h must be
+// final but for nonce and wrapped: both are bound to the rest of the header.
 func (h *segmentHeader) wrapDataKey(userKey []byte) (cipher.AEAD, error) {
 	h.encrypted = true
 	key, aead, err := newDataKey()
@@ -83,15 +83,15 @@ func (h *segmentHeader) aad() []byte {
 	return head[:headerAAD]
 }
 
-// sealer holds the scratch space of one user of block ciphers: what goes through the cipher.AEAD interface would
-// otherwise be allocated per block.
+// sealer holds the scratch space of one user of block ciphers: what goes through the cipher.AEAD
+// interface would otherwise be allocated per block.
 type sealer struct {
 	nonce [nonceSize]byte
 	aad   [blockHeaderSize - 4 + 8]byte
 }
 
-// prepare sets nonce and associated data. The nonce is the block's offset: an offset is written once in the life
-// of a segment, and each segment has a data key of its own.
+// prepare sets nonce and associated data. The nonce is the block's offset: an offset is written
+// once in the life of a segment, and each segment has a data key of its own.
 func (s *sealer) prepare(header []byte, at Position) (nonce, aad []byte) {
 	le.PutUint64(s.nonce[:], uint64(at.Offset))
 	copy(s.aad[:], header[4:blockHeaderSize])

@@ -17,8 +17,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Damage to a log that was killed: one byte is wrong, wherever. It opens or says that it is corrupt; what it answers is right; and
-// under sync nothing but the last batch, which no synced mark covers, may be taken for a torn tail.
+// Damage to a log that was killed: one byte is wrong, wherever. It opens or says that it is
+// corrupt; what it answers is right; and under sync nothing but the last batch, which no synced
+// mark covers, may be taken for a torn tail.
 func TestEveryFlippedByteAfterAKill(t *testing.T) {
 	for name, o := range map[string]Options{
 		"no sync":         {},
@@ -67,8 +68,8 @@ func TestEveryFlippedByteAfterAKill(t *testing.T) {
 	}
 }
 
-// answersRight: each read gives the right value or an ErrCorrupt, and what is missing is the end of the log: only the last batch if
-// sync is true.
+// answersRight: each read gives the right value or an ErrCorrupt, and what is missing is the end of
+// the log: only the last batch if sync is true.
 func answersRight(t *testing.T, l *Log, want map[string]string, where string, sync bool) {
 	t.Helper()
 	corrupt := func(err error) bool {
@@ -124,7 +125,8 @@ func answersRight(t *testing.T, l *Log, want map[string]string, where string, sy
 	corrupt(tryReadAll(l))
 }
 
-// The file is as long as it should be, but from somewhere in its last block on it is zeros: its length reached the disk, its content did not.
+// The file is as long as it should be, but from somewhere in its last block on it is zeros: its
+// length reached the disk, its content did not.
 func TestTailOfZerosAtEveryByte(t *testing.T) {
 	for name, key := range map[string][]byte{"plain": nil, "encrypted": make([]byte, 16)} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +159,8 @@ func TestTailOfZerosAtEveryByte(t *testing.T) {
 	}
 }
 
-// An index file that is intact and not that of this segment, or not of this state of it, is made again.
+// An index file that is intact and not that of this segment, or not of this state of it, is made
+// again.
 func TestIndexOfSomethingElse(t *testing.T) {
 	for _, key := range [][]byte{nil, make([]byte, 32)} {
 		build := func(id [16]byte, value string) (Options, map[string]string, map[string]string) {
@@ -215,8 +218,9 @@ func blocksOf(b []byte) (at []int64) {
 	return append(at, int64(len(b)))
 }
 
-// Somebody who may write to the files and makes every checksum right changes an encrypted spill. What he did is noticed when the
-// block is read, at the latest; no read gives anything that was not written, and an index that he touched is made again.
+// Somebody who may write to the files and makes every checksum right changes an encrypted spill.
+// What he did is noticed when the block is read, at the latest; no read gives anything that was not
+// written, and an index that he touched is made again.
 func TestForgedEncryptedFiles(t *testing.T) {
 	key := bytes.Repeat([]byte{3}, 32)
 	build := func() (map[string]string, map[string]string) {
@@ -357,7 +361,8 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	})
 }
 
-// restampIndexKeepingPlace is restampIndex for a file whose table of leaves cannot be read, as it is encrypted: one leaf.
+// restampIndexKeepingPlace is restampIndex for a file whose table of leaves cannot be read, as it
+// is encrypted: one leaf.
 func restampIndexKeepingPlace(b []byte) {
 	at := len(b) - indexFooterSize
 	le.PutUint32(b[at+188:], crc32.Checksum(b[at:at+188], castagnoli))
@@ -430,7 +435,8 @@ func (f *searchFile) WriteAt(b []byte, at int64) (int, error) {
 	return f.File.WriteAt(b, at)
 }
 
-// With a key no part of a key or value is written to any file at any time, temporary ones too. Without one the search finds them.
+// With a key no part of a key or value is written to any file at any time, temporary ones too.
+// Without one the search finds them.
 func TestNothingIsWrittenInPlaintext(t *testing.T) {
 	for _, size := range []int{0, 16, 24, 32} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
@@ -473,7 +479,8 @@ func TestNothingIsWrittenInPlaintext(t *testing.T) {
 	}
 }
 
-// An index whose checksums are right, and that points to what cannot be there: nothing is allocated for it, and it is made again.
+// An index whose checksums are right, and that points to what cannot be there: nothing is allocated
+// for it, and it is made again.
 func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
 	for name, forge := range map[string]func(at *location){
 		"another segment":                   func(at *location) { at.segment = 2 },

@@ -22,12 +22,14 @@ const (
 // ErrNothingToDiscard means that Discard found neither files of a spill nor an interlock.
 var ErrNothingToDiscard = errors.New("there is no spill to discard")
 
-// Discard sets a spill aside for who gives its commits up: all its files, and the interlock of its database (the path of a file; ""
-// is none), go together to a folder in Dir that is named for now. It removes nothing: moving the interlock back first, then the
-// other files, the MANIFEST last, undoes it, as long as nothing was written since. It returns the path of the folder.
+// Discard sets a spill aside for who gives its commits up: all its files, and the interlock of its
+// database (the path of a file; "" is none), go together to a folder in Dir that is named for now.
+// It removes nothing: moving the interlock back first, then the other files, the MANIFEST last,
+// undoes it, as long as nothing was written since. It returns the path of the folder.
 //
-// It keeps others away (ErrLocked), and blocks for the disk. Interrupted before the interlock is gone from its place, Open and plain
-// Badger refuse the database, and another Discard finishes it; later, it is done.
+// It keeps others away (ErrLocked), and blocks for the disk. Interrupted before the interlock is
+// gone from its place, Open and plain Badger refuse the database, and another Discard finishes it;
+// later, it is done.
 func Discard(src Source, interlock string, now time.Time) (folder string, err error) {
 	if src.FS == nil {
 		src.FS = OS
@@ -50,9 +52,11 @@ func Discard(src Source, interlock string, now time.Time) (folder string, err er
 
 // discard does it in this order, and each step may find itself done already:
 //
-//  1. A copy of the interlock, durable, in the folder: the spill may be on another volume, so it cannot be moved there.
-//  2. The files, the manifest first: from here on Open refuses, since there are segments without a manifest, or since the
-//     interlock says that there is a spill. Plain Badger is kept out by the interlock.
+//  1. A copy of the interlock, durable, in the folder: the spill may be on another volume, so it
+//     cannot be moved there.
+//  2. The files, the manifest first: from here on Open refuses, since there are segments without a
+//     manifest, or since the interlock says that there is a spill. Plain Badger is kept out by the
+//     interlock.
 //  3. The folder gets its name.
 //  4. The interlock goes.
 func discard(src Source, interlock string, now time.Time) (string, error) {
@@ -129,8 +133,8 @@ func readSmall(fsys FS, path string) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(f, 0, 64<<10))
 }
 
-// WriteDurably writes a small file of mode 0600, synced, and its name, too. One that is there is replaced, not in one step: it is for
-// files that are missing. It blocks for the disk.
+// WriteDurably writes a small file of mode 0600, synced, and its name, too. One that is there is
+// replaced, not in one step: it is for files that are missing. It blocks for the disk.
 func WriteDurably(fsys FS, path string, text []byte) error {
 	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

@@ -72,8 +72,8 @@ func TestDiscardAndBack(t *testing.T) {
 	require.NoError(t, mustOpen(t, testOptions(src.Dir)).Close())
 }
 
-// Discard is interrupted at its k-th change, k+1, and so on. The spill is whole, or refused and finished by another Discard; the interlock
-// stays until nothing of the spill is left in its place.
+// Discard is interrupted at its k-th change, k+1, and so on. The spill is whole, or refused and
+// finished by another Discard; the interlock stays until nothing of the spill is left in its place.
 func TestDiscardCutAtEveryStep(t *testing.T) {
 	steps := map[string]int{}
 	for k, done := int64(0), false; !done; k++ {

@@ -27,7 +27,8 @@ var (
 
 // Returned by Open and by everything that reads.
 var (
-	// ErrCorrupt means that bytes which were once durable are damaged or gone. Every *CorruptError matches it.
+	// ErrCorrupt means that bytes which were once durable are damaged or gone. Every *CorruptError
+	// matches it.
 	ErrCorrupt = errors.New("spill is corrupt")
 )
 
@@ -45,15 +46,17 @@ var (
 	errNotEmpty = errors.New("spill is not empty")
 	// errDeferred: nobody may spill before Log.Make.
 	errDeferred = errors.New("spill is not made yet")
-	// ErrPoisoned means that a segment failed to be written or synced earlier, so that nothing about its
-	// durability can be promised any more.
+	// ErrPoisoned means that a segment failed to be written or synced earlier, so that nothing
+	// about its durability can be promised any more.
 	ErrPoisoned = errors.New("segment is poisoned by an earlier failure")
 )
 
-// LockedError names a lock that another process, or another Log of this one, holds. It matches ErrLocked.
+// LockedError names a lock that another process, or another Log of this one, holds. It matches
+// ErrLocked.
 type LockedError struct {
 	Path string // of what is locked
-	PID  int    // the process that wrote its number into the file and holds it for writing; 0 if none is known
+	// the process that wrote its number into the file and holds it for writing; 0 if none is known
+	PID int
 }
 
 // Error names the path and the process.
@@ -83,7 +86,8 @@ func (e *CorruptError) Error() string {
 // Is makes errors.Is(err, ErrCorrupt) true.
 func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
 
-// VersionError names a file in a format that this release does not know. It matches ErrFormatVersion.
+// VersionError names a file in a format that this release does not know. It matches
+// ErrFormatVersion.
 type VersionError struct {
 	File             string // path of the file
 	Found, Supported uint32 // the version in the file, and the newest that this release reads

@@ -13,7 +13,8 @@ const (
 	SegmentRemoved                       // its file is gone, and its bytes on disk
 	SegmentPoisoned                      // a write or sync of a segment failed; Err says how
 	TailTruncated                        // Open dropped Bytes that were never known to be synced
-	BackgroundError                      // work that nobody waits for failed; it is tried again where that is safe
+	// work that nobody waits for failed; it is tried again where that is safe
+	BackgroundError
 )
 
 // String returns the kind in words.

@@ -95,8 +95,8 @@ func (h *history) mark(l *Log, seq uint64) {
 	}
 }
 
-// read reads all there is in every way, by point and backward too. What an operation that fails leaves is an error, not
-// something else.
+// read reads all there is in every way, by point and backward too. What an operation that fails
+// leaves is an error, not something else.
 func (h *history) read(l *Log) (err error) {
 	v := l.Acquire()
 	if v == nil {
@@ -135,7 +135,8 @@ func (h *history) read(l *Log) (err error) {
 	return nil
 }
 
-// merge reads all sealed segments in the order of keys, as replay does, and marks them replayed if it should.
+// merge reads all sealed segments in the order of keys, as replay does, and marks them replayed if
+// it should.
 func (h *history) merge(l *Log, mark bool) error {
 	m := l.NewMerge(Position{}, math.MaxInt64)
 	if m == nil {
@@ -243,8 +244,8 @@ func faultOptions(m *memFS, sync bool, key []byte) Options {
 	return Options{Dir: "/spill", FS: m, DatabaseID: testID, SegmentSize: MinSegmentSize, SyncWrites: sync, EncryptionKey: key}
 }
 
-// Whatever one operation fails, wherever: what was acknowledged is there at once and at the next open,
-// what failed is not.
+// Whatever one operation fails, wherever: what was acknowledged is there at once and at the next
+// open, what failed is not.
 func TestEveryOperationFailsOnce(t *testing.T) {
 	for _, mode := range faultModes {
 		for _, op := range []string{"any", "short write", "two in a row", "no space"} {
@@ -423,7 +424,8 @@ func TestPowerCutsInARow(t *testing.T) {
 	}
 }
 
-// checkAfterPowerCut: under sync nothing acknowledged is lost; without it, what is lost is a suffix.
+// checkAfterPowerCut: under sync nothing acknowledged is lost; without it, what is lost is a
+// suffix.
 func checkAfterPowerCut(t *testing.T, h *history, l *Log, sync bool) {
 	t.Helper()
 	if sync {
@@ -584,7 +586,8 @@ func TestSyncedMarkExcludesWhatCameDuringTheSync(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// A batch that was written, never synced, and recovered after a kill must not vanish under later synced ones.
+// A batch that was written, never synced, and recovered after a kill must not vanish under later
+// synced ones.
 func TestRecoveredTailIsSyncedBeforeNewBatches(t *testing.T) {
 	h := &syncHook{memFS: newMemFS(), before: func() {}}
 	o := faultOptions(nil, true, nil)
@@ -640,7 +643,8 @@ func TestRemovalThatFailedIsRepeated(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// A merge reads values by several readers at once. If any of their reads fails, that is the merge's error, at once or with the next window.
+// A merge reads values by several readers at once. If any of their reads fails, that is the merge's
+// error, at once or with the next window.
 func TestAnyReadOfAMergeFails(t *testing.T) {
 	m := newMemFS()
 	o := faultOptions(m, false, nil)

@@ -19,11 +19,12 @@ const (
 	blockHeaderSize   = 56
 	manifestSize      = 128
 
-	// blockTarget is the raw size above which a block is closed: little to decompress for a point read, and
-	// still enough for snappy to find repetitions.
+	// blockTarget is the raw size above which a block is closed: little to decompress for a point
+	// read, and still enough for snappy to find repetitions.
 	blockTarget = 8 << 10
 
-	// snappy's densest element is a copy of 64 bytes in 3; anything that claims more is not snappy's output.
+	// snappy's densest element is a copy of 64 bytes in 3; anything that claims more is not
+	// snappy's output.
 	snappyMaxRatio = 22
 
 	tagSize   = 16 // AES-GCM
@@ -42,12 +43,13 @@ var (
 
 // segmentHeader is the first segmentHeaderSize bytes of a segment.
 type segmentHeader struct {
-	databaseID    [16]byte
-	id            uint64
-	prev          uint64 // the segment before, 0 if the log was empty
-	prevEnd       int64  // where the acknowledged part of prev ends
-	prevLastSeq   uint64 // last acknowledged sequence before this segment
-	firstSeq      uint64 // sequence of the first batch here; greater than prevLastSeq+1 if batches failed between
+	databaseID  [16]byte
+	id          uint64
+	prev        uint64 // the segment before, 0 if the log was empty
+	prevEnd     int64  // where the acknowledged part of prev ends
+	prevLastSeq uint64 // last acknowledged sequence before this segment
+	// sequence of the first batch here; greater than prevLastSeq+1 if batches failed between
+	firstSeq      uint64
 	directThrough uint64
 	created       time.Time
 	encrypted     bool
@@ -91,7 +93,8 @@ func (h *segmentHeader) unmarshal(file string, b []byte) error {
 	switch {
 	case len(b) < 12 || string(b[:8]) != segmentMagic:
 		return corrupt(file, 0, "no segment magic")
-	case le.Uint32(b[8:]) != formatVersion && le.Uint32(b[8:]) != 0: // 0: torn, only the magic got through
+	case le.Uint32(b[8:]) != formatVersion && le.Uint32(b[8:]) != 0:
+		// 0: torn, only the magic got through
 		return &VersionError{File: file, Found: le.Uint32(b[8:]), Supported: formatVersion}
 	case len(b) < segmentHeaderSize:
 		return corrupt(file, 0, "header has %d bytes, want %d", len(b), segmentHeaderSize)
@@ -162,8 +165,8 @@ func (h *blockHeader) unmarshal(b []byte) {
 	h.mark = Position{Segment: le.Uint64(b[40:]), Offset: int64(le.Uint64(b[48:]))}
 }
 
-// plausible bounds every length by what the file can hold, before anything is allocated for it. b is the
-// marshalled header, at is where it lies, room is what the file has after it.
+// plausible bounds every length by what the file can hold, before anything is allocated for it. b
+// is the marshalled header, at is where it lies, room is what the file has after it.
 func (h *blockHeader) plausible(b []byte, at Position, room int64, encrypted bool) error {
 	least := int64(1)
 	if encrypted {
@@ -187,9 +190,10 @@ func (h *blockHeader) plausible(b []byte, at Position, room int64, encrypted boo
 	return nil
 }
 
-// crcTail continues a payload's CRC over the header behind the CRC field and over the place of the block, which
-// is not stored: a block copied to another place, or left over from another segment, does not pass. header must
-// have blockHeaderSize bytes; scratch 16, from memory that is not the stack so that nothing escapes per call.
+// crcTail continues a payload's CRC over the header behind the CRC field and over the place of the
+// block, which is not stored: a block copied to another place, or left over from another segment,
+// does not pass. header must have blockHeaderSize bytes; scratch 16, from memory that is not the
+// stack so that nothing escapes per call.
 func crcTail(payload uint32, header, scratch []byte, at Position) uint32 {
 	le.PutUint64(scratch, at.Segment)
 	le.PutUint64(scratch[8:], uint64(at.Offset))

@@ -8,7 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncDir is nil: the system refuses to sync what is not open for writing, and a directory cannot be.
+// syncDir is nil: the system refuses to sync what is not open for writing, and a directory cannot
+// be.
 var syncDir func(*os.File) error
 
 var locks lockTable

@@ -19,8 +19,8 @@ type tableLock struct {
 	readers int // 0: it is exclusive
 }
 
-// take returns a lock of the file name, which lock takes from the system for the first holder in this
-// process. The last one gives it back.
+// take returns a lock of the file name, which lock takes from the system for the first holder in
+// this process. The last one gives it back.
 func (t *lockTable) take(name string, shared bool, lock func() (io.Closer, error)) (io.Closer, error) {
 	key, err := filepath.Abs(name)
 	if err != nil {

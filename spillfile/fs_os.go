@@ -25,10 +25,11 @@ type calls struct {
 	syncDir func(dir *os.File) error
 	// chmod sets the mode of a file, or of what name is if there is none.
 	chmod func(name string, f *os.File, mode fs.FileMode) error
-	// free returns the room of the volume that holds dir. A system that does not tell returns an error
-	// that matches errors.ErrUnsupported.
+	// free returns the room of the volume that holds dir. A system that does not tell returns an
+	// error that matches errors.ErrUnsupported.
 	free func(dir string) (free, total int64, err error)
-	// files returns the inodes of that volume, free and in all; none in all where the file system tells none.
+	// files returns the inodes of that volume, free and in all; none in all where the file system
+	// tells none.
 	files func(dir string) (free, total int64, err error)
 	// lock is FS.Lock. It may write down whose the lock is.
 	lock func(o *osFS, name string, shared bool) (io.Closer, error)
@@ -102,7 +103,8 @@ func (o *osFS) openNoFollow(name string, flag int, perm fs.FileMode) (*os.File, 
 	if err == nil || errors.Is(err, fs.ErrExist) {
 		return f, err
 	}
-	if info, lerr := os.Lstat(name); lerr == nil && info.Mode()&fs.ModeSymlink != 0 { // systems differ in what they call that
+	// systems differ in what they call that
+	if info, lerr := os.Lstat(name); lerr == nil && info.Mode()&fs.ModeSymlink != 0 {
 		err = &fs.PathError{Op: "open", Path: name, Err: errSymlink}
 	}
 	return nil, err
@@ -123,8 +125,8 @@ func (o *osFS) MkdirAll(dir string, perm fs.FileMode) error {
 	return o.sys.mode(dir, nil, perm)
 }
 
-// SyncDir takes a refusal for done: the file system has no such call then, and what it does for names
-// it does on its own.
+// SyncDir takes a refusal for done: the file system has no such call then, and what it does for
+// names it does on its own.
 func (o *osFS) SyncDir(dir string) error {
 	if o.sys.syncDir == nil {
 		return nil
@@ -140,8 +142,8 @@ func (o *osFS) SyncDir(dir string) error {
 	return errors.Join(err, d.Close())
 }
 
-// Free treats a volume of no size as one that does not tell: such are pseudo file systems, and those
-// in memory without a limit.
+// Free treats a volume of no size as one that does not tell: such are pseudo file systems, and
+// those in memory without a limit.
 func (o *osFS) Free(dir string) (free, total int64, err error) {
 	free, total, err = o.sys.free(dir)
 	if err == nil && total <= 0 {

@@ -16,8 +16,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestSystemsThatAnswerLess: a spill works on a system, or on a file system, that does not answer a call
-// as Linux does, and an answer that is a failure stays one.
+// TestSystemsThatAnswerLess: a spill works on a system, or on a file system, that does not answer a
+// call as Linux does, and an answer that is a failure stays one.
 func TestSystemsThatAnswerLess(t *testing.T) {
 	refused := fmt.Errorf("this system: %w", errors.ErrUnsupported)
 	for name, row := range map[string]struct {
@@ -252,8 +252,8 @@ func (h *heldFS) Rename(oldname, newname string) error {
 	return h.FS.Rename(oldname, newname)
 }
 
-// TestSystemThatRemovesNoOpenFile: a segment that a reader holds stays, and counts, until the reader has
-// let go; then it is removed without being asked.
+// TestSystemThatRemovesNoOpenFile: a segment that a reader holds stays, and counts, until the
+// reader has let go; then it is removed without being asked.
 func TestSystemThatRemovesNoOpenFile(t *testing.T) {
 	removed := make(chan uint64, 10)
 	o := testOptions(t.TempDir())

@@ -24,8 +24,8 @@ var thisSystem = calls{
 // noDescriptor are the errors of a process, and of a system, that can open no more files.
 var noDescriptor = []error{unix.EMFILE, unix.ENFILE}
 
-// writeLock is a lock file that can be signed with the number of the process that holds it, for others to
-// name it. That is of no other use: a full disk is no failure.
+// writeLock is a lock file that can be signed with the number of the process that holds it, for
+// others to name it. That is of no other use: a full disk is no failure.
 type writeLock struct {
 	*os.File
 	signed bool

@@ -39,7 +39,8 @@ func seedIndex(tb testing.TB) (files map[string]string, index []byte) {
 	return files, index
 }
 
-// restampIndex makes the checksums of an index file right, wherever its offsets lead, so that the fuzzer gets past them.
+// restampIndex makes the checksums of an index file right, wherever its offsets lead, so that the
+// fuzzer gets past them.
 func restampIndex(b []byte) {
 	at := len(b) - indexFooterSize
 	if at < 0 {
@@ -72,7 +73,8 @@ func restampIndex(b []byte) {
 	}
 }
 
-// bounded requires that f allocates at most perByte bytes for each byte of the input, beside what any input takes.
+// bounded requires that f allocates at most perByte bytes for each byte of the input, beside what
+// any input takes.
 func bounded(t *testing.T, input, perByte int, f func()) {
 	const fixed = 8 << 20 // pools, buffers of fixed size, and what other goroutines do
 	var before, after runtime.MemStats
@@ -82,8 +84,9 @@ func bounded(t *testing.T, input, perByte int, f func()) {
 	require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(fixed+perByte*input), "bytes allocated for an input of %d", input)
 }
 
-// FuzzIndexFile: whatever the file holds, opening, searching and iterating it end with an answer or an error that matches
-// ErrCorrupt; and a log that finds it beside its segment never answers otherwise than the segment does.
+// FuzzIndexFile: whatever the file holds, opening, searching and iterating it end with an answer or
+// an error that matches ErrCorrupt; and a log that finds it beside its segment never answers
+// otherwise than the segment does.
 func FuzzIndexFile(f *testing.F) {
 	files, index := seedIndex(f)
 	f.Add(index, false)
@@ -106,7 +109,9 @@ func FuzzIndexFile(f *testing.F) {
 		}
 		bounded(t, len(b), 40, func() { exerciseIndex(t, b) })
 		if stamped {
-			return // who can forge checksums can make an index that leaves entries out: only encryption prevents that
+			// who can forge checksums can make an index that leaves entries out: only encryption
+			// prevents that
+			return
 		}
 		disk := clone(files)
 		disk[indexName(1)] = string(b)
@@ -195,7 +200,8 @@ func FuzzIndexLeaf(f *testing.F) {
 	})
 }
 
-// FuzzIndexTable: a table that parses is written as it was read, and its leaves fill the file up to the filter.
+// FuzzIndexTable: a table that parses is written as it was read, and its leaves fill the file up to
+// the filter.
 func FuzzIndexTable(f *testing.F) {
 	b := &indexBuilder{seal: indexSealer{segment: 1}}
 	for i := range 300 {
@@ -231,7 +237,8 @@ func FuzzIndexTable(f *testing.F) {
 	})
 }
 
-// FuzzIndexFooter: a footer that is accepted has its parts in order within the file, and is written as it was read.
+// FuzzIndexFooter: a footer that is accepted has its parts in order within the file, and is written
+// as it was read.
 func FuzzIndexFooter(f *testing.F) {
 	_, index := seedIndex(f)
 	f.Add(index[len(index)-indexFooterSize:], int64(len(index)-indexFooterSize), true)

@@ -24,7 +24,8 @@ func seedFiles(f *testing.F, key []byte) map[string]string {
 	return files
 }
 
-// restamp makes the checksums of a segment right wherever its lengths lead, so that the fuzzer gets past them.
+// restamp makes the checksums of a segment right wherever its lengths lead, so that the fuzzer gets
+// past them.
 func restamp(b []byte, id uint64) {
 	if len(b) < segmentHeaderSize {
 		return
@@ -66,8 +67,8 @@ func exercise(t *testing.T, o Options) {
 	}
 }
 
-// segmentPerByte bounds what reading a segment takes for each byte of it: snappy makes 22 bytes of one at most, an entry takes 6 of
-// those, and about 400 bytes in the index and in what is read.
+// segmentPerByte bounds what reading a segment takes for each byte of it: snappy makes 22 bytes of
+// one at most, an entry takes 6 of those, and about 400 bytes in the index and in what is read.
 const segmentPerByte = 22 * 400 / 6 * 2
 
 func FuzzSegment(f *testing.F) {

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a View keeps of dropped segments counts from when the first of them was dropped until it is released.
+// What a View keeps of dropped segments counts from when the first of them was dropped until it is
+// released.
 func TestHeldBytesHaveAnAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := mustOpen(t, Options{Dir: "/spill", FS: newMemFS(), DatabaseID: testID})

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The package may use Badger's leaf packages, never the database itself nor anything above this package.
+// The package may use Badger's leaf packages, never the database itself nor anything above this
+// package.
 func TestImports(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)

@@ -9,8 +9,8 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// segmentIndex maps key@version to the place of an entry, for one segment: in memory until the segment is sealed and durable,
-// in a file from then on. One of the two is set.
+// segmentIndex maps key@version to the place of an entry, for one segment: in memory until the
+// segment is sealed and durable, in a file from then on. One of the two is set.
 type segmentIndex struct {
 	mem  *memIndex
 	file *indexFile
@@ -25,15 +25,17 @@ func (x *segmentIndex) memory() int64 {
 }
 
 const (
-	// inlineValue is up to how many bytes a value lies in the index in memory, too, behind its location: reading it takes no file then.
+	// inlineValue is up to how many bytes a value lies in the index in memory, too, behind its
+	// location: reading it takes no file then.
 	inlineValue = 64
 	// location, at its longest: see appendLocation.
 	maxLocation = 2*binary.MaxVarintLen64 + 4*binary.MaxVarintLen32
-	// A skiplist entry at its worst: node of full height, alignment, timestamp, meta, user meta, expiry, location.
+	// A skiplist entry at its worst: node of full height, alignment, timestamp, meta, user meta,
+	// expiry, location.
 	indexEntryOverhead = int64(skl.MaxNodeSize) + 7 + 8 + 2 + binary.MaxVarintLen64 + maxLocation
 
-	// The skiplist hands out nodes truncated to their height, through pointers to the full type. Under
-	// -race (checkptr) the full type must lie within the arena, so its end stays unused.
+	// The skiplist hands out nodes truncated to their height, through pointers to the full type.
+	// Under -race (checkptr) the full type must lie within the arena, so its end stays unused.
 	arenaSlack = 1 << 10
 
 	minArena = 1 << 20
@@ -44,15 +46,17 @@ const (
 	arenaLimit = 3 << 30
 )
 
-// memIndex is a skiplist in an arena of fixed size. An arena that overflows ends the process (an assertion in
-// Badger), therefore room must be asked before put. One goroutine at a time may put, any number may read beside it.
+// memIndex is a skiplist in an arena of fixed size. An arena that overflows ends the process (an
+// assertion in Badger), therefore room must be asked before put. One goroutine at a time may put,
+// any number may read beside it.
 type memIndex struct {
 	list    *skl.Skiplist
 	cap     int64
 	entries atomic.Int64
 }
 
-// arenaSize is what the index of a segment usually needs. The tiny segments of tests get tiny arenas.
+// arenaSize is what the index of a segment usually needs. The tiny segments of tests get tiny
+// arenas.
 func arenaSize(segmentSize int64) int64 {
 	return min(max(segmentSize/4, min(minArena, 16*segmentSize)), maxArena)
 }
@@ -97,7 +101,8 @@ type location struct {
 // end is where the block ends in the segment.
 func (l *location) end() int64 { return l.block + blockHeaderSize + int64(l.stored) }
 
-// within says whether an intact entry can lie there in a segment that ends at end. It bounds what is allocated to read it.
+// within says whether an intact entry can lie there in a segment that ends at end. It bounds what
+// is allocated to read it.
 func (l *location) within(segment uint64, end int64) bool {
 	stored := int64(l.stored)
 	return l.segment == segment && l.block >= segmentHeaderSize && l.block <= end-blockHeaderSize-stored &&

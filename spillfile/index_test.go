@@ -117,7 +117,8 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 	}
 }
 
-// Memory per sealed entry, as the runtime sees it, whatever the size of keys: at most 4 bytes beside the caches.
+// Memory per sealed entry, as the runtime sees it, whatever the size of keys: at most 4 bytes
+// beside the caches.
 func TestIndexMemoryPerEntry(t *testing.T) {
 	for _, keySize := range []int{16, 200} {
 		t.Run(fmt.Sprint(keySize), func(t *testing.T) {
@@ -168,7 +169,8 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// A reader that holds a view from before its segments were replayed must not read past what an index that is made again hides.
+// A reader that holds a view from before its segments were replayed must not read past what an
+// index that is made again hides.
 func TestIndexHealsAfterReplay(t *testing.T) {
 	o := testOptions(t.TempDir())
 	m := newMemFS()

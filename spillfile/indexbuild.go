@@ -47,11 +47,13 @@ func (b *indexBuilder) add(key []byte, vs *y.ValueStruct) {
 	b.entries++
 }
 
-// indexFileFixed is what an index file takes beside its entries, at most. The first and the last key are in the table as they are.
+// indexFileFixed is what an index file takes beside its entries, at most. The first and the last
+// key are in the table as they are.
 const indexFileFixed = 2 << 10
 
-// indexFileEntry is what an entry takes in an index file at most, with its share of the leaves' headers, of the filter and of the
-// table. In the table each leaf has a key of its own, and of long keys a leaf has few; and the last key is there.
+// indexFileEntry is what an entry takes in an index file at most, with its share of the leaves'
+// headers, of the filter and of the table. In the table each leaf has a key of its own, and of long
+// keys a leaf has few; and the last key is there.
 func indexFileEntry(internalKey, value int) int64 {
 	const (
 		overhead = 16
@@ -64,8 +66,9 @@ func indexFileEntry(internalKey, value int) int64 {
 	return int64(n + 2*internalKey)
 }
 
-// full says that the open leaf should not take another entry, of that key and so many bytes of value. What all keys of a leaf share is
-// stored once, and does not count. So of long keys that differ late a leaf has many, and the table, with a key for each leaf, few.
+// full says that the open leaf should not take another entry, of that key and so many bytes of
+// value. What all keys of a leaf share is stored once, and does not count. So of long keys that
+// differ late a leaf has many, and the table, with a key for each leaf, few.
 func (b *indexBuilder) full(key []byte, value int) bool {
 	n := len(b.keyEnd)
 	if n == 0 {
@@ -102,7 +105,8 @@ func separator(last, first []byte) []byte {
 	if common == len(k) { // the same key: only the versions differ
 		return first
 	}
-	return binary.BigEndian.AppendUint64(bytes.Clone(k[:common+1]), 0) // the highest timestamp, which sorts first
+	// the highest timestamp, which sorts first
+	return binary.BigEndian.AppendUint64(bytes.Clone(k[:common+1]), 0)
 }
 
 func commonPrefix(a, b []byte) int {
@@ -149,8 +153,8 @@ func (b *indexBuilder) closeLeaf() {
 	b.keys, b.keyEnd, b.values, b.valEnd = b.keys[:0], b.keyEnd[:0], b.values[:0], b.valEnd[:0]
 }
 
-// finish returns the whole file. footer must be complete but for what finish knows. dataKey, nil for plaintext, is that of the
-// sealer.
+// finish returns the whole file. footer must be complete but for what finish knows. dataKey, nil
+// for plaintext, is that of the sealer.
 func (b *indexBuilder) finish(footer *indexFooter, userKey, dataKey []byte) ([]byte, error) {
 	b.closeLeaf()
 	b.table.biggest = b.last

@@ -14,8 +14,8 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// indexFile is the index of a sealed segment on disk. In memory are its filter and the table of its leaves. Safe for
-// concurrent use.
+// indexFile is the index of a sealed segment on disk. In memory are its filter and the table of its
+// leaves. Safe for concurrent use.
 type indexFile struct {
 	indexSealer
 	footer indexFooter
@@ -94,8 +94,8 @@ func (x *indexFile) memory() int64 {
 	return int64(cap(x.filter)) + x.table.memory() + fixed
 }
 
-// mayHave is false if no version of the user key is in the segment: by the filter, which nearly always knows, and by the range of
-// keys.
+// mayHave is false if no version of the user key is in the segment: by the filter, which nearly
+// always knows, and by the range of keys.
 func (x *indexFile) mayHave(key []byte, hash uint64) bool {
 	return x.filter.mayContain(hash) && bytes.Compare(key, y.ParseKey(x.table.low(0))) >= 0 &&
 		bytes.Compare(key, y.ParseKey(x.table.biggest)) <= 0
@@ -141,7 +141,8 @@ func (x *indexFile) get(key []byte, ts uint64, hash uint64) (vs y.ValueStruct, f
 	return vs, false, nil
 }
 
-// value returns what the index says of entry i of a leaf, once it is known to point into the segment.
+// value returns what the index says of entry i of a leaf, once it is known to point into the
+// segment.
 func (x *indexFile) value(l *leaf, i int) (y.ValueStruct, error) {
 	vs, err := l.value(i)
 	if err != nil {
@@ -176,8 +177,8 @@ func (x *indexFile) leaf(i int) (leaf, error) {
 	return l, err
 }
 
-// leafInto is leaf for who reads many in a row: it takes what is cached, and adds nothing. The leaf lies in buf or in
-// the cache.
+// leafInto is leaf for who reads many in a row: it takes what is cached, and adds nothing. The leaf
+// lies in buf or in the cache.
 func (x *indexFile) leafInto(i int, buf []byte) (leaf, []byte, error) {
 	return x.leafFrom(x.file, i, buf)
 }
@@ -202,7 +203,8 @@ func (x *indexFile) leafFrom(r io.ReaderAt, i int, buf []byte) (leaf, []byte, er
 	return l, buf, err
 }
 
-// writeIndex makes the index file of a sealed segment from its index in memory, whole or not at all, and opens it.
+// writeIndex makes the index file of a sealed segment from its index in memory, whole or not at
+// all, and opens it.
 func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 	path := filepath.Join(l.o.Dir, indexName(s.id()))
 	temp := filepath.Join(l.o.Dir, segmentStem(s.id())+indexTempSuffix)
@@ -271,7 +273,8 @@ var (
 	errUnlinked   = errors.New("segment is gone")
 )
 
-// aad is what the data key is bound to: all of the footer before it. So the footer is authenticated, too.
+// aad is what the data key is bound to: all of the footer before it. So the footer is
+// authenticated, too.
 func (f *indexFooter) aad() []byte {
 	var b [indexFooterSize]byte
 	f.marshal(b[:])

@@ -14,8 +14,9 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// The file of a sealed segment's index, NNNNNNNNNN.idx: leaves, a Bloom filter, the table of leaves, and a footer that is
-// found from the end of the file. docs/format.md has the tables. Everything in it can be made again from the segment.
+// The file of a sealed segment's index, NNNNNNNNNN.idx: leaves, a Bloom filter, the table of
+// leaves, and a footer that is found from the end of the file. docs/format.md has the tables.
+// Everything in it can be made again from the segment.
 const (
 	indexMagic      = "bspilidx"
 	indexSuffix     = ".idx"
@@ -27,12 +28,12 @@ const (
 
 	flagIndexMixed byte = 2
 
-	// leafTarget is the raw size at which a leaf is closed, so that a point read takes little. leafMax is where it is
-	// closed in any case.
+	// leafTarget is the raw size at which a leaf is closed, so that a point read takes little.
+	// leafMax is where it is closed in any case.
 	leafTarget = 4 << 10
 	leafMax    = 64 << 10
-	// tableShare bounds the table of leaves, which stays in memory: where keys are long and differ late, a leaf grows
-	// beyond leafTarget until the table has at most so many bytes per entry.
+	// tableShare bounds the table of leaves, which stays in memory: where keys are long and differ
+	// late, a leaf grows beyond leafTarget until the table has at most so many bytes per entry.
 	tableShare = 2
 	// leafCost is what one leaf takes in memory besides its lowest key.
 	leafCost = 8
@@ -49,9 +50,10 @@ var errIndex = errors.New("index does not fit its block")
 
 // indexFooter is the last indexFooterSize bytes of an index file.
 type indexFooter struct {
-	databaseID    [16]byte
-	segment       uint64
-	segmentCRC    uint32 // checksum in the segment's header: an index belongs to one file, not to a number
+	databaseID [16]byte
+	segment    uint64
+	// checksum in the segment's header: an index belongs to one file, not to a number
+	segmentCRC    uint32
 	encrypted     bool
 	mixed         bool
 	end           int64 // of the acknowledged part of the segment
@@ -88,8 +90,8 @@ func (f *indexFooter) marshal(b []byte) {
 	le.PutUint32(b[188:], crc32.Checksum(b[:188], castagnoli))
 }
 
-// unmarshal returns a *CorruptError for anything that is not an intact footer of this version: an index is made again
-// rather than refused.
+// unmarshal returns a *CorruptError for anything that is not an intact footer of this version: an
+// index is made again rather than refused.
 func (f *indexFooter) unmarshal(file string, at int64, b []byte) error {
 	switch {
 	case len(b) != indexFooterSize || string(b[:8]) != indexMagic:
@@ -129,8 +131,8 @@ func parseIndexName(name string) (segment uint64, ok bool) {
 	return parseSegmentName(digits + segmentSuffix)
 }
 
-// indexSealer seals and opens the blocks of one index file, under a data key of its own: the file may be made again, and a
-// nonce, the block's offset, must not be used twice under one key.
+// indexSealer seals and opens the blocks of one index file, under a data key of its own: the file
+// may be made again, and a nonce, the block's offset, must not be used twice under one key.
 type indexSealer struct {
 	segment uint64
 	aead    cipher.AEAD // nil: plaintext
@@ -172,7 +174,8 @@ func (s *indexSealer) seal(dst []byte, kind byte, raw []byte, at int64) []byte {
 	return dst
 }
 
-// open checks a whole block that was read from offset at, and returns what is in it. It decrypts in place.
+// open checks a whole block that was read from offset at, and returns what is in it. It decrypts in
+// place.
 func (s *indexSealer) open(file string, kind byte, block []byte, at int64) ([]byte, error) {
 	if len(block) < indexBlockHeaderSize {
 		return nil, corrupt(file, at, "index block of %d bytes", len(block))
@@ -213,7 +216,8 @@ func (s *indexSealer) readBlock(f io.ReaderAt, file string, kind byte, at, end i
 	return s.open(file, kind, buf, at)
 }
 
-// leaf is a decoded leaf: entries in the order of their internal keys, without the prefix that all keys share.
+// leaf is a decoded leaf: entries in the order of their internal keys, without the prefix that all
+// keys share.
 //
 //	prefix length (2) | prefix | entries | offset of each entry (4) | number of entries (4)
 //	entry: uvarint length of the rest of the key | rest of the key | y.ValueStruct
@@ -302,7 +306,8 @@ func (l *leaf) search(key, scratch []byte) (int, []byte, error) {
 
 // leafTable finds the leaf for a key. It stays in memory.
 type leafTable struct {
-	lows    []byte   // lowest internal key of each leaf, or something between it and the last key of the leaf before
+	// lowest internal key of each leaf, or something between it and the last key of the leaf before
+	lows    []byte
 	lowEnd  []uint32 // of each in lows
 	offsets []uint32 // of each leaf in the file, and the end of the last one
 	biggest []byte   // internal key of the last entry
@@ -336,8 +341,8 @@ func (t *leafTable) memory() int64 {
 	return int64(cap(t.lows)+cap(t.biggest)) + 4*int64(cap(t.lowEnd)+cap(t.offsets))
 }
 
-// marshal: number of leaves (4), then for each uvarint size of its block, uvarint length of its lowest key, that key; then the
-// same two for the biggest key.
+// marshal: number of leaves (4), then for each uvarint size of its block, uvarint length of its
+// lowest key, that key; then the same two for the biggest key.
 func (t *leafTable) marshal() []byte {
 	b := le.AppendUint32(nil, uint32(t.len()))
 	for i := range t.len() {

@@ -6,8 +6,9 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// The life of a segment's index: in memory while the segment is written (lifecycle.go), in a file once it is sealed and
-// durable (indexSealed), in memory again if the file turns out to be damaged (heal), and then in a new file.
+// The life of a segment's index: in memory while the segment is written (lifecycle.go), in a file
+// once it is sealed and durable (indexSealed), in memory again if the file turns out to be damaged
+// (heal), and then in a new file.
 
 // setIndex gives s an index and accounts for its memory.
 func (l *Log) setIndex(s *segment, x *segmentIndex) {
@@ -17,7 +18,8 @@ func (l *Log) setIndex(s *segment, x *segmentIndex) {
 	s.index.Store(x)
 }
 
-// countLocked accounts for n bytes of memory of the index of s, in place of what was counted. idx.mu must be held.
+// countLocked accounts for n bytes of memory of the index of s, in place of what was counted.
+// idx.mu must be held.
 func (l *Log) countLocked(s *segment, n int64) {
 	if s.idx.dropped {
 		n = 0
@@ -26,8 +28,8 @@ func (l *Log) countLocked(s *segment, n int64) {
 	s.idx.counted = n
 }
 
-// discount ends the accounting of a segment that left the log: nothing but its readers can free its memory now. It returns the
-// size of its index file.
+// discount ends the accounting of a segment that left the log: nothing but its readers can free its
+// memory now. It returns the size of its index file.
 func (l *Log) discount(s *segment) (disk int64) {
 	s.idx.mu.Lock()
 	defer s.idx.mu.Unlock()
@@ -37,8 +39,8 @@ func (l *Log) discount(s *segment) (disk int64) {
 	return s.idx.disk
 }
 
-// expectLocked accounts for an index file of at most n bytes that is still to be made, in place of what was expected. idx.mu must be
-// held.
+// expectLocked accounts for an index file of at most n bytes that is still to be made, in place of
+// what was expected. idx.mu must be held.
 func (l *Log) expectLocked(s *segment, n int64) {
 	if s.idx.dropped {
 		n = 0
@@ -80,8 +82,8 @@ func (s *segment) unlinked() bool {
 	return s.idx.unlinked
 }
 
-// indexSealed makes files of the indexes of sealed segments that are still in memory, as far as the log is durable. An index
-// in a file is a promise that its segment, and all before it, is durable.
+// indexSealed makes files of the indexes of sealed segments that are still in memory, as far as the
+// log is durable. An index in a file is a promise that its segment, and all before it, is durable.
 func (l *Log) indexSealed() error {
 	l.indexing.Lock()
 	defer l.indexing.Unlock()
@@ -121,7 +123,8 @@ func (l *Log) indexSealed() error {
 	return errors.Join(errs...)
 }
 
-// heal makes a damaged index again, in memory, from its segment. If somebody has done that already, it returns what he made.
+// heal makes a damaged index again, in memory, from its segment. If somebody has done that already,
+// it returns what he made.
 func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, error) {
 	s.idx.healing.Lock()
 	defer s.idx.healing.Unlock()
@@ -145,8 +148,9 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	return x, nil
 }
 
-// readIndex makes the index of a sealed segment by reading all of it. It leaves out nothing: views that were acquired before
-// something was replayed hold older segments, whose entries must stay hidden.
+// readIndex makes the index of a sealed segment by reading all of it. It leaves out nothing: views
+// that were acquired before something was replayed hold older segments, whose entries must stay
+// hidden.
 func (s *segment) readIndex() (*memIndex, error) {
 	sc := scanner{s: s, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
 	rd := new(blockReader)

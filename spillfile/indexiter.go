@@ -21,8 +21,9 @@ var allVersions = shown{}
 // it meets damage it goes on in an index made again from the segment; only if that fails it ends,
 // and tells why. Next passes what is not shown where it can tell from the leaf at hand.
 type fileIterator struct {
-	x       *indexFile
-	heal    func(*indexFile, error) (y.Iterator, error) // returns an unpositioned iterator that takes over
+	x *indexFile
+	// returns an unpositioned iterator that takes over
+	heal    func(*indexFile, error) (y.Iterator, error)
 	fail    func(error)
 	reverse bool
 	shown   shown
@@ -97,8 +98,8 @@ func (it *fileIterator) reader(at int) io.ReaderAt {
 	return it.run
 }
 
-// load goes to entry pos of leaf at, or with pos < 0 to its last entry; and on to the neighbouring leaf if there is no such
-// entry.
+// load goes to entry pos of leaf at, or with pos < 0 to its last entry; and on to the neighbouring
+// leaf if there is no such entry.
 func (it *fileIterator) load(at, pos int) error {
 	it.valid = false
 	if at < 0 || at >= it.x.table.len() {
@@ -155,8 +156,8 @@ func (it *fileIterator) next() error {
 	return nil
 }
 
-// skipOlder goes, backward, from the first entry of a key, its oldest version, to the newest that may be shown, as far
-// as the leaf at hand tells.
+// skipOlder goes, backward, from the first entry of a key, its oldest version, to the newest that
+// may be shown, as far as the leaf at hand tells.
 func (it *fileIterator) skipOlder() error {
 	was := it.pos
 	pos, err := it.search(it.key, it.shown.at)
@@ -194,7 +195,8 @@ func (it *fileIterator) pass() error {
 	return it.move(pos)
 }
 
-// search returns the first entry of the leaf at or after a version of the key that an internal key has.
+// search returns the first entry of the leaf at or after a version of the key that an internal key
+// has.
 func (it *fileIterator) search(internal []byte, version uint64) (pos int, err error) {
 	it.goal = binary.BigEndian.AppendUint64(append(it.goal[:0], y.ParseKey(internal)...), math.MaxUint64-version)
 	if pos, it.key, err = it.leaf.search(it.goal, it.key[:0]); err != nil {

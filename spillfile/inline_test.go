@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestShortValuesLieInTheIndex: up to 64 bytes a value is read from memory as long as its segment is being written, and from the file later.
+// TestShortValuesLieInTheIndex: up to 64 bytes a value is read from memory as long as its segment
+// is being written, and from the file later.
 func TestShortValuesLieInTheIndex(t *testing.T) {
 	o := testOptions(t.TempDir())
 	l := mustOpen(t, o)
@@ -54,7 +55,8 @@ func TestShortValuesLieInTheIndex(t *testing.T) {
 	check(func(int) bool { return false })
 }
 
-// TestIndexSizeCoversShortValues: what a batch says that it takes in the index is never less than it does, or the arena would overflow and end the process.
+// TestIndexSizeCoversShortValues: what a batch says that it takes in the index is never less than
+// it does, or the arena would overflow and end the process.
 func TestIndexSizeCoversShortValues(t *testing.T) {
 	r := newRand(t)
 	l := mustOpen(t, testOptions(t.TempDir()))
@@ -83,7 +85,8 @@ func TestIndexSizeCoversShortValues(t *testing.T) {
 	}
 }
 
-// TestFreeWindowHoldsNoIndex: a short value is a piece of the arena that it lies in, which would stay as long as the pooled window.
+// TestFreeWindowHoldsNoIndex: a short value is a piece of the arena that it lies in, which would
+// stay as long as the pooled window.
 func TestFreeWindowHoldsNoIndex(t *testing.T) {
 	l := mustOpen(t, testOptions(t.TempDir()))
 	defer l.Close()

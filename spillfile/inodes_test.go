@@ -30,8 +30,9 @@ func (f *inodeFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error
 	return f.memFS.OpenFile(name, flag, perm)
 }
 
-// With no inode left what is replayed is dropped, piece by piece: the file of the next manifest is there beforehand. The room
-// that this makes is used for the next one. A kill and an Open in between change nothing.
+// With no inode left what is replayed is dropped, piece by piece: the file of the next manifest is
+// there beforehand. The room that this makes is used for the next one. A kill and an Open in
+// between change nothing.
 func TestSpillFreesItselfWithoutInodes(t *testing.T) {
 	for _, name := range []string{"open", "opened after a kill", "opened after a Close"} {
 		t.Run(name, func(t *testing.T) {

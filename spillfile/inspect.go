@@ -15,16 +15,17 @@ type SegmentInfo struct {
 	Size      int64     // of the file
 	IndexSize int64     // of its index file, 0 if it has none that is intact
 	Created   time.Time // zero if its header is not intact
-	FirstSeq  uint64    // sequences of its commits, those that are replayed included; 0 if it has none
-	LastSeq   uint64    // likewise
-	FirstTs   uint64    // lowest commit timestamp of them
-	LastTs    uint64    // the highest
-	Commits   int64     // not replayed
-	Entries   int64     // of these; of all, where the index tells it
-	Encrypted bool      // its blocks are
-	Unordered bool      // timestamps say nothing about the order of its commits
-	Ratio     float64   // bytes of entries by bytes on disk, of the first blocks; 0 if it has none
-	Err       error     // damage that was met, nil if none was
+	// sequences of its commits, those that are replayed included; 0 if it has none
+	FirstSeq  uint64
+	LastSeq   uint64  // likewise
+	FirstTs   uint64  // lowest commit timestamp of them
+	LastTs    uint64  // the highest
+	Commits   int64   // not replayed
+	Entries   int64   // of these; of all, where the index tells it
+	Encrypted bool    // its blocks are
+	Unordered bool    // timestamps say nothing about the order of its commits
+	Ratio     float64 // bytes of entries by bytes on disk, of the first blocks; 0 if it has none
+	Err       error   // damage that was met, nil if none was
 }
 
 // Inspection is what Inspect found. Sizes are bytes.
@@ -37,31 +38,35 @@ type Inspection struct {
 	Dead     int           // files of segments that are replayed: they are about to be removed
 	Prepared int           // empty files for the segments to come
 
-	Commits    int64     // not replayed
-	Entries    int64     // of these
-	DiskBytes  int64     // of Segments and their index files
-	IndexBytes int64     // of these, index files
-	RawBytes   int64     // of Entries before compression, about
-	FirstTs    uint64    // lowest commit timestamp
-	LastTs     uint64    // the highest
-	Oldest     time.Time // creation of the first segment with commits that are not replayed, zero if there is none
-	Ratio      float64   // bytes of entries by bytes on disk, about
+	Commits    int64  // not replayed
+	Entries    int64  // of these
+	DiskBytes  int64  // of Segments and their index files
+	IndexBytes int64  // of these, index files
+	RawBytes   int64  // of Entries before compression, about
+	FirstTs    uint64 // lowest commit timestamp
+	LastTs     uint64 // the highest
+	// creation of the first segment with commits that are not replayed, zero if there is none
+	Oldest time.Time
+	Ratio  float64 // bytes of entries by bytes on disk, about
 
 	ReplayedThrough uint64 // the manifest says that Badger has everything up to this sequence
 	CleanClose      bool   // the manifest was written by a close
 	ManifestLost    bool   // the manifest is missing or damaged
 	TornBytes       int64  // that the next Open cuts off: they were never known to be durable
 
-	// OpenError is why Open would refuse the spill, nil if it would not. ErrKeyMissing or ErrWrongKey: the key decides that.
+	// OpenError is why Open would refuse the spill, nil if it would not. ErrKeyMissing or
+	// ErrWrongKey: the key decides that.
 	OpenError error
-	// Changing: files came, went or grew while they were looked at. The numbers may not fit each other.
+	// Changing: files came, went or grew while they were looked at. The numbers may not fit each
+	// other.
 	Changing bool
 }
 
-// Inspect tells what a spill holds from its manifest, headers and index files. It reads whole only what has no index, takes no lock,
-// writes nothing, and needs no key for anything but OpenError; so it may be used on a spill that another process writes to.
-// Damage in what it has read is in the inspection; Walk and Verify find all of it. A directory that does not exist is no spill. Errors are those of
-// the file system, and *VersionError.
+// Inspect tells what a spill holds from its manifest, headers and index files. It reads whole only
+// what has no index, takes no lock, writes nothing, and needs no key for anything but OpenError; so
+// it may be used on a spill that another process writes to. Damage in what it has read is in the
+// inspection; Walk and Verify find all of it. A directory that does not exist is no spill. Errors
+// are those of the file system, and *VersionError.
 func Inspect(src Source) (*Inspection, error) {
 	const tries = 5 // a writer may remove a file between the list and its opening
 	for try := 1; ; try++ {
@@ -146,7 +151,8 @@ func (in *Inspection) add(s SegmentInfo) {
 	}
 }
 
-// inspect describes a segment of the chain, and returns the bytes of the blocks that it looked at, raw and on disk.
+// inspect describes a segment of the chain, and returns the bytes of the blocks that it looked at,
+// raw and on disk.
 func (w *walker) inspect(f *foundSegment, first bool) (s SegmentInfo, raw, stored int64, err error) {
 	m := w.contents.manifest
 	s = SegmentInfo{ID: f.id, File: f.path, Size: f.size}

@@ -50,7 +50,8 @@ func TestInspect(t *testing.T) {
 	}
 }
 
-// What has no index is read: the segment that is being written, and one of which a part is replayed.
+// What has no index is read: the segment that is being written, and one of which a part is
+// replayed.
 func TestInspectOfAnOpenSpill(t *testing.T) {
 	src := Source{Dir: t.TempDir()}
 	l := mustOpen(t, testOptions(src.Dir))
@@ -122,7 +123,8 @@ func TestInspectTriesAgainWhenAFileHasGone(t *testing.T) {
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }
 
-// A writer appends, seals and drops segments all the time. What Inspect sees may not fit together, but it never takes that for damage.
+// A writer appends, seals and drops segments all the time. What Inspect sees may not fit together,
+// but it never takes that for damage.
 func TestInspectBesideAWriter(t *testing.T) {
 	src := Source{Dir: t.TempDir()}
 	o := testOptions(src.Dir)

@@ -7,24 +7,28 @@ import (
 	"time"
 )
 
-// ErrMissingSpill means that a database says that commits of it are in a spill, and that this is not there.
+// ErrMissingSpill means that a database says that commits of it are in a spill, and that this is
+// not there.
 var ErrMissingSpill = errors.New("the spill with unreplayed commits is not in SpillDir")
 
-// discardHint names what there is for who gives commits up: nothing is removed by it, and it can be undone.
+// discardHint names what there is for who gives commits up: nothing is removed by it, and it can be
+// undone.
 const discardHint = "\"badgerspill discard\" sets it aside for who gives it up"
 
 // Claims are what a database says of its spill.
 type Claims struct {
-	ID        [16]byte // identity of the database
-	IDFile    string   // path of the file that has it
-	IDErr     error    // why ID is not known; nil: it is. fs.ErrNotExist: the file is missing
-	Interlock string   // path of the file that says that there are commits in a spill; "": there is none
-	Names     string   // directory of the spill that it names; "": it names none
+	ID     [16]byte // identity of the database
+	IDFile string   // path of the file that has it
+	IDErr  error    // why ID is not known; nil: it is. fs.ErrNotExist: the file is missing
+	// path of the file that says that there are commits in a spill; "": there is none
+	Interlock string
+	Names     string // directory of the spill that it names; "": it names none
 }
 
-// Judge says whether a database that claims c would be opened with the spill that in has found: nil, or why not. The error names the
-// file that is missing, damaged or of another database, what is still there, and the way out. It matches ErrMissingSpill,
-// ErrForeignSpill or what Open returns. Open, and every command, judge by it.
+// Judge says whether a database that claims c would be opened with the spill that in has found:
+// nil, or why not. The error names the file that is missing, damaged or of another database, what
+// is still there, and the way out. It matches ErrMissingSpill, ErrForeignSpill or what Open
+// returns. Open, and every command, judge by it.
 func Judge(in *Inspection, c Claims) error {
 	switch {
 	case c.Interlock != "" && !in.Exists:

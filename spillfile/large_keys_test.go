@@ -10,8 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Keys of 60 KB, whether they differ in their first bytes or in their last: beside the first and the last key of a segment its
-// index takes some bytes an entry, on disk what the entries need, and finds each.
+// Keys of 60 KB, whether they differ in their first bytes or in their last: beside the first and
+// the last key of a segment its index takes some bytes an entry, on disk what the entries need, and
+// finds each.
 func TestIndexMemoryOfLongKeys(t *testing.T) {
 	const size, entries = 60_000, 300
 	for name, key := range map[string]func(i int) []byte{
@@ -53,7 +54,8 @@ func TestIndexMemoryOfLongKeys(t *testing.T) {
 	}
 }
 
-// A key with 100,000 versions, all of which a reader may still see: the merge gives all, oldest first, and gathers few.
+// A key with 100,000 versions, all of which a reader may still see: the merge gives all, oldest
+// first, and gathers few.
 func TestMergeOfAHotKey(t *testing.T) {
 	const versions, perBatch = 100_000, 500
 	o := testOptions(t.TempDir())

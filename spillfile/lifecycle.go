@@ -62,8 +62,9 @@ func (l *Log) sealLocked(s *segment) {
 	l.noteLocked(SegmentSealed, s, s.end.Load(), nil)
 }
 
-// poisonLocked gives up a segment after a failed write or sync. What was acknowledged before stays; what follows it
-// in the file is cut off here if possible, and in any case by the PrevEnd of the next segment.
+// poisonLocked gives up a segment after a failed write or sync. What was acknowledged before stays;
+// what follows it in the file is cut off here if possible, and in any case by the PrevEnd of the
+// next segment.
 func (l *Log) poisonLocked(s *segment, err error) {
 	l.noteLocked(SegmentPoisoned, s, s.end.Load(), err)
 	if s.lastSeq.Load() == 0 {
@@ -92,8 +93,8 @@ func (l *Log) measure(s *segment) {
 	}
 }
 
-// Relieve asks for memory: the active segment is sealed in the background, and its index goes to a file, if that is worth a
-// segment. It never blocks.
+// Relieve asks for memory: the active segment is sealed in the background, and its index goes to a
+// file, if that is worth a segment. It never blocks.
 func (l *Log) Relieve() {
 	l.relief.Store(true)
 	l.wakeBackground()
@@ -111,8 +112,9 @@ func (l *Log) relieve() {
 // reliefShare: an index of less than that share of its arena is not worth a segment of its own.
 const reliefShare = 8
 
-// Seal ends the active segment, if there is one: it can be replayed and dropped as a whole then, and in the background its
-// index goes from memory to a file. It waits for a group that is being written, and returns ErrClosed or ErrReadOnly where nothing can be sealed.
+// Seal ends the active segment, if there is one: it can be replayed and dropped as a whole then,
+// and in the background its index goes from memory to a file. It waits for a group that is being
+// written, and returns ErrClosed or ErrReadOnly where nothing can be sealed.
 func (l *Log) Seal() error {
 	l.w.mu.Lock()
 	defer l.unlockWriter()

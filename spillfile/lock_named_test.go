@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestLockOfAFileThatIsRemoved: who waited with the file open while its holder removed it holds nothing.
+// TestLockOfAFileThatIsRemoved: who waited with the file open while its holder removed it holds
+// nothing.
 func TestLockOfAFileThatIsRemoved(t *testing.T) {
 	name := filepath.Join(t.TempDir(), lockName)
 	f, err := os.Create(name)

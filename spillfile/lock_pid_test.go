@@ -41,7 +41,8 @@ func TestLockNamesTheProcess(t *testing.T) {
 
 	reader := mustOpen(t, readOnly)
 	refused(o, 0)
-	for _, left := range []string{"999999999\n", "garbage", "-1\n", "0\n"} { // by a kill; above every number
+	// by a kill; above every number
+	for _, left := range []string{"999999999\n", "garbage", "-1\n", "0\n"} {
 		require.NoError(t, os.WriteFile(path, []byte(left), 0o600))
 		refused(o, 0)
 	}

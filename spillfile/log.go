@@ -9,17 +9,19 @@ import (
 
 // Log is a spill: an ordered set of segments. All methods are safe for concurrent use.
 //
-// Locks, in the order in which they are taken: manifest.mu, indexing, segment.syncing or segment.idx.healing, writer.mu, then
-// queue.mu, prep.mu, dead.mu or segment.idx.mu, then events.mu. No callback but Logf runs under any of them.
+// Locks, in the order in which they are taken: manifest.mu, indexing, segment.syncing or
+// segment.idx.healing, writer.mu, then queue.mu, prep.mu, dead.mu or segment.idx.mu, then
+// events.mu. No callback but Logf runs under any of them.
 type Log struct {
 	o     Options
 	fs    FS
 	files *openFiles
 	lock  io.Closer // nil if read-only without a lock file
 
-	current  atomic.Pointer[View] // nil: nothing live
-	pending  atomic.Int64         // batches enqueued and not answered; published views are older than its zero
-	lastSeq  atomic.Uint64        // last acknowledged
+	current atomic.Pointer[View] // nil: nothing live
+	// batches enqueued and not answered; published views are older than its zero
+	pending  atomic.Int64
+	lastSeq  atomic.Uint64 // last acknowledged
 	replayed atomic.Uint64
 	disk     atomic.Int64
 	expected atomic.Int64             // bytes of index files that are still to be made, at most
@@ -86,7 +88,8 @@ func (l *Log) State() State {
 	return st
 }
 
-// Behind returns how many bytes of blocks lie behind a position, as far as it is in live segments. It does not block.
+// Behind returns how many bytes of blocks lie behind a position, as far as it is in live segments.
+// It does not block.
 func (l *Log) Behind(at Position) (bytes int64) {
 	v := l.Acquire()
 	if v == nil {
@@ -104,9 +107,9 @@ func (l *Log) Behind(at Position) (bytes int64) {
 	return bytes
 }
 
-// Usage returns the bytes that all files take on disk, those too that are dropped and still held by a View, with what the index files
-// that are still to be made will take at most; and the memory that the indexes of live segments and the cache take. It does no I/O,
-// and waits for none.
+// Usage returns the bytes that all files take on disk, those too that are dropped and still held by
+// a View, with what the index files that are still to be made will take at most; and the memory
+// that the indexes of live segments and the cache take. It does no I/O, and waits for none.
 func (l *Log) Usage() (disk, memory int64) {
 	expected := l.expected.Load() // first: an index goes from here to disk
 	return l.disk.Load() + expected, l.indexBytes()
@@ -114,7 +117,8 @@ func (l *Log) Usage() (disk, memory int64) {
 
 func (l *Log) indexBytes() int64 { return l.memory.Load() + l.cache.memory() }
 
-// Empty says that nothing is live and nothing is enqueued. Once it is true it stays so until the next Enqueue.
+// Empty says that nothing is live and nothing is enqueued. Once it is true it stays so until the
+// next Enqueue.
 func (l *Log) Empty() bool {
 	// This order: whoever answers the last batch publishes its segment first.
 	return l.pending.Load() == 0 && l.current.Load() == nil

@@ -264,7 +264,8 @@ func TestFollowersShareOneWrite(t *testing.T) {
 func TestDetachedBatchesBehindTheLeaderAreWritten(t *testing.T) {
 	l := mustOpen(t, testOptions(t.TempDir()))
 	defer l.Close()
-	l.sizes.Store(&sizes{segment: DefaultSegmentSize, arena: minArena, groupBytes: 100, groupIndex: minArena}) // every batch is a group
+	// every batch is a group
+	l.sizes.Store(&sizes{segment: DefaultSegmentSize, arena: minArena, groupBytes: 100, groupIndex: minArena})
 	own := newBatch(Entry{Key: []byte("own")})
 	l.Enqueue(own, 1)
 	for i := range 5 {

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 )
 
-// Source names a spill for who reads its files without opening it: Inspect, Walk, Verify and Salvage. Unlike a Log they go on
-// past damage.
+// Source names a spill for who reads its files without opening it: Inspect, Walk, Verify and
+// Salvage. Unlike a Log they go on past damage.
 type Source struct {
 	// Dir is the directory of the spill.
 	Dir string
@@ -22,10 +22,11 @@ type Source struct {
 	Rate int64
 }
 
-// Lock keeps writers away until the Closer is closed. It writes nothing, does not wait, and does not keep other readers away. A
-// spill that is open for writing is an error that matches ErrLocked. A directory without a lock file, to which nobody has
-// written yet or which is a copy, is not locked. Inspect, Walk and Verify do not lock: without it they may meet files
-// that change under them.
+// Lock keeps writers away until the Closer is closed. It writes nothing, does not wait, and does
+// not keep other readers away. A spill that is open for writing is an error that matches ErrLocked.
+// A directory without a lock file, to which nobody has written yet or which is a copy, is not
+// locked. Inspect, Walk and Verify do not lock: without it they may meet files that change under
+// them.
 func (src Source) Lock() (io.Closer, error) {
 	fsys := src.FS
 	if fsys == nil {
@@ -52,8 +53,8 @@ type look struct {
 	absent      bool  // there is no spill
 }
 
-// newLook opens the segments and puts them in order as far as their headers say it. It is to be closed. Damage is no error;
-// a file in a newer format is, and so is one that cannot be read.
+// newLook opens the segments and puts them in order as far as their headers say it. It is to be
+// closed. Damage is no error; a file in a newer format is, and so is one that cannot be read.
 func newLook(src Source) (_ *look, err error) {
 	o := src.options()
 	if err := o.check(); err != nil {
@@ -115,7 +116,8 @@ func (k *look) close() {
 	}
 }
 
-// verdict is what Open would say: nil, or why it would refuse; and how many bytes it would cut off as a torn tail, none if it refuses.
+// verdict is what Open would say: nil, or why it would refuse; and how many bytes it would cut off
+// as a torn tail, none if it refuses.
 func verdict(src Source) (dropped int64, err error) {
 	o := src.options()
 	if err := o.check(); err != nil {

@@ -26,8 +26,10 @@ type manifest struct {
 	mark       Position
 	markSeq    uint64 // last sequence before mark
 	lastSeq    uint64 // last acknowledged sequence; not necessarily durable
-	newest     uint64 // the newest segment with acknowledged batches that are not replayed; 0: none, or an older layer has written this
-	clean      bool   // written by Close: mark is the exact end
+	// the newest segment with acknowledged batches that are not replayed; 0: none, or an older
+	// layer has written this
+	newest uint64
+	clean  bool // written by Close: mark is the exact end
 }
 
 func (m *manifest) marshal() []byte {
@@ -102,8 +104,9 @@ func (m *manifest) writeOver(fsys FS, dir string, spare File) error {
 	return nil
 }
 
-// replaceFile replaces a file as a whole, durably: it writes one beside it, called name.tmp, syncs that, renames it, and syncs the
-// directory. spare is that other file if it was made beforehand, else nil. After an error the file may be the old or the new one.
+// replaceFile replaces a file as a whole, durably: it writes one beside it, called name.tmp, syncs
+// that, renames it, and syncs the directory. spare is that other file if it was made beforehand,
+// else nil. After an error the file may be the old or the new one.
 func replaceFile(fsys FS, dir, name string, b []byte, spare File) (err error) {
 	path := filepath.Join(dir, name)
 	if spare == nil {
@@ -135,15 +138,17 @@ func createTemp(fsys FS, temp string) (File, error) {
 	return f, nil
 }
 
-// spareManifest is the file that the next manifest will be written to. It is made beforehand: where a volume has no room for
-// another file, the spill can still say that something is replayed, and so make room. It stays open, since a file of that
-// name which this process has not made may be anything.
+// spareManifest is the file that the next manifest will be written to. It is made beforehand: where
+// a volume has no room for another file, the spill can still say that something is replayed, and so
+// make room. It stays open, since a file of that name which this process has not made may be
+// anything.
 type spareManifest struct {
 	mu   sync.Mutex // serializes changes of the manifest, and of Log.replayed
 	file File       // nil: there is none
 }
 
-// writeManifest replaces the manifest, and makes the file of the one after that. manifest.mu must be held.
+// writeManifest replaces the manifest, and makes the file of the one after that. manifest.mu must
+// be held.
 func (l *Log) writeManifest(m *manifest) error {
 	spare := l.manifest.file
 	l.manifest.file = nil
@@ -154,8 +159,8 @@ func (l *Log) writeManifest(m *manifest) error {
 	return err
 }
 
-// makeSpare makes the file of the next manifest, if there is room, unless it is there. It has its size, so that it has its block.
-// manifest.mu must be held, or nobody else know l.
+// makeSpare makes the file of the next manifest, if there is room, unless it is there. It has its
+// size, so that it has its block. manifest.mu must be held, or nobody else know l.
 func (l *Log) makeSpare() {
 	if l.manifest.file != nil {
 		return

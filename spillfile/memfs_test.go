@@ -21,7 +21,8 @@ type memFS struct {
 	durable map[string]*memNode // names as of the last SyncDir
 	locked  map[string]int      // -1 exclusive
 	ops     int
-	// fault is asked before each operation; its error is returned. For "write" shortWrite bytes are written first.
+	// fault is asked before each operation; its error is returned. For "write" shortWrite bytes are
+	// written first.
 	fault      func(op, name string, n int) error
 	shortWrite int
 }
@@ -275,8 +276,8 @@ func (m *memFS) killed() *memFS {
 	return out
 }
 
-// powerCut returns a state that a power cut may leave: names and bytes that were not synced are there or not, each
-// 512-byte sector of its own.
+// powerCut returns a state that a power cut may leave: names and bytes that were not synced are
+// there or not, each 512-byte sector of its own.
 func (m *memFS) powerCut(r *rand.Rand) *memFS {
 	m.mu.Lock()
 	defer m.mu.Unlock()

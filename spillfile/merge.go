@@ -7,18 +7,20 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// Retention says which versions of a key nobody can see any more. It is the rule of Badger's compaction
-// (levels.go, subcompact), applied to what the merge has of a key.
+// Retention says which versions of a key nobody can see any more. It is the rule of Badger's
+// compaction (levels.go, subcompact), applied to what the merge has of a key.
 type Retention struct {
-	// DiscardTs is the timestamp at or below which only the newest version of a key can still be read.
+	// DiscardTs is the timestamp at or below which only the newest version of a key can still be
+	// read.
 	DiscardTs uint64
 	// Versions is how many versions are to be kept at and below DiscardTs, at least 1.
 	Versions int
 }
 
-// Merge hands out the oldest live segments in the order of their keys, for replay. Of each key the versions come oldest first: a
-// newer tombstone must not reach Badger before what it covers, or Badger's compaction could drop it by then. Versions
-// that nobody can see any more are left out. Not safe for concurrent use.
+// Merge hands out the oldest live segments in the order of their keys, for replay. Of each key the
+// versions come oldest first: a newer tombstone must not reach Badger before what it covers, or
+// Badger's compaction could drop it by then. Versions that nobody can see any more are left out.
+// Not safe for concurrent use.
 //
 // A merge is not replayed until all of it is: only then LastSeq and End say how far.
 type Merge struct {
@@ -33,7 +35,8 @@ type Merge struct {
 
 	key      []byte // user key of versions
 	versions []Ref  // of the key at hand that are to be kept, newest first; taken from the end
-	// hot, if not nil, has those of a key with more versions than are gathered: it goes from the oldest to the newest.
+	// hot, if not nil, has those of a key with more versions than are gathered: it goes from the
+	// oldest to the newest.
 	hot    *Iterator
 	walked int // entries looked at since the last window was begun
 
@@ -50,15 +53,17 @@ type Merge struct {
 // maxVersions bounds how many versions of one key are gathered. A variable for tests.
 var maxVersions = 4 << 10
 
-// maxWalk bounds how many entries one window looks at: where nearly all are left out, the caller wants to be asked again before all
-// of the merge is through.
+// maxWalk bounds how many entries one window looks at: where nearly all are left out, the caller
+// wants to be asked again before all of the merge is through.
 const maxWalk = 64 << 10
 
-// NewMerge starts a merge of sealed segments, the oldest first, as many as have maxBytes on disk together and at least one, from a
-// position on. Without any, it returns nil. It blocks while indexes are written that are still in memory. Close it.
+// NewMerge starts a merge of sealed segments, the oldest first, as many as have maxBytes on disk
+// together and at least one, from a position on. Without any, it returns nil. It blocks while
+// indexes are written that are still in memory. Close it.
 func (l *Log) NewMerge(from Position, maxBytes int64) *Merge { return l.newMerge(from, maxBytes, nil) }
 
-// ResumeMerge starts the merge that had come to a place, with what lies behind it. It returns nil if the place is void.
+// ResumeMerge starts the merge that had come to a place, with what lies behind it. It returns nil
+// if the place is void.
 func (l *Log) ResumeMerge(from Position, p Place) *Merge {
 	s := l.segmentOf(p)
 	if s == nil {
@@ -113,8 +118,8 @@ func (l *Log) newMerge(from Position, maxBytes int64, p *Place) *Merge {
 	return m
 }
 
-// Place returns how far the merge is with what Next has handed out so far. It has no key before a first one is done, all of its
-// versions. The key's memory is the caller's.
+// Place returns how far the merge is with what Next has handed out so far. It has no key before a
+// first one is done, all of its versions. The key's memory is the caller's.
 func (m *Merge) Place() Place {
 	p := m.handed
 	p.Key = bytes.Clone(p.Key)
@@ -160,10 +165,11 @@ func (m *Merge) endHot() {
 	}
 }
 
-// Next fills c with the next entries, in order, of about maxBytes together and at least one; with none at the end. While the caller works
-// on them, the values of those after them are read. It returns how many entries were left out since the last call, as
-// nobody can see them. It blocks for reads of files. After an error the merge must be closed. Memory of c is valid
-// until the next call.
+// Next fills c with the next entries, in order, of about maxBytes together and at least one; with
+// none at the end. While the caller works on them, the values of those after them are read. It
+// returns how many entries were left out since the last call, as nobody can see them. It blocks for
+// reads of files. After an error the merge must be closed. Memory of c is valid until the next
+// call.
 func (m *Merge) Next(c *Chunk, maxBytes int64, r Retention) (coalesced int64, err error) {
 	m.retention = r
 	if m.ahead == nil {
@@ -254,7 +260,8 @@ func (m *Merge) isReplayed(ref *Ref) bool {
 	return ref.at.segment == m.from.Segment && ref.at.block < m.from.Offset
 }
 
-// nextKey gathers the versions of the next key, or finds the oldest that is to be kept, if they are many.
+// nextKey gathers the versions of the next key, or finds the oldest that is to be kept, if they are
+// many.
 func (m *Merge) nextKey() bool {
 	if !m.it.Valid() {
 		return false

@@ -48,7 +48,8 @@ func collect(t testing.TB, m *Merge, maxBytes int64, r Retention) (all []Entry, 
 	}
 }
 
-// A merge gives every version that somebody may see once, by key, oldest first, whatever lies where.
+// A merge gives every version that somebody may see once, by key, oldest first, whatever lies
+// where.
 func TestMerge(t *testing.T) {
 	r := newRand(t)
 	defer func(was int) { maxVersions = was }(maxVersions)

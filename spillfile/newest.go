@@ -11,14 +11,15 @@ import (
 	"slices"
 )
 
-// newestName is a file with the number of the newest segment: nothing else would notice that this one is gone, for each segment is
-// named by the one behind it.
+// newestName is a file with the number of the newest segment: nothing else would notice that this
+// one is gone, for each segment is named by the one behind it.
 //
-// It has two slots, written in turn, in place: no room, no inode and no directory is needed, and a torn write leaves the other
-// slot. The number is written after the first group of a segment, before that is acknowledged, and is as durable as this group: with
-// SyncWrites it is synced at once, otherwise with the segment. So a file that is named here has been there, and its name is durable.
-// It counts only from the manifest's next segment on. What is removed below that is known to the manifest, and the newest segment
-// then has its number there.
+// It has two slots, written in turn, in place: no room, no inode and no directory is needed, and a
+// torn write leaves the other slot. The number is written after the first group of a segment,
+// before that is acknowledged, and is as durable as this group: with SyncWrites it is synced at
+// once, otherwise with the segment. So a file that is named here has been there, and its name is
+// durable. It counts only from the manifest's next segment on. What is removed below that is known
+// to the manifest, and the newest segment then has its number there.
 const newestName = "NEWEST"
 
 const (
@@ -69,8 +70,8 @@ func (n *newestNote) unmarshal(file string, b []byte) (ok bool, err error) {
 	return n.segment > 0 && n.synced >= 0, nil
 }
 
-// readNewest returns the note with the higher count, nil if there is none: without it a loss of the newest segment is not noticed,
-// and nothing else is amiss.
+// readNewest returns the note with the higher count, nil if there is none: without it a loss of the
+// newest segment is not noticed, and nothing else is amiss.
 func readNewest(fsys FS, dir string) (*newestNote, error) {
 	path := filepath.Join(dir, newestName)
 	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
@@ -107,9 +108,9 @@ type newestWriter struct {
 	dirty bool
 }
 
-// openNewest opens the file, and makes it if it is missing; who calls it syncs the directory. Without it there are no notes, which is
-// told and no more: a spill must open on a volume without an inode, to free itself. fresh: the spill is new, and what is there
-// is of an older one.
+// openNewest opens the file, and makes it if it is missing; who calls it syncs the directory.
+// Without it there are no notes, which is told and no more: a spill must open on a volume without
+// an inode, to free itself. fresh: the spill is new, and what is there is of an older one.
 func (l *Log) openNewest(fresh bool, old *newestNote) error {
 	path := filepath.Join(l.o.Dir, newestName)
 	f, err := l.fs.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
@@ -138,8 +139,8 @@ func (l *Log) openNewest(fresh bool, old *newestNote) error {
 	return nil
 }
 
-// noteNewestLocked notes s, whose first group of batches ends at end, before that is acknowledged. A failure is told, and no more:
-// the group is where it should be.
+// noteNewestLocked notes s, whose first group of batches ends at end, before that is acknowledged.
+// A failure is told, and no more: the group is where it should be.
 func (l *Log) noteNewestLocked(s *segment, end int64) {
 	w := &l.w.newest
 	if w.file == nil {
@@ -191,7 +192,8 @@ func (l *Log) closeNewest() error {
 	return f.Close()
 }
 
-// claim is the newest segment that must be there, and the file that says so. The zero claim is that of a log which may be empty.
+// claim is the newest segment that must be there, and the file that says so. The zero claim is that
+// of a log which may be empty.
 type claim struct {
 	segment uint64
 	file    string
@@ -210,7 +212,8 @@ func (r *recovery) claim() claim {
 	return claim{}
 }
 
-// seeClaim returns an error if the newest segment is missing. A later one makes the claim void: the chain tells what is missing then.
+// seeClaim returns an error if the newest segment is missing. A later one makes the claim void: the
+// chain tells what is missing then.
 func (r *recovery) seeClaim() error {
 	c := r.claim()
 	if c.segment == 0 {

@@ -202,7 +202,8 @@ func TestNewestSegmentGoneForGood(t *testing.T) {
 		m, o, l := twoSegments(t, false)
 		files := m.killed().files()
 		require.NoError(t, l.Close())
-		// It has dropped segment 2 as a torn tail: its manifest knows the next number, and no newest segment.
+		// It has dropped segment 2 as a torn tail: its manifest knows the next number, and no
+		// newest segment.
 		old := manifest{databaseID: testID, next: 3, firstLive: 1}
 		files[manifestName] = string(old.marshal())
 		delete(files, segmentName(2))

@@ -11,13 +11,15 @@ import (
 	"strings"
 )
 
-// Open opens or creates a spill and recovers what it holds. It changes nothing on disk unless it succeeds in deciding
-// everything first. It blocks while it reads the last segment, and those whose index file is missing. Errors: ErrOptions, ErrLocked, ErrForeignSpill,
-// ErrWrongKey, ErrKeyMissing, ErrNoManifest, *VersionError, *CorruptError, or those of the file system.
+// Open opens or creates a spill and recovers what it holds. It changes nothing on disk unless it
+// succeeds in deciding everything first. It blocks while it reads the last segment, and those whose
+// index file is missing. Errors: ErrOptions, ErrLocked, ErrForeignSpill, ErrWrongKey,
+// ErrKeyMissing, ErrNoManifest, *VersionError, *CorruptError, or those of the file system.
 func Open(o Options) (*Log, error) { return OpenContext(context.Background(), o) }
 
-// OpenContext is Open that gives up when ctx ends while it still reads. The error wraps that of ctx then, and nothing that was there is changed. Once it
-// has decided what the spill holds it carries that out.
+// OpenContext is Open that gives up when ctx ends while it still reads. The error wraps that of ctx
+// then, and nothing that was there is changed. Once it has decided what the spill holds it carries
+// that out.
 func OpenContext(ctx context.Context, o Options) (*Log, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -63,8 +65,8 @@ func newLog(o Options) *Log {
 	return &Log{o: o, fs: sparingFS{o.FS, files}, files: files, cache: newBlockCache(o.CacheSize)}
 }
 
-// signLock lets others name this process. It is called when nothing is left to be decided: before, Open
-// changes nothing.
+// signLock lets others name this process. It is called when nothing is left to be decided: before,
+// Open changes nothing.
 func (l *Log) signLock() {
 	if lock, ok := l.lock.(interface{ sign() }); ok {
 		lock.sign()
@@ -199,7 +201,8 @@ func (l *Log) open(ctx context.Context) error {
 		if n := len(r.live); n > 0 {
 			last = r.live[n-1].id()
 		}
-		if len(r.events) > 0 || claimed > last { // the numbers of what is dropped are not used again, and nobody counts on it
+		// the numbers of what is dropped are not used again, and nobody counts on it
+		if len(r.events) > 0 || claimed > last {
 			m.next, m.newest = l.prep.next, last
 			if err := m.write(l.fs, l.o.Dir); err != nil {
 				return err
@@ -209,7 +212,8 @@ func (l *Log) open(ctx context.Context) error {
 		if err := r.apply(); err != nil {
 			return err
 		}
-		// This spill goes on. What a Salvage has made of an earlier state must not be put in its place any more.
+		// This spill goes on. What a Salvage has made of an earlier state must not be put in its
+		// place any more.
 		for _, name := range c.salvages {
 			if err := clearDir(l.fs, filepath.Join(l.o.Dir, name)); err != nil {
 				return fmt.Errorf("spill %s: what an interrupted salvage has left: %w", l.o.Dir, err)

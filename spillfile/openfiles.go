@@ -14,12 +14,14 @@ const (
 	DefaultOpenFiles = 64
 )
 
-// otherFiles is how many descriptors of Options.OpenFiles are for what is not in openFiles: the lock,
-// the manifest, an index that is written, and directories that are read or synced; each at most twice.
+// otherFiles is how many descriptors of Options.OpenFiles are for what is not in openFiles: the
+// lock, the manifest, an index that is written, and directories that are read or synced; each at
+// most twice.
 const otherFiles = 8
 
-// openFiles bounds how many files of segments and indexes are open at once. They are opened when they
-// are used, and one that has not been used for long is closed for another. Safe for concurrent use.
+// openFiles bounds how many files of segments and indexes are open at once. They are opened when
+// they are used, and one that has not been used for long is closed for another. Safe for concurrent
+// use.
 type openFiles struct {
 	fs    FS
 	limit int
@@ -47,7 +49,8 @@ func newOpenFiles(fsys FS, files int) *openFiles {
 // mostUnsynced is how many sealed segments may wait for their sync, which keeps their files open.
 func (p *openFiles) mostUnsynced() int { return p.limit / 4 }
 
-// outOfFiles says that the process, or the system, has no descriptor left. That says nothing about a file.
+// outOfFiles says that the process, or the system, has no descriptor left. That says nothing about
+// a file.
 func outOfFiles(err error) bool {
 	for _, none := range noDescriptor {
 		if errors.Is(err, none) {
@@ -70,8 +73,8 @@ func (p *openFiles) openFile(path string, flag int, perm fs.FileMode) (f File, e
 	return f, err
 }
 
-// sparing runs what takes a descriptor. Where there is none left it closes files that are open and not
-// in use, and tries again.
+// sparing runs what takes a descriptor. Where there is none left it closes files that are open and
+// not in use, and tries again.
 func (p *openFiles) sparing(do func() error) error {
 	for {
 		if err := do(); !outOfFiles(err) || !p.shrink() {
@@ -106,7 +109,8 @@ func (s sparingFS) SyncDir(dir string) error {
 	return s.files.sparing(func() error { return s.FS.SyncDir(dir) })
 }
 
-// take takes a place, and waits for one if all are in use. Nobody who uses a file waits for another.
+// take takes a place, and waits for one if all are in use. Nobody who uses a file waits for
+// another.
 func (p *openFiles) take() {
 	p.waiting.Add(1) // before looking: who stops using a file after that wakes this one
 	defer p.waiting.Add(-1)
@@ -285,8 +289,8 @@ func (f *pooledFile) reap() error {
 	return err
 }
 
-// keep keeps the file open until unkeep. What is written must be synced through the file that it was
-// written through: another one may not hear of it that the system could not write it.
+// keep keeps the file open until unkeep. What is written must be synced through the file that it
+// was written through: another one may not hear of it that the system could not write it.
 func (f *pooledFile) keep() error {
 	if _, err := f.begin(); err != nil {
 		return err

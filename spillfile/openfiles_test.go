@@ -83,8 +83,8 @@ func segmentsOf(t testing.TB, l *Log, n int) {
 	require.NoError(t, l.indexSealed())
 }
 
-// However many segments there are, only so many files are open: while they are written, read by many at once, merged,
-// read in order, dropped, closed, opened, opened read-only, and looked at.
+// However many segments there are, only so many files are open: while they are written, read by
+// many at once, merged, read in order, dropped, closed, opened, opened read-only, and looked at.
 func TestBoundedOpenFiles(t *testing.T) {
 	const segments, bound = 60, MinOpenFiles
 	fsys := &limitFS{FS: newMemFS(), limit: math.MaxInt}
@@ -159,7 +159,8 @@ func TestBoundedOpenFiles(t *testing.T) {
 	require.Zero(t, fsys.open)
 }
 
-// Where the process has fewer descriptors than the bound, the log gets along with those: it closes what it does not use.
+// Where the process has fewer descriptors than the bound, the log gets along with those: it closes
+// what it does not use.
 func TestFewerDescriptorsThanTheBound(t *testing.T) {
 	fsys := &limitFS{FS: newMemFS(), limit: 20}
 	o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID}
@@ -173,8 +174,8 @@ func TestFewerDescriptorsThanTheBound(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// No descriptor is left at all: that is an error and no damage, wherever it is met. Nothing is made again, cut off or
-// changed for it, and once there are descriptors all is as it was.
+// No descriptor is left at all: that is an error and no damage, wherever it is met. Nothing is made
+// again, cut off or changed for it, and once there are descriptors all is as it was.
 func TestNoDescriptors(t *testing.T) {
 	fsys := &limitFS{FS: newMemFS(), limit: math.MaxInt}
 	o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID}
@@ -236,8 +237,9 @@ func TestNoDescriptors(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// A segment that is dropped while a reader holds it keeps its files, so that the reader can open them again, and counts; when the
-// reader lets go they are removed. A kill before that leaves them for the next Open.
+// A segment that is dropped while a reader holds it keeps its files, so that the reader can open
+// them again, and counts; when the reader lets go they are removed. A kill before that leaves them
+// for the next Open.
 func TestDroppedSegmentsStayForTheirReaders(t *testing.T) {
 	for _, end := range []string{"let go", "kill", "close"} {
 		t.Run(end, func(t *testing.T) {
@@ -301,8 +303,8 @@ func TestDroppedSegmentsStayForTheirReaders(t *testing.T) {
 	}
 }
 
-// Sealed segments that are not synced keep their files open. Where the disk does not get to it, a writer waits for the oldest
-// rather than take more descriptors.
+// Sealed segments that are not synced keep their files open. Where the disk does not get to it, a
+// writer waits for the oldest rather than take more descriptors.
 func TestUnsyncedSegmentsAreBounded(t *testing.T) {
 	block := &syncGate{memFS: newMemFS(), open: make(chan struct{})}
 	fsys := &limitFS{FS: block, limit: math.MaxInt}
@@ -358,7 +360,8 @@ func (f *gatedFile) Sync() error {
 	return f.File.Sync()
 }
 
-// A file that somebody has taken away while the log is open is damage, which is not tried again for ever.
+// A file that somebody has taken away while the log is open is damage, which is not tried again for
+// ever.
 func TestFileTakenAwayWhileOpen(t *testing.T) {
 	disk := newMemFS()
 	o := Options{Dir: "/spill", FS: disk, DatabaseID: testID}
@@ -441,8 +444,9 @@ func TestPooledFilesUnderLoad(t *testing.T) {
 	require.Empty(t, p.ring)
 }
 
-// BenchmarkGetOpenFiles is a Get of a key that is in one of many sealed segments, each of which has its turn: with a place for
-// each file, and with the fewest places, where each Get opens the index and the segment.
+// BenchmarkGetOpenFiles is a Get of a key that is in one of many sealed segments, each of which has
+// its turn: with a place for each file, and with the fewest places, where each Get opens the index
+// and the segment.
 func BenchmarkGetOpenFiles(b *testing.B) {
 	for name, files := range map[string]int{"all open": 1000, "at the bound": MinOpenFiles} {
 		b.Run(name, func(b *testing.B) {

@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	minEntrySize = 6                                                     // meta, user meta, four one-byte lengths
-	maxEntryHead = 2 + 2*binary.MaxVarintLen64 + 2*binary.MaxVarintLen32 // everything but key and value
+	// meta, user meta, four one-byte lengths
+	minEntrySize = 6
+	// everything but key and value
+	maxEntryHead = 2 + 2*binary.MaxVarintLen64 + 2*binary.MaxVarintLen32
 )
 
 // appendEntry encodes e and returns where in dst its key begins.
@@ -27,8 +29,8 @@ func appendEntry(dst []byte, e *Entry) ([]byte, int) {
 
 var errEntry = errors.New("entry does not fit its block")
 
-// parseEntry decodes the entry at the start of b. Key and Value point into b; Version stays 0 where the entry
-// has none of its own. It returns the bytes taken.
+// parseEntry decodes the entry at the start of b. Key and Value point into b; Version stays 0 where
+// the entry has none of its own. It returns the bytes taken.
 func parseEntry(b []byte, e *Entry) (int, error) {
 	if len(b) < minEntrySize {
 		return 0, errEntry
@@ -53,8 +55,8 @@ func parseEntry(b []byte, e *Entry) (int, error) {
 	return v, nil
 }
 
-// decompress decodes a snappy payload of exactly raw bytes into buf, growing it. The caller has checked the CRC
-// and that raw is plausible for len(payload).
+// decompress decodes a snappy payload of exactly raw bytes into buf, growing it. The caller has
+// checked the CRC and that raw is plausible for len(payload).
 func decompress(buf, payload []byte, raw uint32) ([]byte, error) {
 	n, err := snappy.DecodedLen(payload)
 	if err != nil {

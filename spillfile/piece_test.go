@@ -16,8 +16,8 @@ func smallPieces(t *testing.T, bytes int64) {
 	t.Cleanup(func() { maxPiece = was })
 }
 
-// TestPiecesBeyondTheAddressSpace: what does not fit into a 32-bit address space is an error that says so,
-// and no damage: nothing is cut off, and a larger address space reads all of it.
+// TestPiecesBeyondTheAddressSpace: what does not fit into a 32-bit address space is an error that
+// says so, and no damage: nothing is cut off, and a larger address space reads all of it.
 func TestPiecesBeyondTheAddressSpace(t *testing.T) {
 	for name, closed := range map[string]bool{"after Close": true, "after a kill": false} {
 		t.Run(name, func(t *testing.T) {
@@ -73,7 +73,8 @@ func TestPiecesBeyondTheAddressSpace(t *testing.T) {
 	}
 }
 
-// filesIn returns the checksums of what a directory holds, but for LOCK, which names who has it open.
+// filesIn returns the checksums of what a directory holds, but for LOCK, which names who has it
+// open.
 func filesIn(t *testing.T, dir string) map[string]uint32 {
 	files := map[string]uint32{}
 	entries, err := os.ReadDir(dir)

@@ -21,10 +21,11 @@ const (
 	maxPlace = placeHeaderSize + 1<<16 + tagSize + 4
 )
 
-// Place is how far a Merge has reached Badger: of all live segments up to End, whose last batch has sequence LastSeq, Badger has
-// durably what is to be kept of every key up to and with Key. That stays true until End's segment is dropped, or until a replay begins below the
-// place with chunks that end elsewhere: then a tombstone before it may be compacted away in Badger, and what it covers given again. So who does that
-// calls VoidPlace first.
+// Place is how far a Merge has reached Badger: of all live segments up to End, whose last batch has
+// sequence LastSeq, Badger has durably what is to be kept of every key up to and with Key. That
+// stays true until End's segment is dropped, or until a replay begins below the place with chunks
+// that end elsewhere: then a tombstone before it may be compacted away in Badger, and what it
+// covers given again. So who does that calls VoidPlace first.
 type Place struct {
 	End     Position // where the last segment of the merge ends
 	LastSeq uint64   // of that segment
@@ -87,8 +88,9 @@ func (p *Place) unmarshal(b []byte, id [16]byte, key []byte) (header uint32, err
 	return le.Uint32(b[64:]), nil
 }
 
-// NotePlace makes a place durable that Merge.Place has returned. Before it, what lies before the place must be durable in Badger. It
-// blocks for the disk. After an error the file may be the old or the new one, and the next call may succeed.
+// NotePlace makes a place durable that Merge.Place has returned. Before it, what lies before the
+// place must be durable in Badger. It blocks for the disk. After an error the file may be the old
+// or the new one, and the next call may succeed.
 func (l *Log) NotePlace(p Place) error {
 	if l.o.ReadOnly {
 		return ErrReadOnly
@@ -114,9 +116,10 @@ func (l *Log) NotePlace(p Place) error {
 	return nil
 }
 
-// Place returns the place that NotePlace has made durable last, if it is of what is live now. It blocks for one read. What
-// cannot be read or understood counts as none: then replay begins before it, which is harmless. A kill can leave such a
-// file, and so can a layer that does not know it: it is removed with what is replayed next.
+// Place returns the place that NotePlace has made durable last, if it is of what is live now. It
+// blocks for one read. What cannot be read or understood counts as none: then replay begins before
+// it, which is harmless. A kill can leave such a file, and so can a layer that does not know it: it
+// is removed with what is replayed next.
 func (l *Log) Place() (Place, bool) {
 	f, err := l.fs.OpenFile(filepath.Join(l.o.Dir, placeName), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -164,7 +167,8 @@ func (l *Log) readPlace(f File) (p Place, ok bool, err error) {
 	return p, s.header.checksum() == header, nil
 }
 
-// segmentOf returns the segment at whose end p is, with a reference to it, nil if that is not live, or not what it was.
+// segmentOf returns the segment at whose end p is, with a reference to it, nil if that is not live,
+// or not what it was.
 func (l *Log) segmentOf(p Place) *segment {
 	v := l.Acquire()
 	if v == nil {
@@ -179,7 +183,8 @@ func (l *Log) segmentOf(p Place) *segment {
 	return s
 }
 
-// forgetPlace removes the file of a place once all before it is replayed: a key must not lie there longer than its commits do.
+// forgetPlace removes the file of a place once all before it is replayed: a key must not lie there
+// longer than its commits do.
 func (l *Log) forgetPlace() error {
 	l.place.mu.Lock()
 	defer l.place.mu.Unlock()
@@ -193,8 +198,9 @@ func (l *Log) forgetPlace() error {
 	return nil
 }
 
-// VoidPlace makes sure, durably, that there is no place: replay begins below one, with chunks that end elsewhere. It blocks for the disk,
-// also if there is no file: an earlier try, of an earlier process even, may have removed it and not synced the directory.
+// VoidPlace makes sure, durably, that there is no place: replay begins below one, with chunks that
+// end elsewhere. It blocks for the disk, also if there is no file: an earlier try, of an earlier
+// process even, may have removed it and not synced the directory.
 func (l *Log) VoidPlace() error {
 	if l.o.ReadOnly {
 		return ErrReadOnly

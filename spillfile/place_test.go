@@ -42,7 +42,8 @@ func handOut(t testing.TB, m *Merge, n int) (all []Entry) {
 
 var everything = Retention{Versions: math.MaxInt}
 
-// openAtPlace opens a new log, fills it, and notes the place at which a merge is after so many batches.
+// openAtPlace opens a new log, fills it, and notes the place at which a merge is after so many
+// batches.
 func openAtPlace(t testing.TB, o Options, batches int) (*Log, Place) {
 	t.Helper()
 	l := mustOpen(t, o)
@@ -61,8 +62,8 @@ func noteAfter(t testing.TB, l *Log, batches int) Place {
 	return p
 }
 
-// TestResumeMerge: what a merge gives up to a place and what the one resumed there gives is all of it, in order; what is given
-// twice is the versions of one key at most.
+// TestResumeMerge: what a merge gives up to a place and what the one resumed there gives is all of
+// it, in order; what is given twice is the versions of one key at most.
 func TestResumeMerge(t *testing.T) {
 	for _, key := range [][]byte{nil, bytes.Repeat([]byte{7}, 32)} {
 		o := testOptions(t.TempDir())
@@ -115,8 +116,9 @@ func TestResumeMerge(t *testing.T) {
 	}
 }
 
-// A place is void when what it is of is gone, when it is another database's or under another key, and when a byte of it is not
-// what it was. Nothing but time depends on it: no such file keeps Open from anything.
+// A place is void when what it is of is gone, when it is another database's or under another key,
+// and when a byte of it is not what it was. Nothing but time depends on it: no such file keeps Open
+// from anything.
 func TestVoidPlace(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.EncryptionKey = bytes.Repeat([]byte{7}, 32)
@@ -187,8 +189,9 @@ func TestPlaceOfAnEarlierSpill(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// TestVoidPlaceGoes: a place of what is not live any more, as a kill leaves it or a layer that does not know the file, goes with what is
-// replayed next. A key must not lie there longer than its commits do.
+// TestVoidPlaceGoes: a place of what is not live any more, as a kill leaves it or a layer that does
+// not know the file, goes with what is replayed next. A key must not lie there longer than its
+// commits do.
 func TestVoidPlaceGoes(t *testing.T) {
 	o := testOptions(t.TempDir())
 	l := mustOpen(t, o)
@@ -211,8 +214,8 @@ func TestVoidPlaceGoes(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// TestPowerCutAtPlace: whatever operation a kill or a power cut interrupts, the place is one that was noted, or none, and an Open
-// finds what it would have found without.
+// TestPowerCutAtPlace: whatever operation a kill or a power cut interrupts, the place is one that
+// was noted, or none, and an Open finds what it would have found without.
 func TestPowerCutAtPlace(t *testing.T) {
 	r := newRand(t)
 	for _, mode := range faultModes {
@@ -279,8 +282,9 @@ func TestPowerCutAtPlace(t *testing.T) {
 	}
 }
 
-// TestVoidPlaceIsDurable: what VoidPlace has removed does not come back with a power cut, also if its first try could not sync the
-// directory, or was that of a process that was killed before. A replay that began below it would be taken for one that goes on at it.
+// TestVoidPlaceIsDurable: what VoidPlace has removed does not come back with a power cut, also if
+// its first try could not sync the directory, or was that of a process that was killed before. A
+// replay that began below it would be taken for one that goes on at it.
 func TestVoidPlaceIsDurable(t *testing.T) {
 	m := newMemFS()
 	o := faultOptions(m, true, nil)

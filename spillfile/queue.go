@@ -4,10 +4,11 @@ import "sync"
 
 // queue orders the batches and elects the leader.
 //
-// A commit is one walk: Enqueue gives it a place; Commit either waits for its token or, if nobody leads, leads:
-// lead takes a prefix of the queue, writes it (writer.go), tells OnCommit, wakes the followers, and repeats until its
-// own batch is done; then it passes leadership to a waiter, or leaves it open. A batch whose owner has enqueued
-// it but not called Commit yet is never made leader: its owner may be asleep.
+// A commit is one walk: Enqueue gives it a place; Commit either waits for its token or, if nobody
+// leads, leads: lead takes a prefix of the queue, writes it (writer.go), tells OnCommit, wakes the
+// followers, and repeats until its own batch is done; then it passes leadership to a waiter, or
+// leaves it open. A batch whose owner has enqueued it but not called Commit yet is never made
+// leader: its owner may be asleep.
 type queue struct {
 	mu struct {
 		sync.Mutex
@@ -20,19 +21,22 @@ type queue struct {
 }
 
 const (
-	// A group holds about this much: more would not make the write cheaper per byte, only its members wait longer.
+	// A group holds about this much: more would not make the write cheaper per byte, only its
+	// members wait longer.
 	maxGroup = 4 << 20
 )
 
-// Enqueue gives the batch its place in the log and its sequence. Callers serialize it by a lock of their own: the
-// order of calls is the order on disk. It does no I/O. The caller must call Commit next.
+// Enqueue gives the batch its place in the log and its sequence. Callers serialize it by a lock of
+// their own: the order of calls is the order on disk. It does no I/O. The caller must call Commit
+// next.
 func (l *Log) Enqueue(b *Batch, ts uint64) {
 	l.EnqueueAll([]*Batch{b}, func(int) uint64 { return ts }, false)
 }
 
-// EnqueueAll is Enqueue for several batches that are written as one: all of them, or none. Commit must be called for
-// the last one or, if that is followed, for one that is enqueued next. Nobody calls it for the others, which are
-// detached: OnCommit tells how they ended, and the Log frees them afterwards.
+// EnqueueAll is Enqueue for several batches that are written as one: all of them, or none. Commit
+// must be called for the last one or, if that is followed, for one that is enqueued next. Nobody
+// calls it for the others, which are detached: OnCommit tells how they ended, and the Log frees
+// them afterwards.
 func (l *Log) EnqueueAll(batches []*Batch, ts func(int) uint64, followed bool) {
 	l.pending.Add(int64(len(batches)))
 	q := &l.queue.mu
@@ -49,12 +53,13 @@ func (l *Log) EnqueueAll(batches []*Batch, ts func(int) uint64, followed bool) {
 	}
 }
 
-// Unordered as the directThrough of Log.Rotate says that timestamps tell nothing about the order of commits.
+// Unordered as the directThrough of Log.Rotate says that timestamps tell nothing about the order of
+// commits.
 const Unordered = ^uint64(0)
 
-// Rotate makes the next enqueued batch begin a new segment, whose header (as those of all later segments) carries
-// directThrough: the highest timestamp that may have gone to Badger directly before it. Called under the same
-// lock of the caller as Enqueue; it does no I/O.
+// Rotate makes the next enqueued batch begin a new segment, whose header (as those of all later
+// segments) carries directThrough: the highest timestamp that may have gone to Badger directly
+// before it. Called under the same lock of the caller as Enqueue; it does no I/O.
 func (l *Log) Rotate(directThrough uint64) {
 	q := &l.queue.mu
 	q.Lock()
@@ -63,11 +68,11 @@ func (l *Log) Rotate(directThrough uint64) {
 	q.Unlock()
 }
 
-// Commit returns when the batch is on disk, durable under Options.SyncWrites, and readable; or with the error that
-// kept it from that, and then it never comes back; but over a crash before the next group is durable the outcome of a
-// failed sync is unknown. The error is ErrClosed, ErrReadOnly, ErrTooLarge, that of
-// Options.OnFirst, or wraps that of the file system (syscall.ENOSPC for a full disk). After an error the log
-// goes on with a fresh segment.
+// Commit returns when the batch is on disk, durable under Options.SyncWrites, and readable; or with
+// the error that kept it from that, and then it never comes back; but over a crash before the next
+// group is durable the outcome of a failed sync is unknown. The error is ErrClosed, ErrReadOnly,
+// ErrTooLarge, that of Options.OnFirst, or wraps that of the file system (syscall.ENOSPC for a full
+// disk). After an error the log goes on with a fresh segment.
 func (l *Log) Commit(b *Batch) error {
 	if b.seq == 0 || b.detached {
 		return ErrNotEnqueued
@@ -129,8 +134,9 @@ func (l *Log) lead(own *Batch) {
 	}
 }
 
-// successorLocked returns the first batch whose owner waits. more says that there is none, nor any whose owner
-// is about to call Commit, and yet something is queued: detached batches, which the leader had better write.
+// successorLocked returns the first batch whose owner waits. more says that there is none, nor any
+// whose owner is about to call Commit, and yet something is queued: detached batches, which the
+// leader had better write.
 func (l *Log) successorLocked() (next *Batch, more bool) {
 	q := &l.queue.mu
 	more = len(q.batches) > 0

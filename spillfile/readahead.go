@@ -8,8 +8,9 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// Scan is an Iterator that reads values ahead: those of the next entries are read, in the order of the files, while the caller works on
-// the ones before. One goroutine at a time may use it. Close it before the View is released.
+// Scan is an Iterator that reads values ahead: those of the next entries are read, in the order of
+// the files, while the caller works on the ones before. One goroutine at a time may use it. Close
+// it before the View is released.
 type Scan struct {
 	view    *View
 	it      *Iterator
@@ -96,7 +97,8 @@ func (s *Scan) readAhead() {
 		return
 	}
 	go func() {
-		if w.err = w.read(s.view); w.err != nil { // Value says so, and who wants the value anyway reads it
+		// Value says so, and who wants the value anyway reads it
+		if w.err = w.read(s.view); w.err != nil {
 			s.view.log.o.Logf("values of the spill could not be read ahead, an iterator that needs them reads them again: %v", w.err)
 		}
 		ahead <- w
@@ -169,10 +171,12 @@ func (s *Scan) Next() {
 	}
 }
 
-// Valid says whether the scan is at an entry. It is false at the end, and where an error has ended it: see Err.
+// Valid says whether the scan is at an entry. It is false at the end, and where an error has ended
+// it: see Err.
 func (s *Scan) Valid() bool { return s.window != nil && s.pos < len(s.window.entries) }
 
-// Err is that of Iterator. It is to be asked for when Valid returns false: what was read before the error is still given out.
+// Err is that of Iterator. It is to be asked for when Valid returns false: what was read before the
+// error is still given out.
 func (s *Scan) Err() error {
 	if s.Valid() {
 		return nil
@@ -192,7 +196,8 @@ func (s *Scan) Key() []byte {
 // Ref returns the place of the entry, and what is known of it without its value.
 func (s *Scan) Ref() Ref { return s.window.refs[s.pos] }
 
-// Value returns the value, valid until the next move. It is false if it could not be read ahead: View.Value says why.
+// Value returns the value, valid until the next move. It is false if it could not be read ahead:
+// View.Value says why.
 func (s *Scan) Value() ([]byte, bool) {
 	return s.window.entries[s.pos].Value, s.window.err == nil
 }

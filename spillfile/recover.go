@@ -11,13 +11,15 @@ import (
 	"slices"
 )
 
-// recovery decides what is live, torn or corrupt (decide: reads only), and then makes it so on disk (apply).
+// recovery decides what is live, torn or corrupt (decide: reads only), and then makes it so on disk
+// (apply).
 //
-// The segments form a chain: each header names its predecessor and where the acknowledged part of that one ends. A
-// segment that no later one names held nothing acknowledged. The first place that does not hold what it should is
-// the cut. If any synced mark, in the manifest or in any intact block before or after the cut, lies beyond it, then
-// durable bytes are damaged: corruption. If none does, a power cut took bytes that nobody had synced, and everything
-// from the cut on is dropped, as a suffix.
+// The segments form a chain: each header names its predecessor and where the acknowledged part of
+// that one ends. A segment that no later one names held nothing acknowledged. The first place that
+// does not hold what it should is the cut. If any synced mark, in the manifest or in any intact
+// block before or after the cut, lies beyond it, then durable bytes are damaged: corruption. If
+// none does, a power cut took bytes that nobody had synced, and everything from the cut on is
+// dropped, as a suffix.
 type recovery struct {
 	l *Log
 	*contents
@@ -85,14 +87,16 @@ func (r *recovery) closeUnused(live []*segment) {
 
 // RecoveryProgress is how far Open has come.
 type RecoveryProgress struct {
-	Bytes, TotalBytes int64 // of segment files: those that an index file saves reading count as read
+	// of segment files: those that an index file saves reading count as read
+	Bytes, TotalBytes int64
 	Commits           int64 // found so far that are not replayed
 }
 
 // readStep is after how many bytes recovery looks at its context, and tells of its progress.
 const readStep = 1 << 20
 
-// read counts n bytes that were read, or need not be. It returns an error once the context has ended.
+// read counts n bytes that were read, or need not be. It returns an error once the context has
+// ended.
 func (r *recovery) read(n int64) error {
 	r.progress.Bytes += n
 	if r.unseen += n; n > 0 && r.unseen < readStep {
@@ -149,8 +153,8 @@ func (r *recovery) seeMark(p Position, file string) {
 	}
 }
 
-// openAll opens the files that may be live and reads their headers. Versions and keys are judged here: a file that
-// is intact but not for us stops Open, whatever the rest looks like.
+// openAll opens the files that may be live and reads their headers. Versions and keys are judged
+// here: a file that is intact but not for us stops Open, whatever the rest looks like.
 func (r *recovery) openAll() error {
 	flag := os.O_RDWR
 	if r.l.o.ReadOnly {
@@ -307,9 +311,10 @@ func (r *recovery) scanChain() error {
 	return nil
 }
 
-// indexed takes a segment of the chain from its index file instead of reading it. An index is only written when its segment, and
-// all before it, is durable; so it is a synced mark, too. One that is damaged or does not fit is made again, and so is that of a
-// segment of which a part is replayed: what is replayed must not show any more.
+// indexed takes a segment of the chain from its index file instead of reading it. An index is only
+// written when its segment, and all before it, is durable; so it is a synced mark, too. One that is
+// damaged or does not fit is made again, and so is that of a segment of which a part is replayed:
+// what is replayed must not show any more.
 func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	s := f.seg
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
@@ -361,7 +366,8 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	return true, nil
 }
 
-// seeIndex sees the synced mark that the index file of a segment is, also where the segment or the rest of the index is damaged.
+// seeIndex sees the synced mark that the index file of a segment is, also where the segment or the
+// rest of the index is damaged.
 func (r *recovery) seeIndex(f *foundSegment) error {
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
 		return nil
@@ -414,8 +420,8 @@ func (r *recovery) cleanEnd() bool {
 	return m.mark == r.tail
 }
 
-// apply makes the disk agree with what was decided. Each intermediate state leads to the same decision: the files are
-// removed from the end, and only then is the tail cut.
+// apply makes the disk agree with what was decided. Each intermediate state leads to the same
+// decision: the files are removed from the end, and only then is the tail cut.
 func (r *recovery) apply() error {
 	l := r.l
 	sync := func() error {
@@ -424,8 +430,9 @@ func (r *recovery) apply() error {
 		}
 		return nil
 	}
-	// Nothing orders unsynced changes of a directory. A killed process may have left the manifest renamed and not synced:
-	// it must be durable before anything is done in its name; and each removal before the next one down the chain.
+	// Nothing orders unsynced changes of a directory. A killed process may have left the manifest
+	// renamed and not synced: it must be durable before anything is done in its name; and each
+	// removal before the next one down the chain.
 	if err := sync(); err != nil {
 		return err
 	}
@@ -458,8 +465,8 @@ func (r *recovery) apply() error {
 			f.seg.size.Store(f.limit)
 		}
 	}
-	// What a killed process left in the page cache counts from now on: it must not be lost from under the
-	// commits to come.
+	// What a killed process left in the page cache counts from now on: it must not be lost from
+	// under the commits to come.
 	for _, s := range r.live {
 		end := Position{s.id(), s.end.Load()}
 		if end.after(r.mark) || r.truncate != nil && r.truncate.seg == s {
@@ -481,8 +488,9 @@ func (r *recovery) apply() error {
 	return nil
 }
 
-// rewrite writes what lies between two offsets once more. A sync of it may have failed before this process began; then
-// the system has forgotten that it was not written, and another sync would falsely succeed.
+// rewrite writes what lies between two offsets once more. A sync of it may have failed before this
+// process began; then the system has forgotten that it was not written, and another sync would
+// falsely succeed.
 func rewrite(f File, from, to int64) error {
 	buf := make([]byte, min(to-from, 1<<20))
 	for ; from < to; from += int64(len(buf)) {

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a failed write has left behind the end that the index file of its segment says does not come back, also where a part of the
-// segment is replayed, so that Open reads it whole.
+// What a failed write has left behind the end that the index file of its segment says does not come
+// back, also where a part of the segment is replayed, so that Open reads it whole.
 func TestPartlyReplayedSegmentEndsWhereItsIndexDoes(t *testing.T) {
 	commits := []struct {
 		ts    uint64

@@ -12,7 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// damaged opens the files given on a disk of their own, and requires that a failing Open changes none of them.
+// damaged opens the files given on a disk of their own, and requires that a failing Open changes
+// none of them.
 func damaged(t *testing.T, o Options, files map[string]string) (*Log, *memFS, error) {
 	t.Helper()
 	m := memDisk(o.Dir, files)
@@ -112,8 +113,8 @@ func TestTornTailAtEveryByte(t *testing.T) {
 	}
 }
 
-// After a clean close every single byte counts: damage to the manifest or to a header is noticed by Open, to a block by Open or by
-// the first read of it, and an index is made again.
+// After a clean close every single byte counts: damage to the manifest or to a header is noticed by
+// Open, to a block by Open or by the first read of it, and an index is made again.
 func TestEveryFlippedByteIsNoticed(t *testing.T) {
 	for name, key := range map[string][]byte{"plain": nil, "encrypted": make([]byte, 32)} {
 		t.Run(name, func(t *testing.T) {
@@ -202,7 +203,8 @@ func TestDamageWhileOpenIsFoundByReads(t *testing.T) {
 	require.ErrorIs(t, err, ErrCorrupt)
 }
 
-// disk is a spill of three segments with two batches each, as a killed process leaves it, under sync.
+// disk is a spill of three segments with two batches each, as a killed process leaves it, under
+// sync.
 func disk(t *testing.T, o Options) map[string]string {
 	t.Helper()
 	m := newMemFS()
@@ -279,8 +281,8 @@ func TestDamagedDisks(t *testing.T) {
 	}
 }
 
-// Without sync, a power cut may take the tail of a sealed segment and leave its successor. If nobody knew those bytes
-// to be durable, the log ends there; if anybody did, it is corrupt.
+// Without sync, a power cut may take the tail of a sealed segment and leave its successor. If
+// nobody knew those bytes to be durable, the log ends there; if anybody did, it is corrupt.
 func TestHoleBeforeTheLastSegment(t *testing.T) {
 	m := newMemFS()
 	o := faultOptions(m, false, nil)

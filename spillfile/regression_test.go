@@ -13,12 +13,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// powerCuts is how many outcomes of a power cut a test looks at: what was not synced is there or not, by seed.
+// powerCuts is how many outcomes of a power cut a test looks at: what was not synced is there or
+// not, by seed.
 const powerCuts = 64
 
 func cutPower(m *memFS, seed uint64) *memFS { return m.powerCut(rand.New(rand.NewPCG(seed, 1))) }
 
-// failOp makes every operation of one kind fail, on all files or on those whose name ends with suffix.
+// failOp makes every operation of one kind fail, on all files or on those whose name ends with
+// suffix.
 func failOp(m *memFS, kind, suffix string) {
 	m.setFault(func(op, name string, _ int) error {
 		if op == kind && strings.HasSuffix(name, suffix) {
@@ -30,8 +32,8 @@ func failOp(m *memFS, kind, suffix string) {
 
 func fileNames(m *memFS) []string { return slices.Sorted(maps.Keys(m.files())) }
 
-// Recovery removed the segments behind a cut without ordering the removals on disk. Cut power there left the later ones
-// without the earlier: Open called it corruption, for good.
+// Recovery removed the segments behind a cut without ordering the removals on disk. Cut power there
+// left the later ones without the earlier: Open called it corruption, for good.
 func TestPowerCutWhileRecoveryRemovesSegments(t *testing.T) {
 	for seed := range uint64(powerCuts) {
 		m := newMemFS()
@@ -49,7 +51,8 @@ func TestPowerCutWhileRecoveryRemovesSegments(t *testing.T) {
 		files[first] = files[first][:len(files[first])-3] // a first power cut
 		m = memDisk("/spill", files)
 		removed := false
-		m.setFault(func(op, _ string, _ int) error { // and a second one before the removals are synced
+		// and a second one before the removals are synced
+		m.setFault(func(op, _ string, _ int) error {
 			removed = removed || op == "remove"
 			if removed && op == "syncdir" {
 				return errInjected
@@ -66,8 +69,9 @@ func TestPowerCutWhileRecoveryRemovesSegments(t *testing.T) {
 	}
 }
 
-// Killed between the rename of a manifest and the sync of its directory. The next process removed what that manifest
-// says is dead; a power cut brought the old manifest back, and what it needs was gone.
+// Killed between the rename of a manifest and the sync of its directory. The next process removed
+// what that manifest says is dead; a power cut brought the old manifest back, and what it needs was
+// gone.
 func TestManifestIsDurableBeforeRecoveryRemovesFiles(t *testing.T) {
 	for seed := range uint64(powerCuts) {
 		m := newMemFS()
@@ -90,8 +94,9 @@ func TestManifestIsDurableBeforeRecoveryRemovesFiles(t *testing.T) {
 	}
 }
 
-// A batch failed and could not be cut off, so the clean close that followed left it out. Killed when only the name of
-// the next segment was there, the log took that batch back: its writer had been told that it failed.
+// A batch failed and could not be cut off, so the clean close that followed left it out. Killed
+// when only the name of the next segment was there, the log took that batch back: its writer had
+// been told that it failed.
 func TestFailedBatchStaysOutWhenAnUnusedSegmentFollows(t *testing.T) {
 	m := newMemFS()
 	l := mustOpen(t, faultOptions(m, true, nil))
@@ -128,7 +133,8 @@ func TestFailedBatchStaysOutWhenAnUnusedSegmentFollows(t *testing.T) {
 	require.NotContains(t, got, "bad@2")
 }
 
-// The segment that was prepared ahead kept its arena after the log was empty, as long as nobody wrote.
+// The segment that was prepared ahead kept its arena after the log was empty, as long as nobody
+// wrote.
 func TestEmptyLogKeepsNoMemory(t *testing.T) {
 	o := testOptions(t.TempDir())
 	o.SegmentSize = 1 << 20
@@ -173,7 +179,8 @@ func TestChunkKeepsNoLargeBuffers(t *testing.T) {
 	require.LessOrEqual(t, held, 3*maxPooled)
 }
 
-// A power cut left the magic of a new segment and zeros. Open took those for version 0 of the format and refused.
+// A power cut left the magic of a new segment and zeros. Open took those for version 0 of the
+// format and refused.
 func TestTornHeaderIsNotAVersion(t *testing.T) {
 	o := faultOptions(nil, true, nil)
 	files := disk(t, o)
@@ -194,7 +201,8 @@ func (d *dirSyncs) SyncDir(dir string) error {
 	return d.memFS.SyncDir(dir)
 }
 
-// The directory that Open makes was not durable in its parent: a power cut could take the whole spill, synced or not.
+// The directory that Open makes was not durable in its parent: a power cut could take the whole
+// spill, synced or not.
 func TestNameOfTheDirectoryIsDurable(t *testing.T) {
 	d := &dirSyncs{newMemFS(), map[string]bool{}}
 	o := faultOptions(nil, true, nil)
@@ -204,8 +212,8 @@ func TestNameOfTheDirectoryIsDurable(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// Killed in the very first Open, before the name of the manifest was durable; power is cut while the first commit makes its
-// segment. That left a segment without a manifest, which Open refuses.
+// Killed in the very first Open, before the name of the manifest was durable; power is cut while
+// the first commit makes its segment. That left a segment without a manifest, which Open refuses.
 func TestFirstManifestIsDurableBeforeTheFirstSegment(t *testing.T) {
 	for seed := range uint64(powerCuts) {
 		m := newMemFS()
@@ -229,8 +237,8 @@ func TestFirstManifestIsDurableBeforeTheFirstSegment(t *testing.T) {
 	}
 }
 
-// forgetful is a system that after a failed sync of a segment takes its pages for written: until somebody writes them
-// again, a sync succeeds and does nothing for them.
+// forgetful is a system that after a failed sync of a segment takes its pages for written: until
+// somebody writes them again, a sync succeeds and does nothing for them.
 type forgetful struct {
 	*memFS
 	fail      bool
@@ -272,8 +280,9 @@ func (f *forgetfulFile) Sync() error {
 	return nil
 }
 
-// The process is killed after a failed sync. The next one, which had not seen the failure, synced the same pages, was
-// told that they are durable, and acknowledged commits behind them: a power cut took all of it.
+// The process is killed after a failed sync. The next one, which had not seen the failure, synced
+// the same pages, was told that they are durable, and acknowledged commits behind them: a power cut
+// took all of it.
 func TestRecoveryWritesAgainWhatMayHaveFailedToSync(t *testing.T) {
 	s := &forgetful{memFS: newMemFS(), forgotten: map[string]int{}}
 	o := faultOptions(nil, false, nil)
@@ -299,8 +308,8 @@ func TestRecoveryWritesAgainWhatMayHaveFailedToSync(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// Segments that a power cut made worthless were removed, and their numbers given out again: a file that came back, from
-// a backup say, would have passed for another.
+// Segments that a power cut made worthless were removed, and their numbers given out again: a file
+// that came back, from a backup say, would have passed for another.
 func TestNumbersOfDroppedSegmentsAreNotUsedAgain(t *testing.T) {
 	m := newMemFS()
 	l := mustOpen(t, faultOptions(m, false, nil))
@@ -322,8 +331,8 @@ func TestNumbersOfDroppedSegmentsAreNotUsedAgain(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// Batches that were enqueued as one, the commits in flight when the log begins, were split where a group was full: the
-// first half was acknowledged and the second half failed.
+// Batches that were enqueued as one, the commits in flight when the log begins, were split where a
+// group was full: the first half was acknowledged and the second half failed.
 func TestBatchesEnqueuedTogetherFailTogether(t *testing.T) {
 	for name, fails := range map[string]bool{"all are written": false, "the write fails": true} {
 		t.Run(name, func(t *testing.T) {
@@ -374,8 +383,8 @@ func TestBatchesEnqueuedTogetherFailTogether(t *testing.T) {
 	}
 }
 
-// A segment whose batches are all replayed stayed, and was read, while a commit was in the queue. If that commit then
-// went elsewhere the segment hid it.
+// A segment whose batches are all replayed stayed, and was read, while a commit was in the queue.
+// If that commit then went elsewhere the segment hid it.
 func TestReplayedSegmentGoesWhileABatchIsQueued(t *testing.T) {
 	m := newMemFS()
 	l := mustOpen(t, faultOptions(m, false, nil))

@@ -2,10 +2,11 @@ package spillfile
 
 import "slices"
 
-// MarkReplayed records that every batch up to seq is in Badger and synced there. It makes that durable first and then
-// drops the segments that hold nothing else: from the view, then from the disk. A crash anywhere in between
-// brings none of them back. It blocks for the manifest and the removals. An error leaves the log usable, and the
-// call may be repeated; if only the removals failed, the segments are dropped nevertheless.
+// MarkReplayed records that every batch up to seq is in Badger and synced there. It makes that
+// durable first and then drops the segments that hold nothing else: from the view, then from the
+// disk. A crash anywhere in between brings none of them back. It blocks for the manifest and the
+// removals. An error leaves the log usable, and the call may be repeated; if only the removals
+// failed, the segments are dropped nevertheless.
 func (l *Log) MarkReplayed(seq uint64) error {
 	if l.o.ReadOnly {
 		return ErrReadOnly
@@ -20,7 +21,8 @@ func (l *Log) MarkReplayed(seq uint64) error {
 		return ErrClosed
 	}
 	last := l.w.active
-	if last != nil && last.lastSeq.Load() <= seq { // or else the manifest would count on it, and it be dropped
+	// or else the manifest would count on it, and it be dropped
+	if last != nil && last.lastSeq.Load() <= seq {
 		last.doomed = true
 		l.sealLocked(last)
 	}
@@ -46,9 +48,10 @@ func (l *Log) MarkReplayed(seq uint64) error {
 	return err
 }
 
-// MarkReplayedIfLast is MarkReplayed if nothing follows seq, neither in the log nor in the queue; otherwise it does
-// nothing and returns false; so does a failure. Called under the lock of the caller that orders Enqueue, so that the log stays
-// empty; it blocks for the manifest, not for the removal of files, nor for OnEvent, which is called in the background.
+// MarkReplayedIfLast is MarkReplayed if nothing follows seq, neither in the log nor in the queue;
+// otherwise it does nothing and returns false; so does a failure. Called under the lock of the
+// caller that orders Enqueue, so that the log stays empty; it blocks for the manifest, not for the
+// removal of files, nor for OnEvent, which is called in the background.
 func (l *Log) MarkReplayedIfLast(seq uint64) (bool, error) {
 	if l.o.ReadOnly {
 		return false, ErrReadOnly
@@ -88,8 +91,8 @@ func (l *Log) DiscardAll() error {
 	return l.removeDead()
 }
 
-// dropAllLocked makes the manifest say that everything is replayed, and empties the view. The files go in the
-// background. manifest.mu and writer.mu must be held.
+// dropAllLocked makes the manifest say that everything is replayed, and empties the view. The files
+// go in the background. manifest.mu and writer.mu must be held.
 func (l *Log) dropAllLocked() error {
 	if s := l.w.active; s != nil {
 		l.sealLocked(s)
@@ -105,7 +108,8 @@ func (l *Log) dropAllLocked() error {
 	return nil
 }
 
-// dropLocked removes the segments that are wholly replayed from the log. The manifest must be durable already.
+// dropLocked removes the segments that are wholly replayed from the log. The manifest must be
+// durable already.
 func (l *Log) dropLocked() {
 	w := &l.w
 	replayed := l.replayed.Load()
@@ -132,7 +136,8 @@ func (l *Log) dropLocked() {
 	}
 }
 
-// manifestLocked describes the log as it will be with everything up to replayed gone. writer.mu must be held.
+// manifestLocked describes the log as it will be with everything up to replayed gone. writer.mu
+// must be held.
 func (l *Log) manifestLocked(replayed uint64) *manifest {
 	w := &l.w
 	l.prep.mu.Lock()
@@ -144,7 +149,8 @@ func (l *Log) manifestLocked(replayed uint64) *manifest {
 	firstLive := next
 	m := &manifest{databaseID: l.o.DatabaseID, replayed: replayed, next: next, lastSeq: l.lastSeq.Load()}
 	for _, s := range slices.Backward(w.live) {
-		// An active segment may get a batch before the manifest is written: it never counts as dead here.
+		// An active segment may get a batch before the manifest is written: it never counts as dead
+		// here.
 		if !s.sealed || s.lastSeq.Load() > replayed {
 			firstLive = s.id()
 			m.newest = max(m.newest, s.id())
@@ -155,7 +161,8 @@ func (l *Log) manifestLocked(replayed uint64) *manifest {
 	return m
 }
 
-// markLocked returns the synced mark and the last sequence that it is known to cover, both zero if nothing is live.
+// markLocked returns the synced mark and the last sequence that it is known to cover, both zero if
+// nothing is live.
 func (l *Log) markLocked() (Position, uint64) {
 	w := &l.w
 	var at Position

@@ -7,7 +7,8 @@ import (
 	"path/filepath"
 )
 
-// sizes are those of Options that Resize changes, and what follows from them. They are replaced as a whole.
+// sizes are those of Options that Resize changes, and what follows from them. They are replaced as
+// a whole.
 type sizes struct {
 	segment, arena         int64
 	groupBytes, groupIndex int64 // where a group of batches ends
@@ -18,10 +19,11 @@ func newSizes(segment, arena int64) *sizes {
 		groupBytes: min(maxGroup, segment-segmentHeaderSize), groupIndex: arena - 2*arenaSlack}
 }
 
-// Resize changes Options.SegmentSize, IndexArena and CacheSize, all in bytes and in the same ranges, for what is written and read from
-// here on. In the background a smaller arena seals the segment that is being written, so that its index goes to a file, and a
-// cache gives back what is too much. A Log that was opened without a cache stays without. The error matches ErrOptions; nothing is
-// changed then. It does no I/O and does not wait for any.
+// Resize changes Options.SegmentSize, IndexArena and CacheSize, all in bytes and in the same
+// ranges, for what is written and read from here on. In the background a smaller arena seals the
+// segment that is being written, so that its index goes to a file, and a cache gives back what is
+// too much. A Log that was opened without a cache stays without. The error matches ErrOptions;
+// nothing is changed then. It does no I/O and does not wait for any.
 func (l *Log) Resize(segmentSize, indexArena, cacheSize int64) error {
 	o := Options{Dir: l.o.Dir, SegmentSize: segmentSize, IndexArena: indexArena}
 	if err := o.check(); err != nil {
@@ -34,7 +36,8 @@ func (l *Log) Resize(segmentSize, indexArena, cacheSize int64) error {
 	return nil
 }
 
-// fit is Resize's work in the background: it lets go of arenas that are larger than what is asked for now.
+// fit is Resize's work in the background: it lets go of arenas that are larger than what is asked
+// for now.
 func (l *Log) fit() {
 	l.w.mu.Lock()
 	defer l.unlockWriter()
@@ -51,7 +54,8 @@ func (l *Log) fit() {
 	}
 }
 
-// forgetIndexLocked frees the arena of a prepared segment; it gets another one when it is used. prep.mu must be held.
+// forgetIndexLocked frees the arena of a prepared segment; it gets another one when it is used.
+// prep.mu must be held.
 func (l *Log) forgetIndexLocked(s *segment) {
 	s.index.Store(nil)
 	s.idx.mu.Lock()
@@ -67,9 +71,10 @@ func (l *Log) Made() bool {
 	return !l.w.deferred
 }
 
-// Make makes what Options.Deferred has put off, for a database of that identity: the directory, its lock and its manifest. Where that is done already it does nothing. It
-// blocks for the disk. After an error the Log is as it was, and Make may be called again. Errors: ErrClosed, ErrLocked, ErrForeignSpill if
-// a spill has come to be there meanwhile, or those of the file system.
+// Make makes what Options.Deferred has put off, for a database of that identity: the directory, its
+// lock and its manifest. Where that is done already it does nothing. It blocks for the disk. After
+// an error the Log is as it was, and Make may be called again. Errors: ErrClosed, ErrLocked,
+// ErrForeignSpill if a spill has come to be there meanwhile, or those of the file system.
 func (l *Log) Make(databaseID [16]byte) error {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()

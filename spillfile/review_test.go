@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An index is a promise that its segment and all before it are durable. So damage before it is corruption, and no torn tail that
-// may be dropped, also where no block has a mark that says so.
+// An index is a promise that its segment and all before it are durable. So damage before it is
+// corruption, and no torn tail that may be dropped, also where no block has a mark that says so.
 func TestIndexAfterTheCutIsASyncedMark(t *testing.T) {
 	for name, damage := range map[string]func(o Options, files map[string]string){
 		"block of an earlier segment": func(o Options, files map[string]string) {

@@ -10,7 +10,8 @@ import (
 	"strings"
 )
 
-// Directories in that of the spill. Open looks at none of them, and removes the first two once it has found a spill that it takes.
+// Directories in that of the spill. Open looks at none of them, and removes the first two once it
+// has found a spill that it takes.
 const (
 	rebuildingName = "salvage.tmp" // in which Salvage makes the new spill
 	rebuiltName    = "salvage.new" // the same, complete and durable
@@ -27,15 +28,18 @@ type Salvaged struct {
 	Resumed bool   // an earlier Salvage was interrupted, and this one has only finished it
 }
 
-// Salvage replaces a damaged spill by a sound one with the commits that are intact: whole batches, with their timestamps, versions,
-// tombstones and expiry, in their order. With prefix it takes none that comes after a lost one. found is what Walk has found, to be sure
-// that what was looked at is what is replaced; if it is not, nothing changes and the error matches ErrChanged.
+// Salvage replaces a damaged spill by a sound one with the commits that are intact: whole batches,
+// with their timestamps, versions, tombstones and expiry, in their order. With prefix it takes none
+// that comes after a lost one. found is what Walk has found, to be sure that what was looked at is
+// what is replaced; if it is not, nothing changes and the error matches ErrChanged.
 //
-// The new spill is made beside the old one, by a Log, and verified. Then the old files are moved to a directory in Dir, not
-// removed, and the new ones take their place. Interrupted before that, nothing has changed; interrupted while files are moved, Open
-// refuses the spill (ErrNoManifest) until another Salvage, for which found and prefix then mean nothing, has finished.
+// The new spill is made beside the old one, by a Log, and verified. Then the old files are moved to
+// a directory in Dir, not removed, and the new ones take their place. Interrupted before that,
+// nothing has changed; interrupted while files are moved, Open refuses the spill (ErrNoManifest)
+// until another Salvage, for which found and prefix then mean nothing, has finished.
 //
-// It needs as much room as the intact commits take, keeps others away (ErrLocked), and ends between two commits with the error of ctx.
+// It needs as much room as the intact commits take, keeps others away (ErrLocked), and ends between
+// two commits with the error of ctx.
 func Salvage(ctx context.Context, src Source, found *Findings, prefix bool) (*Salvaged, error) {
 	if src.FS == nil {
 		src.FS = OS
@@ -70,8 +74,9 @@ func Salvage(ctx context.Context, src Source, found *Findings, prefix bool) (*Sa
 	return &Salvaged{Commits: commits, Aside: aside, Resumed: resumed}, nil
 }
 
-// SalvageInterrupted says whether a Salvage of the spill was interrupted while it moved files. Then the old manifest is away, which
-// goes first, and the new one not yet in its place, which comes last.
+// SalvageInterrupted says whether a Salvage of the spill was interrupted while it moved files. Then
+// the old manifest is away, which goes first, and the new one not yet in its place, which comes
+// last.
 func SalvageInterrupted(src Source) (bool, error) {
 	if src.FS == nil {
 		src.FS = OS
@@ -146,8 +151,9 @@ func (s *salvage) rebuild(ctx context.Context) (int64, error) {
 
 // copyTo appends the commits that w finds to l.
 func (s *salvage) copyTo(w *walker, l *Log) (kept int64, err error) {
-	// Of a lost commit Badger may have a part, newer than what is left: timestamps say nothing about what is where any more, and
-	// reads and recovery must know that. If it is not known what is replayed, recovery had better compare.
+	// Of a lost commit Badger may have a part, newer than what is left: timestamps say nothing
+	// about what is where any more, and reads and recovery must know that. If it is not known what
+	// is replayed, recovery had better compare.
 	unordered := len(s.found.Lost) > 0 && !s.found.ManifestLost
 	direct := uint64(0)
 	if unordered {
@@ -185,8 +191,10 @@ func (s *salvage) copyTo(w *walker, l *Log) (kept int64, err error) {
 
 // swap puts the new spill in the place of the old one. Each step may find itself done already.
 //
-//  1. The old manifest goes aside. From here on Open refuses: there are segments without a manifest.
-//  2. The new segments, whose numbers are above all old ones, come in; the old ones go aside; the new indexes come in.
+//  1. The old manifest goes aside. From here on Open refuses: there are segments without a
+//     manifest.
+//  2. The new segments, whose numbers are above all old ones, come in; the old ones go aside; the
+//     new indexes come in.
 //  3. The new manifest comes in.
 func (s *salvage) swap() (aside string, err error) {
 	m, err := readManifest(s.fs, s.dir)
@@ -250,8 +258,8 @@ func (s *salvage) clear(dir string) error {
 	return nil
 }
 
-// clearDir removes a directory of files, in falling order: the manifest before the segments, so that what a kill leaves is not taken
-// for complete.
+// clearDir removes a directory of files, in falling order: the manifest before the segments, so
+// that what a kill leaves is not taken for complete.
 func clearDir(fsys FS, dir string) error {
 	entries, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -8,8 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A Salvage is killed when its new spill is complete and nothing is moved yet; the damaged file is restored from a copy instead, and the
-// spill goes on. What that Salvage has left is of no use from then on: a later one must not take it for its own.
+// A Salvage is killed when its new spill is complete and nothing is moved yet; the damaged file is
+// restored from a copy instead, and the spill goes on. What that Salvage has left is of no use from
+// then on: a later one must not take it for its own.
 func TestOpenRemovesWhatAnInterruptedSalvageHasLeft(t *testing.T) {
 	src, all := smallSpill(t, nil, 12)
 	manifest := filepath.Join(src.Dir, manifestName)
@@ -24,7 +25,8 @@ func TestOpenRemovesWhatAnInterruptedSalvageHasLeft(t *testing.T) {
 	require.FileExists(t, manifest)
 	damage(t, places[3].File, places[3].Offset+60) // undoes itself
 
-	require.NoError(t, os.Mkdir(filepath.Join(src.Dir, rebuildingName), 0o700)) // one that was killed earlier
+	// one that was killed earlier
+	require.NoError(t, os.Mkdir(filepath.Join(src.Dir, rebuildingName), 0o700))
 	o := testOptions(src.Dir)
 	o.ReadOnly = true
 	require.NoError(t, mustOpen(t, o).Close())

@@ -139,7 +139,8 @@ func TestSalvageIsInterruptedBetweenCommits(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(src.Dir, rebuildingName))
 }
 
-// cutFS is the operating system until the k-th change; from there on every change fails, as if the process had been killed.
+// cutFS is the operating system until the k-th change; from there on every change fails, as if the
+// process had been killed.
 type cutFS struct {
 	FS
 	left atomic.Int64
@@ -190,8 +191,8 @@ func (c *cutFS) MkdirAll(dir string, perm fs.FileMode) error {
 	return c.FS.MkdirAll(dir, perm)
 }
 
-// Salvage fails at its k-th change, k+1, and so on: the spill is the old one, or refused, or the new one; and another Salvage ends
-// well. Never is it something else that opens.
+// Salvage fails at its k-th change, k+1, and so on: the spill is the old one, or refused, or the
+// new one; and another Salvage ends well. Never is it something else that opens.
 func TestSalvageCutAtEveryStep(t *testing.T) {
 	for _, lostManifest := range []bool{false, true} {
 		for k, done := int64(0), false; !done; k++ {
@@ -209,7 +210,8 @@ func TestSalvageCutAtEveryStep(t *testing.T) {
 			if !done {
 				require.ErrorIs(t, err, errCut)
 			}
-			if _, _, found = walkAll(t, src); found.Damaged() { // the old one, or refused until it is finished
+			// the old one, or refused until it is finished
+			if _, _, found = walkAll(t, src); found.Damaged() {
 				if now := found.OpenError; first != nil || now != nil {
 					require.True(t, errors.Is(now, ErrNoManifest) || first != nil && now.Error() == first.Error(), "step %d: %v", k, now)
 				}

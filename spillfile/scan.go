@@ -17,7 +17,8 @@ type scanned struct {
 	at             location
 }
 
-// scan reads a segment of the chain, indexes its live batches, and sets the cut if it does not end as it should.
+// scan reads a segment of the chain, indexes its live batches, and sets the cut if it does not end
+// as it should.
 func (r *recovery) scan(f *foundSegment) error {
 	s := f.seg
 	sc := scanner{s: s, replayed: r.contents.manifest.replayed, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
@@ -98,8 +99,8 @@ type scanner struct {
 	slab    []byte
 }
 
-// take adds an intact block. What contradicts the block before it was not written by this package, or not in this
-// order: that is corruption wherever it lies.
+// take adds an intact block. What contradicts the block before it was not written by this package,
+// or not in this order: that is corruption wherever it lies.
 func (sc *scanner) take(rd *blockReader, b *rawBlock) error {
 	switch {
 	case !sc.open && (b.seq != sc.seq+1 || b.number != 0):
@@ -185,8 +186,9 @@ func (sc *scanner) build() (*memIndex, error) {
 	return x, nil
 }
 
-// findMarks looks for intact blocks anywhere in f from an offset on, for the synced marks in them. The checksum covers
-// the block's place, so what lies in a value and merely looks like a block does not count.
+// findMarks looks for intact blocks anywhere in f from an offset on, for the synced marks in them.
+// The checksum covers the block's place, so what lies in a value and merely looks like a block does
+// not count.
 func (r *recovery) findMarks(f *foundSegment, from int64) error {
 	from = max(from, segmentHeaderSize)
 	rd := new(blockReader)
@@ -214,13 +216,14 @@ type search struct {
 	at     int64 // where the last block was found, or a read failed
 	budget int64 // bytes of candidates that may still be read
 
-	goOn   func() error // is asked now and then, for it is slow; its error ends the search. nil: not asked
-	asked  int64        // where
-	byGoOn bool         // it has ended the search
+	// is asked now and then, for it is slow; its error ends the search. nil: not asked
+	goOn   func() error
+	asked  int64 // where
+	byGoOn bool  // it has ended the search
 }
 
-// newSearch returns a search through size bytes. A candidate's payload is read whole: content that is made of plausible headers
-// must not make this quadratic.
+// newSearch returns a search through size bytes. A candidate's payload is read whole: content that
+// is made of plausible headers must not make this quadratic.
 func newSearch(size int64) *search { return &search{budget: 16*size + 64<<20} }
 
 // next finds the first intact block from an offset on.

@@ -14,8 +14,9 @@ import (
 
 // segment is one file of the log.
 //
-//	prepared ──first batch──► active ──full, rotate, failure──► sealed ──all replayed──► dead ──last view gone──► closed
-//	    └──────never used, or its first batch failed──────────────────────────────────────┘
+//	prepared ──first batch──► active ──full, rotate, failure──► sealed
+//	sealed ──all replayed──► dead ──last view gone──► closed
+//	prepared ──never used, or its first batch failed──► dead
 //
 // Only an active segment is written to. A failed write or sync poisons it: it is sealed at once.
 type segment struct {
@@ -26,8 +27,8 @@ type segment struct {
 	index  atomic.Pointer[segmentIndex]
 	idx    indexState
 
-	// What is acknowledged. Stored by the leader after the index has it, so that a reader who sees an offset or
-	// a sequence also finds the entries.
+	// What is acknowledged. Stored by the leader after the index has it, so that a reader who sees
+	// an offset or a sequence also finds the entries.
 	end        atomic.Int64
 	lastSeq    atomic.Uint64 // 0: no batch yet
 	minTs      atomic.Uint64
@@ -35,8 +36,9 @@ type segment struct {
 	maxVersion atomic.Uint64
 	mixed      atomic.Bool // some entry has a version of its own
 
-	born  time.Time // when it was begun, by the clock that does not jump
-	ahead bool      // Open found that it was begun in the future: a clock was ahead then, or is behind now
+	born time.Time // when it was begun, by the clock that does not jump
+	// Open found that it was begun in the future: a clock was ahead then, or is behind now
+	ahead bool
 
 	size     atomic.Int64 // of the file, counted in Log.disk
 	refs     atomic.Int64 // one of the log while live, one of each view, one of each sync under way
@@ -49,7 +51,8 @@ type segment struct {
 	// Guarded by writer.mu.
 	synced int64 // everything before is durable
 	sealed bool
-	doomed bool // it is about to be dropped: nobody syncs it, or makes a file of its index, meanwhile
+	// it is about to be dropped: nobody syncs it, or makes a file of its index, meanwhile
+	doomed bool
 
 	// When it was dropped from the log, and what its files took then. Guarded by Log.dead.mu.
 	died      time.Time
@@ -89,7 +92,8 @@ func (s *segment) id() uint64 { return s.header.id }
 
 func (s *segment) unordered() bool { return s.mixed.Load() || s.header.directThrough == Unordered }
 
-// age sets when a segment that Open finds was begun. From there on it grows with the process's own clock.
+// age sets when a segment that Open finds was begun. From there on it grows with the process's own
+// clock.
 func (s *segment) age(now time.Time) {
 	age := now.Sub(s.header.created)
 	s.ahead = age < 0
@@ -157,8 +161,8 @@ func (s *segment) entry(r *Ref, d *decoder, cache *blockCache) (e Entry, err err
 	return s.parse(r, raw, ts)
 }
 
-// open checks a whole block, as read from its offset, and returns its raw entries, which lie in d, and the timestamp of its
-// batch.
+// open checks a whole block, as read from its offset, and returns its raw entries, which lie in d,
+// and the timestamp of its batch.
 func (s *segment) open(whole []byte, stored uint32, offset int64, d *decoder) (raw []byte, ts uint64, err error) {
 	at := Position{s.id(), offset}
 	header, payload := whole[:blockHeaderSize], whole[blockHeaderSize:]

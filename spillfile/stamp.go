@@ -2,8 +2,8 @@ package spillfile
 
 import "hash/crc32"
 
-// stampLocked completes the blocks for their place at offset at of s and returns their bytes: the batch's own
-// buffer if that is possible, or else the group buffer.
+// stampLocked completes the blocks for their place at offset at of s and returns their bytes: the
+// batch's own buffer if that is possible, or else the group buffer.
 func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
 	w := &l.w
 	if len(group) == 1 && s.aead == nil {
@@ -37,7 +37,8 @@ func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
 	return buf
 }
 
-// stampBatchLocked fills in the headers of b. Under encryption the CRC is left out: it covers what is stored.
+// stampBatchLocked fills in the headers of b. Under encryption the CRC is left out: it covers what
+// is stored.
 func (l *Log) stampBatchLocked(s *segment, at int64, b *Batch) {
 	w := &l.w
 	h := blockHeader{ts: b.ts, seq: b.seq, mark: w.mark}

@@ -2,14 +2,16 @@ package spillfile
 
 import "time"
 
-// Times are when the steps of a batch on its way to disk ended. A step that was not taken has the zero time.
+// Times are when the steps of a batch on its way to disk ended. A step that was not taken has the
+// zero time.
 type Times struct {
 	Taken   time.Time // from the queue, by who writes its group
 	Written time.Time // to the segment's file
 	Synced  time.Time // only under Options.SyncWrites
 }
 
-// timesOf returns where to note the times of a group, nil if none of its batches asks: then nobody looks at the clock.
+// timesOf returns where to note the times of a group, nil if none of its batches asks: then nobody
+// looks at the clock.
 func timesOf(group []*Batch) *Times {
 	for _, b := range group {
 		if b.Times != nil {

@@ -12,9 +12,10 @@ import (
 
 var tortureFlag = flag.Duration("torture", 2*time.Second, "how long TestTorture runs")
 
-// TestTorture leads disks through several lives. Each ends with a kill or a power cut at a random operation, in Open too,
-// and one random operation before it fails. It begins with -spill.seed and counts up; a failure tells the seed. When the
-// log's background goroutine comes to run is not in the seed's hands, so a repetition may take more than one try.
+// TestTorture leads disks through several lives. Each ends with a kill or a power cut at a random
+// operation, in Open too, and one random operation before it fails. It begins with -spill.seed and
+// counts up; a failure tells the seed. When the log's background goroutine comes to run is not in
+// the seed's hands, so a repetition may take more than one try.
 func TestTorture(t *testing.T) {
 	seed := *seedFlag
 	if seed == 0 {
@@ -32,13 +33,15 @@ type torture struct {
 	name string
 	sync bool
 	key  []byte
-	// killsOnly: power is never cut. sure: what was acknowledged stays, and so does what an Open has shown.
+	// killsOnly: power is never cut. sure: what was acknowledged stays, and so does what an Open
+	// has shown.
 	killsOnly, sure bool
 	disk            *memFS
 	life            int
 	ts              uint64
 	told            *history
-	shown, gone     map[string]bool // by Opens whose disk lives on: what is not there at one must never be back
+	// by Opens whose disk lives on: what is not there at one must never be back
+	shown, gone map[string]bool
 }
 
 func newTorture(t *testing.T, seed uint64) *torture {
@@ -136,7 +139,8 @@ func (o *torture) step(l *Log) {
 	}
 }
 
-// look opens the disk, or a copy of it that is thrown away, since what an Open repairs the next life would not see.
+// look opens the disk, or a copy of it that is thrown away, since what an Open repairs the next
+// life would not see.
 func (o *torture) look() {
 	m := o.disk.killed()
 	l, err := o.open(m)

@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Usage counts an index file before it is made: its bytes must have been reserved when the entries were.
+// Usage counts an index file before it is made: its bytes must have been reserved when the entries
+// were.
 func TestUsageCountsTheIndexThatIsStillToBeMade(t *testing.T) {
 	r := newRand(t)
 	for name, key := range keySets {

@@ -11,9 +11,10 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// Verify is Walk that also reads every block of every index file and compares it with its segment: each entry that a read would
-// look for must be there, in its place, and pass the filter. It takes the memory of one segment's index. progress (nil: nobody) is
-// told after each segment how many bytes of segments are done, and of how many.
+// Verify is Walk that also reads every block of every index file and compares it with its segment:
+// each entry that a read would look for must be there, in its place, and pass the filter. It takes
+// the memory of one segment's index. progress (nil: nobody) is told after each segment how many
+// bytes of segments are done, and of how many.
 func Verify(ctx context.Context, src Source, progress func(done, total int64)) (*Findings, error) {
 	w, err := newWalker(ctx, src, nil)
 	if err != nil {
@@ -87,7 +88,8 @@ func (v *indexCheck) fault(at int64, err error) {
 	v.w.report.Faults = append(v.w.report.Faults, f)
 }
 
-// open reads all but the leaves. x.file stays nil if the footer is not intact: nothing can be found without it.
+// open reads all but the leaves. x.file stays nil if the footer is not intact: nothing can be found
+// without it.
 func (v *indexCheck) open() error {
 	x, s := v.x, v.f.seg
 	file := v.w.l.files.file(x.path, os.O_RDONLY)
@@ -173,8 +175,8 @@ func (v *indexCheck) leaves() {
 	}
 }
 
-// compare holds the index against the one that its segment makes. An index that was made when a part of its segment was replayed
-// need not have that part.
+// compare holds the index against the one that its segment makes. An index that was made when a
+// part of its segment was replayed need not have that part.
 func (v *indexCheck) compare() error {
 	s := &segment{header: v.f.seg.header, file: v.f.file, path: v.f.path, aead: v.f.seg.aead}
 	s.end.Store(v.x.footer.end)

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An index whose checksums are right and which is not that of its segment all the same: a read would miss an entry, or take another.
+// An index whose checksums are right and which is not that of its segment all the same: a read
+// would miss an entry, or take another.
 func TestVerifyComparesIndexes(t *testing.T) {
 	const victim = 150 // of 300 entries, in the middle of a leaf
 	for name, forge := range map[string]func(b *indexBuilder, i int, key []byte, vs y.ValueStruct){

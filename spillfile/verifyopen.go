@@ -52,15 +52,17 @@ func (p *pacer) read(ctx context.Context, n int64) error {
 // errDropped: nobody needs the rest of a segment.
 var errDropped = errors.New("segment is replayed")
 
-// VerifyOpen reads every block of every live segment, and of its index, at bytesPerSecond at most (0: no bound), and checks it, while
-// the log is in use. It takes no lock that a reader or a commit waits for, keeps nothing in the cache, holds one segment at a
-// time, and goes on after damage. What is being written is read as far as it is acknowledged; a segment that is replayed meanwhile
+// VerifyOpen reads every block of every live segment, and of its index, at bytesPerSecond at most
+// (0: no bound), and checks it, while the log is in use. It takes no lock that a reader or a commit
+// waits for, keeps nothing in the cache, holds one segment at a time, and goes on after damage.
+// What is being written is read as far as it is acknowledged; a segment that is replayed meanwhile
 // is left out. A damaged index is made again from its segment, as a read would do.
 //
 // since > 0 leaves out segments that are still written, and those that were read within that time.
 //
-// It returns the damage in the order of the log: *CorruptError, each with file and offset. err is that of ctx, or of a file that
-// cannot be read; what was found until then is returned with it. It blocks for the disk and for the rate.
+// It returns the damage in the order of the log: *CorruptError, each with file and offset. err is
+// that of ctx, or of a file that cannot be read; what was found until then is returned with it. It
+// blocks for the disk and for the rate.
 func (l *Log) VerifyOpen(ctx context.Context, bytesPerSecond int64, since time.Duration) (damage []*CorruptError, err error) {
 	p := &pacer{rate: bytesPerSecond}
 	for id := uint64(0); ; {
@@ -243,9 +245,10 @@ func (x *indexFile) verify(ctx context.Context, p *pacer) error {
 	return err
 }
 
-// VerifyInUse is Verify for a spill that another process writes to. It takes no lock and writes nothing. Files come, go and grow while it
-// reads: only a fault that is found again where it was, in a file that is there again, counts. The end of the newest segment is left
-// out, and the numbers of commits are those of a moment. It may read all twice.
+// VerifyInUse is Verify for a spill that another process writes to. It takes no lock and writes
+// nothing. Files come, go and grow while it reads: only a fault that is found again where it was,
+// in a file that is there again, counts. The end of the newest segment is left out, and the numbers
+// of commits are those of a moment. It may read all twice.
 func VerifyInUse(ctx context.Context, src Source, progress func(done, total int64)) (*Findings, error) {
 	const tries = 5 // a file may be removed between the list and its opening
 	var before *Findings
@@ -260,7 +263,8 @@ func VerifyInUse(ctx context.Context, src Source, progress func(done, total int6
 		n.OpenError, n.TornBytes, n.Lost = nil, 0, nil
 		n.Faults = slices.DeleteFunc(n.Faults, func(f Fault) bool { return unsteady(src, f, before) })
 		for i := range n.Faults {
-			if f := &n.Faults[i]; f.Kind == Torn { // a power cut would explain it, and there was none
+			// a power cut would explain it, and there was none
+			if f := &n.Faults[i]; f.Kind == Torn {
 				f.Kind = Damage
 			}
 		}
@@ -286,7 +290,8 @@ func unsteady(src Source, f Fault, before *Findings) bool {
 		newest := uint64(0)
 		for _, e := range entries {
 			if other, ok := parseSegmentName(e.Name()); ok {
-				if size, err := sizeOf(fsys, filepath.Join(src.Dir, e.Name())); err == nil && size > 0 { // not one that is prepared
+				// not one that is prepared
+				if size, err := sizeOf(fsys, filepath.Join(src.Dir, e.Name())); err == nil && size > 0 {
 					newest = max(newest, other)
 				}
 			}

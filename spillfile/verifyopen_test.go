@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// threeSealed is an open log with three sealed segments in files with indexes, and one that is written.
+// threeSealed is an open log with three sealed segments in files with indexes, and one that is
+// written.
 func threeSealed(t *testing.T, o Options) *Log {
 	t.Helper()
 	l := mustOpen(t, o)

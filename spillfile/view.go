@@ -11,15 +11,16 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// View is a counted reference to a set of segments: what they hold stays readable until Release, dropped or not. A
-// batch acknowledged after Acquire may or may not be visible: callers read at a timestamp. All methods are
-// safe for concurrent use.
+// View is a counted reference to a set of segments: what they hold stays readable until Release,
+// dropped or not. A batch acknowledged after Acquire may or may not be visible: callers read at a
+// timestamp. All methods are safe for concurrent use.
 type View struct {
 	log  *Log
 	segs []*segment // oldest first; immutable
 	refs atomic.Int64
 
-	filters []filter // of segs, as far as they were known when the view was made; what a miss looks at lies together
+	// of segs, as far as they were known when the view was made; what a miss looks at lies together
+	filters []filter
 
 	unordered bool // of the segments but the last, which may become so
 }
@@ -35,8 +36,8 @@ type Ref struct {
 	fill           bool   // a point read: its block is worth caching
 }
 
-// Acquire returns a View of everything live, or nil if there is nothing: that costs one atomic load. It never
-// blocks. The caller must Release the View.
+// Acquire returns a View of everything live, or nil if there is nothing: that costs one atomic
+// load. It never blocks. The caller must Release the View.
 func (l *Log) Acquire() *View {
 	for {
 		v := l.current.Load()
@@ -93,15 +94,17 @@ func (l *Log) publishLocked() {
 	}
 }
 
-// Unordered says that an entry of the View may be older than one of the same key that was committed before it, in the
-// View or in Badger: entries carry versions of their own, or Log.Rotate was told Unordered. It holds for all that a
-// call of Get or of an iterator has found before.
+// Unordered says that an entry of the View may be older than one of the same key that was committed
+// before it, in the View or in Badger: entries carry versions of their own, or Log.Rotate was told
+// Unordered. It holds for all that a call of Get or of an iterator has found before.
 func (v *View) Unordered() bool { return v.unordered || v.segs[len(v.segs)-1].unordered() }
 
-// Get finds the newest version of key at or below ts. With highest false, and unless the view is Unordered, the newest
-// segment that has one decides, which is right where commits arrive in timestamp order; otherwise the maximum over all
-// segments does. It reads the index of sealed segments that may have the key: at most a block of a file each, mostly one in
-// all. A damaged index is made again from its segment; the error is that of reading this, a *CorruptError if it is damaged, too.
+// Get finds the newest version of key at or below ts. With highest false, and unless the view is
+// Unordered, the newest segment that has one decides, which is right where commits arrive in
+// timestamp order; otherwise the maximum over all segments does. It reads the index of sealed
+// segments that may have the key: at most a block of a file each, mostly one in all. A damaged
+// index is made again from its segment; the error is that of reading this, a *CorruptError if it is
+// damaged, too.
 func (v *View) Get(key []byte, ts uint64, highest bool) (best Ref, found bool, err error) {
 	hash := filterHash(key)
 	for i := len(v.segs) - 1; i >= 0; i-- {
@@ -124,11 +127,12 @@ func (v *View) Get(key []byte, ts uint64, highest bool) (best Ref, found bool, e
 	return best, found, nil
 }
 
-// NewIterator iterates over all entries, all versions, in the order of internal keys (key with the inverted
-// timestamp appended, as Badger's y.KeyWithTs makes it), or backwards; of identical internal keys only the one in the
-// newest segment shows. Value() gives Meta, UserMeta and ExpiresAt, and a Value that only Ref understands. The
-// iterator starts unpositioned: call Rewind or Seek. Close it before Release. One goroutine at a time may use it. It reads
-// the index files of sealed segments.
+// NewIterator iterates over all entries, all versions, in the order of internal keys (key with the
+// inverted timestamp appended, as Badger's y.KeyWithTs makes it), or backwards; of identical
+// internal keys only the one in the newest segment shows. Value() gives Meta, UserMeta and
+// ExpiresAt, and a Value that only Ref understands. The iterator starts unpositioned: call Rewind
+// or Seek. Close it before Release. One goroutine at a time may use it. It reads the index files of
+// sealed segments.
 func (v *View) NewIterator(reverse bool) *Iterator { return v.newIterator(reverse, allVersions) }
 
 func (v *View) newIterator(reverse bool, what shown) *Iterator {
@@ -150,11 +154,12 @@ type Iterator struct {
 // Valid says whether the iterator is at an entry. It is false at the end, and after an error.
 func (it *Iterator) Valid() bool { return it.err == nil && it.Iterator.Valid() }
 
-// Err returns what ended the iteration early, nil if nothing did: a file could not be read, or index and segment are both
-// damaged. Ask it when Valid returns false.
+// Err returns what ended the iteration early, nil if nothing did: a file could not be read, or
+// index and segment are both damaged. Ask it when Valid returns false.
 func (it *Iterator) Err() error { return it.err }
 
-// Ref turns what an iterator's Value() returned into a Ref. version is the timestamp of the iterator's Key().
+// Ref turns what an iterator's Value() returned into a Ref. version is the timestamp of the
+// iterator's Key().
 func (v *View) Ref(vs y.ValueStruct, version uint64) Ref {
 	at, value, err := parseLocation(vs.Value)
 	if err != nil { // no segment 0 exists: Value will say so
@@ -164,8 +169,9 @@ func (v *View) Ref(vs y.ValueStruct, version uint64) Ref {
 		ValueLen: int64(at.valueLen), at: at, value: value}
 }
 
-// Value appends the value of r to dst. It reads and checks the block: a *CorruptError means that the file was
-// damaged since. Blocks for one read of the file, unless the value is of 64 bytes at most and its segment is not sealed yet.
+// Value appends the value of r to dst. It reads and checks the block: a *CorruptError means that
+// the file was damaged since. Blocks for one read of the file, unless the value is of 64 bytes at
+// most and its segment is not sealed yet.
 func (v *View) Value(r Ref, dst []byte) ([]byte, error) {
 	if len(r.value) > 0 {
 		return append(dst, r.value...), nil

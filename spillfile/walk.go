@@ -12,16 +12,17 @@ import (
 
 // Commit is a batch that Walk found whole and intact.
 type Commit struct {
-	File        string  // path of its segment
-	Segment     uint64  // number of that
-	Offset, End int64   // its blocks take the bytes from Offset to End of the file
-	Seq         uint64  // sequence, which counts the commits of the log from 1
-	Ts          uint64  // commit timestamp
-	Replayed    bool    // the manifest says that Badger has it
-	AfterLoss   bool    // a commit before it is lost, see Findings.Lost
-	Count       int     // entries
-	Entries     []Entry // Version is always filled in; valid, with keys and values, until the visit returns
-	RawBytes    int64   // encoded size of the entries
+	File        string // path of its segment
+	Segment     uint64 // number of that
+	Offset, End int64  // its blocks take the bytes from Offset to End of the file
+	Seq         uint64 // sequence, which counts the commits of the log from 1
+	Ts          uint64 // commit timestamp
+	Replayed    bool   // the manifest says that Badger has it
+	AfterLoss   bool   // a commit before it is lost, see Findings.Lost
+	Count       int    // entries
+	// Version is always filled in; valid, with keys and values, until the visit returns
+	Entries  []Entry
+	RawBytes int64 // encoded size of the entries
 
 	stored        int64  // bytes of its payloads on disk
 	directThrough uint64 // of its segment, as far as that is known
@@ -34,7 +35,8 @@ type FaultKind int
 const (
 	// Damage: bytes that were once durable are damaged or gone. Open fails, or a read will.
 	Damage FaultKind = iota
-	// Torn: what follows was never known to be durable. Open cuts it off, as after any power cut or kill.
+	// Torn: what follows was never known to be durable. Open cuts it off, as after any power cut or
+	// kill.
 	Torn
 	// IndexDamage: an index file is damaged. It is made again from its segment; nothing is lost.
 	IndexDamage
@@ -50,8 +52,9 @@ type Fault struct {
 	Kind   FaultKind // what it means
 	File   string    // its path
 	Offset int64     // of the first structure that is not intact
-	End    int64     // where intact content goes on; the size of the file, or what should be in it, if it does not
-	Reason string    // what is wrong, for people
+	// where intact content goes on; the size of the file, or what should be in it, if it does not
+	End    int64
+	Reason string // what is wrong, for people
 }
 
 // Loss is a run of commits that are acknowledged, not replayed, and not readable any more.
@@ -72,32 +75,34 @@ func (l Loss) Commits() uint64 {
 
 // Findings is what Walk found. Sizes are bytes.
 type Findings struct {
-	Segments  int   // read; those that are wholly replayed are not
-	Bytes     int64 // of their files
-	Blocks    int64 // intact
-	Commits   int64 // whole, intact and not replayed
-	Replayed  int64 // whole, intact and replayed
-	AfterLoss int64 // of Commits, those behind a lost one; without damage Open drops them with the torn tail
+	Segments int   // read; those that are wholly replayed are not
+	Bytes    int64 // of their files
+	Blocks   int64 // intact
+	Commits  int64 // whole, intact and not replayed
+	Replayed int64 // whole, intact and replayed
+	// of Commits, those behind a lost one; without damage Open drops them with the torn tail
+	AfterLoss int64
 	Entries   int64 // of Commits
 	RawBytes  int64 // encoded size of Entries
 	Indexes   int   // index files that Verify has compared
 
 	FirstTs, LastTs uint64 // lowest and highest commit timestamp of Commits, 0 if there are none
-	// NewestSeq is the highest sequence that is known of, readable or not. A manifest may know of commits that an earlier power cut
-	// has taken; with damage they count as lost, too.
+	// NewestSeq is the highest sequence that is known of, readable or not. A manifest may know of
+	// commits that an earlier power cut has taken; with damage they count as lost, too.
 	NewestSeq uint64
 
 	// Faults are in the order of the log, those of indexes at the end.
 	Faults []Fault
-	// Lost is in the order of the log. With the manifest lost, too, what came before the first segment is not counted:
-	// whether it was replayed is not known then.
+	// Lost is in the order of the log. With the manifest lost, too, what came before the first
+	// segment is not counted: whether it was replayed is not known then.
 	Lost []Loss
-	// ManifestLost: the manifest is missing or damaged, so that nothing says which commits are replayed.
+	// ManifestLost: the manifest is missing or damaged, so that nothing says which commits are
+	// replayed.
 	ManifestLost bool
 	// TornBytes are what Open would cut off.
 	TornBytes int64
-	// OpenError is why Open would refuse the spill, nil if it would not. Damage in a segment with an index does
-	// not keep Open from succeeding: it is noticed when the block is read.
+	// OpenError is why Open would refuse the spill, nil if it would not. Damage in a segment with
+	// an index does not keep Open from succeeding: it is noticed when the block is read.
 	OpenError error
 }
 
@@ -106,10 +111,12 @@ func (f *Findings) Damaged() bool {
 	return slices.ContainsFunc(f.Faults, func(f Fault) bool { return f.Kind == Damage })
 }
 
-// Walk reads all blocks of all segments that are not wholly replayed, checks them, and calls visit (nil: nobody) with each whole
-// commit in the order of the log. It goes on after damage, with the next commit that is intact. It writes nothing and takes no
-// lock: see Source.Lock. It ends with the error of visit, of ctx, or of a file that cannot be read at all; ErrKeyMissing or
-// ErrWrongKey for what is encrypted under another key; a *VersionError for a newer format. Damage is in the findings, not an error.
+// Walk reads all blocks of all segments that are not wholly replayed, checks them, and calls visit
+// (nil: nobody) with each whole commit in the order of the log. It goes on after damage, with the
+// next commit that is intact. It writes nothing and takes no lock: see Source.Lock. It ends with
+// the error of visit, of ctx, or of a file that cannot be read at all; ErrKeyMissing or ErrWrongKey
+// for what is encrypted under another key; a *VersionError for a newer format. Damage is in the
+// findings, not an error.
 func Walk(ctx context.Context, src Source, visit func(*Commit) error) (*Findings, error) {
 	w, err := newWalker(ctx, src, visit)
 	if err != nil {
@@ -121,8 +128,8 @@ func Walk(ctx context.Context, src Source, visit func(*Commit) error) (*Findings
 
 // walker reads the segments of a look in order.
 //
-// The order of blocks is judged by scanner, which recovery uses, too; marks are collected as recovery does, and tell in the end which
-// faults are damage and which are a torn tail.
+// The order of blocks is judged by scanner, which recovery uses, too; marks are collected as
+// recovery does, and tell in the end which faults are damage and which are a torn tail.
 type walker struct {
 	*look
 	ctx     context.Context
@@ -130,22 +137,26 @@ type walker struct {
 	visit   func(*Commit) error
 	headers bool // blocks are checked and counted, not decoded: no key is needed
 
-	report     Findings
-	faults     []placedFault
-	rd         blockReader
-	pace       pacer
-	chunk      Chunk
-	commit     Commit
-	order      scanner
-	resync     bool                // the place in a batch, or in the log, is unknown: wait for the beginning of a batch
-	last       uint64              // the sequence through which all are accounted for: visited, replayed or lost
-	lastTs     uint64              // of the commit visited last
-	direct     uint64              // highest directThrough of the segments so far
-	newestGone error               // the newest segment is missing
-	lostStart  bool                // nothing says where the log begins: with the first block that is seen
-	sound      map[uint64]bool     // segments without a fault
-	liveFrom   map[uint64]int64    // where in a segment the first commit begins that is not replayed
-	read       func(*foundSegment) // is told of each segment that was read, nil: nobody is
+	report Findings
+	faults []placedFault
+	rd     blockReader
+	pace   pacer
+	chunk  Chunk
+	commit Commit
+	order  scanner
+	// the place in a batch, or in the log, is unknown: wait for the beginning of a batch
+	resync bool
+	// the sequence through which all are accounted for: visited, replayed or lost
+	last       uint64
+	lastTs     uint64 // of the commit visited last
+	direct     uint64 // highest directThrough of the segments so far
+	newestGone error  // the newest segment is missing
+	// nothing says where the log begins: with the first block that is seen
+	lostStart bool
+	sound     map[uint64]bool // segments without a fault
+	// where in a segment the first commit begins that is not replayed
+	liveFrom map[uint64]int64
+	read     func(*foundSegment) // is told of each segment that was read, nil: nobody is
 }
 
 // placedFault is a fault of which it is not decided whether it is damage.
@@ -155,7 +166,8 @@ type placedFault struct {
 	tail    Position // the end of the last whole batch before it
 }
 
-// damage says whether it is, once the highest mark is known: as in recovery, durable bytes lie behind it then.
+// damage says whether it is, once the highest mark is known: as in recovery, durable bytes lie
+// behind it then.
 func (f *placedFault) damage(mark Position) bool { return f.certain || mark.after(f.tail) }
 
 func newWalker(ctx context.Context, src Source, visit func(*Commit) error) (*walker, error) {
@@ -296,8 +308,8 @@ func (w *walker) openKey(f *foundSegment) (err error) {
 	return err
 }
 
-// knowIndex learns from the footer of a segment's index which commits there were, and where they end if nobody else says it: what a
-// failed write has left may follow.
+// knowIndex learns from the footer of a segment's index which commits there were, and where they
+// end if nobody else says it: what a failed write has left may follow.
 func (w *walker) knowIndex(f *foundSegment) {
 	ft, _ := w.footer(f)
 	if ft == nil {
@@ -360,7 +372,8 @@ func (w *walker) blocks(f *foundSegment) error {
 // tailEnds says of the fault added last that nothing intact follows it in its file.
 func (w *walker) tailEnds(f *foundSegment) { w.faults[len(w.faults)-1].End = max(f.limit, f.want) }
 
-// pending says whether the fault at hand is what the one before has led to: the header of a segment.
+// pending says whether the fault at hand is what the one before has led to: the header of a
+// segment.
 func (w *walker) pending(f *foundSegment, at int64) bool {
 	if len(w.faults) == 0 {
 		return false
@@ -369,8 +382,8 @@ func (w *walker) pending(f *foundSegment, at int64) bool {
 	return last.File == f.path && last.End == at && !last.certain
 }
 
-// seek returns the offset of the next intact block after at, the end of what counts if there is none.
-// Where the file cannot be read, it goes on with the next page. The error is ErrTooLarge.
+// seek returns the offset of the next intact block after at, the end of what counts if there is
+// none. Where the file cannot be read, it goes on with the next page. The error is ErrTooLarge.
 func (w *walker) seek(s *search, at int64) (int64, error) {
 	const page = 4096
 	for at++; at < w.rd.limit; {
@@ -528,7 +541,8 @@ func (w *walker) loseTail() {
 	}
 }
 
-// footer returns what the footer of a segment's index file says, nil if there is none that belongs to it, and the size of that file.
+// footer returns what the footer of a segment's index file says, nil if there is none that belongs
+// to it, and the size of that file.
 func (k *look) footer(f *foundSegment) (*indexFooter, int64) {
 	if _, ok := slices.BinarySearch(k.indexes, f.id); !ok {
 		return nil, 0

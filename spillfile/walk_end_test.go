@@ -8,8 +8,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a failed write has left, and could not be cut off, lies behind the end that the index file of its segment says. Open ignores it,
-// so it is no commit for Walk either, and does not come back by a Salvage.
+// What a failed write has left, and could not be cut off, lies behind the end that the index file
+// of its segment says. Open ignores it, so it is no commit for Walk either, and does not come back
+// by a Salvage.
 func TestWalkEndsASegmentWhereItsIndexDoes(t *testing.T) {
 	src := Source{Dir: t.TempDir()}
 	segment := filepath.Join(src.Dir, segmentName(1))

@@ -30,7 +30,8 @@ func describe(entries []Entry) string {
 	return b.String()
 }
 
-// fill writes n commits of every shape: one entry, several, several blocks, tombstones, expiry, none at all.
+// fill writes n commits of every shape: one entry, several, several blocks, tombstones, expiry,
+// none at all.
 func fill(t testing.TB, l *Log, n int) (all []written) {
 	t.Helper()
 	for i := range n {
@@ -145,8 +146,9 @@ func filesOf(t testing.TB, dir string) map[string]string {
 	return files
 }
 
-// Every seventh byte, from a random one on, of every file of a spill that was closed: Verify names the file and the structure that the byte is in, and Walk still
-// finds every commit that does not have the byte.
+// Every seventh byte, from a random one on, of every file of a spill that was closed: Verify names
+// the file and the structure that the byte is in, and Walk still finds every commit that does not
+// have the byte.
 func TestEveryFlippedByteIsNamed(t *testing.T) {
 	for name, key := range map[string][]byte{"plaintext": nil, "encrypted": testKey} {
 		t.Run(name, func(t *testing.T) {
@@ -158,7 +160,8 @@ func TestEveryFlippedByteIsNamed(t *testing.T) {
 			const stride = 7
 			first := newRand(t).Int64N(stride)
 			for file, content := range files {
-				if file == manifestTemp || file == newestName { // after a close neither says what the manifest does not
+				// after a close neither says what the manifest does not
+				if file == manifestTemp || file == newestName {
 					continue
 				}
 				blocks := []int64{0}

@@ -11,7 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A power cut took the end of a segment that was not synced, and left the next one. Open drops both.
+// A power cut took the end of a segment that was not synced, and left the next one. Open drops
+// both.
 func TestWalkOfWhatOpenDropsBehindATornSegment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newMemFS()

@@ -9,8 +9,9 @@ import (
 	"sync/atomic"
 )
 
-// window is a run of entries in key order whose values lie anywhere in the merged segments. They are read in the order of the
-// files, by several readers at once, so that a disk that can do several things at a time does.
+// window is a run of entries in key order whose values lie anywhere in the merged segments. They
+// are read in the order of the files, by several readers at once, so that a disk that can do
+// several things at a time does.
 type window struct {
 	entries []Entry // in key order; values are set by read
 	refs    []Ref
@@ -31,8 +32,8 @@ type slab struct {
 }
 
 const (
-	// windowReaders is how many reads are under way at once: enough to keep a solid-state disk busy with reads of a block each, few
-	// enough that they are no burden when all is in the page cache.
+	// windowReaders is how many reads are under way at once: enough to keep a solid-state disk busy
+	// with reads of a block each, few enough that they are no burden when all is in the page cache.
 	windowReaders = 16
 	// windowRun is the least that one reader takes: below, it is not worth a goroutine.
 	windowRun = 64

@@ -18,7 +18,8 @@ type writer struct {
 	mu sync.Mutex // held while a group is written, and to change the set of segments
 
 	// Guarded by mu.
-	live     []*segment // segments with acknowledged batches, oldest first; the active one is the last
+	// segments with acknowledged batches, oldest first; the active one is the last
+	live     []*segment
 	active   *segment   // nil: the next batch begins a new segment
 	rotate   bool       // the same, asked for while active is set
 	direct   uint64     // DirectThrough of segments to come
@@ -35,21 +36,23 @@ type writer struct {
 	seal     sealer
 }
 
-// unlockWriter releases writer.mu and sends the events that were noted under it. No other lock may be held: who
-// holds one sends them when all locks are released.
+// unlockWriter releases writer.mu and sends the events that were noted under it. No other lock may
+// be held: who holds one sends them when all locks are released.
 func (l *Log) unlockWriter() {
 	l.w.mu.Unlock()
 	l.send()
 }
 
-// eventQueue holds events in the order in which things happened, until somebody sends them who holds no lock.
+// eventQueue holds events in the order in which things happened, until somebody sends them who
+// holds no lock.
 type eventQueue struct {
 	mu      sync.Mutex
 	queue   []Event
 	sending bool
 }
 
-// send calls OnEvent for what was noted. If somebody does that already, it leaves the rest to him: two at a time would mix up the order.
+// send calls OnEvent for what was noted. If somebody does that already, it leaves the rest to him:
+// two at a time would mix up the order.
 func (l *Log) send() {
 	q := &l.events
 	q.mu.Lock()

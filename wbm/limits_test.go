@@ -62,7 +62,8 @@ func TestLoweredLimits(t *testing.T) {
 		require.Equal(t, Block, m.Tier())
 		require.Equal(t, []tierChange{{Normal, Block}}, h.takeChanges())
 		require.EqualValues(t, 1, h.relieved.Load(), "relief is asked for at once")
-		p := startReserve(a, 450, Block) // larger than the limit now: passes when nothing is in flight
+		// larger than the limit now: passes when nothing is in flight
+		p := startReserve(a, 450, Block)
 		synctest.Wait()
 		require.True(t, p.parked())
 		a.Release(InFlight, 500)

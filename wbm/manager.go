@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// WriteBufferManager holds one memory budget for one or several databases, as the class of that name in RocksDB does. All methods
-// are safe for concurrent use and none blocks.
+// WriteBufferManager holds one memory budget for one or several databases, as the class of that
+// name in RocksDB does. All methods are safe for concurrent use and none blocks.
 //
 // The counters are atomics; the mutex is taken only when the tier changes, an account
 // comes or goes, or somebody waits. Bytes are added to the manager before the account and
@@ -114,8 +114,8 @@ func (m *WriteBufferManager) TierEntered() [4]int64 {
 	return n
 }
 
-// TierTime returns how long each tier has lasted in all, indexed by Tier, since the manager was made, the present one up to
-// now. It may be as late as the announcement of a tier is.
+// TierTime returns how long each tier has lasted in all, indexed by Tier, since the manager was
+// made, the present one up to now. It may be as late as the announcement of a tier is.
 func (m *WriteBufferManager) TierTime() [4]time.Duration {
 	m.mu.Lock()
 	defer m.mu.Unlock()

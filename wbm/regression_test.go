@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// spinLimit is how often relief may be asked for before a parked commit counts as spinning. That would stop the clock of
-// a synctest bubble for ever, so its context ends then.
+// spinLimit is how often relief may be asked for before a parked commit counts as spinning. That
+// would stop the clock of a synctest bubble for ever, so its context ends then.
 const spinLimit = 1000
 
 func (h *holder) stopSpinning() (ctx context.Context) {
@@ -25,8 +25,8 @@ func (h *holder) stopSpinning() (ctx context.Context) {
 	return ctx
 }
 
-// The claim of a starved commit on memory kept the index of another database's spill out, whose commits, parked though
-// their spill had room, took and gave it back in a loop: a whole core.
+// The claim of a starved commit on memory kept the index of another database's spill out, whose
+// commits, parked though their spill had room, took and gave it back in a loop: a whole core.
 func TestClaimOnMemoryLetsOtherDatabasesSpill(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := newManager(t)

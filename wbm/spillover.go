@@ -28,18 +28,19 @@ type SpilloverOptions struct {
 	// has room. It is asked for each reservation that looks at the spill, so it must be
 	// cheap and must not block. Nil means always.
 	Usable func() bool
-	// OnBlocked is told of a reservation that begins to wait for room, and how many wait then, itself
-	// included. What it returns, unless nil, is told when that wait has ended: how long it took, how
-	// many still wait, and the error with which Reserve returns. Both are called by the waiting
-	// goroutine, which holds no lock of this package; neither may block. Nil: nobody is told.
+	// OnBlocked is told of a reservation that begins to wait for room, and how many wait then,
+	// itself included. What it returns, unless nil, is told when that wait has ended: how long it
+	// took, how many still wait, and the error with which Reserve returns. Both are called by the
+	// waiting goroutine, which holds no lock of this package; neither may block. Nil: nobody is
+	// told.
 	OnBlocked func(r Request, waiting int64) (released func(took time.Duration, waiting int64, o Outcome, err error))
 }
 
 // SpilloverManager decides for one database whether a commit goes to Badger, to the spill,
 // or waits. All methods are safe for concurrent use; only Reserve blocks.
 //
-// The words (reserve, should spill over, is spillover full, is active, release spillover, blocks avoided) are those of
-// SpilloverManager in sochdb.
+// The words (reserve, should spill over, is spillover full, is active, release spillover, blocks
+// avoided) are those of SpilloverManager in sochdb.
 type SpilloverManager struct {
 	account    *Account
 	capacity   atomic.Int64
@@ -111,11 +112,10 @@ func (s *SpilloverManager) Usage() int64 { return s.usage.Load() }
 // Capacity returns the capacity of the spill in bytes, 0 if there is none.
 func (s *SpilloverManager) Capacity() int64 { return s.capacity.Load() }
 
-// SetCapacity changes the capacity, in bytes; 0 or less means that there is no spill any more.
-// What is in the spill above a lower capacity stays: the spill is full until enough of it is
-// released, but an empty one takes a batch of any size while there is a capacity at all. Whoever
-// waits looks again, and takes the way to memory where the spill takes nothing any more. It does not
-// block.
+// SetCapacity changes the capacity, in bytes; 0 or less means that there is no spill any more. What
+// is in the spill above a lower capacity stays: the spill is full until enough of it is released,
+// but an empty one takes a batch of any size while there is a capacity at all. Whoever waits looks
+// again, and takes the way to memory where the spill takes nothing any more. It does not block.
 func (s *SpilloverManager) SetCapacity(capacity int64) {
 	capacity = max(0, capacity)
 	s.capacity.Store(capacity)

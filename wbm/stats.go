@@ -47,8 +47,8 @@ func (s *SpilloverManager) RecordAppend(d time.Duration) { s.stats.appends.recor
 // Parked returns how many reservations wait for room now. Safe for concurrent use; does not block.
 func (s *SpilloverManager) Parked() int64 { return s.stats.parked.Load() }
 
-// Slowed returns how many commits wait for their turn now, since the spill is filled beyond its mark. It does not block and is safe
-// for concurrent use.
+// Slowed returns how many commits wait for their turn now, since the spill is filled beyond its
+// mark. It does not block and is safe for concurrent use.
 func (s *SpilloverManager) Slowed() int64 { return s.throttle.waiting.Load() }
 
 // Stats returns the counters. Safe for concurrent use; does not block.
@@ -76,19 +76,20 @@ type Latency struct {
 	// P50 and P99 are upper bounds of the bucket in which the quantile lies: at most a
 	// quarter too high.
 	P50, P99 time.Duration
-	// Buckets says how many took less than LatencyBound of the index; the rest took longer. The difference of two
-	// snapshots gives the quantiles of the time between.
+	// Buckets says how many took less than LatencyBound of the index; the rest took longer. The
+	// difference of two snapshots gives the quantiles of the time between.
 	Buckets [LatencyBuckets]int64
 }
 
 // LatencyBuckets is the number of Latency.Buckets.
 const LatencyBuckets = 21
 
-// minLatencyBits: the lowest bound of Latency.Buckets is 2^12 ns, less than an append ever takes; the highest is 2^32 ns, 4.3 s.
+// minLatencyBits: the lowest bound of Latency.Buckets is 2^12 ns, less than an append ever takes;
+// the highest is 2^32 ns, 4.3 s.
 const minLatencyBits = 12
 
-// LatencyBound returns the upper bound of a bucket of Latency, 0 to LatencyBuckets-1: from 4.1 µs to 4.3 s, each twice the one
-// before.
+// LatencyBound returns the upper bound of a bucket of Latency, 0 to LatencyBuckets-1: from 4.1 µs
+// to 4.3 s, each twice the one before.
 func LatencyBound(i int) time.Duration { return 1 << (minLatencyBits + i) }
 
 // subBuckets splits each power of two, so that a bucket is at most a quarter wide.

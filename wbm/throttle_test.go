@@ -334,7 +334,8 @@ func TestSlowedInOrder(t *testing.T) {
 		var wg sync.WaitGroup
 		r := rand.New(rand.NewPCG(1, 2))
 		for i := range 200 {
-			n := kib + r.Int64N(4*kib) // more than a step adds: each passes at an instant of its own
+			// more than a step adds: each passes at an instant of its own
+			n := kib + r.Int64N(4*kib)
 			wg.Go(func() {
 				_, err := s.Reserve(context.Background(), Request{Memory: n, Spill: n}, time.Duration(i%2)*time.Hour)
 				mu.Lock()

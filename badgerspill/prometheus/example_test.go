@@ -26,8 +26,8 @@ func metricsHandler() http.Handler {
 	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 }
 
-// Prometheus reads the expvars through its collector; each has the label dir, the database's directory. A program serves the handler
-// under /metrics.
+// Prometheus reads the expvars through its collector; each has the label dir, the database's
+// directory. A program serves the handler under /metrics.
 func Example() {
 	dir, err := os.MkdirTemp("", "badgerspill")
 	if err != nil {

@@ -44,8 +44,8 @@ var scenarios = map[string][]string{
 	"subscriber": {"BadgerspillSubscriberBehind"},
 }
 
-// TestAlerts: each recording makes the alerts fire that name what it is, and none else, however often
-// Prometheus scrapes.
+// TestAlerts: each recording makes the alerts fire that name what it is, and none else, however
+// often Prometheus scrapes.
 func TestAlerts(t *testing.T) {
 	rules := readRules(t)
 	files, err := filepath.Glob("testdata/*.yml")
@@ -134,7 +134,8 @@ func readRecording(t *testing.T, name string, scrape time.Duration) (r recording
 	return r
 }
 
-// fire evaluates the rules as Prometheus does, and returns which alerts fire, and after how long first.
+// fire evaluates the rules as Prometheus does, and returns which alerts fire, and after how long
+// first.
 func (r recording) fire(t *testing.T, rules []rulefmt.Rule) map[string]time.Duration {
 	t.Helper()
 	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1_000_000, Timeout: time.Minute})

@@ -24,7 +24,8 @@ type fixture struct {
 	badger string // the version of plain Badger that makes the database before make is called
 	killed bool   // the child kills itself
 	make   func(work string, f *fixture) error
-	shows  func(work string, f *fixture) (bool, error) // whether the files show the state; nil: a clean close always leaves it
+	// whether the files show the state; nil: a clean close always leaves it
+	shows func(work string, f *fixture) (bool, error)
 }
 
 const (
@@ -96,8 +97,8 @@ func base(work string, f *fixture, b book) error {
 	})
 }
 
-// spillOver leaves a spill of several segments over what Badger has: keys of Badger's that it overwrites and deletes, and keys of its own,
-// some of which it deletes.
+// spillOver leaves a spill of several segments over what Badger has: keys of Badger's that it
+// overwrites and deletes, and keys of its own, some of which it deletes.
 func spillOver(work string, f *fixture) error {
 	b := book{}
 	if err := b.read(work); err != nil {
@@ -139,7 +140,8 @@ func kill() {
 	select {}
 }
 
-// hedged commits with a threshold that the first commit passes at once: Badger has it, and the spill.
+// hedged commits with a threshold that the first commit passes at once: Badger has it, and the
+// spill.
 func hedged(work string, f *fixture) error {
 	b := book{}
 	if err := base(work, f, b); err != nil {
@@ -228,7 +230,8 @@ func showsHalf(work string, f *fixture) (bool, error) {
 	return spilled == 2*halfKeys+60 && n > 50 && n < halfKeys-50, err
 }
 
-// dropInterrupted kills itself once a drop is announced; one of everything, once Badger has no tables any more.
+// dropInterrupted kills itself once a drop is announced; one of everything, once Badger has no
+// tables any more.
 func dropInterrupted(work string, f *fixture) error {
 	b := book{}
 	if err := base(work, f, b); err != nil {

@@ -19,12 +19,14 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
-// The clients whose history is checked, see history_test.go: random transactions over a few keys, so that most of them meet.
+// The clients whose history is checked, see history_test.go: random transactions over a few keys,
+// so that most of them meet.
 
 const (
 	historyKeys   = 10
 	receiptPrefix = "receipt/"
-	// longCommits is how many commits of others a long transaction sees pass before it ends, if the others go on.
+	// longCommits is how many commits of others a long transaction sees pass before it ends, if the
+	// others go on.
 	longCommits = 60
 	longRounds  = 12
 	oldCommits  = 40 // between two looks of the oldest transaction
@@ -74,8 +76,8 @@ func (j *memoryJournal) end(id int, o txnOutcome) {
 	}
 }
 
-// killed ends what was open when the process ended. It is called once the database is open again: whether those
-// commits took place is settled by then.
+// killed ends what was open when the process ended. It is called once the database is open again:
+// whether those commits took place is settled by then.
 func (j *memoryJournal) killed() {
 	for _, id := range sortedKeys(j.open) {
 		j.end(id, txnUnknown)
@@ -98,7 +100,8 @@ func historyKey(i int) []byte     { return fmt.Appendf(nil, "k/%02d", i) }
 func receiptKey(id int) []byte    { return fmt.Appendf(nil, "%s%09d", receiptPrefix, id) }
 func receiptOf(key []byte) string { return string(bytes.TrimPrefix(key, []byte(receiptPrefix))) }
 
-// historyValue says who wrote it, and is of the same writer and key always the same: short, long, or very long.
+// historyValue says who wrote it, and is of the same writer and key always the same: short, long,
+// or very long.
 func historyValue(id, key int) []byte {
 	v := fmt.Appendf(nil, "%d/%d", id, key)
 	return append(append(v, '|'), bytes.Repeat(v, []int{0, 40, 200}[(id+key)%3])...)
@@ -358,8 +361,8 @@ func (t *tracker) getAll(keys []int) error {
 	return nil
 }
 
-// long reads the same keys again and again, by point reads, by new iterators and by one that was opened in the beginning,
-// while commits go by.
+// long reads the same keys again and again, by point reads, by new iterators and by one that was
+// opened in the beginning, while commits go by.
 func (c *historyClient) long(t *tracker) error {
 	early := t.newScan(c.rng)
 	err := early.upTo(c.rng.IntN(historyKeys))
@@ -372,8 +375,8 @@ func (c *historyClient) long(t *tracker) error {
 	return errors.Join(err, early.end())
 }
 
-// old is one transaction as long as everything else: it reads all keys every few commits, until stop is closed. If it
-// writes something in the end, that must be refused.
+// old is one transaction as long as everything else: it reads all keys every few commits, until
+// stop is closed. If it writes something in the end, that must be refused.
 func (c *historyClient) old(update bool, stop <-chan struct{}) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -418,7 +421,8 @@ func (w *historyLoad) client(number int) *historyClient {
 	return &historyClient{db: w.db, number: number, nextID: w.nextID, journal: w.journal, rng: rand.New(rand.NewPCG(w.rng.Uint64(), 1))}
 }
 
-// ended takes the error of a client down, unless it is that the database was closed, and says whether it is over.
+// ended takes the error of a client down, unless it is that the database was closed, and says
+// whether it is over.
 func (w *historyLoad) ended(err error) bool {
 	if err != nil && !errors.Is(err, errEnded) {
 		w.mu.Lock()
@@ -441,7 +445,8 @@ func (w *historyLoad) start(from, to int, act func(c *historyClient) error, stop
 	return wg.Wait
 }
 
-// fillMemtable writes as much as a memtable of churning holds, to keys of its own: Badger flushes and compacts.
+// fillMemtable writes as much as a memtable of churning holds, to keys of its own: Badger flushes
+// and compacts.
 func fillMemtable(db *badgerspill.DB) error {
 	wb := db.NewWriteBatch()
 	defer wb.Cancel()
@@ -453,7 +458,8 @@ func fillMemtable(db *badgerspill.DB) error {
 	return wb.Flush()
 }
 
-// handOvers drains whenever there is something in the spill, until ctx ends or the database is closed.
+// handOvers drains whenever there is something in the spill, until ctx ends or the database is
+// closed.
 func handOvers(ctx context.Context, db *badgerspill.DB) {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

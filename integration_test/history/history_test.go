@@ -14,14 +14,14 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A history is what concurrent clients saw of a database. Two checkers judge it, and neither knows of states, spill or
-// replay:
+// A history is what concurrent clients saw of a database. Two checkers judge it, and neither knows
+// of states, spill or replay:
 //
-//   - versions: Badger says which version an item has, and every transaction writes a key of its own, its receipt, whose
-//     version is therefore its commit timestamp. With the commit order known, each read, each conflict and each
-//     acknowledgement is either right or wrong: see check.
-//   - registers: each key is a register, and versions are not believed. What each transaction did to it must be explained by
-//     some order that agrees with real time: see linearizable.
+//   - versions: Badger says which version an item has, and every transaction writes a key of its
+//     own, its receipt, whose version is therefore its commit timestamp. With the commit order
+//     known, each read, each conflict and each acknowledgement is either right or wrong: see check.
+//   - registers: each key is a register, and versions are not believed. What each transaction did
+//     to it must be explained by some order that agrees with real time: see linearizable.
 
 // txnOutcome is how a transaction ended, as far as its client knows.
 type txnOutcome int
@@ -42,7 +42,8 @@ type observation struct {
 	Key     int
 	Writer  int    // the transaction that wrote the value; 0 = there was none
 	Version uint64 // 0 if there was no value
-	Phantom bool   // an iterator passed where the key would be: as in Badger, that is not tracked for conflicts
+	// an iterator passed where the key would be: as in Badger, that is not tracked for conflicts
+	Phantom bool
 }
 
 // txnChange is one write.
@@ -51,16 +52,19 @@ type txnChange struct {
 	Delete bool
 }
 
-// txnRecord is one transaction. Begin, Commit and End are places in real time: before it was made, before it was committed,
-// after its outcome was known. A pair of them in two records tells which came first.
+// txnRecord is one transaction. Begin, Commit and End are places in real time: before it was made,
+// before it was committed, after its outcome was known. A pair of them in two records tells which
+// came first.
 type txnRecord struct {
 	ID, Client         int
 	Begin, Commit, End int64
 	ReadTs             uint64
-	Reads              []observation // of a key as others left it; the same answer again is not repeated
-	Iterated           []int         // keys of own writes that an iterator gave: as in Badger, Iterator.Item counts the key as read
-	Changes            []txnChange   // one a key
-	Outcome            txnOutcome
+	// of a key as others left it; the same answer again is not repeated
+	Reads []observation
+	// keys of own writes that an iterator gave: as in Badger, Iterator.Item counts the key as read
+	Iterated []int
+	Changes  []txnChange // one a key
+	Outcome  txnOutcome
 }
 
 func (r *txnRecord) String() string {
@@ -86,13 +90,14 @@ type committedWrite struct {
 
 // check returns what is wrong, nothing if the history is right:
 //
-//   - acknowledged commits have a receipt and refused ones have none; a timestamp belongs to one commit and is above the
-//     read timestamp of its transaction;
-//   - a read gives the newest version at or below the read timestamp, however often it is repeated; so it never gives what
-//     was not committed, or half of a commit, or what has vanished since;
-//   - no committed transaction that wrote has read a key of which another version was committed before its own: no lost
-//     update, no write skew. And a conflict was one;
-//   - a transaction that began after an acknowledgement sees that commit, and one committed after it comes later.
+//   - acknowledged commits have a receipt and refused ones have none; a timestamp belongs to one
+//     commit and is above the read timestamp of its transaction;
+//   - a read gives the newest version at or below the read timestamp, however often it is repeated;
+//     so it never gives what was not committed, or half of a commit, or what has vanished since;
+//   - no committed transaction that wrote has read a key of which another version was committed
+//     before its own: no lost update, no write skew. And a conflict was one;
+//   - a transaction that began after an acknowledgement sees that commit, and one committed after
+//     it comes later.
 func (h *recording) check() (violations []string) {
 	wrong := func(format string, args ...any) {
 		violations = append(violations, fmt.Sprintf(format, args...))
@@ -120,7 +125,8 @@ func (h *recording) check() (violations []string) {
 			versions[c.Key] = append(versions[c.Key], committedWrite{ts, id, c.Delete})
 		}
 	}
-	lost := map[int]bool{} // keys of commits that a killed process did not bring to an end: who met one had a conflict
+	// keys of commits that a killed process did not bring to an end: who met one had a conflict
+	lost := map[int]bool{}
 	for _, r := range h.records {
 		if _, kept := h.receipts[r.ID]; !kept && r.Outcome == txnUnknown {
 			for _, c := range r.Changes {
@@ -154,7 +160,8 @@ func (h *recording) check() (violations []string) {
 			}
 		}
 		conflict := false
-		// counted looks for a version that was committed between the snapshot and the commit of r, of a key that r had read.
+		// counted looks for a version that was committed between the snapshot and the commit of r,
+		// of a key that r had read.
 		counted := func(key int) {
 			until := ts
 			if r.Outcome == txnConflicted {
@@ -251,9 +258,9 @@ func (h *recording) checkRealTime() (violations []string) {
 	return violations
 }
 
-// registerOp is what one transaction did to one key: it read it, wrote it, or both at once. By strict serializability
-// each of these is a step of that key's register, at some moment between begin and end: the commit if the transaction
-// wrote something, its creation otherwise.
+// registerOp is what one transaction did to one key: it read it, wrote it, or both at once. By
+// strict serializability each of these is a step of that key's register, at some moment between
+// begin and end: the commit if the transaction wrote something, its creation otherwise.
 type registerOp struct {
 	key    int
 	reads  bool
@@ -297,7 +304,8 @@ func (h *recording) registerOps() (ops []porcupine.Operation) {
 	for _, r := range h.records {
 		steps := map[int]registerOp{}
 		for _, read := range r.Reads {
-			if read.Phantom { // true when the transaction was made, not necessarily when it was committed
+			// true when the transaction was made, not necessarily when it was committed
+			if read.Phantom {
 				ops = append(ops, porcupine.Operation{ClientId: r.Client, Call: r.Begin, Return: r.End,
 					Input: registerOp{key: read.Key, reads: true, saw: read.Writer}})
 				continue
@@ -326,8 +334,8 @@ func (h *recording) registerOps() (ops []porcupine.Operation) {
 	return ops
 }
 
-// linearizable returns an error unless each key behaves as one register. A transaction of unknown outcome has written or
-// not by its End, which is when the database was open again.
+// linearizable returns an error unless each key behaves as one register. A transaction of unknown
+// outcome has written or not by its End, which is when the database was open again.
 func (h *recording) linearizable() error {
 	const patience = time.Minute // 1,000 steps a key take a second
 	result, info := porcupine.CheckOperationsVerbose(registers, h.registerOps(), patience)
@@ -337,7 +345,8 @@ func (h *recording) linearizable() error {
 	case porcupine.Unknown:
 		return fmt.Errorf("no answer within %v whether a key is a register", patience)
 	}
-	// What could be explained, and where each key stops: as text, since a picture of thousands of steps helps nobody.
+	// What could be explained, and where each key stops: as text, since a picture of thousands of
+	// steps helps nobody.
 	var text strings.Builder
 	for key, longest := range info.PartialLinearizationsOperations() {
 		for _, steps := range longest {
@@ -373,8 +382,8 @@ func (h *recording) require(t *testing.T) {
 
 // TestCheckersFindWhatIsWrong shows that each of them can fail: one small history a row.
 func TestCheckersFindWhatIsWrong(t *testing.T) {
-	// put is a transaction that reads what it is told and writes the keys; get one that writes nothing. They run one after
-	// the other in the order of the rows unless times are set.
+	// put is a transaction that reads what it is told and writes the keys; get one that writes
+	// nothing. They run one after the other in the order of the rows unless times are set.
 	at := func(begin, commit, end int64, r *txnRecord) *txnRecord {
 		r.Begin, r.Commit, r.End = begin, commit, end
 		return r

@@ -23,9 +23,10 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
 
-// The same clients in a child process, which prints what it does; the parent kills it at a random moment, starts the next on
-// the same directory, and checks the history of all of them as one. What was not acknowledged may have happened or not,
-// but not first the one, as somebody read it, and then the other.
+// The same clients in a child process, which prints what it does; the parent kills it at a random
+// moment, starts the next on the same directory, and checks the history of all of them as one. What
+// was not acknowledged may have happened or not, but not first the one, as somebody read it, and
+// then the other.
 
 var isolationKills = flag.Int("isolationkills", 4, "children that the isolation test kills in each state")
 

@@ -17,15 +17,16 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/states"
 )
 
-// Isolation checked from outside: concurrent clients run random transactions while the router is pushed through its states,
-// the database is closed under them and opened again, and their history is checked.
+// Isolation checked from outside: concurrent clients run random transactions while the router is
+// pushed through its states, the database is closed under them and opened again, and their history
+// is checked.
 
 var killModes = states.All()
 
 var isolationSteps = flag.Int("isolationsteps", 60, "transactions of each client of the isolation test between two openings")
 
-// churning makes Badger flush and compact all the time, and keep nothing that it may forget: versions that a reader still
-// needs are there because the layer says so, or they are not.
+// churning makes Badger flush and compact all the time, and keep nothing that it may forget:
+// versions that a reader still needs are there because the layer says so, or they are not.
 func churning(dir string) badger.Options {
 	return states.Small(dir).WithNumVersionsToKeep(1).WithMemTableSize(1 << 20).WithNumLevelZeroTables(1).
 		WithNumLevelZeroTablesStall(3).WithBaseTableSize(256 << 10).WithBaseLevelSize(1 << 20).WithValueThreshold(512).WithValueLogFileSize(1 << 20)
@@ -86,7 +87,8 @@ func isolation(t *testing.T, change func(badgerspill.Options) badgerspill.Option
 	return ends
 }
 
-// isolationStorm lets several clients do everything at once, while Badger flushes and compacts under one old snapshot.
+// isolationStorm lets several clients do everything at once, while Badger flushes and compacts
+// under one old snapshot.
 func isolationStorm(t *testing.T, w *historyLoad, drain bool) {
 	t.Helper()
 	const clients = 5
@@ -124,7 +126,8 @@ func isolationStorm(t *testing.T, w *historyLoad, drain bool) {
 	beside.Wait()
 }
 
-// isolationCalm lets one client write and drain after each commit, while others read, most of them in transactions of one read.
+// isolationCalm lets one client write and drain after each commit, while others read, most of them
+// in transactions of one read.
 func isolationCalm(t *testing.T, w *historyLoad) {
 	t.Helper()
 	const readers = 2

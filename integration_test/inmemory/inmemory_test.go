@@ -102,8 +102,8 @@ func TestSameAsPlainBadger(t *testing.T) {
 	require.ErrorIs(t, ours.View(func(*badgerspill.Txn) error { return nil }), badgerspill.ErrDBClosed)
 }
 
-// TestDirectory: on disk it works where plain Badger does. Where that cannot map files, Open says so and
-// makes nothing.
+// TestDirectory: on disk it works where plain Badger does. Where that cannot map files, Open says
+// so and makes nothing.
 func TestDirectory(t *testing.T) {
 	theirs, err := plain.Open(small(plain.DefaultOptions(filepath.Join(t.TempDir(), "plain"))))
 	if err == nil {

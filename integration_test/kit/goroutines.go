@@ -23,9 +23,9 @@ func CurrentGoroutines() Goroutines {
 	return known
 }
 
-// Gone waits until the goroutines that were not there before have ended, for ten seconds at most. The
-// error has the stacks of those that are left. A goroutine in one of the functions, which are named
-// as in a stack, is no concern of it. A test that runs in parallel with others cannot use it.
+// Gone waits until the goroutines that were not there before have ended, for ten seconds at most.
+// The error has the stacks of those that are left. A goroutine in one of the functions, which are
+// named as in a stack, is no concern of it. A test that runs in parallel with others cannot use it.
 func (g Goroutines) Gone(except ...string) error { return g.goneWithin(gonePatience, except...) }
 
 func (g Goroutines) goneWithin(patience time.Duration, except ...string) error {

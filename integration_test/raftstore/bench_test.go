@@ -13,9 +13,10 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
-// BenchmarkStoreLogs stores entries of 1 KiB as raft does, one call after the other, in a Store and by the same transactions
-// in plain Badger, both with SyncWrites. It reports entries a second, and the medians of the ratios to plain Badger of these and
-// of the 99th percentile of a call. One iteration is one pair.
+// BenchmarkStoreLogs stores entries of 1 KiB as raft does, one call after the other, in a Store and
+// by the same transactions in plain Badger, both with SyncWrites. It reports entries a second, and
+// the medians of the ratios to plain Badger of these and of the 99th percentile of a call. One
+// iteration is one pair.
 func BenchmarkStoreLogs(b *testing.B) {
 	for _, size := range []int{1, 64} {
 		b.Run(fmt.Sprintf("entries=%d", size), func(b *testing.B) {

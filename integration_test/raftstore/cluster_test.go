@@ -51,8 +51,9 @@ type raftProcess struct {
 	output bytes.Buffer
 }
 
-// TestRaftCluster: docs/scaling.md. Three nodes take a burst, larger than their memory, so that it goes to the spill of each; the leader is killed
-// in the middle of it and comes back; then all are killed at once. What a client was told is applied once, at the same place, on all nodes.
+// TestRaftCluster: docs/scaling.md. Three nodes take a burst, larger than their memory, so that it
+// goes to the spill of each; the leader is killed in the middle of it and comes back; then all are
+// killed at once. What a client was told is applied once, at the same place, on all nodes.
 func TestRaftCluster(t *testing.T) {
 	before := kit.CurrentGoroutines()
 	c := &raftCluster{t: t, dir: t.TempDir(), running: map[string]*raftProcess{}, client: &http.Client{Timeout: 10 * time.Second}}
@@ -231,8 +232,9 @@ func (c *raftCluster) waitForAcks(n int64) {
 	c.eventually(fmt.Sprintf("%d acknowledged commands", n), func() bool { return c.acks.Load() >= n })
 }
 
-// burst starts the clients, which go on until each has its share of so many acknowledged commands. A client waits for each of its commands. One
-// that fails may have been applied or not, so it is not sent again. The returned function waits for the end.
+// burst starts the clients, which go on until each has its share of so many acknowledged commands.
+// A client waits for each of its commands. One that fails may have been applied or not, so it is
+// not sent again. The returned function waits for the end.
 func (c *raftCluster) burst(rng *rand.Rand, commands int) (wait func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), raftBound)
 	var wg kit.WaitGroup
@@ -306,7 +308,8 @@ func (c *raftCluster) agree() {
 	c.t.Logf("all nodes agree: %d commands applied, %d of them acknowledged", reports[0].Entries, len(c.acked))
 }
 
-// checkLogs opens the databases of the stopped nodes: their logs are whole, agree, and have what was acknowledged.
+// checkLogs opens the databases of the stopped nodes: their logs are whole, agree, and have what
+// was acknowledged.
 func (c *raftCluster) checkLogs() {
 	terms := map[uint64]uint64{}
 	for _, name := range raftNodes {

@@ -31,7 +31,8 @@ func encodeEntry(l *raft.Log) []byte {
 	return append(b, l.Data...)
 }
 
-// decodeEntry sets l to the entry at index that b holds, or leaves it alone if that is none. It keeps nothing of b.
+// decodeEntry sets l to the entry at index that b holds, or leaves it alone if that is none. It
+// keeps nothing of b.
 func decodeEntry(b []byte, index uint64, l *raft.Log) error {
 	if len(b) < 2 {
 		return fmt.Errorf("entry of %d bytes is cut short", len(b))

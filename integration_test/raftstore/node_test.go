@@ -26,21 +26,23 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/raftstore"
 )
 
-// One node of the cluster of TestRaftCluster, a process of its own: raft over TCP, its log and votes in a badgerspill database, its
-// snapshots in files, and HTTP for clients.
+// One node of the cluster of TestRaftCluster, a process of its own: raft over TCP, its log and
+// votes in a badgerspill database, its snapshots in files, and HTTP for clients.
 
 const raftNodeEnv = "BADGERSPILL_RAFT_NODE" // directory of the cluster|name of the node
 
 var raftNodes = []string{"n1", "n2", "n3"}
 
-// raftOptions: 700 KB of a burst fill the memory, and what is spilled then stays in the spill until the burst is over.
+// raftOptions: 700 KB of a burst fill the memory, and what is spilled then stays in the spill until
+// the burst is over.
 func raftOptions(dir string) badgerspill.Options {
 	o := badgerspill.OptionsFrom(badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).WithSyncWrites(true).
 		WithMemTableSize(2 << 20).WithValueThreshold(64 << 10).WithValueLogFileSize(16 << 20).WithBlockCacheSize(1 << 20).WithNumCompactors(2))
 	return o.WithMemoryLimit(12<<20).WithLimitRatios(0.06, 0.06).WithSegmentSize(256<<10).WithQuiet(32<<10, 200*time.Millisecond)
 }
 
-// raftCommand is what a client asks the cluster to apply: 8 bytes that say whose it is, and a value.
+// raftCommand is what a client asks the cluster to apply: 8 bytes that say whose it is, and a
+// value.
 type raftCommand struct{ Client, Seq uint32 }
 
 func (c raftCommand) encode(value []byte) []byte {
@@ -58,8 +60,8 @@ type raftApplied struct {
 	raftCommand
 }
 
-// raftState is the state of the machine: the newest value of each of a client's keys, by its hash; all commands in order; and a chain
-// of hashes over all of it.
+// raftState is the state of the machine: the newest value of each of a client's keys, by its hash;
+// all commands in order; and a chain of hashes over all of it.
 type raftState struct {
 	Values  map[string][sha256.Size]byte
 	Applied []raftApplied
@@ -129,7 +131,8 @@ type raftReport struct {
 	Spilled, Replayed, Pending, Turns, Snapshot int64
 }
 
-// raftAddresses finds nodes by name: each writes its addresses into files when it has them, since a restarted one has new ones.
+// raftAddresses finds nodes by name: each writes its addresses into files when it has them, since a
+// restarted one has new ones.
 type raftAddresses string
 
 func (a raftAddresses) ServerAddr(id raft.ServerID) (raft.ServerAddress, error) {
@@ -186,7 +189,8 @@ func openRaftNode(dir, name string) (*raftNode, error) {
 	conf := raft.DefaultConfig()
 	conf.LocalID, conf.Logger = raft.ServerID(name), logger
 	conf.HeartbeatTimeout, conf.ElectionTimeout, conf.LeaderLeaseTimeout = 500*time.Millisecond, 500*time.Millisecond, 300*time.Millisecond
-	conf.BatchApplyCh, conf.MaxAppendEntries = true, 128 // half a megabyte: more than a transaction holds
+	// half a megabyte: more than a transaction holds
+	conf.BatchApplyCh, conf.MaxAppendEntries = true, 128
 	conf.SnapshotInterval, conf.SnapshotThreshold, conf.TrailingLogs = 200*time.Millisecond, 300, 100
 	has, err := raft.HasExistingState(n.store, n.store, n.snapshots)
 	if err != nil {
@@ -253,7 +257,8 @@ func (n *raftNode) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 }
 
-// TestRaftNode is the node's process: it runs until its standard input ends, with the parent at the latest.
+// TestRaftNode is the node's process: it runs until its standard input ends, with the parent at the
+// latest.
 func TestRaftNode(t *testing.T) {
 	arg := os.Getenv(raftNodeEnv)
 	if arg == "" {

@@ -17,8 +17,8 @@ var (
 	_ raft.StableStore = (*Store)(nil)
 )
 
-// ErrNotFound is what Get and GetUint64 return for a key that was never set. Raft knows it by its text, which must be this one, and
-// so it is never wrapped.
+// ErrNotFound is what Get and GetUint64 return for a key that was never set. Raft knows it by its
+// text, which must be this one, and so it is never wrapped.
 var ErrNotFound = errors.New("not found")
 
 var (
@@ -26,29 +26,32 @@ var (
 	stablePrefix = []byte("raft/stable/")
 )
 
-// deleteBatch bounds the entries that one transaction deletes: raft shortens its log in the background, and appends wait for one
-// such transaction at most.
+// deleteBatch bounds the entries that one transaction deletes: raft shortens its log in the
+// background, and appends wait for one such transaction at most.
 const deleteBatch = 4096
 
-// Store is the raft.LogStore and the raft.StableStore of one node. All methods are safe for concurrent use. A call that writes
-// returns when what it wrote is durable, and may block as a commit of badgerspill does: for the disk, and for room when memory
-// and spill are exhausted (Options.BlockTimeout). Its errors are those of badgerspill.Txn.Commit.
+// Store is the raft.LogStore and the raft.StableStore of one node. All methods are safe for
+// concurrent use. A call that writes returns when what it wrote is durable, and may block as a
+// commit of badgerspill does: for the disk, and for room when memory and spill are exhausted
+// (Options.BlockTimeout). Its errors are those of badgerspill.Txn.Commit.
 //
-// The log may have gaps between one StoreLogs and the next, so Store is no raft.MonotonicLogStore: after a snapshot from elsewhere
-// raft then keeps what it has and goes on above it.
+// The log may have gaps between one StoreLogs and the next, so Store is no raft.MonotonicLogStore:
+// after a snapshot from elsewhere raft then keeps what it has and goes on above it.
 type Store struct {
 	db          *badgerspill.DB
 	deleteBatch int
 
 	storing sync.Mutex // held by StoreLogs; before writing
-	writing sync.Mutex // held for one transaction that changes the log, and the bounds with it; before mu
+	// held for one transaction that changes the log, and the bounds with it; before mu
+	writing sync.Mutex
 
 	mu          sync.Mutex // guards the bounds, for an instant only
 	first, last uint64     // 0 if the log is empty
 }
 
-// New returns the Store in db, which keeps on belonging to the caller: close it after raft was shut down. It looks for both ends of
-// the log. db must not be managed. A database without SyncWrites is refused: raft counts on its votes and entries after a power cut.
+// New returns the Store in db, which keeps on belonging to the caller: close it after raft was shut
+// down. It looks for both ends of the log. db must not be managed. A database without SyncWrites is
+// refused: raft counts on its votes and entries after a power cut.
 func New(db *badgerspill.DB) (*Store, error) {
 	if !db.Opts().SyncWrites {
 		return nil, errors.New("raftstore: option SyncWrites = false: must be true, or a power cut could take back votes and entries " +
@@ -89,8 +92,9 @@ func (s *Store) setBounds(first, last uint64) {
 	s.first, s.last = first, last
 }
 
-// GetLog sets log to the entry at index; it shares no memory with the store. The error for one that is not there is
-// raft.ErrLogNotFound. It waits for commits under way: wrap the Store in a raft.LogCache, and followers that are close behind do not.
+// GetLog sets log to the entry at index; it shares no memory with the store. The error for one that
+// is not there is raft.ErrLogNotFound. It waits for commits under way: wrap the Store in a
+// raft.LogCache, and followers that are close behind do not.
 func (s *Store) GetLog(index uint64, log *raft.Log) error {
 	err := s.db.View(func(txn *badgerspill.Txn) error {
 		item, err := txn.Get(logKey(index))
@@ -111,9 +115,10 @@ func (s *Store) GetLog(index uint64, log *raft.Log) error {
 // StoreLog is StoreLogs of one entry.
 func (s *Store) StoreLog(log *raft.Log) error { return s.StoreLogs([]*raft.Log{log}) }
 
-// StoreLogs appends entries, whose indexes must rise. One transaction takes as many of them as fit, so with an error, or after
-// a crash, a prefix of them may be there. Entries at and above the first of them are removed before: those are what such a
-// call has left behind, and were they to stay behind newer ones, terms would fall along the log and elections go wrong.
+// StoreLogs appends entries, whose indexes must rise. One transaction takes as many of them as fit,
+// so with an error, or after a crash, a prefix of them may be there. Entries at and above the first
+// of them are removed before: those are what such a call has left behind, and were they to stay
+// behind newer ones, terms would fall along the log and elections go wrong.
 func (s *Store) StoreLogs(logs []*raft.Log) error {
 	if len(logs) == 0 {
 		return nil
@@ -167,8 +172,9 @@ func (s *Store) append(logs []*raft.Log) (int, error) {
 	return n, nil
 }
 
-// DeleteRange deletes the entries from minimum to maximum, both included, in transactions of a few thousand. With an error, or
-// after a crash, some of them may be left, in one piece with the rest of the log (package comment).
+// DeleteRange deletes the entries from minimum to maximum, both included, in transactions of a few
+// thousand. With an error, or after a crash, some of them may be left, in one piece with the rest
+// of the log (package comment).
 func (s *Store) DeleteRange(minimum, maximum uint64) error {
 	for more := true; more; {
 		var err error
@@ -223,7 +229,9 @@ func (s *Store) deleteSome(minimum, maximum uint64) (uint64, uint64, bool, error
 		return minimum, maximum, false, err
 	}
 	switch deleted := indexes[len(indexes)-1]; {
-	case beyond == 0: // nothing above, or, if down, below: the latter cannot be, as the first entry is not in the range
+	case beyond == 0:
+		// nothing above, or, if down, below: the latter cannot be, as the first entry is not in the
+		// range
 		s.setBounds(0, 0)
 	case !down:
 		s.setBounds(beyond, last)
@@ -237,7 +245,8 @@ func (s *Store) deleteSome(minimum, maximum uint64) (uint64, uint64, bool, error
 	return minimum, maximum, true, nil
 }
 
-// next returns the first index of the log at or above from, or if down at or below it; 0 if there is none.
+// next returns the first index of the log at or above from, or if down at or below it; 0 if there
+// is none.
 func (s *Store) next(from uint64, down bool) (found uint64, err error) {
 	err = s.scan(from, down, func(index uint64) bool {
 		found = index
@@ -246,7 +255,8 @@ func (s *Store) next(from uint64, down bool) (found uint64, err error) {
 	return found, err
 }
 
-// scan calls fn with the indexes of the log from one on, upwards or downwards, until it returns false.
+// scan calls fn with the indexes of the log from one on, upwards or downwards, until it returns
+// false.
 func (s *Store) scan(from uint64, down bool, fn func(index uint64) bool) error {
 	opt := badgerspill.DefaultIteratorOptions
 	opt.PrefetchValues, opt.Prefix, opt.Reverse = false, logPrefix, down

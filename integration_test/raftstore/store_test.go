@@ -19,7 +19,8 @@ import (
 	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
 
-// options of a database whose transactions hold about 600 KB, and that turns to the spill and back all the time.
+// options of a database whose transactions hold about 600 KB, and that turns to the spill and back
+// all the time.
 func options(dir string) badgerspill.Options {
 	o := badgerspill.OptionsFrom(badger.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).WithSyncWrites(true).
 		WithMemTableSize(4 << 20).WithValueThreshold(512 << 10).WithValueLogFileSize(1 << 20).WithBlockCacheSize(1 << 20).WithNumCompactors(2))
@@ -91,7 +92,8 @@ func span(from, to uint64) (indexes []uint64) {
 	return indexes
 }
 
-// TestAgainstRaftsOwnStore applies random calls, those that raft makes, to a Store and to raft's store in memory.
+// TestAgainstRaftsOwnStore applies random calls, those that raft makes, to a Store and to raft's
+// store in memory.
 func TestAgainstRaftsOwnStore(t *testing.T) {
 	rng := seed.Random(t)
 	s, model := open(t, options(t.TempDir())), raft.NewInmemStore()
@@ -178,7 +180,8 @@ func TestAgainstRaftsOwnStore(t *testing.T) {
 	}
 }
 
-// TestRangesAndGaps: the log may have gaps, as in raft's other stores that are not monotonic, and a range may be any.
+// TestRangesAndGaps: the log may have gaps, as in raft's other stores that are not monotonic, and a
+// range may be any.
 func TestRangesAndGaps(t *testing.T) {
 	log := [][2]uint64{{3, 7}, {100, 103}}
 	for _, c := range []struct {
@@ -218,7 +221,8 @@ func TestRangesAndGaps(t *testing.T) {
 	}
 }
 
-// TestCrashBetweenTransactionsOfADeletion: what a crash leaves has no hole, and the end that raft did not touch.
+// TestCrashBetweenTransactionsOfADeletion: what a crash leaves has no hole, and the end that raft
+// did not touch.
 func TestCrashBetweenTransactionsOfADeletion(t *testing.T) {
 	for _, c := range []struct {
 		name             string
@@ -252,8 +256,8 @@ func TestCrashBetweenTransactionsOfADeletion(t *testing.T) {
 	}
 }
 
-// TestEntriesOfManyTransactions: what does not fit into one transaction takes several, in order; an entry that fits into
-// none fails, those before it are there, and the next call removes them.
+// TestEntriesOfManyTransactions: what does not fit into one transaction takes several, in order; an
+// entry that fits into none fails, those before it are there, and the next call removes them.
 func TestEntriesOfManyTransactions(t *testing.T) {
 	s := open(t, options(t.TempDir()))
 	require.NoError(t, s.StoreLogs(entries(1, 4, 1)))
@@ -290,7 +294,8 @@ func TestEntriesOfManyTransactions(t *testing.T) {
 	require.EqualValues(t, 3, got.Term)
 }
 
-// TestDeletionOfMoreThanATransactionTakes: the bound of the transaction, not the number of entries, ends it.
+// TestDeletionOfMoreThanATransactionTakes: the bound of the transaction, not the number of entries,
+// ends it.
 func TestDeletionOfMoreThanATransactionTakes(t *testing.T) {
 	opt := options(t.TempDir()).WithSegmentSize(1 << 20)
 	opt = opt.WithMemTableSize(256 << 10).WithValueThreshold(1 << 10)
@@ -357,7 +362,8 @@ func TestStableStore(t *testing.T) {
 	require.Empty(t, s.indexes(), "log and stable store are apart")
 }
 
-// TestKeysOfOthersAreLeftAlone: a state machine may keep its keys in the same database, next to the log's.
+// TestKeysOfOthersAreLeftAlone: a state machine may keep its keys in the same database, next to the
+// log's.
 func TestKeysOfOthersAreLeftAlone(t *testing.T) {
 	s := open(t, options(t.TempDir()))
 	others := []string{"a", "raft/log.", "raft/log0", "raft/", "z"}
@@ -396,7 +402,8 @@ func TestSyncWritesIsAskedFor(t *testing.T) {
 	require.ErrorContains(t, err, "SyncWrites")
 }
 
-// TestLogInTheSpill: a log that is wholly in the spill is read from there, also by the next process.
+// TestLogInTheSpill: a log that is wholly in the spill is read from there, also by the next
+// process.
 func TestLogInTheSpill(t *testing.T) {
 	s := open(t, options(t.TempDir()).WithSpillPolicy(badgerspill.Always).WithQuiet(1, time.Hour).WithMaxSpillAge(time.Hour).WithDrainOnClose(false))
 	require.NoError(t, s.StoreLogs(entries(1, 500, 1)))
@@ -415,8 +422,8 @@ func TestLogInTheSpill(t *testing.T) {
 	require.Equal(t, span(101, 400), s.indexes())
 }
 
-// TestAppendsBesideReadersAndSnapshots: raft's goroutines. A reader finds each entry between the bounds that it saw before and
-// after, since the log only moves upwards here.
+// TestAppendsBesideReadersAndSnapshots: raft's goroutines. A reader finds each entry between the
+// bounds that it saw before and after, since the log only moves upwards here.
 func TestAppendsBesideReadersAndSnapshots(t *testing.T) {
 	s := open(t, options(t.TempDir()))
 	s.deleteBatch = 16

@@ -22,7 +22,8 @@ import (
 //   - sets a/w/(n mod ring) and b/w/(n mod ring) to n, and deletes those of commit n - living;
 //   - every keepEvery commits sets keep/w/n, which stays.
 //
-// So from the last n alone follows what every key must be. That n is the last acknowledged one, or the one after, which was on its way.
+// So from the last n alone follows what every key must be. That n is the last acknowledged one, or
+// the one after, which was on its way.
 const (
 	writers   = 4
 	ring      = 2000
@@ -228,7 +229,8 @@ func (t *turn) putAcks(b []byte, at int64) error {
 func (t *turn) beginDrop() error { return t.putAcks([]byte{1}, 8*writers) }
 func (t *turn) dropped() error   { return t.putAcks(make([]byte, acksSize), 0) }
 
-// check compares every key with what must be there, one by one and by an iteration, and returns how many there are.
+// check compares every key with what must be there, one by one and by an iteration, and returns how
+// many there are.
 func (t *turn) check(d database) (int, error) {
 	a, err := t.readAcks()
 	if err != nil {

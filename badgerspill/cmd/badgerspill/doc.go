@@ -1,6 +1,6 @@
 // Command badgerspill operates databases of package badgerspill: it looks at one, checks and drains
-// its spill, and gets out of a damaged one what is intact. Run without arguments it lists its verbs;
-// each has an example under --help. Flags may be written with one dash or two.
+// its spill, and gets out of a damaged one what is intact. Run without arguments it lists its
+// verbs; each has an example under --help. Flags may be written with one dash or two.
 //
 // Results go to standard output, progress and errors to standard error. It exits with 0, or
 //

@@ -1,5 +1,6 @@
-// Command spillbench measures package badgerspill: burst drives a write burst through it and through
-// plain Badger, Pebble and a bare log, bench answers single questions. In a clone of the repository:
+// Command spillbench measures package badgerspill: burst drives a write burst through it and
+// through plain Badger, Pebble and a bare log, bench answers single questions. In a clone of the
+// repository:
 //
 //	go -C badgerspill/cmd/spillbench run . burst
 //

@@ -9,7 +9,8 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// lockName is a file in each directory. It is locked while the directory is in use: who can lock it has found one that was left.
+// lockName is a file in each directory. It is locked while the directory is in use: who can lock it
+// has found one that was left.
 const lockName = "IN-USE"
 
 // Dir is a temporary directory.
@@ -18,8 +19,9 @@ type Dir struct {
 	lock io.Closer
 }
 
-// Make makes a directory whose name begins with prefix, below os.TempDir, and removes those of that prefix that killed
-// processes have left. Only a directory with a lock file that nobody holds is removed. It blocks for the disk.
+// Make makes a directory whose name begins with prefix, below os.TempDir, and removes those of that
+// prefix that killed processes have left. Only a directory with a lock file that nobody holds is
+// removed. It blocks for the disk.
 func Make(prefix string) (*Dir, error) {
 	sweep(prefix)
 	for try := 1; ; try++ {

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// histogram is a histogram of durations with four buckets for each power of two, from a microsecond to 30 s. add may
-// be called by many; it does not allocate.
+// histogram is a histogram of durations with four buckets for each power of two, from a microsecond
+// to 30 s. add may be called by many; it does not allocate.
 type histogram [bucketCount]atomic.Uint32
 
 type counts [bucketCount]uint32

@@ -23,7 +23,8 @@ func Newed(t *testing.T) *monitored {
 	return m
 }
 
-// window lets a quarter of a second pass with a foreground and wake-ups that late, and asks for the strain.
+// window lets a quarter of a second pass with a foreground and wake-ups that late, and asks for the
+// strain.
 func (m *monitored) window(late time.Duration, share float64) float64 {
 	for range 50 {
 		m.woken(late)
@@ -179,8 +180,9 @@ func TestNoForegroundIsNoStrain(t *testing.T) {
 	require.Equal(t, 1, m.wakes.idles, "a level is learned once")
 }
 
-// A machine that wakes 20 ms late whether replay works or not: that, and twice that, is acceptable there. It takes 15 s of hardly any
-// replay to find out, so that a compaction which replay has caused does not count.
+// A machine that wakes 20 ms late whether replay works or not: that, and twice that, is acceptable
+// there. It takes 15 s of hardly any replay to find out, so that a compaction which replay has
+// caused does not count.
 func TestSlowMachineIsNoStrain(t *testing.T) {
 	m := Newed(t)
 	for range 100 {

@@ -17,7 +17,8 @@ type signal struct {
 	level    time.Duration // 99th percentile of the last window
 	fresh    bool          // found by the last gather
 
-	// Levels without replay, the latest ones in rings: whenever it did not work, and when it might have.
+	// Levels without replay, the latest ones in rings: whenever it did not work, and when it might
+	// have.
 	idle  [calmLooks]time.Duration
 	idles int
 	calm  [calmPatience]struct {
@@ -27,7 +28,8 @@ type signal struct {
 	calms int
 }
 
-// gather takes what has come since the last call, judges it if it is enough, and returns how much came.
+// gather takes what has come since the last call, judges it if it is enough, and returns how much
+// came.
 func (s *signal) gather(now int64) int64 {
 	n := s.samples.moveTo(&s.gathered)
 	if s.count == 0 {

@@ -9,8 +9,8 @@ import (
 
 var given = flag.Uint64("seed", 0, "seed of the random tests; 0 = a new one")
 
-// Random returns a source for the test. Its seed is printed if the test fails, and can be given back
-// with -args -seed. The source is not safe for concurrent use.
+// Random returns a source for the test. Its seed is printed if the test fails, and can be given
+// back with -args -seed. The source is not safe for concurrent use.
 func Random(t *testing.T) *rand.Rand {
 	seed := *given
 	if seed == 0 {

@@ -48,8 +48,8 @@ func version() string {
 	return own + " on Badger " + badgerspill.BadgerBuild().String()
 }
 
-// Main runs the command with the command line, input and output of this process, until it is done or
-// interrupted, and returns the code to exit with.
+// Main runs the command with the command line, input and output of this process, until it is done
+// or interrupted, and returns the code to exit with.
 func Main(root *cobra.Command) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()

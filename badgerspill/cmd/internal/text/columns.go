@@ -8,7 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// Writer keeps the first error, so that a table can be written without a check a line. It is not safe for concurrent use.
+// Writer keeps the first error, so that a table can be written without a check a line. It is not
+// safe for concurrent use.
 type Writer struct {
 	w   io.Writer
 	err error
@@ -27,7 +28,8 @@ func (t *Writer) Printf(format string, args ...any) {
 	}
 }
 
-// Columns writes rows of the same length, at least one. In tables of more than two columns, one is aligned right if its last cell is a number or missing.
+// Columns writes rows of the same length, at least one. In tables of more than two columns, one is
+// aligned right if its last cell is a number or missing.
 func (t *Writer) Columns(rows [][]string) {
 	last := rows[len(rows)-1]
 	widths := make([]int, len(last))

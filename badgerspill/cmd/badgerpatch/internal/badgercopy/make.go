@@ -25,8 +25,8 @@ type note struct {
 	Tree    string   `json:"tree"` // SHA-256 of all other files
 }
 
-// Make makes a copy of the release with the mends in dir, which must be absent, empty, or such a copy
-// that nobody has changed. If it fails dir is as it was. The same mends make the same bytes.
+// Make makes a copy of the release with the mends in dir, which must be absent, empty, or such a
+// copy that nobody has changed. If it fails dir is as it was. The same mends make the same bytes.
 func Make(release Release, mends []mend.Mend, dir string) error {
 	changed, err := mend.Apply(mends, release.Read)
 	if err != nil {

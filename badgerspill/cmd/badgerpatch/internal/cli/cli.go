@@ -166,8 +166,8 @@ func drop(ctx context.Context, stdout io.Writer) error {
 // module is the module that the command was called in, if any.
 type module struct{ dir string }
 
-// findModule returns the module here. If its go.mod is to be changed whatever is in the way of that is
-// an error. Another version of Badger is one in any case.
+// findModule returns the module here. If its go.mod is to be changed whatever is in the way of that
+// is an error. Another version of Badger is one in any case.
 func findModule(ctx context.Context, change bool) (module, error) {
 	here, err := os.Getwd()
 	if err != nil {

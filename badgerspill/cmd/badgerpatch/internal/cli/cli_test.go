@@ -198,8 +198,8 @@ func TestMends(t *testing.T) {
 	}
 }
 
-// testMends makes a copy with mends, adds the tests of all mends to it, and runs those that the pattern
-// names.
+// testMends makes a copy with mends, adds the tests of all mends to it, and runs those that the
+// pattern names.
 func testMends(t *testing.T, only, without []string, pattern string) (string, error) {
 	t.Helper()
 	mends, err := mend.Select(only, without)
@@ -213,8 +213,8 @@ func testMends(t *testing.T, only, without []string, pattern string) (string, er
 	return goTest(t, dir, pattern)
 }
 
-// goTest runs tests of the copy as a dependency of this module, with the versions that this module has
-// of all else.
+// goTest runs tests of the copy as a dependency of this module, with the versions that this module
+// has of all else.
 func goTest(t *testing.T, dir, pattern string) (string, error) {
 	t.Helper()
 	gomod, err := exec.Command("go", "env", "GOMOD").Output()

@@ -16,8 +16,8 @@ var compaction = Mend{
 			builder.Close()
 `,
 		},
-		// The one who gets an error from Do ends, and nobody else hears of it: Finish must return it,
-		// too. And with nobody left to take errors, one more must not wait for ever.
+		// The one who gets an error from Do ends, and nobody else hears of it: Finish must return
+		// it, too. And with nobody left to take errors, one more must not wait for ever.
 		{
 			file:   "y/y.go",
 			anchor: "	finishErr error\n}\n",

@@ -16,7 +16,9 @@ var maintenance = Mend{
 	}
 `,
 		},
-		{ // A request that comes when writeCh is drained would wait until the drop is over, and the drop for it.
+		// A request that comes when writeCh is drained would wait until the drop is over, and the
+		// drop for it.
+		{
 			file: "db.go",
 			anchor: `func (db *DB) sendToWriteCh(entries []*Entry) (*request, error) {
 `,

@@ -59,8 +59,8 @@ func Names(mends []Mend) []string {
 	return names
 }
 
-// Apply makes the mends. read returns a released file. What it returns are the files that are new or
-// changed, by their path in the module.
+// Apply makes the mends. read returns a released file. What it returns are the files that are new
+// or changed, by their path in the module.
 func Apply(mends []Mend, read func(path string) ([]byte, error)) (map[string][]byte, error) {
 	edits := make(map[string][]edit)
 	by := make(map[string][]string)

@@ -14,9 +14,10 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// File is a backup that is being written: for each commit one list of key-value pairs in protobuf, after its length in eight bytes,
-// little-endian. Versions, tombstones, expiry and both meta bytes are kept. Entries come in the order of commits, so a reader that stops
-// between two lists has whole commits.
+// File is a backup that is being written: for each commit one list of key-value pairs in protobuf,
+// after its length in eight bytes, little-endian. Versions, tombstones, expiry and both meta bytes
+// are kept. Entries come in the order of commits, so a reader that stops between two lists has
+// whole commits.
 type File struct {
 	path string
 	f    *os.File

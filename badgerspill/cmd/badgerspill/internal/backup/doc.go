@@ -1,2 +1,3 @@
-// Package backup writes commits of a spill as a backup that Badger's Load, or its restore command, reads.
+// Package backup writes commits of a spill as a backup that Badger's Load, or its restore command,
+// reads.
 package backup

@@ -89,8 +89,8 @@ func spillOptions(dir string, key []byte) badgerspill.Options {
 	return opt
 }
 
-// spilled makes a database whose spill holds n commits: of one key each, some of them bytes that are no text, some
-// with deletes and times to live.
+// spilled makes a database whose spill holds n commits: of one key each, some of them bytes that
+// are no text, some with deletes and times to live.
 func spilled(t *testing.T, n int, key []byte) *database {
 	t.Helper()
 	d := &database{dir: filepath.Join(t.TempDir(), "db"), key: key, want: map[string]string{}}

@@ -60,7 +60,8 @@ func discard(ctx context.Context, ask *salvageRun) error {
 	if db.Drop {
 		return fmt.Errorf("%s: a DropAll or DropPrefix was interrupted, and the interlock is there for that: open the database once to finish it", db.Dir)
 	}
-	if db.Holders().Open() { // not only of the spill: another program may have the database open past it
+	// not only of the spill: another program may have the database open past it
+	if db.Holders().Open() {
 		return db.Explain(badgerspill.ErrLocked)
 	}
 	lock, err := db.Source().Lock()

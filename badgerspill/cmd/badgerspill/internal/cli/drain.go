@@ -52,8 +52,9 @@ func newDrain() *cobra.Command {
 	return cmd
 }
 
-// drainOptions are those that leave a database as it is, whatever it was made with: nothing is discarded, since in managed mode
-// nobody says what may be, and its tables are read whatever their compression is.
+// drainOptions are those that leave a database as it is, whatever it was made with: nothing is
+// discarded, since in managed mode nobody says what may be, and its tables are read whatever their
+// compression is.
 func drainOptions(db *place.Database) badgerspill.Options {
 	opt := badgerspill.DefaultOptions(db.Dir).WithSpillDir(db.SpillDir).WithDrainOnClose(false)
 	opt = opt.WithValueDir(db.ValueDir).WithNumVersionsToKeep(math.MaxInt32).
@@ -100,8 +101,9 @@ func drain(ctx context.Context, db *place.Database, magic uint16, out, errs io.W
 	return nil
 }
 
-// whatIsLeft says how many commits a drain that ended with err has left, and returns what that means. The database is closed: before,
-// it is not known, since Close waits for the part of a replay that is under way. That may have been the last one.
+// whatIsLeft says how many commits a drain that ended with err has left, and returns what that
+// means. The database is closed: before, it is not known, since Close waits for the part of a
+// replay that is under way. That may have been the last one.
 func whatIsLeft(ctx context.Context, db *place.Database, err error, errs io.Writer) error {
 	in, ierr := spillfile.Inspect(db.Source())
 	if ierr != nil {

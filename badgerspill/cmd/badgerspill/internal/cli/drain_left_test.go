@@ -13,7 +13,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
 )
 
-// An interrupt may come when the last part of a replay is under way, for which closing waits: then nothing is left.
+// An interrupt may come when the last part of a replay is under way, for which closing waits: then
+// nothing is left.
 func TestInterruptedDrainSaysWhatIsLeftOnceItIsClosed(t *testing.T) {
 	d := spilled(t, 20, nil)
 	db, err := new(place.Flags).Find(d.dir)

@@ -122,7 +122,8 @@ func TestDrainOfOtherDatabases(t *testing.T) {
 		require.NoError(t, err)
 		code, stdout, stderr := built(t, "drain", d.dir)
 		require.NoError(t, db.Close())
-		if code == 0 { // where the system does not tell who has it open there is nothing to do, either
+		// where the system does not tell who has it open there is nothing to do, either
+		if code == 0 {
 			require.Contains(t, stdout, "holds nothing")
 			return
 		}

@@ -92,7 +92,8 @@ func (f *filter) takes(e *spillfile.Entry) bool {
 	return e.Version >= f.from && e.Version <= f.to && bytes.HasPrefix(e.Key, f.prefixBytes)
 }
 
-// line is an entry as it is printed. Of key and its hexadecimal form one is there, and so with value, but for deletes.
+// line is an entry as it is printed. Of key and its hexadecimal form one is there, and so with
+// value, but for deletes.
 type line struct {
 	Segment   uint64  `json:"segment"`
 	Offset    int64   `json:"offset"`

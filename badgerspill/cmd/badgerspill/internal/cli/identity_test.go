@@ -13,7 +13,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
-// Without the identity of its database nothing opens a spill that is sound itself. Each command says so, with the way out.
+// Without the identity of its database nothing opens a spill that is sound itself. Each command
+// says so, with the way out.
 func TestIdentityThatIsDamagedOrMissing(t *testing.T) {
 	for name, damaged := range map[string]string{"damaged": "x", "missing": ""} {
 		t.Run(name, func(t *testing.T) {

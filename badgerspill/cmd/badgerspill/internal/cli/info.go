@@ -71,12 +71,13 @@ func newInfo() *cobra.Command {
 
 // info is what the command shows. Sizes are bytes.
 type info struct {
-	Dir      string     `json:"dir"`
-	Identity string     `json:"identity,omitempty"` // of the database, once badgerspill has opened it
-	Open     bool       `json:"open"`               // another process is known to have it open
-	OpenBy   []int      `json:"open_by,omitempty"`  // its process
-	Access   string     `json:"access"`             // the same in words
-	Moving   bool       `json:"moving"`             // the numbers may not fit each other
+	Dir string `json:"dir"`
+	// of the database, once badgerspill has opened it
+	Identity string     `json:"identity,omitempty"`
+	Open     bool       `json:"open"`              // another process is known to have it open
+	OpenBy   []int      `json:"open_by,omitempty"` // its process
+	Access   string     `json:"access"`            // the same in words
+	Moving   bool       `json:"moving"`            // the numbers may not fit each other
 	Badger   badgerInfo `json:"badger"`
 	Spill    spillInfo  `json:"spill"`
 	Health   string     `json:"health"` // sound, corrupt, refused, or unknown
@@ -235,7 +236,9 @@ func lookAtBadger(db *place.Database) (b badgerInfo, err error) {
 	defer f.Close()
 	m, _, err := badger.ReplayManifestFile(f, 0, badger.DefaultOptions(db.Dir).WithLogger(nil))
 	if err != nil {
-		return b, nil // one of another version, or with a magic number of the program's own: its files are counted
+		// one of another version, or with a magic number of the program's own: its files are
+		// counted
+		return b, nil
 	}
 	b.Tables = len(m.Tables)
 	for _, level := range m.Levels {
@@ -247,7 +250,8 @@ func lookAtBadger(db *place.Database) (b badgerInfo, err error) {
 	return b, nil
 }
 
-// files counts the files with a number for a name and a suffix, and the bytes that they take: a file that is mapped has holes.
+// files counts the files with a number for a name and a suffix, and the bytes that they take: a
+// file that is mapped has holes.
 func files(dir, suffix string) (n int, size int64, err error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 
 const interlockFile = "UNREPLAYED-SPILL--open-with-badgerspill.mem"
 
-// What is missing, damaged or of another database: Open, info, verify and drain name the same file, say the same of what is still
-// there, name the same ways out, and change nothing.
+// What is missing, damaged or of another database: Open, info, verify and drain name the same file,
+// say the same of what is still there, name the same ways out, and change nothing.
 func TestAllJudgeAlike(t *testing.T) {
 	for _, row := range []struct {
 		name   string
@@ -92,8 +92,8 @@ func keys(m map[string]string) (names []string) {
 	return names
 }
 
-// An intact spill of a database whose Badger was lost, and one past which somebody wrote, end with discard, and so does an interlock
-// whose spill is gone. Moved back, it is as before.
+// An intact spill of a database whose Badger was lost, and one past which somebody wrote, end with
+// discard, and so does an interlock whose spill is gone. Moved back, it is as before.
 func TestDiscardCommand(t *testing.T) {
 	d := spilled(t, 20, nil)
 	before := tree(t, d.dir)

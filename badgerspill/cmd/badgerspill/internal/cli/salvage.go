@@ -239,8 +239,8 @@ func (s *salvageRun) copy(ctx context.Context) error {
 	return s.w.Err()
 }
 
-// replace asks, and then puts the new spill in the place of the old one. The lock, which readers share, is given up for one
-// that nobody shares.
+// replace asks, and then puts the new spill in the place of the old one. The lock, which readers
+// share, is given up for one that nobody shares.
 func (s *salvageRun) replace(ctx context.Context, lock *io.Closer, found *spillfile.Findings, question string) error {
 	if err := s.confirm(ctx, question); err != nil {
 		return err

@@ -15,8 +15,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
-// damagedAt damages the commits of these sequences, and returns what is there without them. Each commit of the test databases is one
-// block.
+// damagedAt damages the commits of these sequences, and returns what is there without them. Each
+// commit of the test databases is one block.
 func (d *database) damagedAt(t *testing.T, key string, seqs ...uint64) {
 	t.Helper()
 	args := []string{"dump", d.dir}
@@ -44,7 +44,8 @@ func through(t *testing.T, d *database, seq uint64) map[string]string {
 	return state(lines(t, ok(t, "dump", d.dir, "-to", fmt.Sprint(seq))))
 }
 
-// reopen opens the database with badgerspill, as its program would, and reads everything; then writes, and closes it.
+// reopen opens the database with badgerspill, as its program would, and reads everything; then
+// writes, and closes it.
 func (d *database) reopen(t *testing.T) map[string]string {
 	t.Helper()
 	db, err := badgerspill.Open(spillOptions(d.dir, d.key).WithDrainOnClose(true))
@@ -197,7 +198,8 @@ func TestSalvageIsRefused(t *testing.T) {
 	require.Equal(t, d.want, d.reopen(t))
 }
 
-// What a salvage that was killed while it moved files has left: the old manifest is away, the new one not yet there.
+// What a salvage that was killed while it moved files has left: the old manifest is away, the new
+// one not yet there.
 func TestSalvageFinishesWhatWasInterrupted(t *testing.T) {
 	d := spilled(t, 100, nil)
 	d.damagedAt(t, "", 30)

@@ -16,7 +16,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 )
 
-// onTerminal runs the built command on a pseudo terminal, types the answer, and returns what the command has shown there.
+// onTerminal runs the built command on a pseudo terminal, types the answer, and returns what the
+// command has shown there.
 func onTerminal(t *testing.T, answer string, args ...string) (code int, shown string) {
 	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)

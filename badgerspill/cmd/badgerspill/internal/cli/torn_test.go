@@ -11,7 +11,8 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// What Open will drop behind a torn place is intact, and can be copied before: salvage must not call it simply sound.
+// What Open will drop behind a torn place is intact, and can be copied before: salvage must not
+// call it simply sound.
 func TestReportOfWhatOpenDrops(t *testing.T) {
 	n := &spillfile.Findings{Commits: 2, AfterLoss: 1, Faults: []spillfile.Fault{{Kind: spillfile.Torn}}}
 	var out strings.Builder

@@ -77,7 +77,8 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 		return db.Explain(err)
 	}
 	judged := db.Judge(in)
-	unknown := errors.Is(judged, badgerspill.ErrForeignSpill) && !db.Known // whose the spill is; it is checked nevertheless
+	// whose the spill is; it is checked nevertheless
+	unknown := errors.Is(judged, badgerspill.ErrForeignSpill) && !db.Known
 	if errors.Is(judged, badgerspill.ErrMissingSpill) || errors.Is(judged, badgerspill.ErrForeignSpill) && !unknown {
 		return db.Explain(judged)
 	}
@@ -129,10 +130,12 @@ func verify(cmd *cobra.Command, db *place.Database) error {
 	return &frame.ExitError{Code: frame.Failed, Err: fmt.Errorf("%s: %s", db.SpillDir, plural(faults, "fault"))}
 }
 
-// inUseRate is how fast the spill of a running program is read, in bytes a second: the program has the disk first.
+// inUseRate is how fast the spill of a running program is read, in bytes a second: the program has
+// the disk first.
 const inUseRate = badgerspill.DefaultSpillVerifyRate
 
-// verifyInUse reads the files of a program that has the database open. It changes nothing, and takes no lock.
+// verifyInUse reads the files of a program that has the database open. It changes nothing, and
+// takes no lock.
 func verifyInUse(cmd *cobra.Command, db *place.Database) error {
 	out, errs := cmd.OutOrStdout(), cmd.ErrOrStderr()
 	src := db.Source()
@@ -158,7 +161,8 @@ func verifyInUse(cmd *cobra.Command, db *place.Database) error {
 	return &frame.ExitError{Code: frame.Failed, Err: fmt.Errorf("%s: %s; stop the program before \"badgerspill salvage %s\"", db.SpillDir, plural(faults, "fault"), db.Dir)}
 }
 
-// droppedByOpen is a line about intact commits behind a torn place, "" if there are none: after a power cut Open keeps a prefix of the log.
+// droppedByOpen is a line about intact commits behind a torn place, "" if there are none: after a
+// power cut Open keeps a prefix of the log.
 func droppedByOpen(n *spillfile.Findings, db *place.Database) string {
 	if n.Damaged() || n.AfterLoss == 0 {
 		return ""

@@ -66,7 +66,8 @@ func TestVerifyNamesADamagedIndex(t *testing.T) {
 
 func TestVerifyOfATornTail(t *testing.T) {
 	d := spilled(t, 100, nil)
-	// A commit that was cut off by a kill: a segment of which only the beginning is there, behind the last.
+	// A commit that was cut off by a kill: a segment of which only the beginning is there, behind
+	// the last.
 	segments := d.segments(t)
 	b, err := os.ReadFile(segments[0])
 	require.NoError(t, err)

@@ -6,12 +6,13 @@ import (
 	"strings"
 )
 
-// Holders says who has a database open, found without taking a lock, which could make somebody's Open fail.
+// Holders says who has a database open, found without taking a lock, which could make somebody's
+// Open fail.
 type Holders struct {
 	Known bool  // the platform tells
 	PIDs  []int // processes that hold a lock; 0 for one that is not seen from here
-	// Hint is the process that Badger's own LOCK file names, 0 if there is no such file: Badger removes it when it
-	// is closed, and leaves it when it is killed.
+	// Hint is the process that Badger's own LOCK file names, 0 if there is no such file: Badger
+	// removes it when it is closed, and leaves it when it is killed.
 	Hint int
 }
 
@@ -31,7 +32,8 @@ func (h Holders) String() string {
 	return "not open"
 }
 
-// Holders looks for processes that hold a lock of the database or of its spill. Badger locks the directory, the spill a file.
+// Holders looks for processes that hold a lock of the database or of its spill. Badger locks the
+// directory, the spill a file.
 func (d *Database) Holders() Holders {
 	h := Holders{}
 	h.PIDs, h.Known = holders(d.Dir, d.ValueDir, filepath.Join(d.SpillDir, lockName))

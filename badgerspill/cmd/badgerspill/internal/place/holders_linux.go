@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// holders reads /proc/locks, which lists each lock with its process and the device and inode of its file.
+// holders reads /proc/locks, which lists each lock with its process and the device and inode of its
+// file.
 func holders(paths ...string) (pids []int, known bool) {
 	list, err := os.ReadFile("/proc/locks")
 	if err != nil {

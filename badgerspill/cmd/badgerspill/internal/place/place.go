@@ -63,8 +63,8 @@ type Database struct {
 	BadID     error // why it could not be
 }
 
-// Find looks for the database in dir and reads the key. It writes nothing and opens no database. Each error names the path and
-// says what to do.
+// Find looks for the database in dir and reads the key. It writes nothing and opens no database.
+// Each error names the path and says what to do.
 func (f *Flags) Find(dir string) (*Database, error) {
 	d := &Database{Dir: filepath.Clean(dir), ValueDir: f.ValueDir, SpillDir: f.SpillDir}
 	if d.ValueDir == "" {
@@ -174,8 +174,9 @@ func (d *Database) readInterlock() error {
 	return nil
 }
 
-// SetInterlock makes the interlock, durably, where it is missing: commits are in the spill, and plain Badger must not open the directory. It says,
-// as an Open that finds none does, that Badger is not compared with the spill yet.
+// SetInterlock makes the interlock, durably, where it is missing: commits are in the spill, and
+// plain Badger must not open the directory. It says, as an Open that finds none does, that Badger
+// is not compared with the spill yet.
 func (d *Database) SetInterlock() error {
 	spill, err := filepath.Abs(d.SpillDir)
 	if err == nil {
@@ -230,7 +231,8 @@ func (d *Database) claims() spillfile.Claims {
 	return c
 }
 
-// Explain adds to an error of package badgerspill or spillfile what to do about it on a command line. It names the database.
+// Explain adds to an error of package badgerspill or spillfile what to do about it on a command
+// line. It names the database.
 func (d *Database) Explain(err error) error {
 	switch {
 	case err == nil:

@@ -36,8 +36,8 @@ type sample struct {
 	bytes int64
 }
 
-// New returns a Bar on w for an operation of so many steps, at least one. It shows nothing until it is updated. verb says what is
-// done, as in "replaying". now is the clock, nil for time.Now.
+// New returns a Bar on w for an operation of so many steps, at least one. It shows nothing until it
+// is updated. verb says what is done, as in "replaying". now is the clock, nil for time.Now.
 func New(w io.Writer, terminal bool, verb string, total int64, now func() time.Time) *Bar {
 	if now == nil {
 		now = time.Now
@@ -51,7 +51,8 @@ func New(w io.Writer, terminal bool, verb string, total int64, now func() time.T
 // Total changes how many steps there are, at least one: more came, or they are counted better.
 func (b *Bar) Total(total int64) { b.total = max(total, 1) }
 
-// Update tells how many steps are done, and how many bytes went by with them; both count from the beginning. Most calls show nothing.
+// Update tells how many steps are done, and how many bytes went by with them; both count from the
+// beginning. Most calls show nothing.
 func (b *Bar) Update(done, bytes int64) {
 	now := b.now()
 	done = min(done, b.total)

@@ -6,8 +6,9 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
 )
 
-// baseStage makes a settled database of slots 0 to preloaded-1. It is made once and copied for every run, so that both
-// engines start from the same bytes, and nothing of its making is in their figures.
+// baseStage makes a settled database of slots 0 to preloaded-1. It is made once and copied for
+// every run, so that both engines start from the same bytes, and nothing of its making is in their
+// figures.
 var baseStage = &stage{name: "base", run: func(ctx context.Context, r *runner) error {
 	db, err := r.filled(ctx)
 	if err != nil {
@@ -39,7 +40,8 @@ func (r *runner) filled(ctx context.Context) (engine.Engine, error) {
 	return db, err
 }
 
-// onBase is the stage of an experiment that changes nothing: on a copy of the base that is ready, all entries of which are looked for afterwards.
+// onBase is the stage of an experiment that changes nothing: on a copy of the base that is ready,
+// all entries of which are looked for afterwards.
 func onBase(name string, measure func(r *runner, ctx context.Context, db engine.Engine) error) stage {
 	return stage{name: name, run: func(ctx context.Context, r *runner) error {
 		db, err := r.open(engine.Options{})

@@ -33,7 +33,8 @@ func (l *callLog) sorted() []time.Duration {
 	return all
 }
 
-// rounds has the figures of equal rounds. Their medians count, so that what else the machine does in one of them does not.
+// rounds has the figures of equal rounds. Their medians count, so that what else the machine does
+// in one of them does not.
 type rounds struct{ p50, p99, rates []*float64 }
 
 // add takes the times of the calls of a round, sorted, and how many there were a second.

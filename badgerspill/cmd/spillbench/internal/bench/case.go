@@ -17,7 +17,8 @@ type Case struct {
 	prepare *stage
 	// base tells that prepare makes the database which each run gets a copy of.
 	base bool
-	// stages are the steps of one engine, each in a process of its own. An engine that has none does not run.
+	// stages are the steps of one engine, each in a process of its own. An engine that has none
+	// does not run.
 	stages func(engine string) []stage
 	// entries is how many entries one run has on disk at most, what it was given included.
 	entries func(cfg Config) int64

@@ -11,7 +11,8 @@ import (
 
 const closedFor = time.Minute
 
-// closedCase is what an engine takes of writers that each wait for their answers, and what it costs.
+// closedCase is what an engine takes of writers that each wait for their answers, and what it
+// costs.
 func closedCase(writers int) *Case {
 	return &Case{
 		Name: fmt.Sprintf("closed%d", writers),

@@ -15,15 +15,16 @@ const (
 	foregroundWrites = 500   // a second
 	foregroundReads  = 2_000 // a second
 	lookEvery        = 20 * time.Millisecond
-	// shortest is how long the load is measured at least, however soon the database has nothing to do: two thousand reads
-	// tell a p99.
+	// shortest is how long the load is measured at least, however soon the database has nothing to
+	// do: two thousand reads tell a p99.
 	shortest = time.Second
-	// catchUp is how long the load may take to have sent what was due when the database has settled.
+	// catchUp is how long the load may take to have sent what was due when the database has
+	// settled.
 	catchUp = time.Minute
 )
 
-// foregroundCase is what replay in the background does to those who write and read, against what compaction of the
-// same entries does to them in plain Badger.
+// foregroundCase is what replay in the background does to those who write and read, against what
+// compaction of the same entries does to them in plain Badger.
 func foregroundCase() *Case {
 	return &Case{
 		Name: "foreground",
@@ -58,7 +59,8 @@ func foregroundCase() *Case {
 
 func foregroundEntries(cfg Config) int64 { return cfg.ofBytes(1 << 30) }
 
-// loadAfterWriting begins the load when the entries are accepted, which leaves Badger with their compaction.
+// loadAfterWriting begins the load when the entries are accepted, which leaves Badger with their
+// compaction.
 func loadAfterWriting(ctx context.Context, r *runner) error {
 	db, err := r.open(engine.Options{})
 	if err != nil {
@@ -85,7 +87,8 @@ func loadWhileReplaying(ctx context.Context, r *runner) error {
 	return r.foreground(ctx, db)
 }
 
-// foreground runs the load until db has settled, and measures it from when db begins to work off what was written.
+// foreground runs the load until db has settled, and measures it from when db begins to work off
+// what was written.
 func (r *runner) foreground(ctx context.Context, db engine.Engine) error {
 	write, read := r.foregroundLoad()
 	write.Begin()
@@ -124,7 +127,8 @@ func (r *runner) foregroundLoad() (write, read *openloop.Run) {
 		loop("read", foregroundReads, openloop.NewWorkload(r.cfg.Seed, openloop.MinValueSize))
 }
 
-// getters makes functions that each read a random key of those that were there before the load, whatever they are given.
+// getters makes functions that each read a random key of those that were there before the load,
+// whatever they are given.
 func (r *runner) getters(db engine.Engine) func() func(_, _ []byte) error {
 	seed, n := uint64(0), r.cfg.preloaded()+foregroundEntries(r.cfg)
 	return func() func(_, _ []byte) error {
@@ -207,8 +211,8 @@ func (r *runner) until(ctx context.Context, step string, db engine.Engine, state
 	})
 }
 
-// caughtUp waits until the load has sent and had answered what is due before a time: what is measured must not lack the writes
-// and reads that waited longest.
+// caughtUp waits until the load has sent and had answered what is due before a time: what is
+// measured must not lack the writes and reads that waited longest.
 func (r *runner) caughtUp(ctx context.Context, db engine.Engine, before time.Time, runs ...*openloop.Run) error {
 	ctx, cancel := context.WithTimeout(ctx, shortest+catchUp)
 	defer cancel()

@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	growthAppends = 200_000 // the last ones of each size, before scaling, but not more than half of what is new
+	// the last ones of each size, before scaling, but not more than half of what is new
+	growthAppends = 200_000
 	leastAppends  = 20_000
 	growthWriters = 8
 	growthOpens   = 5 // the median counts
@@ -25,7 +26,8 @@ const (
 // growthSizes of the spill are in GiB.
 var growthSizes = []int64{1, 4, 16}
 
-// growthCase is whether what the spill costs depends on how much is in it. There is nothing of plain Badger to compare.
+// growthCase is whether what the spill costs depends on how much is in it. There is nothing of
+// plain Badger to compare.
 func growthCase() *Case {
 	c := &Case{
 		Name: "growth",

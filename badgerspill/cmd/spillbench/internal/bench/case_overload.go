@@ -15,7 +15,8 @@ const (
 	overloadCapacity = 512 << 20
 	// minCapacity holds a few segments however small the scale.
 	minCapacity = 4 << 20
-	// measured is how long plain Badger is looked at to find what it sustains; it swings within seconds.
+	// measured is how long plain Badger is looked at to find what it sustains; it swings within
+	// seconds.
 	measured = time.Minute
 	// longWait is what no writer should wait at a time.
 	longWait = 250 * time.Millisecond
@@ -52,7 +53,8 @@ func overloadCase() *Case {
 	}
 }
 
-// measureSustained finds how many writes a second Badger takes from writers that wait for their answers.
+// measureSustained finds how many writes a second Badger takes from writers that wait for their
+// answers.
 func measureSustained(ctx context.Context, r *runner) error {
 	if r.cfg.Rate > 0 {
 		r.set("sustained", float64(r.cfg.Rate))

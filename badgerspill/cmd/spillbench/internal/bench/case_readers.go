@@ -52,7 +52,8 @@ func besideReaders(ctx context.Context, r *runner) error {
 	writes := closedloop.NewRun(cfg)
 	old := closedloop.Pattern{Seed: r.cfg.Seed, Keys: r.cfg.preloaded()}
 	reads := closedloop.NewRun(closedloop.Config{
-		Workload: openloop.NewWorkload(r.cfg.Seed, openloop.MinValueSize), // the values have no meaning
+		// the values have no meaning
+		Workload: openloop.NewWorkload(r.cfg.Seed, openloop.MinValueSize),
 		Key:      old.Slot,
 		Value:    old.Slot,
 		Writers:  int(min(r.cfg.scaled(readers), readers)),
@@ -88,7 +89,8 @@ func besideReaders(ctx context.Context, r *runner) error {
 	})
 }
 
-// holders makes functions that each read the key they are given, in a transaction that they hold open.
+// holders makes functions that each read the key they are given, in a transaction that they hold
+// open.
 func (r *runner) holders(ctx context.Context, db engine.Engine) func() func(key, _ []byte) error {
 	seed := uint64(0)
 	return func() func(key, _ []byte) error {

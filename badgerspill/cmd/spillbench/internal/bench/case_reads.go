@@ -106,7 +106,8 @@ func read(ctx context.Context, r *runner) error {
 	return r.close(db)
 }
 
-// gets measures random reads of slots 0 to before-1, which Badger has had since long, and of before to all-1.
+// gets measures random reads of slots 0 to before-1, which Badger has had since long, and of before
+// to all-1.
 func (r *runner) gets(ctx context.Context, db engine.Engine, before, all int64) error {
 	random := rand.New(rand.NewPCG(r.cfg.Seed, 2))
 	n := int(max(r.cfg.scaled(gets), minGets))

@@ -7,7 +7,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
 )
 
-// replayCase is how fast entries get into Badger when nothing else is to be done: from the spill, and from a WriteBatch.
+// replayCase is how fast entries get into Badger when nothing else is to be done: from the spill,
+// and from a WriteBatch.
 func replayCase() *Case {
 	return &Case{
 		Name:  "replay",

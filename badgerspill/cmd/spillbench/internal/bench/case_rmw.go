@@ -42,7 +42,8 @@ func increment(ctx context.Context, r *runner) error {
 	}
 	counters := closedloop.Pattern{Seed: r.cfg.Seed, Keys: rmwKeys}
 	loop := closedloop.NewRun(closedloop.Config{
-		Workload: openloop.NewWorkload(r.cfg.Seed, openloop.MinValueSize), // the values have no meaning
+		// the values have no meaning
+		Workload: openloop.NewWorkload(r.cfg.Seed, openloop.MinValueSize),
 		Key:      counters.Slot,
 		Value:    counters.Slot,
 		For:      r.cfg.scaledTime(rmwFor),

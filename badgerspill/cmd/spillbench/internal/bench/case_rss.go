@@ -19,8 +19,8 @@ const (
 	sampled = 20_000
 )
 
-// rssCase is what a spill far larger than memory takes of it, and how long it is to open after a kill. Plain Badger, with
-// its default options, holds the same entries.
+// rssCase is what a spill far larger than memory takes of it, and how long it is to open after a
+// kill. Plain Badger, with its default options, holds the same entries.
 func rssCase() *Case {
 	limit := engine.Options{HoldSpill: true, MemoryLimit: rssMemoryLimit}
 	return &Case{

@@ -13,7 +13,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/workspace"
 )
 
-// settleCase is what a burst costs until Badger has settled. Half of its keys are in the database before, and half are new.
+// settleCase is what a burst costs until Badger has settled. Half of its keys are in the database
+// before, and half are new.
 func settleCase() *Case {
 	return burstCase("settle", "CPU and bytes written for a burst of 1,200,000 random entries into a database of 1,000,000, until settled",
 		0.75, func(cfg Config) closedloop.Pattern {

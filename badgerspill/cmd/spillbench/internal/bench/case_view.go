@@ -14,11 +14,11 @@ import (
 
 const (
 	viewFor = 40 * time.Second
-	// viewSlice is how long one kind of read is measured at a time: kinds take turns, so that what else the machine does
-	// hits all.
+	// viewSlice is how long one kind of read is measured at a time: kinds take turns, so that what
+	// else the machine does hits all.
 	viewSlice = 50 * time.Millisecond
-	// zipfExponent is the least that the generator takes, about that of the usual benchmarks: the hottest of a million keys
-	// gets 7 % of the reads.
+	// zipfExponent is the least that the generator takes, about that of the usual benchmarks: the
+	// hottest of a million keys gets 7 % of the reads.
 	zipfExponent = 1.01
 )
 

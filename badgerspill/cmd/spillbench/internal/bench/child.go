@@ -36,8 +36,8 @@ func Process(ctx context.Context, job Job, message func(Message)) error {
 	return process.Start(ctx, executable, ChildCommand, job, message)
 }
 
-// ChildMain is what the process started by Process does: a job from in, messages to out. It ends with in or ctx, or
-// kills its process if that is how the stage ends.
+// ChildMain is what the process started by Process does: a job from in, messages to out. It ends
+// with in or ctx, or kills its process if that is how the stage ends.
 func ChildMain(ctx context.Context, in io.Reader, out io.Writer) error {
 	work := func(ctx context.Context, job Job, emit func(Message)) error {
 		c, err := Find(job.Case)
@@ -119,7 +119,8 @@ func (r *runner) open(opt engine.Options) (engine.Engine, error) {
 	return db, nil
 }
 
-// step does work and reports about it once a second. It is named in errors. db and status may be nil.
+// step does work and reports about it once a second. It is named in errors. db and status may be
+// nil.
 func (r *runner) step(name string, db engine.Engine, status func() string, work func() error) error {
 	done := make(chan error, 1)
 	go func() { done <- work() }()
@@ -151,7 +152,8 @@ func (r *runner) ready(ctx context.Context, db engine.Engine) error {
 	return err
 }
 
-// settled waits until everything is in Badger and nothing is left to compact, and returns since when.
+// settled waits until everything is in Badger and nothing is left to compact, and returns since
+// when.
 func (r *runner) settled(ctx context.Context, db engine.Engine) (time.Time, error) {
 	return r.settle(ctx, "settle", db, r.cfg.SettledFor)
 }
@@ -190,8 +192,8 @@ func (r *runner) layerStats(db engine.Engine) (err error) {
 	return err
 }
 
-// setCounted sets a figure to what the layer's statistics, kept before, have under a name. A layer that does not count it
-// has no such figure.
+// setCounted sets a figure to what the layer's statistics, kept before, have under a name. A layer
+// that does not count it has no such figure.
 func (r *runner) setCounted(figure, name string) error {
 	var stats map[string]json.RawMessage
 	if len(r.res.LayerStats) > 0 {

@@ -31,7 +31,8 @@ func TestBurstEndsWhenAllIsSettled(t *testing.T) {
 	onlyLinux(t)
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake(true)
-		// 1,200 writes of 64 writers at 1 ms each are done 19 ms after the 200 ms in which the database is seen ready.
+		// 1,200 writes of 64 writers at 1 ms each are done 19 ms after the 200 ms in which the
+		// database is seen ready.
 		e.layer = func(at time.Duration) engine.Layer {
 			l := engine.Layer{CommitsSpilled: 7, EntriesReplayed: 9}
 			if at > readyFor && at < 3*time.Second {
@@ -93,8 +94,8 @@ func TestBurstFindsLostWrites(t *testing.T) {
 	})
 }
 
-// The load of the layer is measured from the begin of the replay to its end; that of plain Badger until it has settled.
-// Latencies at other times are worse here, and must not be seen.
+// The load of the layer is measured from the begin of the replay to its end; that of plain Badger
+// until it has settled. Latencies at other times are worse here, and must not be seen.
 func TestForegroundIsMeasuredWhileThereIsWork(t *testing.T) {
 	for _, layered := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -137,7 +138,9 @@ func TestForegroundIsMeasuredWhileThereIsWork(t *testing.T) {
 			require.InDelta(t, (until - from).Seconds(), f["time"], 0.06)
 			for _, figure := range []string{"write_p50", "write_p99", "read_p50", "read_p99"} {
 				if layered && strings.HasSuffix(figure, "p99") {
-					continue // the layer is looked at every 20 ms: that much of the time before and after may be in it
+					// the layer is looked at every 20 ms: that much of the time before and after
+					// may be in it
+					continue
 				}
 				require.InDelta(t, 0.003, f[figure], 1e-5, figure)
 			}
@@ -156,8 +159,8 @@ func TestForegroundIsMeasuredWhileThereIsWork(t *testing.T) {
 	}
 }
 
-// The database is settled at 4 s, and its writers are stuck from 0.5 s to 6 s: most writes of the time that is measured are
-// sent after it.
+// The database is settled at 4 s, and its writers are stuck from 0.5 s to 6 s: most writes of the
+// time that is measured are sent after it.
 func TestForegroundCountsWritesThatAreStillToBeSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake(false)
@@ -206,7 +209,8 @@ func TestOverloadCountsFromTheCall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake(true)
 		e.layer = func(time.Duration) engine.Layer { return engine.Layer{CommitsBlocked: 5, CommitsSpilled: 6} }
-		// For half a second nobody is answered, later everybody takes 128 ms: 64 writers make 500 writes a second.
+		// For half a second nobody is answered, later everybody takes 128 ms: 64 writers make 500
+		// writes a second.
 		e.took = func(at time.Duration) time.Duration {
 			switch {
 			case at < time.Second:
@@ -263,7 +267,8 @@ func TestGetsOfBothKindsAreToldApart(t *testing.T) {
 		require.NoError(t, runStage(t, r, "read"))
 
 		f := r.res.Figures
-		require.InDelta(t, 0.003, f["get_spilled_p50"], 1e-9) // one more for any write or read of the fake
+		// one more for any write or read of the fake
+		require.InDelta(t, 0.003, f["get_spilled_p50"], 1e-9)
 		require.InDelta(t, 0.003, f["get_spilled_p99"], 1e-9)
 		require.InDelta(t, 0.006, f["get_other_p50"], 1e-9)
 		require.InDelta(t, 0.006, f["get_other_p99"], 1e-9)

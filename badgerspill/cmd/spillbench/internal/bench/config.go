@@ -47,12 +47,14 @@ type Config struct {
 	ValueSize int `json:"value_size"`
 
 	Duration time.Duration `json:"duration_ns"`
-	// Rate is how many writes a second plain Badger sustains, for the case that offers twice as many. 0 = measure it.
+	// Rate is how many writes a second plain Badger sustains, for the case that offers twice as
+	// many. 0 = measure it.
 	Rate int64 `json:"rate"`
 	// SettledFor is how long nothing may change until a database counts as settled, 10 ms to 1 h.
 	SettledFor time.Duration `json:"settled_for_ns"`
 
-	// Against is the engine that badgerspill is compared with. Cases that begin with a database of plain Badger's take no other.
+	// Against is the engine that badgerspill is compared with. Cases that begin with a database of
+	// plain Badger's take no other.
 	Against string `json:"against"`
 	// Engine is the engine that is compared: badgerspill, on Badger as released or mended.
 	Engine string `json:"engine"`
@@ -128,17 +130,20 @@ func (c Config) offered(sustained float64) openloop.Phase {
 // scaled returns n at the scale of the run, at least 1.
 func (c Config) scaled(n int64) int64 { return max(int64(float64(n)*c.Scale), 1) }
 
-// scaledTime returns how long a load of d is at the scale of the run. From a second on there is something to see.
+// scaledTime returns how long a load of d is at the scale of the run. From a second on there is
+// something to see.
 func (c Config) scaledTime(d time.Duration) time.Duration {
 	return max(time.Duration(float64(d)*c.Scale), time.Second)
 }
 
-// writtenIn is more than what any engine takes in d at the scale of the run, for the disk space that a case asks for.
+// writtenIn is more than what any engine takes in d at the scale of the run, for the disk space
+// that a case asks for.
 func (c Config) writtenIn(d time.Duration) int64 {
 	return mostRate * int64(math.Ceil(c.scaledTime(d).Seconds()))
 }
 
-// preloaded is how many entries the database holds before the run, where it holds some: slots 0 to preloaded-1.
+// preloaded is how many entries the database holds before the run, where it holds some: slots 0 to
+// preloaded-1.
 func (c Config) preloaded() int64 { return c.scaled(c.Base) }
 
 // written is how many entries a burst has.
@@ -149,8 +154,8 @@ func (c Config) ofBytes(n int64) int64 { return c.scaled(n / int64(c.ValueSize))
 
 func (c Config) workload() *openloop.Workload { return openloop.NewWorkload(c.Seed, c.ValueSize) }
 
-// diskBytes is about what n entries take on disk while Badger rewrites them or the spill holds them too: twice their size,
-// with about 32 bytes each for what Badger stores beside a key.
+// diskBytes is about what n entries take on disk while Badger rewrites them or the spill holds them
+// too: twice their size, with about 32 bytes each for what Badger stores beside a key.
 func (c Config) diskBytes(n int64) int64 {
 	return 2 * n * (int64(c.ValueSize) + openloop.KeySize + 32)
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// fakeEngine keeps its data in a map, which reopening does not lose. What it does at a time after its first opening is up to
-// the test.
+// fakeEngine keeps its data in a map, which reopening does not lose. What it does at a time after
+// its first opening is up to the test.
 type fakeEngine struct {
 	layered bool
 	flat    bool // it has no levels

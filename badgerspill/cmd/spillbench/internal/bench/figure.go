@@ -66,7 +66,8 @@ func (b *Bound) text(unit Unit) string {
 	return "at most " + value
 }
 
-// Row compares a figure. A value that an engine does not have, or that nothing can be divided by, is nil.
+// Row compares a figure. A value that an engine does not have, or that nothing can be divided by,
+// is nil.
 type Row struct {
 	Figure      string   `json:"figure"`
 	Unit        Unit     `json:"unit"`
@@ -108,8 +109,8 @@ func (r *Row) judge(b *Bound) {
 	}
 }
 
-// median returns the median of those values that are there, nil if none is. Of an even number it is the mean of the middle
-// two.
+// median returns the median of those values that are there, nil if none is. Of an even number it is
+// the mean of the middle two.
 func median(values []*float64) *float64 {
 	var there []float64
 	for _, v := range values {
@@ -125,7 +126,8 @@ func median(values []*float64) *float64 {
 	return &middle
 }
 
-// medians sums rows of the same figure up: each column by itself, so the ratio is the median of the ratios.
+// medians sums rows of the same figure up: each column by itself, so the ratio is the median of the
+// ratios.
 func medians(f Figure, rows []Row) Row {
 	m := Row{
 		Figure: f.Key, Unit: f.Unit, name: f.Name,

@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 )
 
-// copyTree copies the files below from into to, which exists, and syncs them: what the kernel still has to write of the
-// copy must not be in the way of what is measured. Not by hard links: Badger truncates a table before it removes it.
+// copyTree copies the files below from into to, which exists, and syncs them: what the kernel still
+// has to write of the copy must not be in the way of what is measured. Not by hard links: Badger
+// truncates a table before it removes it.
 func copyTree(ctx context.Context, from, to string) error {
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil {

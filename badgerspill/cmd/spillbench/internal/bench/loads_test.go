@@ -52,7 +52,8 @@ func TestCommitsOfEachRoundGoToADatabaseOfTheirOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake(true)
 		e.took = func(time.Duration) time.Duration {
-			return time.Duration((len(e.options)+1)/2) * time.Millisecond // each round opens it a second time, to check
+			// each round opens it a second time, to check
+			return time.Duration((len(e.options)+1)/2) * time.Millisecond
 		}
 		e.layer = func(time.Duration) engine.Layer { return engine.Layer{CommitsSpilled: 3} }
 		cfg := tiny()
@@ -245,7 +246,9 @@ func TestGrowthIsByTheFirstSize(t *testing.T) {
 		for i, ms := range []float64{2, 5, 3} {
 			for _, figure := range []string{"append_p50", "append_p99", "get_p50", "get_p99"} {
 				if figure == "append_p99" && i > 0 {
-					continue // the first appends of a size are those that come after the last of the size before
+					// the first appends of a size are those that come after the last of the size
+					// before
+					continue
 				}
 				require.InDelta(t, ms/1000, f[fmt.Sprintf("%s_%d", figure, growthSizes[i])], 1e-9, "%s, size %d", figure, i)
 			}

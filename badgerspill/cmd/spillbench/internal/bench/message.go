@@ -13,12 +13,13 @@ import (
 
 // Job is what a child is told.
 type Job struct {
-	Case      string  `json:"case"`
-	Stage     string  `json:"stage"`
-	Engine    string  `json:"engine"`
-	Dir       string  `json:"dir"` // exists, and holds what the stage before has left
-	Config    Config  `json:"config"`
-	Sustained float64 `json:"sustained"` // writes a second, as given or as the preparation has found
+	Case   string `json:"case"`
+	Stage  string `json:"stage"`
+	Engine string `json:"engine"`
+	Dir    string `json:"dir"` // exists, and holds what the stage before has left
+	Config Config `json:"config"`
+	// writes a second, as given or as the preparation has found
+	Sustained float64 `json:"sustained"`
 }
 
 // Message is what a child says: one of its fields is set.

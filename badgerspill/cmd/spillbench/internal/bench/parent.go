@@ -14,17 +14,17 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/workspace"
 )
 
-// ErrFailed is returned by Run when a run went through and its figures must not count: an acknowledged key was missing,
-// wrong or unreadable. The output says which.
+// ErrFailed is returned by Run when a run went through and its figures must not count: an
+// acknowledged key was missing, wrong or unreadable. The output says which.
 var ErrFailed = errors.New("the run failed")
 
-// StartFunc runs a job in another process and passes on its messages. It blocks until the process has ended; the error is
-// that of the process, or of the context if that ended first.
+// StartFunc runs a job in another process and passes on its messages. It blocks until the process
+// has ended; the error is that of the process, or of the context if that ended first.
 type StartFunc func(ctx context.Context, job Job, message func(Message)) error
 
-// Run validates cfg, runs the case, and writes progress to progress and the result, a table or one JSON value, to out. It
-// blocks for minutes a pair at full scale. The error is a *flagcheck.Error for a bad configuration, ErrFailed, the
-// context's when interrupted, or what went wrong.
+// Run validates cfg, runs the case, and writes progress to progress and the result, a table or one
+// JSON value, to out. It blocks for minutes a pair at full scale. The error is a *flagcheck.Error
+// for a bad configuration, ErrFailed, the context's when interrupted, or what went wrong.
 func Run(ctx context.Context, c *Case, cfg Config, start StartFunc, out, progress io.Writer) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err

@@ -18,8 +18,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// fakeStart answers every job with the figures that of gives for it, and leaves a file in the directory, which must hold that of
-// the base if there is one.
+// fakeStart answers every job with the figures that of gives for it, and leaves a file in the
+// directory, which must hold that of the base if there is one.
 type fakeStart struct {
 	t    *testing.T
 	of   func(Job) *StageResult

@@ -16,10 +16,12 @@ type Report struct {
 	OK     bool   `json:"ok"` // every acknowledged key was there with its value
 	Case   string `json:"case"`
 	Config Config `json:"config"`
-	// Sustained is how many writes a second plain Badger sustained before the pairs, where the case asks for that.
+	// Sustained is how many writes a second plain Badger sustained before the pairs, where the case
+	// asks for that.
 	Sustained float64 `json:"sustained_per_s,omitempty"`
 	Pairs     []Pair  `json:"pairs"`
-	// Median has the median of each column over the pairs; that of the ratios is not the ratio of the other two.
+	// Median has the median of each column over the pairs; that of the ratios is not the ratio of
+	// the other two.
 	Median []Row `json:"median"`
 
 	figures []Figure
@@ -33,10 +35,11 @@ type Pair struct {
 
 // EngineResult is what one engine did in one pair.
 type EngineResult struct {
-	Engine     string                `json:"engine"`
-	Figures    map[string]float64    `json:"figures"` // in seconds, bytes, a second, or counts
-	Verified   openloop.Verification `json:"verified"`
-	LayerStats json.RawMessage       `json:"layer_stats,omitempty"` // of the last stage that has some
+	Engine   string                `json:"engine"`
+	Figures  map[string]float64    `json:"figures"` // in seconds, bytes, a second, or counts
+	Verified openloop.Verification `json:"verified"`
+	// of the last stage that has some
+	LayerStats json.RawMessage `json:"layer_stats,omitempty"`
 	// Evidence is the directory that was kept because the verification failed.
 	Evidence string `json:"evidence,omitempty"`
 }

@@ -2,8 +2,8 @@ package bench
 
 import "time"
 
-// waitLog keeps how long the calls of writers took, from call to return: what an engine does to one caller, whatever queue
-// the caller has before itself.
+// waitLog keeps how long the calls of writers took, from call to return: what an engine does to one
+// caller, whatever queue the caller has before itself.
 type waitLog struct{ writers []*writerWaits }
 
 type writerWaits struct {

@@ -18,9 +18,9 @@ const (
 	drainLimit = 5 * time.Minute
 )
 
-// Child runs one engine through the load and its verification, and emits what it sees; emit is not called
-// concurrently. It blocks until all is done or ctx has ended. After an error the engine may be left open, and the
-// process should end.
+// Child runs one engine through the load and its verification, and emits what it sees; emit is not
+// called concurrently. It blocks until all is done or ctx has ended. After an error the engine may
+// be left open, and the process should end.
 func Child(ctx context.Context, job Job, open OpenFunc, emit func(Message)) error {
 	return newChild(job, emit, true).run(ctx, open)
 }
@@ -123,7 +123,8 @@ func (c *child) load(ctx context.Context, db Engine) error {
 	}
 }
 
-// replay waits for the spill to be emptied by the layer alone, and when that takes too long asks for it.
+// replay waits for the spill to be emptied by the layer alone, and when that takes too long asks
+// for it.
 func (c *child) replay(ctx context.Context, db Engine) error {
 	limit := c.job.Config.schedule().End() + c.job.Config.Backlog
 	report := time.NewTicker(progressEvery)

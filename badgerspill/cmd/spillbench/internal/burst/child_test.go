@@ -107,14 +107,15 @@ func TestTimeUntilTheSpillIsEmpty(t *testing.T) {
 	}
 }
 
-// requireSpilling checks that the layer was seen to spill in the seconds from from to to and in no other, and that these are
-// all there.
+// requireSpilling checks that the layer was seen to spill in the seconds from from to to and in no
+// other, and that these are all there.
 func requireSpilling(t *testing.T, from, to time.Duration, seconds []Second) {
 	t.Helper()
 	require.GreaterOrEqual(t, seconds[len(seconds)-1].End(), to)
 	for _, s := range seconds {
 		require.NotNil(t, s.Layer, "%v", s.At)
-		if (s.At - to).Abs() <= sampleEvery { // the last look that sees it may be here or in the second before
+		// the last look that sees it may be here or in the second before
+		if (s.At - to).Abs() <= sampleEvery {
 			continue
 		}
 		spills := s.At < to && s.End() > from

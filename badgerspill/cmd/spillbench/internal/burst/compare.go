@@ -11,8 +11,9 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// Ratio is plain Badger's latency as a multiple of badgerspill's: above 1, badgerspill was faster. It is the median over the runs.
-// A percentile that one of the engines does not have in any run, because it acknowledged nothing in the phase, makes it 0.
+// Ratio is plain Badger's latency as a multiple of badgerspill's: above 1, badgerspill was faster.
+// It is the median over the runs. A percentile that one of the engines does not have in any run,
+// because it acknowledged nothing in the phase, makes it 0.
 type Ratio struct {
 	Phase string  `json:"phase"`
 	P50   float64 `json:"p50"`
@@ -22,8 +23,9 @@ type Ratio struct {
 	Max   float64 `json:"max"`
 }
 
-// Multiple compares two engines in the burst phase, or in the first phase that there is: what the one has as a multiple of what the
-// other has, below 1 if it is faster or takes less. It is the median over the runs of the ratio in each; 0 if there is none.
+// Multiple compares two engines in the burst phase, or in the first phase that there is: what the
+// one has as a multiple of what the other has, below 1 if it is faster or takes less. It is the
+// median over the runs of the ratio in each; 0 if there is none.
 type Multiple struct {
 	Engine     string  `json:"engine"`
 	Of         string  `json:"of"`         // the other engine
@@ -33,7 +35,8 @@ type Multiple struct {
 	P9999      float64 `json:"p9999"`
 	Max        float64 `json:"max"`
 
-	// Of the processes, whatever the operations. CPU is that of all phases until the database is closed.
+	// Of the processes, whatever the operations. CPU is that of all phases until the database is
+	// closed.
 	CPU       float64 `json:"cpu"`
 	Allocated float64 `json:"allocated"`
 	PeakHeap  float64 `json:"peak_heap"`
@@ -122,8 +125,8 @@ func latency(p *openloop.PhaseResult, value func(*openloop.PhaseResult) time.Dur
 	return float64(value(p))
 }
 
-// medianRatio returns the median over the runs of what one engine has by what the other has in the same run. Runs in which
-// either has nothing do not count; 0 if none does.
+// medianRatio returns the median over the runs of what one engine has by what the other has in the
+// same run. Runs in which either has nothing do not count; 0 if none does.
 func (r *Report) medianRatio(name, other string, value func(*EngineResult) float64) float64 {
 	var ratios []float64
 	for run := 0; run <= r.Config.Pairs; run++ {

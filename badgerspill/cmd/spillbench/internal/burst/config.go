@@ -15,7 +15,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/workspace"
 )
 
-// The engines that a burst knows by name, and the value of Config.Engine that stands for plain Badger and badgerspill.
+// The engines that a burst knows by name, and the value of Config.Engine that stands for plain
+// Badger and badgerspill.
 const (
 	Badger      = engine.Badger
 	Badgerspill = engine.Badgerspill
@@ -48,23 +49,28 @@ type Config struct {
 	Calm  time.Duration `json:"calm_ns"` // 0 to 1 h, 0 leaves the phase out, as the other two
 	Burst time.Duration `json:"burst_ns"`
 	Quiet time.Duration `json:"quiet_ns"`
-	// Backlog is how long after the last phase overdue writes may still be sent and the spill may still be replayed, 0 to 1 h.
+	// Backlog is how long after the last phase overdue writes may still be sent and the spill may
+	// still be replayed, 0 to 1 h.
 	Backlog time.Duration `json:"backlog_ns"`
 
-	ValueSize int    `json:"value_size"`        // bytes, openloop.MinValueSize to openloop.MaxValueSize
-	Writers   int    `json:"writers"`           // 1 to 10,000
-	Sync      bool   `json:"sync"`              // SyncWrites in every engine
-	Options   string `json:"options,omitempty"` // of Badger and the layer, as engine.Options.Superflag
-	Seed      uint64 `json:"seed"`              // of keys and values
-	Reads     int    `json:"reads"`             // percentage of the operations that read a key acknowledged shortly before, 0 to 100
+	// bytes, openloop.MinValueSize to openloop.MaxValueSize
+	ValueSize int  `json:"value_size"`
+	Writers   int  `json:"writers"` // 1 to 10,000
+	Sync      bool `json:"sync"`    // SyncWrites in every engine
+	// of Badger and the layer, as engine.Options.Superflag
+	Options string `json:"options,omitempty"`
+	Seed    uint64 `json:"seed"` // of keys and values
+	// percentage of the operations that read a key acknowledged shortly before, 0 to 100
+	Reads int `json:"reads"`
 
 	Engine string `json:"engine"` // engines to run, in order, separated by commas; or Both
 	// Mended is an executable like this one, built on a mended Badger, for engines that want one.
 	Mended string `json:"mended,omitempty"`
-	Pairs  int    `json:"pairs"` // how often to run them all, 1 to 100, in turns forwards and backwards
-	Dir    string `json:"-"`     // empty: a temporary one
-	Keep   bool   `json:"-"`     // keep the temporary one
-	JSON   bool   `json:"-"`     // result as JSON instead of a table
+	// how often to run them all, 1 to 100, in turns forwards and backwards
+	Pairs int    `json:"pairs"`
+	Dir   string `json:"-"` // empty: a temporary one
+	Keep  bool   `json:"-"` // keep the temporary one
+	JSON  bool   `json:"-"` // result as JSON instead of a table
 
 	Plot string `json:"-"` // file for a figure, .svg or .png; empty: none
 	HTML string `json:"-"` // file for a page, .html or .htm; empty: none
@@ -180,8 +186,8 @@ type turn struct {
 	engine string
 }
 
-// turns returns what to run, in order. Every second run goes backwards, so that what changes with time on the machine
-// favours none.
+// turns returns what to run, in order. Every second run goes backwards, so that what changes with
+// time on the machine favours none.
 func (c Config) turns() (all []turn) {
 	for run := 1; run <= c.Pairs; run++ {
 		engines := c.engines()
@@ -214,8 +220,8 @@ func (c Config) workspace() workspace.Options {
 // need estimates how many bytes of disk a run takes at its peak.
 func (c Config) need() int64 {
 	data := c.keysAndValues()
-	// The tables, and beside them either what compaction is rewriting or the spill that is being replayed, each at most
-	// as large as the data; and Badger's logs.
+	// The tables, and beside them either what compaction is rewriting or the spill that is being
+	// replayed, each at most as large as the data; and Badger's logs.
 	const logs = 512 << 20
 	need := 2*data + logs
 	if kept := c.Dir != "" || c.Keep; kept {

@@ -7,7 +7,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// Engine is what a burst needs of an engine.Engine. All methods are safe for concurrent use, except Close.
+// Engine is what a burst needs of an engine.Engine. All methods are safe for concurrent use, except
+// Close.
 type Engine interface {
 	openloop.Reader
 	Writer() func(key, value []byte) error

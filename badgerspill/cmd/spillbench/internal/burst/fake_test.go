@@ -13,8 +13,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// fakeEngine keeps its data in a map that outlives it, takes a millisecond for a write, and pretends to spill in
-// the times between spillFrom and spillTo after it was opened.
+// fakeEngine keeps its data in a map that outlives it, takes a millisecond for a write, and
+// pretends to spill in the times between spillFrom and spillTo after it was opened.
 type fakeEngine struct {
 	disk               *fakeDisk
 	opened             time.Time

@@ -74,7 +74,8 @@ func (r *Report) settingsText() string {
 		text.Bytes(int64(c.ValueSize)), text.Count(int64(c.Writers)), strings.Join(rates, " then "), c.readsText(), syncText(c.Sync))
 }
 
-// end returns when all was acknowledged and the spill was empty, and no earlier than the end of the load.
+// end returns when all was acknowledged and the spill was empty, and no earlier than the end of the
+// load.
 func (r *Report) end() time.Duration {
 	load := r.Config.schedule().End()
 	end := load
@@ -86,7 +87,8 @@ func (r *Report) end() time.Duration {
 			}
 		}
 	}
-	// The last write is acknowledged a moment after the end of the load, which would be seen as a hair behind it.
+	// The last write is acknowledged a moment after the end of the load, which would be seen as a
+	// hair behind it.
 	if end < load+load/50 {
 		return load
 	}

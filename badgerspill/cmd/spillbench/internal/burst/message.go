@@ -7,7 +7,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// Job is what a child is told, as one JSON value on its standard input. The child ends when that is closed.
+// Job is what a child is told, as one JSON value on its standard input. The child ends when that is
+// closed.
 type Job struct {
 	Engine string `json:"engine"`
 	Dir    string `json:"dir"` // exists and is empty
@@ -41,31 +42,36 @@ const (
 
 // EngineResult is what one engine did.
 type EngineResult struct {
-	Engine   string                 `json:"engine"`
-	Run      int                    `json:"run"` // of Config.Pairs, from 1
-	Phases   []openloop.PhaseResult `json:"phases"`
-	Reads    []openloop.PhaseResult `json:"reads,omitempty"` // by phase
-	Seconds  []Second               `json:"seconds"`         // until the last answer, and until the spill was empty
-	Work     []PhaseWork            `json:"work"`
-	Layer    *engine.Layer          `json:"layer,omitempty"`
-	Spill    *SpillTimes            `json:"spill,omitempty"`
-	Verified openloop.Verification  `json:"verified"`
+	Engine string                 `json:"engine"`
+	Run    int                    `json:"run"` // of Config.Pairs, from 1
+	Phases []openloop.PhaseResult `json:"phases"`
+	Reads  []openloop.PhaseResult `json:"reads,omitempty"` // by phase
+	// until the last answer, and until the spill was empty
+	Seconds  []Second              `json:"seconds"`
+	Work     []PhaseWork           `json:"work"`
+	Layer    *engine.Layer         `json:"layer,omitempty"`
+	Spill    *SpillTimes           `json:"spill,omitempty"`
+	Verified openloop.Verification `json:"verified"`
 	// LastAnswer is when the last write was acknowledged, counted from the begin of the load.
 	LastAnswer time.Duration `json:"last_answer_ns"`
 	// WriteError is the first error that a write failed with.
 	WriteError string `json:"write_error,omitempty"`
-	// ReadError is the first error of a read: an acknowledged key that was not there, had another value, or could not be read.
-	ReadError string        `json:"read_error,omitempty"`
-	PeakDisk  int64         `json:"peak_disk_bytes"` // sampled once a second, 0 if the platform does not tell
-	Took      time.Duration `json:"took_ns"`         // open, load, close and verification
+	// ReadError is the first error of a read: an acknowledged key that was not there, had another
+	// value, or could not be read.
+	ReadError string `json:"read_error,omitempty"`
+	// sampled once a second, 0 if the platform does not tell
+	PeakDisk int64         `json:"peak_disk_bytes"`
+	Took     time.Duration `json:"took_ns"` // open, load, close and verification
 }
 
-// SpillTimes says when the spill was in use, counted from the begin of the load and sampled ten times a second.
+// SpillTimes says when the spill was in use, counted from the begin of the load and sampled ten
+// times a second.
 type SpillTimes struct {
 	Used  bool          `json:"used"` // false: the other fields are 0
 	First time.Duration `json:"first_ns"`
 	Empty time.Duration `json:"empty_ns"` // last time that it became empty
-	// AfterBurst is Empty counted from the end of the burst phase, below 0 if it was empty before that.
+	// AfterBurst is Empty counted from the end of the burst phase, below 0 if it was empty before
+	// that.
 	AfterBurst time.Duration `json:"empty_after_burst_ns"`
 	// Drained tells that the time for replay was up and the rest was replayed at once.
 	Drained bool `json:"drained"`

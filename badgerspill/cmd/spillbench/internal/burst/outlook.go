@@ -14,7 +14,8 @@ type outlookPoint struct {
 
 const outlookWindow = 10 * time.Second
 
-// at notes how many bytes are left at a time, and returns how long they take; 0 if that is not known.
+// at notes how many bytes are left at a time, and returns how long they take; 0 if that is not
+// known.
 func (o *outlook) at(at time.Duration, left int64) time.Duration {
 	o.points = append(o.points, outlookPoint{at, left})
 	for len(o.points) > 2 && at-o.points[0].at > outlookWindow {

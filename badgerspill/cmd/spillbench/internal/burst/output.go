@@ -10,8 +10,9 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/chart"
 )
 
-// outputs are the files for figure and page. They are opened before the run, so that minutes are not spent on a result that
-// cannot be written, and what is in them stays until there is something to put in its place.
+// outputs are the files for figure and page. They are opened before the run, so that minutes are
+// not spent on a result that cannot be written, and what is in them stays until there is something
+// to put in its place.
 type outputs struct{ files []*output }
 
 type output struct {

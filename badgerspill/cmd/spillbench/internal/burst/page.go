@@ -16,7 +16,8 @@ var pageText string
 
 var pageTemplate = template.Must(template.New("page").Parse(pageText))
 
-// page is what the template shows. All of it is text that the template escapes, but the figures, which package chart made.
+// page is what the template shows. All of it is text that the template escapes, but the figures,
+// which package chart made.
 type page struct {
 	Title, Subtitle string
 	Headline        []headline
@@ -242,7 +243,8 @@ func (b Build) rows() [][]string {
 	}
 }
 
-// command returns the command line that runs the same load, with every flag that bears on it: defaults may change.
+// command returns the command line that runs the same load, with every flag that bears on it:
+// defaults may change.
 func (c Config) command() string {
 	args := []string{
 		"spillbench burst",

@@ -15,8 +15,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// sampleReport is a run of both engines with their seconds: plain Badger falls behind, the layer spills and replays until two
-// seconds after the load.
+// sampleReport is a run of both engines with their seconds: plain Badger falls behind, the layer
+// spills and replays until two seconds after the load.
 func sampleReport() *Report {
 	r := &Report{
 		OK: true, Config: DefaultConfig(),
@@ -193,7 +193,8 @@ func TestPageShowsTheRun(t *testing.T) {
 	}
 }
 
-// A log and an engine that this module does not know are shown beside the two, and the figure shows the first run only.
+// A log and an engine that this module does not know are shown beside the two, and the figure shows
+// the first run only.
 func TestFigureAndPageOfMoreEngines(t *testing.T) {
 	r := sampleReport()
 	r.Config.Engine, r.Config.Pairs, r.Config.Reads = "badger,badgerspill,log,pebble", 2, 10

@@ -11,17 +11,20 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/workspace"
 )
 
-// ErrFailed is returned by Run when a run went through and must not count as a success: an acknowledged key was missing,
-// wrong or unreadable, during the load or after it, or a write failed. The output says which.
+// ErrFailed is returned by Run when a run went through and must not count as a success: an
+// acknowledged key was missing, wrong or unreadable, during the load or after it, or a write
+// failed. The output says which.
 var ErrFailed = errors.New("the run failed")
 
-// StartFunc runs Child for the job in another process and passes on its messages. It blocks until the process has
-// ended; the error is that of the child, or of the context if that ended first.
+// StartFunc runs Child for the job in another process and passes on its messages. It blocks until
+// the process has ended; the error is that of the child, or of the context if that ended first.
 type StartFunc func(ctx context.Context, job Job, message func(Message)) error
 
-// Run validates cfg, runs every engine that it names one after the other, and writes progress to progress, the result,
-// a table or one JSON value, to out, and the files that cfg names. It blocks for about as long as the phases last, as many times as engines run.
-// The error is a *flagcheck.Error for a bad configuration, ErrFailed, the context's when interrupted, or what went wrong.
+// Run validates cfg, runs every engine that it names one after the other, and writes progress to
+// progress, the result, a table or one JSON value, to out, and the files that cfg names. It blocks
+// for about as long as the phases last, as many times as engines run. The error is a
+// *flagcheck.Error for a bad configuration, ErrFailed, the context's when interrupted, or what went
+// wrong.
 func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writer) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -111,7 +114,8 @@ func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, turn 
 	return res, nil
 }
 
-// worstCaseText is the time until the load of every engine is cut off; opening, closing and checking come on top.
+// worstCaseText is the time until the load of every engine is cut off; opening, closing and
+// checking come on top.
 func worstCaseText(cfg Config) string {
 	one := cfg.schedule().End() + cfg.Backlog
 	times := ""

@@ -17,7 +17,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// fakeStart answers every job with a result, after change has had its way with it, and leaves a file behind.
+// fakeStart answers every job with a result, after change has had its way with it, and leaves a
+// file behind.
 func fakeStart(t *testing.T, change func(*EngineResult)) StartFunc {
 	return func(_ context.Context, job Job, message func(Message)) error {
 		require.NoError(t, os.WriteFile(filepath.Join(job.Dir, "MANIFEST"), nil, 0o600))

@@ -20,7 +20,8 @@ func Process(ctx context.Context, job Job, message func(Message)) error {
 	return process.Start(ctx, executable, ChildCommand, job, message)
 }
 
-// ChildMain is what the process started by Process does: a job from in, messages to out. It ends with in or ctx.
+// ChildMain is what the process started by Process does: a job from in, messages to out. It ends
+// with in or ctx.
 func ChildMain(ctx context.Context, open OpenFunc, in io.Reader, out io.Writer) error {
 	return process.Serve(ctx, in, out,
 		func(ctx context.Context, job Job, emit func(Message)) error { return Child(ctx, job, open, emit) },

@@ -108,7 +108,8 @@ func (r *Report) readRows() [][]string {
 	return r.latencyRows(func(e *EngineResult) []openloop.PhaseResult { return e.Reads })
 }
 
-// latencyRows shows some of the operations: a head, and a row for each engine in each phase of each run.
+// latencyRows shows some of the operations: a head, and a row for each engine in each phase of each
+// run.
 func (r *Report) latencyRows(of func(*EngineResult) []openloop.PhaseResult) [][]string {
 	rows := [][]string{append(r.engineCells("phase", "engine", "run"),
 		"offered", "achieved", "p50", "p99", "p99.9", "p99.99", "max", "unsent", "failed")}

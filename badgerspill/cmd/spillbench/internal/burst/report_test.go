@@ -64,7 +64,8 @@ func sampleReads(slow time.Duration) []openloop.PhaseResult {
 		P50: 10 * us, P99: ms, P999: 5 * ms, P9999: 8 * ms, Max: 9 * ms}}
 }
 
-// Three runs of three engines: badgerspill gets slower from run to run, and in the last one the log acknowledges nothing.
+// Three runs of three engines: badgerspill gets slower from run to run, and in the last one the log
+// acknowledges nothing.
 func pairsReport() *Report {
 	r := &Report{OK: true, Config: DefaultConfig()}
 	r.Config.Engine, r.Config.Pairs, r.Config.Reads = "badger,badgerspill,log", 3, 10

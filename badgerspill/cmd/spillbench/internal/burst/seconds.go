@@ -20,9 +20,10 @@ type LayerSecond struct {
 	Spilling  bool   `json:"spilling"`  // commits went to the spill, at one time at least
 	Replaying bool   `json:"replaying"` // the spill was being replayed, at one time at least
 
-	SpillBytes   int64 `json:"spill_bytes"`     // the most that was seen, as of SpillPending
-	SpillPending int64 `json:"spill_pending"`   // commits
-	Blocked      int64 `json:"commits_blocked"` // that waited for room, since the last look of the second before
+	SpillBytes   int64 `json:"spill_bytes"`   // the most that was seen, as of SpillPending
+	SpillPending int64 `json:"spill_pending"` // commits
+	// that waited for room, since the last look of the second before
+	Blocked int64 `json:"commits_blocked"`
 }
 
 // sample is one look at the layer.

@@ -11,18 +11,19 @@ import (
 // PhaseAfter is the time after the last phase, until the database was closed.
 const PhaseAfter = "after"
 
-// PhaseWork is what the process of an engine did during a phase, the load generator's part included. Background work that a phase
-// has caused may fall into a later one. The last phase is over with its last answer if that comes early. What the platform does
-// not tell is nil.
+// PhaseWork is what the process of an engine did during a phase, the load generator's part
+// included. Background work that a phase has caused may fall into a later one. The last phase is
+// over with its last answer if that comes early. What the platform does not tell is nil.
 type PhaseWork struct {
 	Phase   string         `json:"phase"` // or PhaseAfter
 	CPU     *time.Duration `json:"cpu_ns,omitempty"`
-	Written *int64         `json:"written_bytes,omitempty"`   // to storage, see usage.Work
-	Blocked *int64         `json:"commits_blocked,omitempty"` // commits that waited for room; nil without a layer
+	Written *int64         `json:"written_bytes,omitempty"` // to storage, see usage.Work
+	// commits that waited for room; nil without a layer
+	Blocked *int64 `json:"commits_blocked,omitempty"`
 
 	Allocated int64 `json:"allocated_bytes"` // on the heap, freed or not
-	// PeakHeap is the most that objects took on the heap, those included that are not swept yet. It is looked at ten times a second,
-	// as long as there is load.
+	// PeakHeap is the most that objects took on the heap, those included that are not swept yet. It
+	// is looked at ten times a second, as long as there is load.
 	PeakHeap int64 `json:"peak_heap_bytes"`
 }
 
@@ -66,7 +67,8 @@ func (m *meter) next() time.Duration {
 	return m.schedule.EndOf(m.phases[len(m.work)])
 }
 
-// endPhase is called when the phase that is on is over, with what the layer counts, nil without one.
+// endPhase is called when the phase that is on is over, with what the layer counts, nil without
+// one.
 func (m *meter) endPhase(layer *engine.Layer) { m.end(m.phases[len(m.work)], layer) }
 
 // endLoad is called when every write is answered, which may be before the last phase is over.
@@ -124,8 +126,8 @@ func (r *EngineResult) work(phase string) *PhaseWork {
 	return nil
 }
 
-// cpu returns what the process took of the processors from the begin of the load until the database was closed, 0 if the
-// platform does not tell.
+// cpu returns what the process took of the processors from the begin of the load until the database
+// was closed, 0 if the platform does not tell.
 func (r *EngineResult) cpu() (sum time.Duration) {
 	for _, w := range r.Work {
 		if w.CPU != nil {

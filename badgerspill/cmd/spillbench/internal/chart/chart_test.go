@@ -17,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sample is a run of a minute: plain Badger falls ten seconds behind in the burst, loses a few writes and catches up; the layer
-// spills, and replays until after the load.
+// sample is a run of a minute: plain Badger falls ten seconds behind in the burst, loses a few
+// writes and catches up; the layer spills, and replays until after the load.
 func sample() *Figure {
 	f := &Figure{
 		Title:    "A write burst on plain Badger and on badgerspill",
@@ -172,7 +172,8 @@ func hex(c color.Color) string {
 	return fmt.Sprintf("#%02X%02X%02X", n.R, n.G, n.B)
 }
 
-// data returns the solid lines of a series, without its part of the legend and its crosses, which have two points.
+// data returns the solid lines of a series, without its part of the legend and its crosses, which
+// have two points.
 func (d *drawn) data(k Kind) []shape {
 	var out []shape
 	for _, l := range d.lines {

@@ -9,8 +9,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 )
 
-// From top to bottom: title, subtitle and legend, names of the phases, the panel of latencies, the strip, the panel of
-// rates, the axis of time, notes.
+// From top to bottom: title, subtitle and legend, names of the phases, the panel of latencies, the
+// strip, the panel of rates, the axis of time, notes.
 const (
 	width  = 720.0
 	margin = 16.0
@@ -210,8 +210,9 @@ func (d *drawing) latencyRange() (low, high time.Duration) {
 	return low, high
 }
 
-// phaseNames writes a name into each band, with the rate where there is room, and one behind the last. A name may be wider than
-// its band: the phase with the highest rate comes first, and a name that would run into another one is left out.
+// phaseNames writes a name into each band, with the rate where there is room, and one behind the
+// last. A name may be wider than its band: the phase with the highest rate comes first, and a name
+// that would run into another one is left out.
 func (d *drawing) phaseNames(y float64) {
 	var taken [][2]float64
 	write := func(begin, end time.Duration, color color.Color, names ...string) {

@@ -44,7 +44,8 @@ type Point struct {
 	At, Length time.Duration
 	P99        time.Duration // of the writes that were due in it; 0 = none was acknowledged
 	Rate       float64       // commits a second
-	// Lost tells that writes were due in it that failed or were never sent. They are in no percentile.
+	// Lost tells that writes were due in it that failed or were never sent. They are in no
+	// percentile.
 	Lost bool
 }
 

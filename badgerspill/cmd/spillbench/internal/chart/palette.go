@@ -2,16 +2,18 @@ package chart
 
 import "image/color"
 
-// Scheme is a set of colours. Badger and badgerspill are the vermilion and the blue of Okabe and Ito (Color Universal Design, 2002), which
-// people with any of the common colour vision deficiencies tell apart; on dark, lighter ones of the same hues. The floor is grey,
-// and what else there is purple.
+// Scheme is a set of colours. Badger and badgerspill are the vermilion and the blue of Okabe and
+// Ito (Color Universal Design, 2002), which people with any of the common colour vision
+// deficiencies tell apart; on dark, lighter ones of the same hues. The floor is grey, and what else
+// there is purple.
 type Scheme struct {
 	paper, ink, faint, grid color.Color
-	calm, burst             color.Color // bands of phases: the one with the highest rate has the second
-	engines                 [4]color.Color
-	idle                    color.Color // of the strip: direct, normal, not replaying
-	flush, spill, block     color.Color
-	replay                  color.Color
+	// bands of phases: the one with the highest rate has the second
+	calm, burst         color.Color
+	engines             [4]color.Color
+	idle                color.Color // of the strip: direct, normal, not replaying
+	flush, spill, block color.Color
+	replay              color.Color
 }
 
 // The colour schemes.

@@ -33,8 +33,9 @@ func contrast(a, b color.Color) float64 {
 	return max(x, y) / min(x, y)
 }
 
-// Viénot, Brettel, Mollon: Digital video colourmaps for checking the legibility of displays by dichromats (1999): what is left
-// of linear red, green and blue without the long, and without the middle wavelength cones.
+// Viénot, Brettel, Mollon: Digital video colourmaps for checking the legibility of displays by
+// dichromats (1999): what is left of linear red, green and blue without the long, and without the
+// middle wavelength cones.
 var dichromats = map[string][3][3]float64{
 	"protanopia":   {{0.11238, 0.88762, 0}, {0.11238, 0.88762, 0}, {0.00401, -0.00401, 1}},
 	"deuteranopia": {{0.29275, 0.70725, 0}, {0.29275, 0.70725, 0}, {-0.02234, 0.02234, 1}},

@@ -22,7 +22,8 @@ const (
 	PNG
 )
 
-// FormatOf returns the format that the suffix of a file name stands for, in letters of either case; false if none does.
+// FormatOf returns the format that the suffix of a file name stands for, in letters of either case;
+// false if none does.
 func FormatOf(file string) (Format, bool) {
 	switch strings.ToLower(filepath.Ext(file)) {
 	case ".svg":
@@ -47,10 +48,12 @@ func (f *Figure) Write(w io.Writer, format Format) error {
 	return err
 }
 
-// typefaces are those that the text was measured with and, where they are not there, others of the same widths.
+// typefaces are those that the text was measured with and, where they are not there, others of the
+// same widths.
 const typefaces = "font-family:'Liberation Sans',Arimo,Arial,Helvetica,sans-serif"
 
-// SVG returns the figure as an svg element, which may stand in a page or be a file. It refers to nothing outside of itself.
+// SVG returns the figure as an svg element, which may stand in a page or be a file. It refers to
+// nothing outside of itself.
 func (f *Figure) SVG(scheme Scheme) (string, error) {
 	canvas := vgsvg.New(width, vg.Length(f.height()))
 	widths := f.draw(canvas, scheme)
@@ -58,14 +61,16 @@ func (f *Figure) SVG(scheme Scheme) (string, error) {
 	if _, err := canvas.WriteTo(&raw); err != nil {
 		return "", err
 	}
-	// The element's own begin instead of the canvas's: that one is a prologue, which a page cannot have, and a size in points.
+	// The element's own begin instead of the canvas's: that one is a prologue, which a page cannot
+	// have, and a size in points.
 	_, body, found := strings.Cut(raw.String(), "<svg")
 	if !found {
 		return "", fmt.Errorf("draw the figure: no svg element")
 	}
 	_, body, _ = strings.Cut(body, ">")
 	body = strings.ReplaceAll(body, "font-family:Liberation Sans", typefaces)
-	// A viewer that has none of the typefaces takes one that may be wider: it is told how much room there is.
+	// A viewer that has none of the typefaces takes one that may be wider: it is told how much room
+	// there is.
 	const text = "<text "
 	for at, i := 0, 0; i < len(widths); i++ {
 		next := strings.Index(body[at:], text)

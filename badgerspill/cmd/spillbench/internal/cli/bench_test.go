@@ -12,7 +12,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
 )
 
-// The cases with real engines in real processes. It is about what they do, not about how fast: the sizes are a thousandth.
+// The cases with real engines in real processes. It is about what they do, not about how fast: the
+// sizes are a thousandth.
 func TestEachCaseEndToEnd(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs /proc")

@@ -107,6 +107,6 @@ func newBurstChild() *cobra.Command {
 	}
 }
 
-// leaveSignalsToTheParent is for a child. A terminal interrupts the whole process group; the parent decides, and ends this
-// process by closing its input.
+// leaveSignalsToTheParent is for a child. A terminal interrupts the whole process group; the parent
+// decides, and ends this process by closing its input.
 func leaveSignalsToTheParent() { signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP) }

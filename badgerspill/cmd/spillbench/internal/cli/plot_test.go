@@ -16,7 +16,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/burst"
 )
 
-// The binary as users have it: its flags, its errors before a run, and the files of a run of a second.
+// The binary as users have it: its flags, its errors before a run, and the files of a run of a
+// second.
 func TestFigureAndPageOfTheBuiltBinary(t *testing.T) {
 	bin := filepath.Join(t.TempDir(), "spillbench.exe")
 	out, err := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", bin, "../..").CombinedOutput()

@@ -39,7 +39,8 @@ func TestRelativePathsAreTheUsers(t *testing.T) {
 			if row.in != "" {
 				cmd.Dir = row.in
 			}
-			cmd.Env = append(os.Environ(), "PWD="+cmd.Dir, "GOFLAGS=-buildvcs=false") // as a shell sets it
+			// as a shell sets it
+			cmd.Env = append(os.Environ(), "PWD="+cmd.Dir, "GOFLAGS=-buildvcs=false")
 			out, err := cmd.CombinedOutput()
 			require.NoError(t, err, "%s", out)
 			require.DirExists(t, filepath.Join(user, "db", "log"), "%s", out)

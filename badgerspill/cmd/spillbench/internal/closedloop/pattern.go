@@ -5,12 +5,14 @@ import (
 	"math/rand/v2"
 )
 
-// Pattern says which of its keys each of many writes goes to. It is immutable and safe for concurrent use.
+// Pattern says which of its keys each of many writes goes to. It is immutable and safe for
+// concurrent use.
 type Pattern struct {
 	Seed uint64
 	Keys int64 // slots 0 to Keys-1 of a workload, above 0
-	// HotPercent of the writes go to the Hot first slots, the others to all. 0 makes all writes alike. The slots of a
-	// workload are in random order of their keys, so the hot keys lie all over the key space.
+	// HotPercent of the writes go to the Hot first slots, the others to all. 0 makes all writes
+	// alike. The slots of a workload are in random order of their keys, so the hot keys lie all
+	// over the key space.
 	Hot, HotPercent int64
 }
 

@@ -10,7 +10,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// Config says what to write. Write i puts the value of slot Value(i) of the workload at the key of slot Key(i).
+// Config says what to write. Write i puts the value of slot Value(i) of the workload at the key of
+// slot Key(i).
 type Config struct {
 	Workload   *openloop.Workload
 	Key, Value func(i int64) int64
@@ -27,7 +28,8 @@ func Unique(w *openloop.Workload, first, n int64, writers int) Config {
 	return Config{Workload: w, Key: slot, Value: slot, Writes: n, Writers: writers}
 }
 
-// Run is one pass. Do may be called once, Done at any time by anyone, Verify after Do has returned nil.
+// Run is one pass. Do may be called once, Done at any time by anyone, Verify after Do has returned
+// nil.
 type Run struct {
 	cfg  Config
 	next atomic.Int64
@@ -47,12 +49,13 @@ func NewRun(cfg Config) *Run {
 	return r
 }
 
-// Done returns how many writes are acknowledged: after Do has returned nil these are writes 0 to Done-1.
+// Done returns how many writes are acknowledged: after Do has returned nil these are writes 0 to
+// Done-1.
 func (r *Run) Done() int64 { return r.done.Load() }
 
-// Do makes the writes. newWriter is called once for each writer, for the kind of function that openloop.Run.Do takes. Do
-// blocks until all writes are acknowledged and returns nil, or until the writers have noticed the first error of a write
-// or that ctx has ended, and returns that.
+// Do makes the writes. newWriter is called once for each writer, for the kind of function that
+// openloop.Run.Do takes. Do blocks until all writes are acknowledged and returns nil, or until the
+// writers have noticed the first error of a write or that ctx has ended, and returns that.
 func (r *Run) Do(ctx context.Context, newWriter func() func(key, value []byte) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

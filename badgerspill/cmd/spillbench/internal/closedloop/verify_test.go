@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fixed is a run over keys of slots 0 to 9, of which 0 to 4 were there before. Write i is the value of slot 100+i; the
-// keys and times of the writes are given.
+// fixed is a run over keys of slots 0 to 9, of which 0 to 4 were there before. Write i is the value
+// of slot 100+i; the keys and times of the writes are given.
 func fixed(keys []int64, began, acked []time.Duration) *Run {
 	r := NewRun(Config{
 		Workload: load,
@@ -23,7 +23,8 @@ func fixed(keys []int64, began, acked []time.Duration) *Run {
 }
 
 func TestWhatAKeyMayHold(t *testing.T) {
-	// Key 1 is written by 0 and 2, one after the other; key 7 by 1, 3 and 4, of which 3 and 4 overlap. 3 is the slower one.
+	// Key 1 is written by 0 and 2, one after the other; key 7 by 1, 3 and 4, of which 3 and 4
+	// overlap. 3 is the slower one.
 	run := fixed([]int64{1, 7, 1, 7, 7},
 		[]time.Duration{0, 0, 20, 30, 40},
 		[]time.Duration{10, 10, 30, 60, 50})

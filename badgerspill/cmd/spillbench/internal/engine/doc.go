@@ -1,3 +1,3 @@
-// Package engine opens plain Badger and badgerspill behind one interface, with the same Badger options, so that they can
-// be compared.
+// Package engine opens plain Badger and badgerspill behind one interface, with the same Badger
+// options, so that they can be compared.
 package engine

@@ -32,26 +32,30 @@ func Names() []string {
 // errReleased is the error of an executable that was not built on a mended Badger.
 var errReleased = errors.New("the executable of --mended was built on Badger as released")
 
-// MendedSuffix is what the names of Badger and badgerspill have where they run on a mended Badger, in
-// an executable that was built with it: see badgerpatch.
+// MendedSuffix is what the names of Badger and badgerspill have where they run on a mended Badger,
+// in an executable that was built with it: see badgerpatch.
 const MendedSuffix = "-mended"
 
-// Mended reports whether the named engine runs on a mended Badger, and returns its name without that.
+// Mended reports whether the named engine runs on a mended Badger, and returns its name without
+// that.
 func Mended(name string) (base string, mended bool) { return strings.CutSuffix(name, MendedSuffix) }
 
 // ErrNoTransactions is the error of an engine that cannot read and write in one transaction.
 var ErrNoTransactions = errors.New("the engine has no transactions")
 
-// Engine is an open database under test, or the log. All methods are safe for concurrent use, except Close.
+// Engine is an open database under test, or the log. All methods are safe for concurrent use,
+// except Close.
 type Engine interface {
 	openloop.Reader
-	// ScanKeys calls visit with every key in order until that returns false. The key is valid during the call only.
+	// ScanKeys calls visit with every key in order until that returns false. The key is valid
+	// during the call only.
 	ScanKeys(visit func(key []byte) bool) error
-	// Writer returns a function for one goroutine that puts one key in a transaction of its own and returns when it is
-	// acknowledged. It does not keep its arguments after that.
+	// Writer returns a function for one goroutine that puts one key in a transaction of its own and
+	// returns when it is acknowledged. It does not keep its arguments after that.
 	Writer() func(key, value []byte) error
-	// Increment adds one to the counter at the key, 0 if there is none, in one transaction that reads and sets it, until that
-	// does not conflict. It returns how often it did, or ErrNoTransactions.
+	// Increment adds one to the counter at the key, 0 if there is none, in one transaction that
+	// reads and sets it, until that does not conflict. It returns how often it did, or
+	// ErrNoTransactions.
 	Increment(key []byte) (conflicts int64, err error)
 	// GetHeld reads the key in a transaction of its own, which stays open until hold has returned.
 	GetHeld(key []byte, hold func()) error
@@ -75,7 +79,8 @@ type Engine interface {
 
 // Batch is a WriteBatch.
 type Batch interface {
-	// Set keeps key and value until Flush has returned. It may block, and commit what was set so far.
+	// Set keeps key and value until Flush has returned. It may block, and commit what was set so
+	// far.
 	Set(key, value []byte) error
 	// Flush commits the rest and blocks until all is acknowledged.
 	Flush() error
@@ -83,15 +88,16 @@ type Batch interface {
 	Cancel()
 }
 
-// Options are the same for every engine, except for those of the layer, which plain Badger ignores. All else is as the
-// engines have it by default, without a log.
+// Options are the same for every engine, except for those of the layer, which plain Badger ignores.
+// All else is as the engines have it by default, without a log.
 type Options struct {
 	SyncWrites bool
-	// Checking opens what is there to read it once: without compaction, which would compete with the reads.
+	// Checking opens what is there to read it once: without compaction, which would compete with
+	// the reads.
 	Checking bool
 
-	// HoldSpill puts every commit into the spill and keeps it there: nothing is replayed before the spill is full, nor by
-	// Close.
+	// HoldSpill puts every commit into the spill and keeps it there: nothing is replayed before the
+	// spill is full, nor by Close.
 	HoldSpill     bool
 	MemoryLimit   int64 // bytes; 0 = the default
 	SpillCapacity int64 // bytes; 0 = the default

@@ -17,7 +17,8 @@ type Layer struct {
 	EntriesReplayed int64 `json:"entries_replayed"`
 	SpillBytes      int64 `json:"spill_bytes"`   // on disk
 	SpillPending    int64 `json:"spill_pending"` // commits that Badger does not hold yet
-	BytesPending    int64 `json:"bytes_pending"` // of the spill, on disk, that Badger does not hold yet
+	// of the spill, on disk, that Badger does not hold yet
+	BytesPending int64 `json:"bytes_pending"`
 
 	Stalls    int64 `json:"stalls"`
 	HandOvers int64 `json:"hand_overs"`

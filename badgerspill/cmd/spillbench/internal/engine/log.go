@@ -20,10 +20,11 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// bareLog is the floor below any durable store: one append-only file and a group commit, and nothing else. What an engine
-// takes longer than this is its own; what this takes is the machine's. It is no database: nothing is indexed while it is written,
-// and what is read is first looked for in the file, from where the last read stopped. So it is a floor for writes, not for
-// reads, and reading costs the writes, too.
+// bareLog is the floor below any durable store: one append-only file and a group commit, and
+// nothing else. What an engine takes longer than this is its own; what this takes is the machine's.
+// It is no database: nothing is indexed while it is written, and what is read is first looked for
+// in the file, from where the last read stopped. So it is a floor for writes, not for reads, and
+// reading costs the writes, too.
 //
 // A record, integers little-endian:
 //
@@ -32,9 +33,9 @@ import (
 //	CRC32C           uint32, of the lengths, key and value
 //	key, value
 //
-// Group commit: a writer puts its record into the group that is gathering. The first of a group leads it: it waits for the
-// group before to be written, closes its own, writes it with one call, and with SyncWrites syncs it. The others, which
-// came while it waited, wait for it.
+// Group commit: a writer puts its record into the group that is gathering. The first of a group
+// leads it: it waits for the group before to be written, closes its own, writes it with one call,
+// and with SyncWrites syncs it. The others, which came while it waited, wait for it.
 type bareLog struct {
 	file    *os.File
 	sync    bool
@@ -43,7 +44,8 @@ type bareLog struct {
 	mu        sync.Mutex // guards gathering and what is in it
 	gathering *group
 
-	// writing is held by the leader whose group is being written. It is locked before mu, and guards what follows.
+	// writing is held by the leader whose group is being written. It is locked before mu, and
+	// guards what follows.
 	writing sync.Mutex
 	spare   []byte // the buffer of the group before
 	failed  error  // the file may end in half a group: nothing is written after it
@@ -53,8 +55,9 @@ type bareLog struct {
 
 type group struct {
 	records []byte
-	done    chan struct{} // closed when the group is written; nil as long as nobody but the leader waits for it
-	err     error
+	// closed when the group is written; nil as long as nobody but the leader waits for it
+	done chan struct{}
+	err  error
 }
 
 const (
@@ -167,8 +170,8 @@ type logValue struct {
 	length int32
 }
 
-// catchUp reads what was written since the last call and checks it. Later records of a key replace earlier ones. The caller
-// holds index.mu.
+// catchUp reads what was written since the last call and checks it. Later records of a key replace
+// earlier ones. The caller holds index.mu.
 func (l *bareLog) catchUp() error {
 	x, end := &l.index, l.written.Load()
 	if x.read == end {

@@ -10,7 +10,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
 
-// The memtables are as many and as large as Badger's by default. All else is as Pebble has it by default.
+// The memtables are as many and as large as Badger's by default. All else is as Pebble has it by
+// default.
 const (
 	pebbleMemTableSize = 64 << 20
 	pebbleMemTables    = 5
@@ -131,7 +132,8 @@ func (b *pebbleBatch) Cancel() {
 	}
 }
 
-// Levels returns Pebble's levels as Badger describes its own. Level 0 is due as long as there is anything to flush or to compact.
+// Levels returns Pebble's levels as Badger describes its own. Level 0 is due as long as there is
+// anything to flush or to compact.
 func (s *pebbleStore) Levels() []badger.LevelInfo {
 	m := s.db.Metrics()
 	levels := make([]badger.LevelInfo, len(m.Levels))

@@ -48,7 +48,8 @@ var rules = []struct {
 	{"badger/v4.(*DB).flushMemtable", Flush},
 	{"badger/v4.(*DB).handleMemTableFlush", Flush},
 	{"badger/v4.(*levelsController).", Compact},
-	{"badger/v4/table.(*Builder).handleBlock", Compact}, // of flushes, too: they run in goroutines of their own
+	// of flushes, too: they run in goroutines of their own
+	{"badger/v4/table.(*Builder).handleBlock", Compact},
 	{"pebble/v2.(*DB).flush", Flush},
 	{"pebble/v2.(*DB).compact", Compact},
 	{"pebble/v2/record.(*LogWriter).", Intake},

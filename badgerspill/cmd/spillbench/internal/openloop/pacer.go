@@ -6,9 +6,10 @@ import (
 )
 
 const (
-	// preciseRate is the highest rate at which the kernel timer is used. An idle Go program wakes from time.Sleep about
-	// half a millisecond late, ten times what a healthy commit takes; the timer is 70 µs late but costs three
-	// system calls a write, and at 60,000/s more than one core. There the program is never idle and Sleep is exact.
+	// preciseRate is the highest rate at which the kernel timer is used. An idle Go program wakes
+	// from time.Sleep about half a millisecond late, ten times what a healthy commit takes; the
+	// timer is 70 µs late but costs three system calls a write, and at 60,000/s more than one core.
+	// There the program is never idle and Sleep is exact.
 	preciseRate = 5000
 	// waitSlice bounds how long an interrupted run goes unnoticed by a waiting writer.
 	waitSlice = 100 * time.Millisecond

@@ -26,7 +26,8 @@ func (r *recent) pick() (slot int64, found bool) {
 	if n == 0 {
 		return 0, false
 	}
-	// What is just being added is not there yet: only in the first round, and then as few as there are writers.
+	// What is just being added is not there yet: only in the first round, and then as few as there
+	// are writers.
 	for at := rand.Int64N(n); at >= 0; at-- {
 		if x := r.slots[at].Load(); x > 0 {
 			return x - 1, true
@@ -35,7 +36,8 @@ func (r *recent) pick() (slot int64, found bool) {
 	return 0, false
 }
 
-// readsSlot decides whether the slot reads, from its number and the seed. Every hundred slots read about as often.
+// readsSlot decides whether the slot reads, from its number and the seed. Every hundred slots read
+// about as often.
 func (w *Workload) readsSlot(slot int64, percent int) bool {
 	return mix64(w.id(slot))%100 < uint64(percent)
 }
@@ -48,7 +50,8 @@ type reader struct {
 	key       []byte
 }
 
-// read reads the key of an acknowledged slot. Any error is a failure of the store: it gave its word.
+// read reads the key of an acknowledged slot. Any error is a failure of the store: it gave its
+// word.
 func (r *reader) read(slot int64) error {
 	r.key = r.load.AppendKey(r.key[:0], slot)
 	got, err := r.store.Get(r.key, r.got[:0])

@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// readingRun does a second of calm and a second of burst with that share of reads, and returns both.
+// readingRun does a second of calm and a second of burst with that share of reads, and returns
+// both.
 func readingRun(t *testing.T, percent int, change func(*fakeStore)) (*Run, *fakeStore) {
 	t.Helper()
 	store := newFakeStore(2 * ms)
@@ -60,7 +61,8 @@ func TestReadsAreAShareAndCountedApart(t *testing.T) {
 	})
 }
 
-// Nothing is there to be read until the first writes are acknowledged, 2 ms after the first was sent.
+// Nothing is there to be read until the first writes are acknowledged, 2 ms after the first was
+// sent.
 func TestReadsWriteUntilSomethingIsAcknowledged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		run, store := readingRun(t, 100, nil)
@@ -130,7 +132,8 @@ func TestSlowestOfTenThousandIsAboveP9999(t *testing.T) {
 		run := newTestRun(1000, 0, Phase{"load", 2000, 10 * time.Second})
 		run.Begin()
 		require.NoError(t, run.Do(t.Context(), store.writer))
-		// One every 0.5 ms: they wait for 200, 199.5, 199 ms and so on. Two of 20,000 lie above the percentile.
+		// One every 0.5 ms: they wait for 200, 199.5, 199 ms and so on. Two of 20,000 lie above the
+		// percentile.
 		res := run.Results()[0]
 		require.Equal(t, 201*ms, res.Max)
 		requireAbout(t, 200*ms, res.P9999)

@@ -6,13 +6,14 @@ import (
 	"github.com/HdrHistogram/hdrhistogram-go"
 )
 
-// PhaseResult is what became of the writes that were due in one phase, whenever they were sent, or of the reads: then
-// acknowledged is answered with the right value, and failed also answered with another one, or with none.
+// PhaseResult is what became of the writes that were due in one phase, whenever they were sent, or
+// of the reads: then acknowledged is answered with the right value, and failed also answered with
+// another one, or with none.
 //
-// Every write that was due is exactly one of acknowledged, failed and unsent. The percentiles are over the
-// acknowledged ones: a write that was never sent has no latency, and calling its age one would be an invention.
-// They must therefore be read together with Unsent and Failed. Max is exact, percentiles are rounded up to a
-// microsecond and then exact to four digits.
+// Every write that was due is exactly one of acknowledged, failed and unsent. The percentiles are
+// over the acknowledged ones: a write that was never sent has no latency, and calling its age one
+// would be an invention. They must therefore be read together with Unsent and Failed. Max is exact,
+// percentiles are rounded up to a microsecond and then exact to four digits.
 type PhaseResult struct {
 	Phase    string        `json:"phase"`
 	Duration time.Duration `json:"duration_ns"`
@@ -22,8 +23,9 @@ type PhaseResult struct {
 	Failed int64 `json:"failed"`
 	Unsent int64 `json:"unsent"`
 
-	// AchievedRate counts only writes that were due in the phase and acknowledged before it was over. A backlog that is
-	// worked off later does not improve it, and a phase that begins with a backlog of the one before suffers for it.
+	// AchievedRate counts only writes that were due in the phase and acknowledged before it was
+	// over. A backlog that is worked off later does not improve it, and a phase that begins with a
+	// backlog of the one before suffers for it.
 	OfferedRate  float64 `json:"offered_per_s"`
 	AchievedRate float64 `json:"achieved_per_s"`
 
@@ -33,7 +35,8 @@ type PhaseResult struct {
 	P9999 time.Duration `json:"p9999_ns"`
 	Max   time.Duration `json:"max_ns"`
 
-	// WokeLate is the generator's own part in the latencies: how late a writer that waited for its slot woke up.
+	// WokeLate is the generator's own part in the latencies: how late a writer that waited for its
+	// slot woke up.
 	WokeLateP50 time.Duration `json:"woke_late_p50_ns"`
 	WokeLateP99 time.Duration `json:"woke_late_p99_ns"`
 }
@@ -57,8 +60,8 @@ func (r *Run) results(reads bool) []PhaseResult {
 	return results
 }
 
-// ResultBetween sums up the writes that were due from from until to, counted from the begin of the run: a part of one phase. It may
-// be asked for after Do has returned.
+// ResultBetween sums up the writes that were due from from until to, counted from the begin of the
+// run: a part of one phase. It may be asked for after Do has returned.
 func (r *Run) ResultBetween(from, to time.Duration) PhaseResult {
 	part := *r.cfg.Schedule.spanAt(from)
 	part.last = min(part.last, r.cfg.Schedule.firstFrom(to))

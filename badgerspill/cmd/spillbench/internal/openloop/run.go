@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// ErrNoAnswer is returned by Run.Do when writes were still without an answer long after the cut-off.
+// ErrNoAnswer is returned by Run.Do when writes were still without an answer long after the
+// cut-off.
 var ErrNoAnswer = errors.New("writes without an answer")
 
 // answerGrace is how long after the cut-off Do waits for the writes that were sent before it.
@@ -20,14 +21,15 @@ type Config struct {
 	Schedule *Schedule
 	Workload *Workload
 	Writers  int // writes in flight at most, and reads
-	// Reads is the percentage of the slots, 0 to 100, that read one of the keys acknowledged last instead of writing. As long as
-	// nothing is acknowledged they write. Above 0, Run.ReadFrom has to say where they read.
+	// Reads is the percentage of the slots, 0 to 100, that read one of the keys acknowledged last
+	// instead of writing. As long as nothing is acknowledged they write. Above 0, Run.ReadFrom has
+	// to say where they read.
 	Reads int
 	// Backlog is how long after the end of the schedule writes that are overdue may still be sent.
 	// After that the rest is given up and counted as unsent.
 	Backlog time.Duration
-	// Precise waits for due times on a kernel timer where the platform has one and the rate is low enough for it
-	// to be worth its cost. It does not go with a fake clock.
+	// Precise waits for due times on a kernel timer where the platform has one and the rate is low
+	// enough for it to be worth its cost. It does not go with a fake clock.
 	Precise bool
 }
 
@@ -40,8 +42,8 @@ const (
 // notWaited marks a slot whose writer came too late to wait for its due time.
 const notWaited = -1
 
-// Run is one pass over a schedule. Do may be called once; Tick by one goroutine while Do runs; Results and
-// Verify after Do has returned without an error.
+// Run is one pass over a schedule. Do may be called once; Tick by one goroutine while Do runs;
+// Results and Verify after Do has returned without an error.
 type Run struct {
 	cfg   Config
 	start time.Time
@@ -94,11 +96,12 @@ func (r *Run) Begin() { r.start = time.Now() }
 // Elapsed returns the time since Begin.
 func (r *Run) Elapsed() time.Duration { return time.Since(r.start) }
 
-// Do works off the schedule. newWriter is called once for each writer; the function that it returns makes one write,
-// blocks until it is acknowledged, and may not keep key or value after that: they are overwritten for the next
-// write. Do blocks until every slot was sent and answered or the backlog is cut off. It returns the context's error
-// if that ends first, and ErrNoAnswer if writes stay unanswered for a minute after the cut-off; in both cases
-// writers may be left behind in a write, and the caller should end the process.
+// Do works off the schedule. newWriter is called once for each writer; the function that it returns
+// makes one write, blocks until it is acknowledged, and may not keep key or value after that: they
+// are overwritten for the next write. Do blocks until every slot was sent and answered or the
+// backlog is cut off. It returns the context's error if that ends first, and ErrNoAnswer if writes
+// stay unanswered for a minute after the cut-off; in both cases writers may be left behind in a
+// write, and the caller should end the process.
 func (r *Run) Do(ctx context.Context, newWriter func() func(key, value []byte) error) error {
 	var writers sync.WaitGroup
 	var inFlight atomic.Int64
@@ -127,12 +130,12 @@ func (r *Run) Do(ctx context.Context, newWriter func() func(key, value []byte) e
 	}
 }
 
-// Stop ends Do before the end of the schedule: writers send the slots that they have taken, at most one each, when these
-// are due, and take no other. Safe for concurrent use.
+// Stop ends Do before the end of the schedule: writers send the slots that they have taken, at most
+// one each, when these are due, and take no other. Safe for concurrent use.
 func (r *Run) Stop() { r.stopped.Store(true) }
 
-// Answered tells whether every slot that was due before t, counted from the begin of the run, is acknowledged or failed.
-// Safe for concurrent use.
+// Answered tells whether every slot that was due before t, counted from the begin of the run, is
+// acknowledged or failed. Safe for concurrent use.
 func (r *Run) Answered(t time.Duration) bool {
 	// The last ones first: they are the ones that are missing.
 	for slot := r.cfg.Schedule.firstFrom(t) - 1; slot >= 0; slot-- {
@@ -143,15 +146,16 @@ func (r *Run) Answered(t time.Duration) bool {
 	return true
 }
 
-// FirstError returns the error of the first write that failed, nil if none did. Safe for concurrent use.
+// FirstError returns the error of the first write that failed, nil if none did. Safe for concurrent
+// use.
 func (r *Run) FirstError() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.mu.firstErr
 }
 
-// FirstReadError returns the error of the first read that failed or found a wrong value, nil if none did. Safe for
-// concurrent use.
+// FirstReadError returns the error of the first read that failed or found a wrong value, nil if
+// none did. Safe for concurrent use.
 func (r *Run) FirstReadError() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -178,7 +182,8 @@ func (r *Run) writer(ctx context.Context, write func(key, value []byte) error, i
 		if slot >= sched.Total() || ctx.Err() != nil {
 			return
 		}
-		// The bytes are made before the due time, so that they are not part of the latency of a store that keeps up.
+		// The bytes are made before the due time, so that they are not part of the latency of a
+		// store that keeps up.
 		reads := r.reading(slot)
 		if !reads {
 			prepare(slot)

@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// fakeStore takes `service` for every write, and longer when it is down: a write that arrives in [downFrom, downTo)
-// is served after downTo.
+// fakeStore takes `service` for every write, and longer when it is down: a write that arrives in
+// [downFrom, downTo) is served after downTo.
 type fakeStore struct {
 	start            time.Time
 	service          time.Duration
@@ -106,14 +106,16 @@ func TestStoreThatKeepsUpShowsItsServiceTime(t *testing.T) {
 		require.Equal(t, 2*ms, res.P999)
 		require.Equal(t, 2*ms, res.Max)
 		require.EqualValues(t, 1000, res.OfferedRate)
-		// The last write is due at 999 ms and acknowledged after the end; the one before it exactly at the end.
+		// The last write is due at 999 ms and acknowledged after the end; the one before it exactly
+		// at the end.
 		require.EqualValues(t, 999, res.AchievedRate)
 	})
 }
 
-// One writer at one write a millisecond, and the store hangs from 1 s to 2 s. A closed loop would record one write of
-// a second. Here every write that fell due meanwhile waited too: the one due at 1000 ms takes 1001 ms, the next one is sent
-// when that is done and takes as long, and so on, as the service time equals the interval and the queue never shrinks.
+// One writer at one write a millisecond, and the store hangs from 1 s to 2 s. A closed loop would
+// record one write of a second. Here every write that fell due meanwhile waited too: the one due at
+// 1000 ms takes 1001 ms, the next one is sent when that is done and takes as long, and so on, as
+// the service time equals the interval and the queue never shrinks.
 func TestStallIsCountedForEveryWriteThatWasDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFakeStore(ms)
@@ -127,13 +129,15 @@ func TestStallIsCountedForEveryWriteThatWasDue(t *testing.T) {
 		require.Equal(t, 1001*ms, res.Max)
 		requireAbout(t, 1001*ms, res.P50)
 		requireAbout(t, 1001*ms, res.P99)
-		// Of the 10,000 writes 1,000 were acknowledged before the stall, and one a millisecond from 2001 ms on.
+		// Of the 10,000 writes 1,000 were acknowledged before the stall, and one a millisecond from
+		// 2001 ms on.
 		require.EqualValues(t, 1000+8000, res.AchievedRate*10)
 	})
 }
 
-// As above, but the store is ten times as fast as the load: the queue of a second drains at nine writes a millisecond.
-// The write due at 1000+k ms is acknowledged at 2000+(k+1)/10 ms, until k reaches 1111.
+// As above, but the store is ten times as fast as the load: the queue of a second drains at nine
+// writes a millisecond. The write due at 1000+k ms is acknowledged at 2000+(k+1)/10 ms, until k
+// reaches 1111.
 func TestShortStallHasTheExactTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFakeStore(100 * time.Microsecond)
@@ -156,7 +160,8 @@ func TestShortStallHasTheExactTail(t *testing.T) {
 
 func TestBacklogIsCutOffAndCountedAsUnsent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		// A tenth of the burst's rate, for 1 s of burst, 1 s of quiet and 1 s of backlog: 300 of 1010 writes.
+		// A tenth of the burst's rate, for 1 s of burst, 1 s of quiet and 1 s of backlog: 300 of
+		// 1010 writes.
 		store := newFakeStore(10 * ms)
 		run := newTestRun(1, time.Second, Phase{"burst", 1000, time.Second}, Phase{"quiet", 10, time.Second})
 		run.Begin()
@@ -167,7 +172,8 @@ func TestBacklogIsCutOffAndCountedAsUnsent(t *testing.T) {
 		require.EqualValues(t, 300, burst.Acked)
 		require.EqualValues(t, 700, burst.Unsent)
 		require.EqualValues(t, 100, burst.AchievedRate)
-		// Slot 299 is due at 299 ms and acknowledged at 3 s: the percentiles are over those that were sent.
+		// Slot 299 is due at 299 ms and acknowledged at 3 s: the percentiles are over those that
+		// were sent.
 		require.Equal(t, 3*time.Second-299*ms, burst.Max)
 
 		require.EqualValues(t, 10, quiet.Due)
@@ -230,7 +236,8 @@ func TestInterruptEndsARunWithWritersWaiting(t *testing.T) {
 		run.Begin()
 		require.ErrorIs(t, run.Do(ctx, store.writer), context.Canceled)
 		require.Equal(t, time.Minute, run.Elapsed())
-		time.Sleep(waitSlice) // within this time of the fake clock every writer has noticed, or the bubble complains
+		// within this time of the fake clock every writer has noticed, or the bubble complains
+		time.Sleep(waitSlice)
 	})
 }
 
@@ -258,7 +265,8 @@ func TestTicksTellWhatHappenedSinceTheLast(t *testing.T) {
 
 		var ticks []Tick
 		for range 3 {
-			time.Sleep(time.Second - time.Duration(len(ticks)%2)) // 1 ns off the instant of an acknowledgement
+			// 1 ns off the instant of an acknowledgement
+			time.Sleep(time.Second - time.Duration(len(ticks)%2))
 			synctest.Wait()
 			ticks = append(ticks, run.Tick())
 		}

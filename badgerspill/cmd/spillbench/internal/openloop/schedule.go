@@ -9,7 +9,8 @@ type Phase struct {
 	Duration time.Duration // 0 leaves the phase out
 }
 
-// Writes returns how many writes fall due in the phase. Rate times Duration must fit in an int64 of nanoseconds.
+// Writes returns how many writes fall due in the phase. Rate times Duration must fit in an int64 of
+// nanoseconds.
 func (p Phase) Writes() int64 {
 	return p.Rate * int64(p.Duration) / int64(time.Second)
 }
@@ -76,7 +77,8 @@ func (s *Schedule) dueBy(t time.Duration) int64 {
 		if t < sp.begin {
 			break
 		}
-		// The k-th slot is due at floor(k*second/rate) past the begin, so k*second < (t-begin+1)*rate.
+		// The k-th slot is due at floor(k*second/rate) past the begin, so k*second <
+		// (t-begin+1)*rate.
 		elapsed := min(t, sp.end) - sp.begin
 		n = sp.first + min((int64(elapsed+1)*sp.Rate-1)/int64(time.Second)+1, sp.last-sp.first)
 	}

@@ -5,11 +5,13 @@ import (
 	"time"
 )
 
-// Second is a second of a run, seen in two ways: what became of the writes that were due in it, whenever they were sent, and
-// how many writes were acknowledged in it, whenever they were due. Reads are not in it.
+// Second is a second of a run, seen in two ways: what became of the writes that were due in it,
+// whenever they were sent, and how many writes were acknowledged in it, whenever they were due.
+// Reads are not in it.
 //
-// Seconds are counted anew from the begin of each phase and from the end of the last one, so that none of them belongs to
-// two phases. Percentiles are exact, over the acknowledged writes: they must be read together with Unsent and Failed.
+// Seconds are counted anew from the begin of each phase and from the end of the last one, so that
+// none of them belongs to two phases. Percentiles are exact, over the acknowledged writes: they
+// must be read together with Unsent and Failed.
 type Second struct {
 	At     time.Duration `json:"at_ns"`     // its begin, since the begin of the run
 	Length time.Duration `json:"length_ns"` // a second, or what the phase has left at its end
@@ -24,15 +26,17 @@ type Second struct {
 	P99 time.Duration `json:"p99_ns"`
 	Max time.Duration `json:"max_ns"`
 
-	OfferedRate float64 `json:"offered_per_s"`      // writes that were due, by Length
-	AckedRate   float64 `json:"acknowledged_per_s"` // writes that were acknowledged in this second, by Length
+	OfferedRate float64 `json:"offered_per_s"` // writes that were due, by Length
+	// writes that were acknowledged in this second, by Length
+	AckedRate float64 `json:"acknowledged_per_s"`
 }
 
 // End returns when the second is over, counted from the begin of the run.
 func (s Second) End() time.Duration { return s.At + s.Length }
 
-// Seconds returns the seconds of the run in order and without a gap: those of the schedule, and after it as many as it took until
-// the last write was acknowledged and until `until` was over. Ask for them after Do has returned.
+// Seconds returns the seconds of the run in order and without a gap: those of the schedule, and
+// after it as many as it took until the last write was acknowledged and until `until` was over. Ask
+// for them after Do has returned.
 func (r *Run) Seconds(until time.Duration) []Second {
 	until = max(until, r.LastAnswer())
 	seconds := r.cfg.Schedule.seconds(until)
@@ -67,7 +71,8 @@ func (r *Run) Seconds(until time.Duration) []Second {
 	return seconds
 }
 
-// LastAnswer returns when the last write was acknowledged, counted from the begin of the run, 0 if none was.
+// LastAnswer returns when the last write was acknowledged, counted from the begin of the run, 0 if
+// none was.
 func (r *Run) LastAnswer() time.Duration {
 	last := time.Duration(0)
 	for slot := range r.cfg.Schedule.Total() {
@@ -104,7 +109,8 @@ func secondAt(seconds []Second, t time.Duration) int {
 	return i
 }
 
-// rank returns the smallest of the sorted values that at least percent of them do not exceed, 0 if there are none.
+// rank returns the smallest of the sorted values that at least percent of them do not exceed, 0 if
+// there are none.
 func rank(sorted []time.Duration, percent int) time.Duration {
 	if len(sorted) == 0 {
 		return 0

@@ -9,8 +9,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The store is down in the second second and then twice as fast as the load: the latencies are those of the second in which a
-// write was due, the rate is that of the second in which it was acknowledged.
+// The store is down in the second second and then twice as fast as the load: the latencies are
+// those of the second in which a write was due, the rate is that of the second in which it was
+// acknowledged.
 func TestSecondsOfAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFakeStore(5 * ms)
@@ -38,7 +39,8 @@ func TestSecondsOfAStall(t *testing.T) {
 		require.Equal(t, 5*ms, s[3].Max)
 		require.EqualValues(t, 100, s[0].AckedRate)
 		require.EqualValues(t, 0, s[1].AckedRate)
-		// The last of the queue is acknowledged at 3000 ms, which is where the fourth second begins.
+		// The last of the queue is acknowledged at 3000 ms, which is where the fourth second
+		// begins.
 		require.EqualValues(t, 199, s[2].AckedRate)
 		require.EqualValues(t, 101, s[3].AckedRate)
 		require.Equal(t, 3995*ms, run.LastAnswer())

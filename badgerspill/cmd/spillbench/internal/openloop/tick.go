@@ -7,11 +7,13 @@ const backlog = "backlog"
 
 // Tick is what happened since the last one. Reads count as writes do.
 type Tick struct {
-	Phase    string        `json:"phase"`    // the phase, or "backlog" after the last one
-	Offered  float64       `json:"offered"`  // writes a second that fell due
-	Achieved float64       `json:"achieved"` // writes a second that were acknowledged, whenever they were due
-	P99      time.Duration `json:"p99_ns"`   // over the writes acknowledged since the last tick, 0 if there were none
-	Behind   int64         `json:"behind"`   // writes that are due and without an answer
+	Phase   string  `json:"phase"`   // the phase, or "backlog" after the last one
+	Offered float64 `json:"offered"` // writes a second that fell due
+	// writes a second that were acknowledged, whenever they were due
+	Achieved float64 `json:"achieved"`
+	// over the writes acknowledged since the last tick, 0 if there were none
+	P99    time.Duration `json:"p99_ns"`
+	Behind int64         `json:"behind"` // writes that are due and without an answer
 }
 
 // tickState lets a tick look only at the slots that may have changed.

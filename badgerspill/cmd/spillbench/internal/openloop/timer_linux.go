@@ -7,9 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// kernelTimer is a timerfd. An idle runtime sleeps in its poller, which the timerfd wakes at once, while the poller's
-// own timeouts are rounded to milliseconds. Under an engine that keeps all cores busy neither is exact: the writer waits
-// for its turn like any goroutine, which is part of what the engine costs.
+// kernelTimer is a timerfd. An idle runtime sleeps in its poller, which the timerfd wakes at once,
+// while the poller's own timeouts are rounded to milliseconds. Under an engine that keeps all cores
+// busy neither is exact: the writer waits for its turn like any goroutine, which is part of what
+// the engine costs.
 type kernelTimer struct {
 	fd   int
 	file *os.File

@@ -17,15 +17,15 @@ var ErrNotFound = errors.New("key not found")
 
 // Reader is a store that Verify reads.
 type Reader interface {
-	// Scan calls visit with every key and its value in the order of the keys until that returns false. Key and value are
-	// valid during the call only.
+	// Scan calls visit with every key and its value in the order of the keys until that returns
+	// false. Key and value are valid during the call only.
 	Scan(visit func(key, value []byte) bool) error
 	// Get appends the value of the key to dst; ErrNotFound if there is none.
 	Get(key, dst []byte) ([]byte, error)
 }
 
-// getEvery is one in how many acknowledged keys is also read by itself. A scan of everything takes a tenth of the
-// time of as many point reads, but both ways to read should be tried.
+// getEvery is one in how many acknowledged keys is also read by itself. A scan of everything takes
+// a tenth of the time of as many point reads, but both ways to read should be tried.
 const getEvery = 100
 
 // maxExamples bounds how many bad keys a Verification names.
@@ -33,19 +33,21 @@ const maxExamples = 5
 
 // Verification compares what a store holds with what it acknowledged.
 type Verification struct {
-	Checked    int64    `json:"checked"`     // acknowledged keys; all of them are looked for in a scan
-	PointReads int64    `json:"point_reads"` // those that were also read one by one
-	Missing    int64    `json:"missing"`     // not there
-	Wrong      int64    `json:"wrong"`       // there with another value
-	Unreadable int64    `json:"unreadable"`  // reading failed, or the scan before it came to the key
+	// acknowledged keys; all of them are looked for in a scan
+	Checked    int64 `json:"checked"`
+	PointReads int64 `json:"point_reads"` // those that were also read one by one
+	Missing    int64 `json:"missing"`     // not there
+	Wrong      int64 `json:"wrong"`       // there with another value
+	// reading failed, or the scan before it came to the key
+	Unreadable int64    `json:"unreadable"`
 	Examples   []string `json:"examples,omitempty"`
 }
 
 // OK tells whether every acknowledged key was there with its value.
 func (v Verification) OK() bool { return v.Missing+v.Wrong+v.Unreadable == 0 }
 
-// Verify looks for every acknowledged key. Keys of writes that were not acknowledged may be there or not. Verify
-// blocks until all was read; the only error is that of the context.
+// Verify looks for every acknowledged key. Keys of writes that were not acknowledged may be there
+// or not. Verify blocks until all was read; the only error is that of the context.
 func (r *Run) Verify(ctx context.Context, store Reader) (Verification, error) {
 	return r.cfg.Workload.Verify(ctx, store, func(yield func(slot int64) bool) {
 		for slot := range r.cfg.Schedule.Total() {
@@ -56,9 +58,9 @@ func (r *Run) Verify(ctx context.Context, store Reader) (Verification, error) {
 	}, nil)
 }
 
-// Verify looks for the key of each slot, each of which comes once. Other keys may be there or not. wrong says what is
-// wrong with the value of a slot's key, "" if nothing; nil wants the value of the same slot. Verify blocks until all was
-// read; the only error is that of the context.
+// Verify looks for the key of each slot, each of which comes once. Other keys may be there or not.
+// wrong says what is wrong with the value of a slot's key, "" if nothing; nil wants the value of
+// the same slot. Verify blocks until all was read; the only error is that of the context.
 func (w *Workload) Verify(ctx context.Context, store Reader, slots iter.Seq[int64],
 	wrong func(slot int64, value []byte) string,
 ) (Verification, error) {

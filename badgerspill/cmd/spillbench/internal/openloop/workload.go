@@ -15,17 +15,19 @@ const (
 	MaxValueSize = 1 << 20
 
 	stampSize = 8
-	// poolSize makes it unlikely that two values in one compressed block share a stretch of the pool.
+	// poolSize makes it unlikely that two values in one compressed block share a stretch of the
+	// pool.
 	poolSize = 4 << 20
 )
 
-// Three quarters of a value are random bytes and one quarter is this text; snappy makes 1 KiB values a seventh smaller.
-// That is what already encoded records (protobuf, compressed or encrypted fields) look like. All-zero values would
-// flatter an engine that compresses, all-random ones would punish it.
+// Three quarters of a value are random bytes and one quarter is this text; snappy makes 1 KiB
+// values a seventh smaller. That is what already encoded records (protobuf, compressed or encrypted
+// fields) look like. All-zero values would flatter an engine that compresses, all-random ones would
+// punish it.
 const filler = `{"type":"measurement","unit":"milliseconds","source":"sensor","status":"ok","tags":["a","b"]}`
 
-// Workload derives key and value of every slot from its number and a seed, so nothing that was written needs to
-// be remembered to be checked. It is immutable and safe for concurrent use.
+// Workload derives key and value of every slot from its number and a seed, so nothing that was
+// written needs to be remembered to be checked. It is immutable and safe for concurrent use.
 type Workload struct {
 	seed      uint64
 	valueSize int
@@ -55,8 +57,8 @@ func (w *Workload) AppendKey(dst []byte, slot int64) []byte {
 	return hex.AppendEncode(dst, raw[:])
 }
 
-// AppendValue appends the value of the slot. It begins with a stamp made from the key, so the value of another
-// key is never taken for the right one.
+// AppendValue appends the value of the slot. It begins with a stamp made from the key, so the value
+// of another key is never taken for the right one.
 func (w *Workload) AppendValue(dst []byte, slot int64) []byte {
 	id := w.id(slot)
 	stamp := mix64(id)
@@ -71,8 +73,8 @@ func (w *Workload) id(slot int64) uint64 {
 	return mix64(uint64(slot) + w.seed*0x9e3779b97f4a7c15)
 }
 
-// mix64 is the finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators),
-// a bijection on 64-bit numbers.
+// mix64 is the finalizer of SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number
+// Generators), a bijection on 64-bit numbers.
 func mix64(x uint64) uint64 {
 	x += 0x9e3779b97f4a7c15
 	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9

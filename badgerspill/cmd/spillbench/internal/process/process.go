@@ -24,8 +24,9 @@ func Start[M any](ctx context.Context, executable, verb string, job any, message
 	return Run(ctx, exec.CommandContext(ctx, executable, verb), job, message)
 }
 
-// Run starts cmd, which was made with ctx, gives it the job and passes on its messages. It blocks until the process has
-// ended; the error is the process's, with the end of what it wrote to standard error, or the context's if that ended first.
+// Run starts cmd, which was made with ctx, gives it the job and passes on its messages. It blocks
+// until the process has ended; the error is the process's, with the end of what it wrote to
+// standard error, or the context's if that ended first.
 func Run[M any](ctx context.Context, cmd *exec.Cmd, job any, message func(M)) error {
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -73,8 +74,9 @@ func Run[M any](ctx context.Context, cmd *exec.Cmd, job any, message func(M)) er
 	}
 }
 
-// Serve is what the process started by Run does: a job from in, messages to out. The context of work ends with in, with
-// ctx, and when messages cannot be sent. An error of work is sent as the message that failure makes of it, and returned.
+// Serve is what the process started by Run does: a job from in, messages to out. The context of
+// work ends with in, with ctx, and when messages cannot be sent. An error of work is sent as the
+// message that failure makes of it, and returned.
 func Serve[J, M any](ctx context.Context, in io.Reader, out io.Writer,
 	work func(ctx context.Context, job J, emit func(M)) error, failure func(error) M,
 ) error {

@@ -30,7 +30,8 @@ func Look(dir string, levels []badger.LevelInfo, pending int64) (State, error) {
 	for _, entry := range entries {
 		name := entry.Name()
 		switch ext := filepath.Ext(name); {
-		case !numbered(strings.TrimSuffix(name, ext)): // the interlock of the spill ends in .mem, too
+		case !numbered(strings.TrimSuffix(name, ext)):
+			// the interlock of the spill ends in .mem, too
 		case ext == ".mem":
 			s.Memtables++
 		case ext == ".sst":
@@ -44,8 +45,8 @@ func numbered(name string) bool {
 	return name != "" && strings.Trim(name, "0123456789") == ""
 }
 
-// Busy says what the database still has to do, "" if nothing. What the active memtable holds does not count: it is at
-// most one memtable, in every engine.
+// Busy says what the database still has to do, "" if nothing. What the active memtable holds does
+// not count: it is at most one memtable, in every engine.
 func (s State) Busy() string {
 	if s.Pending > 0 {
 		return fmt.Sprintf("%d commits in the spill", s.Pending)
@@ -56,7 +57,8 @@ func (s State) Busy() string {
 	inLevels := 0
 	for _, l := range s.Levels {
 		inLevels += l.NumTables
-		// Badger gives a score only to a level that is due. It leaves out of it what is being compacted, which Size does not.
+		// Badger gives a score only to a level that is due. It leaves out of it what is being
+		// compacted, which Size does not.
 		last := l.Level == len(s.Levels)-1
 		if l.Score >= 1 || !last && l.Level > 0 && l.TargetSize > 0 && l.Size >= l.TargetSize {
 			return fmt.Sprintf("level %d to compact: %d tables, %d bytes of %d", l.Level, l.NumTables, l.Size, l.TargetSize)
@@ -73,8 +75,9 @@ func (s State) equal(t State) bool {
 	return s.Pending == t.Pending && s.Memtables == t.Memtables && s.Tables == t.Tables && slices.Equal(s.Levels, t.Levels)
 }
 
-// Wait looks at a database every poll until it was not busy and did not change for all of window. It returns since when;
-// the error of look; or that of ctx, with what the database was busy with last.
+// Wait looks at a database every poll until it was not busy and did not change for all of window.
+// It returns since when; the error of look; or that of ctx, with what the database was busy with
+// last.
 func Wait(ctx context.Context, look func() (State, error), window, poll time.Duration) (since time.Time, err error) {
 	tick := time.NewTicker(poll)
 	defer tick.Stop()

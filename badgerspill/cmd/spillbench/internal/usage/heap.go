@@ -2,8 +2,8 @@ package usage
 
 import "runtime/metrics"
 
-// Heap is what the Go heap of this process holds and held, in bytes. Memory beside it, as Badger allocates for its memtables and
-// maps of its files, does not count.
+// Heap is what the Go heap of this process holds and held, in bytes. Memory beside it, as Badger
+// allocates for its memtables and maps of its files, does not count.
 type Heap struct {
 	InUse     int64 // objects that are alive, and dead ones that are not swept yet
 	Allocated int64 // since the process was started, freed or not

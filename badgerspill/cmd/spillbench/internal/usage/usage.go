@@ -11,9 +11,9 @@ import (
 // Work is what the process did since it was started.
 type Work struct {
 	CPU time.Duration // user and system, of all threads
-	// Written are the bytes that the process caused to be sent to storage, counted when it makes a page dirty: writes to
-	// files and to memory-mapped ones alike. Cancelled are those of them that never got there, because the file was
-	// truncated or removed first. See proc_pid_io(5).
+	// Written are the bytes that the process caused to be sent to storage, counted when it makes a
+	// page dirty: writes to files and to memory-mapped ones alike. Cancelled are those of them that
+	// never got there, because the file was truncated or removed first. See proc_pid_io(5).
 	Written, Cancelled int64
 }
 
@@ -37,15 +37,16 @@ func Now() (w Work, err error) {
 
 // Memory is what the process has in memory now, in bytes.
 type Memory struct {
-	Resident  int64 // all of it
-	Anonymous int64 // what belongs to no file: heap, stacks, and what was allocated beside the Go heap
+	Resident int64 // all of it
+	// what belongs to no file: heap, stacks, and what was allocated beside the Go heap
+	Anonymous int64
 }
 
 // Mapped is the resident part of files.
 func (m Memory) Mapped() int64 { return m.Resident - m.Anonymous }
 
-// InMemory returns the memory of this process. It takes a walk through its page tables: milliseconds where gigabytes of
-// files are mapped.
+// InMemory returns the memory of this process. It takes a walk through its page tables:
+// milliseconds where gigabytes of files are mapped.
 func InMemory() (Memory, error) {
 	kb, err := fields("/proc/self/smaps_rollup", "Rss", "Anonymous")
 	if err != nil {
@@ -54,7 +55,8 @@ func InMemory() (Memory, error) {
 	return Memory{Resident: kb[0] << 10, Anonymous: kb[1] << 10}, nil
 }
 
-// fields returns the first number of each line "name: number ..." of a file, all of which must be there.
+// fields returns the first number of each line "name: number ..." of a file, all of which must be
+// there.
 func fields(file string, names ...string) ([]int64, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {

@@ -29,7 +29,8 @@ func Restore() error {
 	return nil
 }
 
-// elsewhere returns pwd if the working directory is that of the module and pwd another one, else "".
+// elsewhere returns pwd if the working directory is that of the module and pwd another one, else
+// "".
 func elsewhere(module, pwd string) string {
 	mod, err := os.ReadFile("go.mod")
 	if err != nil || !filepath.IsAbs(pwd) {

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// volumeOf returns the size of the volume that holds dir and how much of it may still be written, in bytes; ok is
-// false if the platform does not tell.
+// volumeOf returns the size of the volume that holds dir and how much of it may still be written,
+// in bytes; ok is false if the platform does not tell.
 func volumeOf(dir string) (v volume, ok bool) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(dir, &st); err != nil {
@@ -20,8 +20,8 @@ func volumeOf(dir string) (v volume, ok bool) {
 	return volume{size: int64(st.Blocks) * block, free: int64(st.Bavail) * block}, true
 }
 
-// Usage returns the bytes allocated below dir. Badger's logs are sparse, so their length says nothing. Files
-// that vanish meanwhile do not count.
+// Usage returns the bytes allocated below dir. Badger's logs are sparse, so their length says
+// nothing. Files that vanish meanwhile do not count.
 func Usage(dir string) int64 {
 	sum := int64(0)
 	_ = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {

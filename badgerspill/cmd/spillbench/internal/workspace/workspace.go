@@ -24,13 +24,14 @@ type Options struct {
 // Workspace is a directory that the user named and keeps, or a temporary one.
 type Workspace struct {
 	dir     string
-	remove  bool         // the directory goes at the end
-	created bool         // Open made the directory
-	temp    *scratch.Dir // the same, if it is temporary: one that a killed run leaves goes with the next
+	remove  bool // the directory goes at the end
+	created bool // Open made the directory
+	// the same, if it is temporary: one that a killed run leaves goes with the next
+	temp *scratch.Dir
 }
 
-// Open makes the directory and checks that its disk has room. A named directory with something in it is a
-// *flagcheck.Error.
+// Open makes the directory and checks that its disk has room. A named directory with something in
+// it is a *flagcheck.Error.
 func Open(o Options) (*Workspace, error) {
 	w := &Workspace{remove: o.Dir == "" && !o.Keep}
 	if err := w.make(o); err != nil {
@@ -96,7 +97,8 @@ func (w *Workspace) Keep() {
 	w.remove = false
 }
 
-// Done removes a directory that needs no second look, so that two never need room at once, unless the workspace is kept.
+// Done removes a directory that needs no second look, so that two never need room at once, unless
+// the workspace is kept.
 func (w *Workspace) Done(name string) error {
 	if !w.remove {
 		return nil
