@@ -22,8 +22,8 @@ func columns(line string) int {
 	return utf8.RuneCountInString(line) + 3*strings.Count(line, "\t")
 }
 
-// Comments and prose fit beside each other on a screen. Tables, blocks, HTML and definitions of links
-// are excepted, and what has no space to be broken at.
+// Comments and prose fit beside each other on a screen. Tables, blocks, HTML and definitions of
+// links are excepted, and what has no space to be broken at.
 func TestColumns(t *testing.T) {
 	root, err := filepath.Abs("..")
 	require.NoError(t, err)
