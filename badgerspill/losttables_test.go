@@ -102,6 +102,7 @@ func TestLostTables(t *testing.T) {
 // came between a look and it. From there on nothing is replayed, what the spill has stays there,
 // and the database says so.
 func TestLostTablesAreNoticed(t *testing.T) {
+	skipMended(t)
 	f := open(t, small, inTree, compacting)
 	f.guard.off = true
 	f.blockTables(8)

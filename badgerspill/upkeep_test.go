@@ -391,6 +391,7 @@ func TestDropThatBadgerFailsLeavesItWhole(t *testing.T) {
 
 // TestDropAllThatBadgerFailsLeavesItWhole: Badger could not make its next memtable.
 func TestDropAllThatBadgerFailsLeavesItWhole(t *testing.T) {
+	skipMended(t)
 	f := open(t)
 	f.put("a", "1")
 	inTheWay := memPath(f.opt.Dir, *f.badger.memtables)
