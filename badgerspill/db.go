@@ -260,7 +260,7 @@ func (db *DB) close(ctx context.Context) error {
 	}
 	errs = append(errs, db.inner.Close(), db.shadow.remove(), db.dirLocks.release())
 	db.account.Close()
-	db.events.close()
+	db.events.Close()
 	return errors.Join(errs...)
 }
 

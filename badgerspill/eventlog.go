@@ -5,18 +5,13 @@ import (
 	"sync"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-const (
-	// Of each kind of line linesPerInterval pass in lineInterval, unless a lineLimiter says
-	// otherwise.
-	lineInterval     = 10 * time.Second
-	linesPerInterval = 5
-	// progressLines is how often a run of replay that goes on is worth a line.
-	progressLines = 10 * time.Second
-)
+// progressLines is how often a run of replay that goes on is worth a line.
+const progressLines = 10 * time.Second
 
 // NewLoggingListener returns a listener that logs events through a logger, Options.Logger for
 // instance, for who wants to know more than the few lines of each burst that the layer logs by
@@ -42,7 +37,7 @@ func NewLoggingListener(logger Logger) *EventListener {
 type eventLogger struct {
 	to    Logger
 	now   func() time.Time
-	lines lineLimiter
+	lines notify.Limiter
 
 	mu sync.Mutex // several databases may share the listener
 	// Guarded by mu.
@@ -62,7 +57,7 @@ func (l *eventLogger) listener() *EventListener {
 }
 
 func (l *eventLogger) info(kind, format string, args ...any) {
-	if more, ok := l.lines.allow(kind); ok {
+	if more, ok := l.lines.Allow(kind); ok {
 		l.to.Infof("badgerspill: "+format+"%s\n", append(args, more)...)
 	}
 }
@@ -121,56 +116,6 @@ func (l *eventLogger) replayEnd(r replay.Run) {
 		how = "the spill is empty"
 	}
 	l.info("replay end", "replay ends, %s: %v and %d entries in %v, %v/s", how, sizeOf(r.Bytes), r.Entries, round(r.Duration), sizeOf(int64(r.Rate())))
-}
-
-// lineLimiter lets few lines of a kind pass. Its zero value is ready. It is safe for concurrent
-// use.
-type lineLimiter struct {
-	now  func() time.Time // nil: the clock
-	most int              // of a kind in lineInterval; 0: linesPerInterval
-	mu   sync.Mutex
-	of   map[string]*lineCount
-}
-
-type lineCount struct {
-	since  time.Time
-	passed int
-	left   int // out, since the last line that passed
-}
-
-// allow tells whether a line may pass, and what is to be appended to it.
-func (l *lineLimiter) allow(kind string) (more string, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	now := time.Now()
-	if l.now != nil {
-		now = l.now()
-	}
-	if l.of == nil {
-		l.of = map[string]*lineCount{}
-	}
-	c := l.of[kind]
-	if c == nil {
-		c = &lineCount{since: now}
-		l.of[kind] = c
-	}
-	if now.Sub(c.since) >= lineInterval {
-		c.since, c.passed = now, 0
-	}
-	most := l.most
-	if most == 0 {
-		most = linesPerInterval
-	}
-	if c.passed >= most {
-		c.left++
-		return "", false
-	}
-	if c.left > 0 {
-		more = fmt.Sprintf(" (and %d more such lines since the last)", c.left)
-	}
-	c.passed++
-	c.left = 0
-	return more, true
 }
 
 // sizeOf prints bytes for people: "512 B", "1.5 MiB".

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -65,16 +66,16 @@ func TestLoggingListenerIsLimited(t *testing.T) {
 	lines := &logLines{}
 	now := time.Unix(0, 0)
 	logger := &eventLogger{to: lines, now: func() time.Time { return now }}
-	logger.lines.now = logger.now
+	logger.lines.Now = logger.now
 	l := logger.listener()
 	for range 1000 {
 		l.SpillBegin(SpillBeginInfo{})
 		l.HandOver(HandOverInfo{})
 	}
-	require.Len(t, lines.all(), 2*linesPerInterval)
-	now = now.Add(lineInterval)
+	require.Len(t, lines.all(), 2*notify.LinesPerInterval)
+	now = now.Add(notify.LineInterval)
 	l.SpillBegin(SpillBeginInfo{})
-	require.Equal(t, "I badgerspill: commits go to the spill, cause memory; 0 that were in flight are hedged (and 995 more such lines since the last)", lines.all()[2*linesPerInterval])
+	require.Equal(t, "I badgerspill: commits go to the spill, cause memory; 0 that were in flight are hedged (and 995 more such lines since the last)", lines.all()[2*notify.LinesPerInterval])
 }
 
 // The listener is what a program gives to Options, and the log has the way to the spill and back.

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -212,23 +213,25 @@ func TeeEventListener(a, b *EventListener) *EventListener {
 
 func (e *events) tier(old, new wbm.Tier, m *wbm.WriteBufferManager) {
 	if e.to.TierChange != nil {
-		deliver(e, e.to.TierChange, TierChangeInfo{old, new, m.Usage(), m.Limit()}, rare)
+		notify.Deliver(e.Queue, e.to.TierChange, TierChangeInfo{old, new, m.Usage(), m.Limit()}, notify.Rare)
 	}
 }
 
 func (e *events) stallBegin(s *stall, now int64) {
-	s.told = begin(e, e.to.StallBegin, StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}, e.to.StallEnd != nil, rare)
+	s.told = notify.Begin(e.Queue, e.to.StallBegin, StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}, e.to.StallEnd != nil, notify.Rare)
 }
 
 func (e *events) stallEnd(s *stall, now int64) {
-	end(e, e.to.StallEnd, StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}, s.told)
+	notify.End(e.Queue, e.to.StallEnd, StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}, s.told)
 }
 
 func (e *events) spillBegin(cause SpillCause, hedged int) {
-	deliver(e, e.to.SpillBegin, SpillBeginInfo{cause, hedged}, rare)
+	notify.Deliver(e.Queue, e.to.SpillBegin, SpillBeginInfo{cause, hedged}, notify.Rare)
 }
 
-func (e *events) handOver(info HandOverInfo) { deliver(e, e.to.HandOver, info, rare) }
+func (e *events) handOver(info HandOverInfo) {
+	notify.Deliver(e.Queue, e.to.HandOver, info, notify.Rare)
+}
 
 func (e *events) segment(ev spillfile.Event) {
 	var f func(SegmentInfo)
@@ -242,17 +245,19 @@ func (e *events) segment(ev spillfile.Event) {
 	case spillfile.SegmentRemoved:
 		f = e.to.SegmentRemoved
 	}
-	deliver(e, f, SegmentInfo{ev.Segment, ev.File, ev.Bytes}, often)
+	notify.Deliver(e.Queue, f, SegmentInfo{ev.Segment, ev.File, ev.Bytes}, notify.Often)
 }
 
 // replayBegin and the other two are called by the replayer's goroutine only.
 func (e *events) replayBegin(r replay.Run) {
-	e.replayTold = begin(e, e.to.ReplayBegin, r, e.to.ReplayEnd != nil, rare)
+	e.replayTold = notify.Begin(e.Queue, e.to.ReplayBegin, r, e.to.ReplayEnd != nil, notify.Rare)
 }
 
-func (e *events) replayProgress(r replay.Run) { deliver(e, e.to.ReplayProgress, r, often) }
+func (e *events) replayProgress(r replay.Run) {
+	notify.Deliver(e.Queue, e.to.ReplayProgress, r, notify.Often)
+}
 
-func (e *events) replayEnd(r replay.Run) { end(e, e.to.ReplayEnd, r, e.replayTold) }
+func (e *events) replayEnd(r replay.Run) { notify.End(e.Queue, e.to.ReplayEnd, r, e.replayTold) }
 
 // writerBlocked returns what is to be told at the end of the wait, nil if nobody listens.
 func (e *events) writerBlocked(bytes, waiting int64) (released func(WriterReleasedInfo)) {
@@ -260,10 +265,10 @@ func (e *events) writerBlocked(bytes, waiting int64) (released func(WriterReleas
 		return nil
 	}
 	writer := e.writers.Add(1)
-	told := begin(e, e.to.WriterBlocked, WriterBlockedInfo{writer, bytes, waiting}, e.to.WriterReleased != nil, often)
+	told := notify.Begin(e.Queue, e.to.WriterBlocked, WriterBlockedInfo{writer, bytes, waiting}, e.to.WriterReleased != nil, notify.Often)
 	return func(info WriterReleasedInfo) {
 		info.Writer, info.Bytes = writer, bytes
-		end(e, e.to.WriterReleased, info, told)
+		notify.End(e.Queue, e.to.WriterReleased, info, told)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -364,7 +365,7 @@ func TestSlowListener(t *testing.T) {
 	e := newEvents(s.listener(), &badger.Options{Logger: lines})
 	e.tier(wbm.Normal, wbm.Flush, mustManager(t))
 	receive(t, "the first event", s.entered)
-	for i := range eventQueue {
+	for i := range notify.Bound {
 		e.segment(segmentCreated(uint64(i)))
 	}
 	var ends []func(WriterReleasedInfo)
@@ -372,7 +373,7 @@ func TestSlowListener(t *testing.T) {
 		ends = append(ends, e.writerBlocked(1, 1))
 	}
 	e.replayBegin(replay.Run{}) // but for what is rare
-	for range eventQueue {
+	for range notify.Bound {
 		e.spillBegin(CauseStall, 0)
 	}
 	st := &stall{}
@@ -382,23 +383,23 @@ func TestSlowListener(t *testing.T) {
 	}
 	e.stallEnd(st, 0)
 	e.replayEnd(replay.Run{}) // its begin was told: no bound holds it up
-	require.Len(t, e.mu.queue, eventQueue+1)
+	require.Equal(t, notify.Bound+1, e.Waiting())
 	close(s.release)
-	e.close()
+	e.Close()
 
-	require.Len(t, s.events(), 1+eventQueue+1)
-	require.Len(t, find[SegmentInfo](&s.chronicle, "SegmentCreated"), eventQueue/2)
-	require.Len(t, find[SpillBeginInfo](&s.chronicle, "SpillBegin"), eventQueue/2-1)
+	require.Len(t, s.events(), 1+notify.Bound+1)
+	require.Len(t, find[SegmentInfo](&s.chronicle, "SegmentCreated"), notify.Bound/2)
+	require.Len(t, find[SpillBeginInfo](&s.chronicle, "SpillBegin"), notify.Bound/2-1)
 	for name, n := range map[string]int{"ReplayBegin": 1, "ReplayEnd": 1, "WriterBlocked": 0, "WriterReleased": 0, "StallBegin": 0, "StallEnd": 0} {
 		require.Equal(t, n, count(s.names(), name), name)
 	}
-	left := eventQueue/2 + 10 + eventQueue/2 + 1 + 1
-	require.EqualValues(t, left, e.dropped.Load())
+	left := notify.Bound/2 + 10 + notify.Bound/2 + 1 + 1
+	require.EqualValues(t, left, e.Dropped())
 	require.Equal(t, []string{fmt.Sprintf("W badgerspill: the EventListener is slower than the events, %d were left out: let it pass them on to a goroutine of its own", left)}, lines.all())
 
 	e.spillBegin(CauseStall, 0)
-	e.close() // would wait for it
-	require.Len(t, s.events(), 1+eventQueue+1, "none after close")
+	e.Close() // would wait for it
+	require.Len(t, s.events(), 1+notify.Bound+1, "none after close")
 }
 
 // The database goes on while its listener hangs.
@@ -519,16 +520,16 @@ func TestBackgroundErrorsInTheLog(t *testing.T) {
 	lines, c := &logLines{}, &chronicle{}
 	e := newEvents(c.listener(), &badger.Options{Logger: lines})
 	now := time.Unix(0, 0)
-	e.failures.now = func() time.Time { return now }
+	e.failures.Now = func() time.Time { return now }
 	for range 30 {
 		e.backgroundError("replay the spill", os.ErrPermission, "next try in 1s")
 	}
 	e.backgroundError("seal it", os.ErrPermission, "x")
-	now = now.Add(lineInterval)
+	now = now.Add(notify.LineInterval)
 	e.backgroundError("replay the spill", errors.New("other\n"), "next try in 2s")
-	e.close()
+	e.Close()
 	require.Len(t, find[BackgroundErrorInfo](c, "BackgroundError"), 32)
-	require.Equal(t, append(slices.Repeat([]string{"E badgerspill: could not replay the spill: permission denied; next try in 1s"}, linesPerInterval),
+	require.Equal(t, append(slices.Repeat([]string{"E badgerspill: could not replay the spill: permission denied; next try in 1s"}, notify.LinesPerInterval),
 		"E badgerspill: could not seal it: permission denied; x",
 		"E badgerspill: could not replay the spill: other; next try in 2s (and 25 more such lines since the last)"), lines.all())
 }

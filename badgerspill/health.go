@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
@@ -212,7 +213,7 @@ func (db *DB) setHealth(change func(*health)) {
 	if next != nil {
 		err = next
 	}
-	deliver(db.events, db.events.to.HealthChange, HealthInfo{Old: old, New: state, Err: err}, rare)
+	notify.Deliver(db.events.Queue, db.events.to.HealthChange, HealthInfo{Old: old, New: state, Err: err}, notify.Rare)
 	if state == HealthStopped {
 		h.normal.Load().end()
 	}

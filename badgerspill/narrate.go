@@ -4,19 +4,20 @@ import (
 	"sync"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/replay"
 )
 
 // narrator writes the lines by which the log alone tells what a burst did: that it began, how large
 // it was, that writers wait or are slowed, that the spill is full, that replay is done, and how far
-// Close is. Each kind comes at most once in lineInterval, and a database at rest has none. It hears
+// Close is. Each kind comes at most once in notify.LineInterval, and a database at rest has none. It hears
 // of what happens from the queue of events, so no lock of the commit path is held; but of waits, of
 // which thousands may be under way, from those who wait: they would fill the queue, and the
 // listener would be blamed for it.
 type narrator struct {
 	db    *DB
 	log   Logger
-	lines lineLimiter
+	lines notify.Limiter
 
 	mu sync.Mutex
 	// Guarded by mu. What the counters were when the burst began, and whether its end was told.
@@ -31,7 +32,7 @@ type narrator struct {
 }
 
 func newNarrator(db *DB, log Logger) *narrator {
-	n := &narrator{db: db, log: log, lines: lineLimiter{most: 1}}
+	n := &narrator{db: db, log: log, lines: notify.Limiter{Most: 1}}
 	n.burst.over = true
 	return n
 }
@@ -47,13 +48,13 @@ func (n *narrator) listener() *EventListener {
 }
 
 func (n *narrator) info(kind, format string, args ...any) {
-	if more, ok := n.lines.allow(kind); ok {
+	if more, ok := n.lines.Allow(kind); ok {
 		n.log.Infof("badgerspill: "+format+"%s\n", append(args, more)...)
 	}
 }
 
 func (n *narrator) warn(kind, format string, args ...any) {
-	if more, ok := n.lines.allow(kind); ok {
+	if more, ok := n.lines.Allow(kind); ok {
 		n.log.Warningf("badgerspill: "+format+"%s\n", append(args, more)...)
 	}
 }

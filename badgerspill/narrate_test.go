@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/replay"
 )
 
@@ -33,7 +34,7 @@ func TestNarratorLines(t *testing.T) {
 	f := open(t)
 	n := newNarrator(f.DB, lines)
 	now := time.Unix(0, 0)
-	n.lines.now = func() time.Time { return now }
+	n.lines.Now = func() time.Time { return now }
 	l := n.listener()
 	for round := range 2 {
 		for range 3 {
@@ -81,15 +82,15 @@ func TestNarratorLines(t *testing.T) {
 				require.Equal(t, line, got[i])
 			}
 		}
-		now = now.Add(lineInterval)
+		now = now.Add(notify.LineInterval)
 	}
-	now = now.Add(lineInterval)
+	now = now.Add(notify.LineInterval)
 	lines.lines = nil
-	n.lines.of = nil
+	n.lines = notify.Limiter{Now: n.lines.Now, Most: 1}
 	l.SpillBegin(SpillBeginInfo{Cause: CauseRecovery})
 	l.ReplayBegin(replay.Run{Reason: replay.ReasonQuiet})
 	l.HandOver(HandOverInfo{Dropped: true})
-	now = now.Add(lineInterval)
+	now = now.Add(notify.LineInterval)
 	l.SpillBegin(SpillBeginInfo{Cause: CausePolicy})
 	l.HandOver(HandOverInfo{Err: errors.New("full")})
 	require.Equal(t, []string{

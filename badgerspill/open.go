@@ -102,7 +102,7 @@ func openOnce(ctx context.Context, opt Options) (*DB, error) {
 	if err := db.open(); err != nil {
 		db.cancel()
 		db.account.Close()
-		db.events.close()
+		db.events.Close()
 		return nil, err
 	}
 	return db, nil

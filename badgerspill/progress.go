@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -133,7 +134,7 @@ func (db *DB) tellOpen() {
 	o := &db.opening
 	o.toldAt = db.now()
 	o.told.Duration = time.Duration(o.toldAt - o.begun)
-	deliver(db.events, db.events.to.OpenProgress, o.told, often)
+	notify.Deliver(db.events.Queue, db.events.to.OpenProgress, o.told, notify.Often)
 }
 
 func (db *DB) tellOpenSoon() {
@@ -228,7 +229,7 @@ func (r *replayLog) tellDrain(done bool) {
 	info.TotalBytes = info.Bytes + left
 	info.Commits = int64(r.seq - min(r.seq, m.seq))
 	info.TotalCommits = info.Commits + int64(st.LastSeq-min(st.LastSeq, r.seq)) + st.Queued
-	deliver(db.events, db.events.to.DrainProgress, info, often)
+	notify.Deliver(db.events.Queue, db.events.to.DrainProgress, info, notify.Often)
 }
 
 // CloseContext is Close that gives up replaying the spill, and waiting for a callback of Subscribe,

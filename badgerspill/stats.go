@@ -159,7 +159,7 @@ func (db *DB) SpillStats() SpillStats {
 		SubscriberBacklog: db.publisher.backlog(),
 		SubscriberWaits:   db.publisher.waits.Load(),
 		Tree:              db.tree,
-		EventsDropped:     db.events.dropped.Load(),
+		EventsDropped:     db.events.Dropped(),
 	}
 	if e := db.health.now.Load(); e != nil {
 		s.Health, s.HealthError = e.State, e
