@@ -38,7 +38,7 @@ func Make(release Release, mends []mend.Mend, dir string) error {
 	}
 	work := dir + ".badgerpatch"
 	if err := os.Mkdir(work, 0o755); errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s is there: another badgerpatch is at work, or was killed. If none is, remove it", work)
+		return fmt.Errorf("%s is there: another badgerpatch is at work, or was killed and has left that behind", work)
 	} else if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func replaceable(dir string) (there bool, err error) {
 	}
 	tree, err := treeHash(dir)
 	if err == nil && tree != was.Tree {
-		err = fmt.Errorf("%s was changed since badgerpatch made it: name another directory, or remove it", dir)
+		err = fmt.Errorf("%s was changed since badgerpatch made it: name another directory", dir)
 	}
 	return true, err
 }

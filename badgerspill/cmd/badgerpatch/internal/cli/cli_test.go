@@ -109,7 +109,7 @@ func TestRefusals(t *testing.T) {
 		"at work": {func(t *testing.T, app string) {
 			require.NoError(t, os.Mkdir(filepath.Join(app, "d.badgerpatch"), 0o755))
 		},
-			[]string{"d"}, "another badgerpatch is at work, or was killed. If none is, remove it"},
+			[]string{"d"}, "another badgerpatch is at work, or was killed and has left that behind"},
 		"no parent": {nil, []string{"none/d"}, "no such file or directory"},
 		"read-only": {func(t *testing.T, app string) {
 			require.NoError(t, os.Mkdir(filepath.Join(app, "ro"), 0o555))
