@@ -11,7 +11,7 @@ var each = flag.Bool("mends.each", false, "each mend alone, and all but each (5 
 
 // patterns are the names of the tests of a mend, where they are not as its own.
 var patterns = map[string]string{
-	"tables": "Tables", "logs": "Logs", "compaction": "Compaction", "memtable": "Memtable", "gc": "GC",
+	"tables": "Tables", "logs": "Logs", "loader": "Loader", "compaction": "Compaction", "memtable": "Memtable", "gc": "GC",
 	"levelzero": "LevelZero", "maintenance": "Maintenance", "dropall": "DropAll", "move": "Move",
 }
 

@@ -2,7 +2,7 @@ package mend
 
 var levelzero = Mend{
 	Name:  "levelzero",
-	Short: "level 0 keeps tombstones over what a merge leaves out, goes down with all that overlaps, and does not merge what is disjoint",
+	Short: "level 0 keeps tombstones over what a merge leaves out, and does not go down past older tables",
 	edits: []edit{
 		{
 			file:   "levels.go",
@@ -15,43 +15,42 @@ var levelzero = Mend{
 	cd.top = out
 
 	left, right :=`,
-			with: `	out = withOverlapping(top, out)
+			with: `	out = withOlder(top, out)
 	cd.thisRange = getKeyRange(out...)
 	cd.top = out
 
 	left, right :=`,
 		},
-		{
-			file:   "levels.go",
-			anchor: "	if len(out) < 4 {\n",
-			with:   "	if len(out) < 4 || disjoint(out) && len(top) < s.kv.opt.NumLevelZeroTablesStall-2 {\n",
-		},
 	},
 	files: map[string]string{"badgerpatch_levelzero.go": `package badger
 
-import (
-	"sort"
+import "github.com/dgraph-io/badger/v4/table"
 
-	"github.com/dgraph-io/badger/v4/table"
-	"github.com/dgraph-io/badger/v4/y"
-)
-
-// withOverlapping returns out, and all tables of level that overlap it or each other, in the order of
-// level. After an open level 0 is sorted by number, so an older table may lie behind a younger one.
-func withOverlapping(level, out []*table.Table) []*table.Table {
+// withOlder returns out, and the tables of level that overlap it and hold something older, in the
+// order of level. After an open level 0 is sorted by number, so such a table may lie behind a younger
+// one; otherwise there is none.
+func withOlder(level, out []*table.Table) []*table.Table {
 	chosen := make(map[uint64]bool, len(out))
+	var newest uint64
 	for _, t := range out {
 		chosen[t.ID()] = true
+		newest = max(newest, t.MaxVersion())
 	}
 	kr := getKeyRange(out...)
 	for more := true; more; {
 		more = false
 		for _, t := range level {
-			if dkr := getKeyRange(t); !chosen[t.ID()] && kr.overlapsWith(dkr) {
+			if chosen[t.ID()] || t.MaxVersion() >= newest {
+				continue
+			}
+			if dkr := getKeyRange(t); kr.overlapsWith(dkr) {
 				chosen[t.ID()], more = true, true
 				kr.extend(dkr)
 			}
 		}
+	}
+	if len(chosen) == len(out) {
+		return out
 	}
 	var all []*table.Table
 	for _, t := range level {
@@ -60,20 +59,6 @@ func withOverlapping(level, out []*table.Table) []*table.Table {
 		}
 	}
 	return all
-}
-
-// disjoint reports whether no two of the tables overlap.
-func disjoint(tables []*table.Table) bool {
-	sorted := append([]*table.Table{}, tables...)
-	sort.Slice(sorted, func(i, j int) bool {
-		return y.CompareKeys(sorted[i].Smallest(), sorted[j].Smallest()) < 0
-	})
-	for i := 1; i < len(sorted); i++ {
-		if getKeyRange(sorted[i-1]).overlapsWith(getKeyRange(sorted[i])) {
-			return false
-		}
-	}
-	return true
 }
 `},
 }

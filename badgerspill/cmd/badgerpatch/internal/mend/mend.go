@@ -29,7 +29,7 @@ type edit struct {
 
 // All returns the mends in the order of their worth.
 func All() []Mend {
-	return []Mend{tables, logs, compaction, memtable, gc, levelzero, maintenance, dropall, move}
+	return []Mend{tables, logs, loader, compaction, memtable, gc, levelzero, maintenance, dropall, move}
 }
 
 // Select returns the mends of All that are in only, all of them if it is empty, and not in without.

@@ -81,27 +81,3 @@ func TestMendLevelZeroOrder(t *testing.T) {
 	mendHolds(t, db, 0, 3)
 	mendHolds(t, db, 50, 60)
 }
-
-// Tables that do not overlap are not merged for nothing.
-func TestMendLevelZeroDisjoint(t *testing.T) {
-	db := mendOpen(t, mendOptions(t.TempDir()))
-	for i := 0; i < 5; i++ {
-		require.NoError(t, mendSet(db, 100*i, 100*i+10))
-		mendFlush(t, db)
-	}
-	mendOld(db)
-	fill := func() bool {
-		cd := compactDef{compactorId: 0, t: db.lc.levelTargets(), thisLevel: db.lc.levels[0]}
-		filled := db.lc.fillTablesL0ToL0(&cd)
-		if filled {
-			db.lc.cstatus.delete(cd)
-		}
-		return filled
-	}
-	require.False(t, fill())
-	require.NoError(t, mendSet(db, 5, 105))
-	mendFlush(t, db)
-	mendOld(db)
-	require.True(t, fill())
-	mendHolds(t, db, 0, 10)
-}
