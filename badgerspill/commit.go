@@ -7,7 +7,7 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// The walk of a write: Txn.Commit -> submit: admit (budget, way) -> claim (disk) -> place
+// The walk of a write: Txn.Commit -> submit -> enter: admit (way, memory or spill, disk) -> place
 // (conflicts, timestamp, queue, under the commit lock) -> await (append by this goroutine, or
 // Badger's answer) -> acknowledged in commit order.
 
@@ -91,18 +91,26 @@ func (db *DB) submit(txn *Txn) (*commit, error) {
 	if txn.numIterators.Load() == 0 { // else Discard panics
 		txn.releaseViews()
 	}
-	c, err := db.submitWithin(txn, db.patienceOf(txn.context()))
-	if err != nil {
+	c := db.newCommit(txn)
+	wait := db.patienceOf(txn.context())
+	if err := db.enter(txn, c, &wait); err != nil {
+		c.giveUpInner()
 		txn.watch().failed()
+		return nil, err
 	}
-	return c, err
+	db.rate.Add(c.memory)
+	if db.commits != nil && db.policy() == Auto {
+		db.commits.Add(1)
+	}
+	return c, nil
 }
 
-func (db *DB) submitWithin(txn *Txn, wait patience) (*commit, error) {
-	c := db.newCommit(txn)
+// enter admits c and places it, again and again until it has its place or must not wait any longer.
+// What it holds meanwhile is in the ticket.
+func (db *DB) enter(txn *Txn, c *commit, wait *patience) error {
 	c.watch.part(partConflict)
-	if err := db.publisher.throttle(&wait); err != nil {
-		return nil, err
+	if err := db.publisher.throttle(wait); err != nil {
+		return err
 	}
 	c.watch.part(partRoom)
 	c.updates = db.publisher.updatesOf(c)
@@ -110,120 +118,197 @@ func (db *DB) submitWithin(txn *Txn, wait patience) (*commit, error) {
 		c.watch.part(partEncode)
 	}
 	for {
-		if db.closing.Load() {
-			return nil, ErrBlockedWrites
-		}
-		if wait.ctx != nil && wait.ctx.Err() != nil {
-			return nil, givenUp(wait.ctx)
-		}
-		way, req, err := db.admit(c, &wait)
+		t, err := db.admit(c, wait)
 		if err != nil {
 			if errors.Is(err, ErrNoSpace) {
 				db.counters.noSpace.Add(1)
 			}
-			return nil, err
+			return err
 		}
-		c.claim = c.spaceCost(way)
-		if err := db.space.claim(db.space.sideOf(way), c.claim); err != nil {
-			db.spill.Cancel(req, way)
-			if way == wbm.Spilled && db.space.spill.low.Load() != nil {
-				continue // the spill counts as full now
-			}
-			if c.inner != nil {
-				c.inner.Discard()
-			}
-			db.counters.noSpace.Add(1)
-			return nil, err
-		}
-		c.watch.part(partRoom)
-		placed, err := db.place(txn, c, way, &wait)
-		if !placed {
-			db.space.cancel(c.claim)
-			db.spill.Cancel(req, way)
-		}
-		if err != nil {
-			if c.inner != nil {
-				c.inner.Discard()
-			}
-			return nil, err
-		}
+		placed, err := db.place(txn, c, t.way, wait)
 		if placed {
-			db.rate.Add(c.memory)
-			if db.commits != nil && db.policy() == Auto {
-				db.commits.Add(1)
-			}
-			return c, nil
+			return nil
+		}
+		t.cancel()
+		if err != nil {
+			return err
 		}
 	}
 }
 
-// admit reserves room for c and decides its way; then it does what needs no lock: encode, or build
-// Badger's transaction.
-func (db *DB) admit(c *commit, wait *patience) (wbm.Outcome, wbm.Request, error) {
-	req := c.request()
-	way, err := db.reserveRoom(req, wait)
-	c.watch.part(partRoom)
-	if err != nil {
-		if db.closing.Load() || errors.Is(err, wbm.ErrClosed) {
-			err = ErrBlockedWrites
+// ticket is the room that a commit holds until it has its place: of memory or of the spill, and on
+// the disk that it is going to be written to. From then on it is given back as it is used.
+type ticket struct {
+	db    *DB
+	way   wbm.Outcome
+	req   wbm.Request
+	claim int64 // bytes on disk
+}
+
+// cancel gives all of it back. It does not block.
+func (t *ticket) cancel() {
+	t.db.space.cancel(t.claim)
+	t.db.spill.Cancel(t.req, t.way)
+}
+
+// admit decides c's way, gets it room, and does what needs no lock: it encodes c, or builds
+// Badger's transaction. It may block for room. After an error nothing is held.
+func (db *DB) admit(c *commit, wait *patience) (ticket, error) {
+	for {
+		if db.closing.Load() {
+			return ticket{}, ErrBlockedWrites
 		}
-		return way, req, err
-	}
-	if way == wbm.Spilled {
-		if c.batch == nil {
-			c.encode()
-			exact := c.request()
-			db.spill.ReleaseSpillover(req.Spill-exact.Spill, req.Index-exact.Index, 0)
-			req = exact
-			c.watch.part(partEncode)
+		if wait.ctx != nil && wait.ctx.Err() != nil {
+			return ticket{}, givenUp(wait.ctx)
 		}
-		return way, req, nil
+		t := ticket{db: db, req: c.request()}
+		var err error
+		t.way, err = db.reserveRoom(t.req, wait)
+		c.watch.part(partRoom)
+		if err != nil {
+			if db.closing.Load() || errors.Is(err, wbm.ErrClosed) {
+				err = ErrBlockedWrites
+			}
+			return ticket{}, err
+		}
+		if err := db.prepare(c, &t); err != nil {
+			t.cancel()
+			return ticket{}, err
+		}
+		claim := c.spaceCost(t.way)
+		err = db.space.claim(db.space.sideOf(t.way), claim)
+		if err == nil {
+			t.claim, c.claim = claim, claim
+			c.watch.part(partRoom)
+			return t, nil
+		}
+		t.cancel()
+		if t.way != wbm.Spilled || db.space.spill.low.Load() == nil {
+			return ticket{}, err
+		}
+		// The spill counts as full now.
 	}
-	if c.inner == nil {
+}
+
+// prepare makes of c what its way takes. What that is known to need less of than was estimated is
+// given back.
+func (db *DB) prepare(c *commit, t *ticket) error {
+	switch {
+	case t.way == wbm.Spilled:
+		c.giveUpInner()
+		if c.batch != nil {
+			return nil
+		}
+		c.encode()
+		exact := c.request()
+		db.spill.ReleaseSpillover(t.req.Spill-exact.Spill, t.req.Index-exact.Index, 0)
+		t.req = exact
+	case c.inner == nil:
 		c.own()
 		if err := db.engine.prepare(c); err != nil {
-			db.spill.Cancel(req, way)
-			return way, req, err
+			return err
 		}
-		c.watch.part(partEncode)
+	default:
+		return nil
 	}
-	return way, req, nil
+	c.watch.part(partEncode)
+	return nil
 }
 
-// place checks for conflicts, assigns the timestamp and queues c, all under the commit lock. It
-// returns false without an error if the router has changed its state since c was admitted: the
-// caller tries again.
+// giveUpInner lets go of a transaction of Badger's that will not be sent.
+func (c *commit) giveUpInner() {
+	if c.inner != nil {
+		c.inner.Discard()
+		c.inner = nil
+	}
+}
+
+// place gives c its place in the commit order. It returns false without an error if c has to be
+// admitted again, since the router has changed its state or Badger's queue was full. It may block.
 func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome, wait *patience) (bool, error) {
-	db.mu.Lock()
-	for held := db.held; held != nil; held = db.held {
-		db.mu.Unlock()
-		c.watch.part(partConflict)
-		// A negative BlockTimeout does not end this: a hand-over is over before long, or given up.
-		err := wait.until(held, "a hand-over is under way")
-		c.watch.part(partRoom)
-		if err != nil {
-			return false, err
+	for {
+		t := db.tryPlace(txn, c, way)
+		t.hedges.append()
+		switch {
+		case t.held != nil:
+			c.watch.part(partConflict)
+			// A negative BlockTimeout does not end this: a hand-over is over before long, or given
+			// up.
+			err := wait.until(t.held, "a hand-over is under way")
+			c.watch.part(partRoom)
+			if err != nil {
+				return false, err
+			}
+		case t.full != nil:
+			const what = "as many commits as it takes wait for Badger's answer, and there is no room in the spill"
+			if wait.timeout < 0 {
+				return false, wait.blocked(what)
+			}
+			return false, wait.until(t.full, what)
+		default:
+			return t.placed, t.err
 		}
-		db.mu.Lock()
+	}
+}
+
+// errPastTheSpill is a fault of this package: the router says Direct, and the spill is not empty.
+var errPastTheSpill = errors.New("badgerspill: internal fault: the commit would pass others that are still in the spill; " +
+	"it was not written. Close the database and open it again")
+
+// try is what has become of a try to place a commit. Without any of it the commit is to be admitted
+// again.
+type try struct {
+	placed bool
+	err    error
+	held   <-chan struct{} // a hand-over is under way until it is closed: try again then
+	full   <-chan struct{} // Badger's queue is full until it is closed, and the spill takes nothing
+	hedges hedges          // of a turn to the spill that this was the cause of
+}
+
+// tryPlace checks for conflicts, assigns the timestamp and queues c, all under the commit lock. It
+// does not wait.
+func (db *DB) tryPlace(txn *Txn, c *commit, way wbm.Outcome) (t try) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.held != nil {
+		return try{held: db.held}
 	}
 	if db.closed || db.dropping {
-		db.mu.Unlock()
-		return false, db.refused()
+		return try{err: db.refused()}
 	}
 	if db.orc.conflicts(txn) {
-		db.mu.Unlock()
 		c.watch.part(partConflict)
-		return false, ErrConflict
+		return try{err: ErrConflict}
 	}
 	if spilling := db.router.state == Spilling; spilling != (way == wbm.Spilled) {
 		if spilling || !db.spill.ShouldSpillOver(c.memory) {
-			db.mu.Unlock()
-			return false, nil
+			return try{}
 		}
 		db.startSpilling(CauseMemory, true)
 	} else if !spilling && db.router.full() {
-		return false, db.relieveQueue(wait) // releases the lock
+		if !db.canSpill() {
+			return try{full: db.router.nextAnswer()}
+		}
+		return try{hedges: db.spillFromHere(CauseQueue)}
 	}
+	// Invariant I1, at the one place where a commit could break it.
+	if way != wbm.Spilled && db.log != nil && !db.log.Empty() {
+		return try{err: errPastTheSpill}
+	}
+	db.assign(txn, c, way)
+	c.watch.part(partConflict)
+	db.line.push(c)
+	if way == wbm.Spilled {
+		c.spilled = true
+		db.log.Enqueue(c.batch, c.ts)
+	} else {
+		db.ask(c)
+	}
+	return try{placed: true}
+}
+
+// assign gives c its timestamp. Needs DB.mu.
+func (db *DB) assign(txn *Txn, c *commit, way wbm.Outcome) {
 	if c.subscribers != db.publisher.added.Load() { // somebody came while c waited for its place
 		c.updates = db.publisher.updatesOf(c)
 	}
@@ -249,16 +334,6 @@ func (db *DB) place(txn *Txn, c *commit, way wbm.Outcome, wait *patience) (bool,
 	if !c.load {
 		db.orc.committed(c.ts, c.keys)
 	}
-	c.watch.part(partConflict)
-	db.line.push(c)
-	if way == wbm.Spilled {
-		c.spilled = true
-		db.log.Enqueue(c.batch, c.ts)
-	} else {
-		db.ask(c)
-	}
-	db.mu.Unlock()
-	return true, nil
 }
 
 // await waits until c is acknowledged. A commit on its way to the spill is appended by this

@@ -17,6 +17,25 @@ import (
 
 // DB is a Badger database with a spill over it. It stands for badger.DB and is safe for concurrent
 // use.
+//
+// Locks, in the order in which they are taken. Who holds one takes only those below it.
+//
+//	limits.setting    one Set... at a time, over writes to disk
+//	limits.fitting    one adaption to new limits at a time
+//	upkeep.mu         which maintenance is under way; not held while it is
+//	gate              writes to Badger besides commits
+//	mu                the commit lock
+//	publisher.mu      subscribers and what waits for them
+//	guard.mu, space.mu one look at Badger, or at the disks, at a time
+//	health.mu         whether replay can go on
+//	interlock.mu      its file, over writes to disk
+//	memtables.mu, spillUse.mu, lostTables.mu, replayMarks.mu, drainMeter.mu, narrator.mu: each
+//	                  guards what one part counts
+//	those of wbm, and those of spillfile: see spillfile.Log
+//	the queue of events: nothing is called under it
+//
+// Txn.mu is the transaction's own and is taken before mu. Badger's own locks come last of all; it
+// calls its Logger under some of them, see badgerLogger.
 type DB struct {
 	opt Options // what Open has made of them; what Set... changes is not in it, see limits
 
@@ -73,13 +92,14 @@ type DB struct {
 	unfinished atomic.Pointer[unfinishedDrop] // nil for none
 	drops      atomic.Uint64                  // that are done
 
-	// gate is held by who writes to Badger besides commits: a batch of replay, a hand-over, the
-	// flush of an idle memtable, a drop. It is taken before mu.
+	// gate is held by who writes to Badger besides commits, over those writes: a batch of replay, a
+	// hand-over, the flush of an idle memtable, a drop, a StreamWriter.
 	gate sync.Mutex
 
-	// mu is the commit lock. It is taken before the locks inside of spillfile and wbm, and never
-	// while one of those is held. No file is read or written under it, except for the last 64 KiB
-	// of a hand-over and its manifest.
+	// mu is the commit lock: the fields from here on are what it guards. Under it commits get their
+	// place and are acknowledged, so it is held for microseconds. One exception: the last step of a
+	// hand-over, for which writers wait at most handOverWait. It reads what is left of the spill,
+	// 64 KiB at most, has Badger take and sync it, and writes the manifest.
 	mu     sync.Mutex
 	orc    *oracle
 	line   line

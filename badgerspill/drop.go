@@ -219,9 +219,8 @@ func (db *DB) stopCommits() (resume func(), err error) {
 	db.dropping = true
 	db.mu.Unlock()
 	db.settleAll()
-	// hedges that Badger has answered, but are not appended yet
-	for db.log != nil && db.log.State().Queued > 0 {
-		time.Sleep(50 * time.Microsecond)
+	if db.log != nil { // hedges that Badger has answered, but are not appended yet
+		db.log.Quiesce(0)
 	}
 	return func() {
 		db.mu.Lock()

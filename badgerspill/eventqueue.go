@@ -26,8 +26,7 @@ func newEvents(to *EventListener, log badger.Logger) *events {
 		to = &EventListener{}
 	}
 	return &events{to: to, log: log, Queue: notify.NewQueue(func(left int64) {
-		log.Warningf("badgerspill: the EventListener is slower than the events, %d were left out: "+
-			"let it pass them on to a goroutine of its own\n", left)
+		log.Warningf("badgerspill: the EventListener is slower than the events, %d were left out: let it pass them on to a goroutine of its own\n", left)
 	})}
 }
 

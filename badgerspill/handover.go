@@ -23,8 +23,9 @@ const (
 	reliefInterval = int64(10 * time.Millisecond)
 )
 
-// replayLog is the spill as the replayer sees it. Except for Pending and MayReplay its methods are
-// called by the replayer's goroutine only.
+// replayLog is the spill as the replayer sees it. DB.gate guards its fields, but for the atomic
+// ones and askedRelief: a drop and Close call some of its methods, too. Pending and MayReplay need
+// no lock, and are the replayer's.
 type replayLog struct {
 	db      *DB
 	pos     spillfile.Position // next block to replay
@@ -365,9 +366,7 @@ func (r *replayLog) HandOver(ctx context.Context) (handed bool, err error) {
 	}
 	begin := db.now()
 	open := db.holdCommits()
-	for db.log.State().Queued > 0 && db.since(begin) < r.patience() {
-		time.Sleep(50 * time.Microsecond)
-	}
+	db.log.Quiesce(r.patience())
 	db.mu.Lock()
 	before, since := db.router.state, db.router.since
 	done, err := r.tryHandOver()

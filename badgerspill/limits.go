@@ -232,26 +232,32 @@ func (db *DB) SetSpillPolicy(p SpillPolicy) error {
 			return err
 		}
 	}
-	db.mu.Lock()
-	if db.closed || db.dropping {
-		err := ErrBlockedWrites
-		if db.closed {
-			err = ErrDBClosed
-		}
-		db.mu.Unlock()
+	hedges, err := db.adoptPolicy(p, spills)
+	hedges.append()
+	if err != nil {
 		return err
+	}
+	db.limits.note(func(opt *Options) { opt.SpillPolicy = p })
+	db.fit() // and has replay look: what is spilled goes, unless p is Always
+	return nil
+}
+
+func (db *DB) adoptPolicy(p SpillPolicy, spills bool) (hedges, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if db.closed {
+		return hedges{}, ErrDBClosed
+	}
+	if db.dropping {
+		return hedges{}, ErrBlockedWrites
 	}
 	db.limits.policy.Store(int32(p))
 	db.spill.SetCapacity(db.spillCapacity())
 	db.router.lookAgain() // a full queue to Badger turns to the spill
 	if spills && p == Always && db.router.state == Direct {
-		db.spillFromHere(CausePolicy) // releases the lock
-	} else {
-		db.mu.Unlock()
+		return db.spillFromHere(CausePolicy), nil
 	}
-	db.limits.note(func(opt *Options) { opt.SpillPolicy = p })
-	db.fit() // and has replay look: what is spilled goes, unless p is Always
-	return nil
+	return hedges{}, nil
 }
 
 // spillMade reports whether the spill is on disk. It waits for one that is being made.

@@ -105,7 +105,8 @@ func (a *ackList) add(c *commit) {
 func (a *ackList) acknowledge() {
 	for c := a.head; c != nil; {
 		next := c.next
-		// An acknowledged commit, which a transaction may still refer to, keeps nothing alive.
+		// An acknowledged commit, which a transaction may still refer to, keeps nothing alive. Its
+		// inner transaction is sent, or was given up when it took the way to the spill.
 		c.next, c.entries, c.writes = nil, nil, pendingWrites{}
 		c.done.Done()
 		c = next

@@ -205,22 +205,6 @@ func (db *DB) startSpilling(cause SpillCause, followed bool) (last *spillfile.Ba
 	return hedges[len(hedges)-1]
 }
 
-// relieveQueue handles a full queue to Badger: it turns to the spill, or without one waits until
-// Badger has answered. It releases DB.mu; the caller starts again.
-func (db *DB) relieveQueue(wait *patience) error {
-	if db.canSpill() {
-		db.spillFromHere(CauseQueue)
-		return nil
-	}
-	answer := db.router.nextAnswer()
-	db.mu.Unlock()
-	const what = "as many commits as it takes wait for Badger's answer, and there is no room in the spill"
-	if wait.timeout < 0 {
-		return wait.blocked(what)
-	}
-	return wait.until(answer, what)
-}
-
 // canSpill reports whether the spill takes commits at all.
 func (db *DB) canSpill() bool {
 	return db.log != nil && !db.spill.IsSpilloverFull(0, 0)
@@ -232,33 +216,48 @@ var errNoSpill = errors.New("badgerspill: the spill takes no commits any more")
 // turnToSpill sends commits to the spill from now on. It returns ErrBlockedWrites if no commits are
 // taken, and errNoSpill if the spill takes none by now.
 func (db *DB) turnToSpill(cause SpillCause) error {
-	db.mu.Lock()
-	if db.closed || db.dropping {
-		db.mu.Unlock()
-		return ErrBlockedWrites
-	}
-	if db.router.state == Spilling {
-		db.mu.Unlock()
-		return nil
-	}
-	if !db.canSpill() { // SetSpillPolicy has turned it off
-		db.mu.Unlock()
-		return errNoSpill
-	}
-	db.spillFromHere(cause)
-	return nil
+	hedges, err := db.tryTurn(cause)
+	hedges.append()
+	return err
 }
 
-// spillFromHere makes the transition to Spilling where the caller has no commit that follows, and
-// appends the hedges. It needs DB.mu, and releases it.
-func (db *DB) spillFromHere(cause SpillCause) {
-	last := db.startSpilling(cause, false)
-	db.background.Add(1) // Close waits for this append
-	db.mu.Unlock()
-	defer db.background.Done()
-	if last != nil {
-		_ = db.log.Commit(last)
+func (db *DB) tryTurn(cause SpillCause) (hedges, error) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	switch {
+	case db.closed || db.dropping:
+		return hedges{}, ErrBlockedWrites
+	case db.router.state == Spilling:
+		return hedges{}, nil
+	case !db.canSpill(): // SetSpillPolicy has turned it off
+		return hedges{}, errNoSpill
 	}
+	return db.spillFromHere(cause), nil
+}
+
+// hedges are those of a turn to the spill that no commit carries along. Whoever has made the turn
+// appends them, once he has released the commit lock. The zero value is none.
+type hedges struct {
+	db   *DB
+	last *spillfile.Batch // nil: nothing was in flight
+}
+
+// append blocks until they are in the spill.
+func (h hedges) append() {
+	if h.db == nil {
+		return
+	}
+	defer h.db.background.Done()
+	if h.last != nil {
+		_ = h.db.log.Commit(h.last)
+	}
+}
+
+// spillFromHere makes the transition to Spilling where the caller has no commit that follows. The
+// caller must append the hedges. Needs DB.mu.
+func (db *DB) spillFromHere(cause SpillCause) hedges {
+	db.background.Add(1) // Close waits for the append
+	return hedges{db, db.startSpilling(cause, false)}
 }
 
 // checkRate turns to the spill if commits come at SpillRate or faster. What the first of them would
@@ -304,31 +303,34 @@ func (db *DB) checkRate() {
 // checkStall turns to the spill if the oldest commit in flight is older than StallThreshold. It
 // returns how long until that may be the case.
 func (db *DB) checkStall() int64 {
+	next, hedges := db.lookForStall()
+	hedges.append()
+	return next
+}
+
+func (db *DB) lookForStall() (next int64, _ hedges) {
 	threshold := int64(db.opt.StallThreshold)
 	db.mu.Lock()
+	defer db.mu.Unlock()
 	r := &db.router
 	if threshold < 0 || r.open == 0 || r.state == Spilling {
 		if r.stall != nil {
 			r.stall.cause = max(r.stall.cause, db.memtables.stallCause())
 		}
-		db.mu.Unlock()
-		return max(threshold, minWatch)
+		return max(threshold, minWatch), hedges{}
 	}
 	if age := db.now() - r.asked[0].start; age < threshold {
-		db.mu.Unlock()
-		return max(threshold-age, minWatch)
+		return max(threshold-age, minWatch), hedges{}
 	}
 	if !db.canSpill() {
-		db.mu.Unlock()
-		return threshold
+		return threshold, hedges{}
 	}
 	if r.stall == nil {
 		r.stall = &stall{begin: r.asked[0].start, commits: r.open, cause: db.memtables.stallCause()}
 		db.counters.stalls.Add(1)
 		db.events.stallBegin(r.stall, db.now())
 	}
-	db.spillFromHere(CauseStall)
-	return threshold
+	return threshold, db.spillFromHere(CauseStall)
 }
 
 // spilled is called by the log's leader for each group of batches, in order, before their

@@ -28,10 +28,10 @@ func updateMemory(key, value int) int64 {
 	return updateOverhead + n + n/8 + 8
 }
 
-// publisher tells subscribers of commits. What a commit tells whom is found out before it has its
-// place (updatesOf), with no lock of the commit path; it is delivered when the commit is
-// acknowledged, under the commit lock, so in commit order and once, whether Badger or the spill had
-// it first.
+// publisher tells subscribers of commits. Subscribers are matched before the commit is queued
+// (updatesOf), and again under the commit lock if one has come meanwhile. They are told when the
+// commit is acknowledged, under the commit lock, so in commit order and once, whether Badger or the
+// spill had it first.
 type publisher struct {
 	count atomic.Int32  // of subscribers
 	added atomic.Uint64 // subscribers, ever

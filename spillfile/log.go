@@ -11,7 +11,7 @@ import (
 //
 // Locks, in the order in which they are taken: manifest.mu, indexing, segment.syncing or
 // segment.idx.healing, writer.mu, then queue.mu, prep.mu, dead.mu or segment.idx.mu, then
-// events.mu. No callback but Logf runs under any of them.
+// events.mu or quiet.mu. No callback but Logf runs under any of them.
 type Log struct {
 	o     Options
 	fs    FS
@@ -21,6 +21,7 @@ type Log struct {
 	current atomic.Pointer[View] // nil: nothing live
 	// batches enqueued and not answered; published views are older than its zero
 	pending  atomic.Int64
+	quiet    quiet         // who waits until that is 0
 	lastSeq  atomic.Uint64 // last acknowledged
 	replayed atomic.Uint64
 	disk     atomic.Int64

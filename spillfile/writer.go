@@ -95,7 +95,7 @@ func (l *Log) write(group []*Batch) error {
 		// The sequences of the group are never written, and within a segment they have no gaps.
 		l.w.rotate = true
 	}
-	l.pending.Add(-int64(len(group)))
+	l.answered(len(group))
 	l.unlockWriter()
 	times.tell(group)
 	return err
