@@ -196,7 +196,8 @@ type errorRow struct {
 	text  string
 	play  func(m *maker) error
 	never string // why Badger cannot be brought to it: there is no play then
-	// what is said here on purpose, with what is in README's list of differences; empty: the same
+	// what is said here on purpose, with what is in the list of docs/differences.md; empty: the
+	// same
 	better string
 }
 
@@ -613,9 +614,9 @@ func TestErrorsAreAllCompared(t *testing.T) {
 }
 
 func TestErrorsAsInBadger(t *testing.T) {
-	readme, err := os.ReadFile(filepath.Join("..", "README.md"))
+	page, err := os.ReadFile(filepath.Join("..", "docs", "differences.md"))
 	require.NoError(t, err)
-	differences := strings.Join(strings.Fields(string(readme)), " ")
+	differences := strings.Join(strings.Fields(string(page)), " ")
 	for _, r := range errorRows {
 		if r.play == nil {
 			continue
@@ -649,7 +650,7 @@ func TestErrorsAsInBadger(t *testing.T) {
 					}
 					require.Contains(t, said, text)
 					if r.better != "" {
-						require.True(t, strings.Contains(differences, r.better), "README does not say: %s", r.better)
+						require.True(t, strings.Contains(differences, r.better), "docs/differences.md does not say: %s", r.better)
 					} else {
 						require.Equal(t, strings.HasPrefix(want.Error(), "panic: "), strings.HasPrefix(said, "panic: "), "%v\n%v", want, got)
 					}

@@ -40,7 +40,11 @@ func pages(t *testing.T) (all []page) {
 	t.Helper()
 	files, err := filepath.Glob("../docs/*.md")
 	require.NoError(t, err)
+	upstream, err := filepath.Glob("../docs/upstream/*.md")
+	require.NoError(t, err)
 	require.NotEmpty(t, files)
+	require.NotEmpty(t, upstream)
+	files = append(files, upstream...)
 	for _, file := range append(files, "../README.md") {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
