@@ -46,9 +46,9 @@ func Find(ctx context.Context) (Release, error) {
 	}
 	switch {
 	case err != nil:
-		return Release{}, fmt.Errorf("Badger %s is not in the module cache, and cannot be fetched: %w", Version, err)
+		return Release{}, fmt.Errorf("module cache: Badger %s is not there, and cannot be fetched: %w", Version, err)
 	case found.Sum != sum:
-		return Release{}, fmt.Errorf("Badger %s in the module cache has the sum %s, must be %s: run go clean -modcache", Version, found.Sum, sum)
+		return Release{}, fmt.Errorf("module cache: Badger %s has the sum %s, must be %s: run go clean -modcache", Version, found.Sum, sum)
 	}
 	return Release{found.Dir}, nil
 }

@@ -143,7 +143,7 @@ func TestRefusals(t *testing.T) {
 			t.Setenv("GOMODCACHE", filepath.Join(app, "cache"))
 			t.Setenv("GOTOOLCHAIN", "local")
 			require.NoError(t, os.Remove(filepath.Join(app, "go.mod")))
-		}, []string{"d"}, "is not in the module cache, and cannot be fetched"},
+		}, []string{"d"}, "is not there, and cannot be fetched"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			app := user(t, badgercopy.Version)
