@@ -55,7 +55,11 @@ func ExampleDB_SetMemoryLimit() {
 		log.Fatal(err)
 	}
 	fmt.Println(db.Opts().MemoryLimit >> 20)
-	fmt.Println(db.SetLimitRatios(0.9, 0.5))
-	// Output: 128 badgerspill: option Tuning.SpillLimitRatio = 0.5: must be at least
-	// SoftLimitRatio, which is 0.9
+	var bad *badgerspill.OptionError
+	if errors.As(db.SetLimitRatios(0.9, 0.5), &bad) {
+		fmt.Println(bad.Field, "must be", bad.Bound)
+	}
+	// Output:
+	// 128
+	// Tuning.SpillLimitRatio must be at least SoftLimitRatio, which is 0.9
 }

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -22,8 +23,9 @@ const (
 )
 
 const help = `Badgerpatch makes a mended copy of Badger ` + badgercopy.Version + ` in DIR, out of the module
-cache, and prints how a module uses it. DIR must be absent, empty, or an older
-copy. Plain Badger and the mended one take turns on the same databases.
+cache, and prints how a module uses it. DIR must be absent, empty, or a copy
+that nobody has changed. Plain Badger and the mended one take turns on the same
+databases.
 
 Usage:
   badgerpatch [flags] DIR    make the copy
@@ -90,8 +92,19 @@ func parse(args []string) (command, error) {
 		return c, errors.New("-list and -drop stand alone")
 	case c.list || c.drop:
 		return c, nil
+	case len(dirs) == 1 && dirs[0] == "help":
+		return c, flag.ErrHelp
 	case len(dirs) != 1 || dirs[0] == "":
 		return c, fmt.Errorf("name one directory, not %d", len(dirs))
+	}
+	empty := ""
+	f.Visit(func(f *flag.Flag) {
+		if (f.Name == "only" || f.Name == "without") && len(names(f.Value.String())) == 0 {
+			empty = f.Name
+		}
+	})
+	if empty != "" {
+		return c, fmt.Errorf("-%s names no mend", empty)
 	}
 	c.dir = dirs[0]
 	_, err := c.mends()
@@ -137,78 +150,158 @@ func (c command) run(ctx context.Context, stdout io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s: Badger %s, mended: %s\n", c.dir, badgercopy.Version, strings.Join(mend.Names(mends), ", "))
-	line := "-replace=" + badgercopy.Module + "@" + badgercopy.Version + "=" + user.pathTo(dir)
 	if c.replace {
-		if _, err := badgercopy.Go(ctx, user.dir, "mod", "edit", line); err != nil {
+		lines, err := user.replaced(ctx)
+		edits := []string{"mod", "edit"}
+		for _, old := range lines {
+			edits = append(edits, "-dropreplace="+old)
+		}
+		if err == nil {
+			_, err = badgercopy.Go(ctx, user.dir, append(edits, "-replace="+versioned+"="+user.pathTo(dir))...)
+		}
+		if err != nil {
 			return fmt.Errorf("the copy is made, but go.mod was not changed: %w", err)
 		}
 		fmt.Fprintf(stdout, "%s uses it. To go back: badgerpatch -drop\n", filepath.Join(user.dir, "go.mod"))
 		return nil
 	}
-	fmt.Fprintf(stdout, "to use it:  go mod edit %s\nto go back: go mod edit %s\n", line, dropLine)
+	where, path := "mod", user.pathTo(dir)
+	if user.work != "" {
+		where, path = "work", dir
+	}
+	fmt.Fprintf(stdout, "to use it:  go %s edit -replace=%s=%s\nto go back: go %s edit -dropreplace=%s\n", where, versioned, path, where, versioned)
 	return nil
 }
 
-const dropLine = "-dropreplace=" + badgercopy.Module + "@" + badgercopy.Version
-
+// drop takes the lines out that replace Badger by a copy, whatever else is in go.mod.
 func drop(ctx context.Context, stdout io.Writer) error {
-	user, err := findModule(ctx, true)
+	user, err := here(ctx)
 	if err != nil {
 		return err
 	}
-	if _, err := badgercopy.Go(ctx, user.dir, "mod", "edit", dropLine); err != nil {
+	if user.dir == "" {
+		return errNoModule
+	}
+	lines, err := user.replaced(ctx)
+	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "%s uses Badger as released\n", filepath.Join(user.dir, "go.mod"))
+	for _, old := range lines {
+		if _, err := badgercopy.Go(ctx, user.dir, "mod", "edit", "-dropreplace="+old); err != nil {
+			return err
+		}
+	}
+	gomod := filepath.Join(user.dir, "go.mod")
+	switch {
+	case user.work != "":
+		fmt.Fprintf(stdout, "%s has no copy of Badger any more; for the workspace: go work edit -dropreplace=%s\n", gomod, versioned)
+	case len(lines) == 0:
+		fmt.Fprintf(stdout, "%s has no copy of Badger: nothing was changed\n", gomod)
+	default:
+		fmt.Fprintf(stdout, "%s uses Badger as released. If go.sum was tidied meanwhile: go mod tidy; if it is vendored: go mod vendor\n", gomod)
+	}
 	return nil
 }
+
+const versioned = badgercopy.Module + "@" + badgercopy.Version
 
 // module is the module that the command was called in, if any.
-type module struct{ dir string }
+type module struct {
+	dir  string // "" for none
+	work string // the go.work that is in force, "" for none
+}
 
-// findModule returns the module here. If its go.mod is to be changed whatever is in the way of that
-// is an error. Another version of Badger is one in any case.
-func findModule(ctx context.Context, change bool) (module, error) {
-	here, err := os.Getwd()
+var errNoModule = errors.New("the current directory is in no module: there is no go.mod to change")
+
+func here(ctx context.Context) (module, error) {
+	dir, err := os.Getwd()
 	if err != nil {
 		return module{}, err
 	}
-	gomod, err := badgercopy.Env(ctx, here, "GOMOD")
+	gomod, err := badgercopy.Env(ctx, dir, "GOMOD")
 	if err != nil {
 		return module{}, err
 	}
-	if gomod == "" || gomod == os.DevNull {
-		if change {
-			return module{}, fmt.Errorf("%s is in no module: there is no go.mod to change", here)
+	var m module
+	if gomod != "" && gomod != os.DevNull {
+		m.dir = filepath.Dir(gomod)
+	}
+	if m.work, err = badgercopy.Env(ctx, dir, "GOWORK"); m.work == "off" {
+		m.work = ""
+	}
+	return m, err
+}
+
+// replaced returns what go.mod has on the left of lines that replace Badger by a copy, or by a
+// directory that is gone.
+func (m module) replaced(ctx context.Context) (old []string, err error) {
+	out, err := badgercopy.Go(ctx, m.dir, "mod", "edit", "-json")
+	if err != nil {
+		return nil, err
+	}
+	var gomod struct {
+		Replace []struct {
+			Old, New struct{ Path, Version string }
 		}
-		return module{}, nil
 	}
-	user := module{filepath.Dir(gomod)}
-	out, err := badgercopy.Go(ctx, here, "list", "-m", "-mod=readonly",
+	if err := json.Unmarshal(out, &gomod); err != nil {
+		return nil, err
+	}
+	for _, r := range gomod.Replace {
+		if r.Old.Path != badgercopy.Module || r.New.Version != "" {
+			continue
+		}
+		dir := r.New.Path
+		if !filepath.IsAbs(dir) {
+			dir = filepath.Join(m.dir, dir)
+		}
+		if _, err := os.Stat(dir); err == nil && !badgercopy.IsCopy(dir) {
+			continue
+		}
+		if r.Old.Version == "" {
+			old = append(old, r.Old.Path)
+		} else {
+			old = append(old, r.Old.Path+"@"+r.Old.Version)
+		}
+	}
+	return old, nil
+}
+
+// findModule returns the module here. If its go.mod is to be changed whatever is in the way of that is
+// an error. Another version of Badger is one in any case.
+func findModule(ctx context.Context, change bool) (module, error) {
+	user, err := here(ctx)
+	if err != nil {
+		return user, err
+	}
+	if user.dir == "" {
+		if change {
+			return user, errNoModule
+		}
+		return user, nil
+	}
+	gomod := filepath.Join(user.dir, "go.mod")
+	out, err := badgercopy.Go(ctx, user.dir, "list", "-m", "-mod=readonly",
 		"-f", "{{.Version}} {{with .Replace}}{{.Dir}}{{end}}", badgercopy.Module)
 	version, replaced, _ := strings.Cut(strings.TrimSpace(string(out)), " ")
 	switch {
 	case err == nil && version != badgercopy.Version:
-		return module{}, fmt.Errorf("%s uses Badger %s, and this command knows %s only: run go get %s@%s",
-			gomod, version, badgercopy.Version, badgercopy.Module, badgercopy.Version)
+		return user, fmt.Errorf("%s uses Badger %s, and this command knows %s only: run go get %s",
+			gomod, version, badgercopy.Version, versioned)
 	case !change:
 		return user, nil
 	case err != nil:
-		return module{}, fmt.Errorf("%s does not use Badger: %w", gomod, err)
+		return user, fmt.Errorf("%s does not use Badger: run go get %s (%w)", gomod, versioned, err)
 	case replaced != "" && !badgercopy.IsCopy(replaced):
-		return module{}, fmt.Errorf("%s replaces Badger by %s, which badgerpatch has not made: take that line out first", gomod, replaced)
+		return user, fmt.Errorf("%s replaces Badger by %s, which badgerpatch has not made: take that line out first", gomod, replaced)
 	}
 	return user, user.changeable(ctx)
 }
 
 // changeable returns an error if a replace line in go.mod would not be followed.
 func (m module) changeable(ctx context.Context) error {
-	work, err := badgercopy.Env(ctx, m.dir, "GOWORK")
-	if err != nil {
-		return err
-	}
-	if work != "" && work != "off" {
-		return fmt.Errorf("a workspace is in force, %s: call without -replace and give the line to go work edit, or set GOWORK=off", work)
+	if m.work != "" {
+		return fmt.Errorf("a workspace is in force, %s: call without -replace and run the go work edit that it prints, or set GOWORK=off", m.work)
 	}
 	flags, err := badgercopy.Env(ctx, m.dir, "GOFLAGS")
 	if err != nil {

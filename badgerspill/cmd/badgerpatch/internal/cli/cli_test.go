@@ -91,6 +91,57 @@ func TestMakeAndGoBack(t *testing.T) {
 	require.Equal(t, strings.TrimSpace(string(before)), strings.TrimSpace(string(after)))
 }
 
+// The way back is there whatever has become of the module and of the copy.
+func TestDropInAnyCase(t *testing.T) {
+	for name, prepare := range map[string]func(t *testing.T, app, dir string){
+		"nothing else":   func(t *testing.T, app, dir string) {},
+		"the copy gone":  func(t *testing.T, app, dir string) { require.NoError(t, os.RemoveAll(dir)) },
+		"vendored":       func(t *testing.T, app, dir string) { write(t, filepath.Join(app, "vendor", "modules.txt"), "") },
+		"another Badger": func(t *testing.T, app, dir string) { edit(t, app, "-require="+badgercopy.Module+"@v4.9.5") },
+		"no Badger":      func(t *testing.T, app, dir string) { edit(t, app, "-droprequire="+badgercopy.Module) },
+		"a line without a version": func(t *testing.T, app, dir string) {
+			edit(t, app, "-dropreplace="+badgercopy.Module+"@"+badgercopy.Version, "-replace="+badgercopy.Module+"="+dir)
+		},
+		"both lines": func(t *testing.T, app, dir string) { edit(t, app, "-replace="+badgercopy.Module+"="+dir) },
+		"a workspace": func(t *testing.T, app, dir string) {
+			write(t, filepath.Join(filepath.Dir(app), "go.work"), "go 1.24\nuse ./app\n")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			app := user(t, badgercopy.Version)
+			code, _, complaints := in(t, app, "-replace", "../badger")
+			require.Equal(t, 0, code, complaints)
+			prepare(t, app, filepath.Join(filepath.Dir(app), "badger"))
+			code, _, complaints = in(t, app, "-drop")
+			require.Equal(t, 0, code, complaints)
+			mod, err := os.ReadFile(filepath.Join(app, "go.mod"))
+			require.NoError(t, err)
+			require.NotContains(t, string(mod), "replace")
+			code, _, complaints = in(t, app, "-drop")
+			require.Equal(t, 0, code, complaints)
+		})
+	}
+}
+
+func edit(t *testing.T, app string, args ...string) {
+	t.Helper()
+	cmd := exec.Command("go", append([]string{"mod", "edit"}, args...)...)
+	cmd.Dir = app
+	cmd.Env = append(os.Environ(), "GOWORK=off")
+	out, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
+
+// In a workspace the line is one of go.work, which is elsewhere.
+func TestWorkspaceGetsALineOfItsOwn(t *testing.T) {
+	app := user(t, badgercopy.Version)
+	write(t, filepath.Join(filepath.Dir(app), "go.work"), "go 1.24\nuse ./app\n")
+	code, out, complaints := in(t, app, "../badger")
+	require.Equal(t, 0, code, complaints)
+	dir := filepath.Join(filepath.Dir(app), "badger")
+	require.Contains(t, out, "go work edit -replace="+badgercopy.Module+"@"+badgercopy.Version+"="+dir+"\n")
+}
+
 func TestRefusals(t *testing.T) {
 	for name, test := range map[string]struct {
 		prepare func(t *testing.T, app string)
@@ -171,6 +222,7 @@ func TestUsage(t *testing.T) {
 		"-drop -replace":       "-list and -drop stand alone",
 		"-nonsense":            "flag provided but not defined: -nonsense",
 		"-only gc -without gc": "name one directory",
+		"-only , a":            "-only names no mend",
 	} {
 		code, out, complaints := in(t, dir, strings.Fields(line)...)
 		require.Equal(t, 2, code, line)
