@@ -267,8 +267,8 @@ func (m module) replaced(ctx context.Context) (old []string, err error) {
 	return old, nil
 }
 
-// findModule returns the module here. If its go.mod is to be changed whatever is in the way of that is
-// an error. Another version of Badger is one in any case.
+// findModule returns the module here. If its go.mod is to be changed whatever is in the way of that
+// is an error. Another version of Badger is one in any case.
 func findModule(ctx context.Context, change bool) (module, error) {
 	user, err := here(ctx)
 	if err != nil {
