@@ -17,12 +17,12 @@ var gc = Mend{
 		with:   "	if ts := y.ParseTs(entry.Key); ts > mt.maxVersion {\n		atomic.StoreUint64(&mt.maxVersion, ts)\n",
 	}, {
 		file:   "value.go",
+		anchor: "		vs, err := vlog.db.get(e.Key)\n",
+		with:   "		vs, tombstone, err := vlog.db.getBelow(e.Key)\n",
+	}, {
+		file:   "value.go",
 		anchor: "			// Ensure length and size of wb is within transaction limits.\n",
-		with: `			tombstone, err := vlog.db.newerTombstone(e.Key)
-			if err != nil {
-				return err
-			}
-			if tombstone != nil {
+		with: `			if tombstone != nil {
 				wb = append(wb, tombstone)
 				size += tombstone.estimateSizeAndSetThreshold(vlog.db.valueThreshold())
 			}
@@ -36,22 +36,23 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// newerTombstone returns the newest version of the key, if that is newer than key and deleted or
-// expired, and nil otherwise.
-func (db *DB) newerTombstone(key []byte) (*Entry, error) {
+// getBelow is get, and returns the newest version of the key, too, if that is newer and deleted or
+// expired. It looks once where key is the newest version.
+func (db *DB) getBelow(key []byte) (vs y.ValueStruct, tombstone *Entry, err error) {
 	newest, err := db.get(y.KeyWithTs(y.ParseKey(key), math.MaxUint64))
-	if err != nil {
-		return nil, err
+	if err != nil || newest.Version <= y.ParseTs(key) {
+		return newest, nil, err
 	}
-	if newest.Version <= y.ParseTs(key) || !isDeletedOrExpired(newest.Meta, newest.ExpiresAt) {
-		return nil, nil
+	if isDeletedOrExpired(newest.Meta, newest.ExpiresAt) {
+		tombstone = &Entry{
+			Key:       y.KeyWithTs(y.ParseKey(key), newest.Version),
+			meta:      newest.Meta &^ (bitValuePointer | bitTxn | bitFinTxn),
+			UserMeta:  newest.UserMeta,
+			ExpiresAt: newest.ExpiresAt,
+		}
 	}
-	return &Entry{
-		Key:       y.KeyWithTs(y.ParseKey(key), newest.Version),
-		meta:      newest.Meta &^ (bitValuePointer | bitTxn | bitFinTxn),
-		UserMeta:  newest.UserMeta,
-		ExpiresAt: newest.ExpiresAt,
-	}, nil
+	vs, err = db.get(key)
+	return vs, tombstone, err
 }
 `},
 }
