@@ -44,7 +44,7 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"no duration", []string{"burst", "--calm", "10"}, `invalid argument "10" for "--calm" flag`},
 		{"out of bounds", []string{"burst", "--writers", "0"}, "--writers 0: must be between 1 and 10000"},
 		{"out of bounds, one dash", []string{"burst", "-writers=0"}, "--writers 0: must be between 1 and 10000"},
-		{"unknown engine", []string{"burst", "-engine", "bolt"}, `--engine "bolt": must be both, or some of badger, badgerspill, log and pebble, separated by commas`},
+		{"unknown engine", []string{"burst", "-engine", "bolt"}, `--engine "bolt": must be both, or some of badger, badgerspill, log, pebble, badger-mended and badgerspill-mended, separated by commas`},
 		{"engine named twice", []string{"burst", "-engine", "log,log"}, `--engine "log,log": must name log once`},
 		{"reads out of bounds", []string{"burst", "-reads", "101"}, "--reads 101: must be between 0 and 100"},
 		{"no pairs of a burst", []string{"burst", "-pairs", "0"}, "--pairs 0: must be between 1 and 100"},
