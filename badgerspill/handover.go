@@ -433,7 +433,8 @@ func (r *replayLog) tryHandOver() (bool, error) {
 		return true, nil
 	}
 	st := db.log.State()
-	if st.Queued > 0 || db.router.open > 0 || r.merge != nil {
+	// The log counts a group as answered before it tells of it: then the line still has it.
+	if st.Queued > 0 || db.router.open > 0 || r.merge != nil || db.line.last() != nil {
 		return false, nil
 	}
 	always := db.policy() == Always

@@ -2,7 +2,7 @@ package mend
 
 var gc = Mend{
 	Name:  "gc",
-	Short: "value log GC that moves a value under a tombstone moves the tombstone, too: deleted keys stay deleted",
+	Short: "value log GC that moves a value under a tombstone moves the tombstone with it",
 	edits: []edit{{ // GC asks for MaxVersion beside writes
 		file:   "db.go",
 		anchor: "		update(db.mt.maxVersion)\n",
@@ -22,10 +22,22 @@ var gc = Mend{
 	}, {
 		file:   "value.go",
 		anchor: "			// Ensure length and size of wb is within transaction limits.\n",
-		with: `			if tombstone != nil {
-				wb = append(wb, tombstone)
-				size += tombstone.estimateSizeAndSetThreshold(vlog.db.valueThreshold())
+		with: `			movedKeys = append(movedKeys, ne.Key)
+			if tombstone != nil { // in one request, so in one memtable
+				return vlog.db.batchSet([]*Entry{tombstone, ne})
 			}
+`,
+	}, {
+		file:   "value.go",
+		anchor: "	var count, moved int\n",
+		with:   "	var count, moved int\n	var movedKeys [][]byte\n",
+	}, {
+		file:   "value.go",
+		anchor: "	vlog.opt.Infof(\"Processed %d entries in %d loops\", len(wb), loops)\n",
+		with: `	if err := vlog.db.coverMoved(movedKeys); err != nil {
+		return err
+	}
+	vlog.opt.Infof("Processed %d entries in %d loops", len(wb), loops)
 `,
 	}},
 	files: map[string]string{"badgerpatch_gc.go": `package badger
@@ -43,16 +55,48 @@ func (db *DB) getBelow(key []byte) (vs y.ValueStruct, tombstone *Entry, err erro
 	if err != nil || newest.Version <= y.ParseTs(key) {
 		return newest, nil, err
 	}
-	if isDeletedOrExpired(newest.Meta, newest.ExpiresAt) {
-		tombstone = &Entry{
-			Key:       y.KeyWithTs(y.ParseKey(key), newest.Version),
-			meta:      newest.Meta &^ (bitValuePointer | bitTxn | bitFinTxn),
-			UserMeta:  newest.UserMeta,
-			ExpiresAt: newest.ExpiresAt,
+	vs, err = db.get(key)
+	return vs, tombstoneOf(key, newest), err
+}
+
+// tombstoneOf returns the newest version of a key as an entry, nil if it is not deleted or expired.
+func tombstoneOf(key []byte, newest y.ValueStruct) *Entry {
+	if !isDeletedOrExpired(newest.Meta, newest.ExpiresAt) {
+		return nil
+	}
+	return &Entry{
+		Key:       y.KeyWithTs(y.ParseKey(key), newest.Version),
+		meta:      newest.Meta &^ (bitValuePointer | bitTxn | bitFinTxn),
+		UserMeta:  newest.UserMeta,
+		ExpiresAt: newest.ExpiresAt,
+	}
+}
+
+// coverMoved writes the tombstones again of keys that were deleted after GC had looked at them: they
+// may lie below what it has written since. Those that come later do not.
+func (db *DB) coverMoved(keys [][]byte) error {
+	if db.MaxVersion() <= db.gcDiscardTs.Load() { // nothing was written meanwhile
+		return nil
+	}
+	var tombstones []*Entry
+	for i, key := range keys {
+		newest, err := db.get(y.KeyWithTs(y.ParseKey(key), math.MaxUint64))
+		if err != nil {
+			return err
+		}
+		if newest.Version > y.ParseTs(key) {
+			if t := tombstoneOf(key, newest); t != nil {
+				tombstones = append(tombstones, t)
+			}
+		}
+		if len(tombstones) > 0 && (len(tombstones) == 16 || i == len(keys)-1) {
+			if err := db.batchSet(tombstones); err != nil {
+				return err
+			}
+			tombstones = nil
 		}
 	}
-	vs, err = db.get(key)
-	return vs, tombstone, err
+	return nil
 }
 `},
 }

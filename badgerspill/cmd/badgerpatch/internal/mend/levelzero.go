@@ -28,7 +28,7 @@ import "github.com/dgraph-io/badger/v4/table"
 
 // withOlder returns out, and the tables of level that overlap it and hold something older, in the
 // order of level. After an open level 0 is sorted by number, so such a table may lie behind a younger
-// one; otherwise there is none.
+// one.
 func withOlder(level, out []*table.Table) []*table.Table {
 	chosen := make(map[uint64]bool, len(out))
 	var newest uint64

@@ -28,7 +28,7 @@ var logs = Mend{
 			with: `		count += len(b.Entries)
 		if db.mt.endsBefore(b) {
 			if err := db.mt.endGroup(); err != nil {
-				done(err)
+				db.failGroup(reqs, err)
 				return y.Wrap(err, "writeRequests")
 			}
 		}
@@ -38,7 +38,7 @@ var logs = Mend{
 			file:   "db.go",
 			anchor: "	db.opt.Debugf(\"Sending updates to subscribers\")\n",
 			with: `	if err := db.mt.endGroup(); err != nil {
-		done(err)
+		db.failGroup(reqs, err)
 		return y.Wrap(err, "writeRequests")
 	}
 	db.opt.Debugf("Sending updates to subscribers")
@@ -47,10 +47,15 @@ var logs = Mend{
 		{
 			file:   "db.go",
 			anchor: "	for i, entry := range b.Entries {\n		var err error\n",
-			with: `	db.mt.group.open = db.mt.wal != nil
+			with: `	db.mt.openGroup(b)
 	for i, entry := range b.Entries {
 		var err error
 `,
+		},
+		{
+			file:   "db.go",
+			anchor: "		if err := db.writeToLSM(b); err != nil {\n			done(err)\n",
+			with:   "		if err := db.writeToLSM(b); err != nil {\n			db.failGroup(reqs, err)\n",
 		},
 		{
 			file:   "db.go",
@@ -66,6 +71,7 @@ var logs = Mend{
 
 import (
 	"errors"
+	"runtime"
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4/y"
@@ -75,6 +81,7 @@ import (
 // in the skiplist either, and not acknowledged. Of the writing goroutine alone.
 type logGroup struct {
 	open    bool
+	first   *request // with which it began
 	entries []groupEntry
 }
 
@@ -99,6 +106,32 @@ func (mt *memTable) endsBefore(b *request) bool {
 		}
 	}
 	return mt.isFull()
+}
+
+// openGroup is called before the entries of a request are put. A log that is mapped and written to at
+// the same time takes a system with one cache for both.
+func (mt *memTable) openGroup(b *request) {
+	mt.group.open = mt.wal != nil && runtime.GOOS != "openbsd"
+	if len(mt.group.entries) == 0 {
+		mt.group.first = b
+	}
+}
+
+// failGroup answers requests of which the latest group has failed: those before it are written.
+func (db *DB) failGroup(reqs []*request, err error) {
+	failed := 0
+	for i, r := range reqs {
+		if r == db.mt.group.first {
+			failed = i
+		}
+	}
+	db.pub.sendUpdates(reqs[:failed])
+	for i, r := range reqs {
+		if i >= failed {
+			r.Err = err
+		}
+		r.Wg.Done()
+	}
 }
 
 var errLogFull = errors.New("the log of the memtable is full")
@@ -141,6 +174,9 @@ func (mt *memTable) endGroup() error {
 	var zeros [maxHeaderSize]byte // ends the log, as zeroNextEntry does
 	mt.buf.Write(zeros[:min(maxHeaderSize, room-n)])
 	if _, err := mt.wal.Fd.WriteAt(mt.buf.Bytes(), int64(mt.wal.writeAt)); err != nil {
+		// A part of it may be there, and must not be read after a kill.
+		_, cut := mt.wal.Fd.WriteAt(zeros[:min(maxHeaderSize, room)], int64(mt.wal.writeAt))
+		err = errors.Join(err, cut)
 		return y.Wrapf(err, "cannot write to WAL file %s", mt.wal.path)
 	}
 	mt.wal.writeAt += uint32(n)

@@ -38,9 +38,9 @@ var maintenance = Mend{
 		{ // Close: nothing is sent to a channel that is closed.
 			file:   "db.go",
 			anchor: "	// Stop writes next.\n",
-			with: `	db.maintenance.Lock() // what is under way fails or ends
-	db.maintenance.Unlock()
+			with: `	db.maintenance.Lock()   // what is under way fails or ends
 	db.blockWrites.Store(1) // the end of a drop has taken it back
+	db.maintenance.Unlock()
 	db.sending.Lock()
 	db.sending.Unlock()
 	// Stop writes next.

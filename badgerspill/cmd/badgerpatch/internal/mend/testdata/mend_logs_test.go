@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/dgraph-io/badger/v4/y"
 )
 
 // 8,000 pages of log are not 8,000 page faults.
@@ -94,4 +96,39 @@ func TestMendLogsFail(t *testing.T) {
 	none(db)
 	mendHolds(t, db, 0, 2000)
 	mendHolds(t, db, 3000, 3100)
+}
+
+// Of transactions that wait together those whose group was written are acknowledged, and of the others
+// nothing is there, after a kill either.
+func TestMendLogsFailInTheMiddle(t *testing.T) {
+	opt := mendOptions(t.TempDir()).WithMemTableSize(64 << 20)
+	db := mendOpen(t, opt)
+	require.NoError(t, mendSet(db, 0, 100))
+	newRequest := func(key string, n int) *request {
+		r := &request{Entries: []*Entry{{Key: y.KeyWithTs([]byte(key), 1000), Value: make([]byte, n)}}}
+		r.Ptrs = make([]valuePointer, 1)
+		r.Wg.Add(1)
+		return r
+	}
+	reqs := []*request{newRequest("a", 60<<10), newRequest("b", 60<<10), newRequest("c", 1000), newRequest("d", 1000)}
+	var was syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_FSIZE, &was))
+	end := uint64(db.mt.wal.writeAt) + 61<<10 + 500 // the first is whole, the second is not
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: end, Max: was.Max}))
+	err := db.writeRequests(reqs)
+	require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &was))
+	require.Error(t, err)
+	copied := t.TempDir()
+	require.NoError(t, os.RemoveAll(copied))
+	require.NoError(t, os.CopyFS(copied, os.DirFS(opt.Dir)))
+	other := opt
+	other.Dir, other.ValueDir = copied, copied
+	for name, db := range map[string]*DB{"now": db, "after a kill": mendOpen(t, other)} {
+		for i, r := range reqs {
+			vs, err := db.get(r.Entries[0].Key)
+			require.NoError(t, err)
+			require.Equal(t, i == 0, vs.Version == 1000, "%s, %d", name, i)
+			require.Equal(t, i == 0, r.Err == nil, "%d", i)
+		}
+	}
 }
