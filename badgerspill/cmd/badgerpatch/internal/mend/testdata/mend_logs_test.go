@@ -31,8 +31,10 @@ func TestMendLogs(t *testing.T) {
 	write(0)
 	before := mendFaults(t)
 	write(16 << 10)
-	// The skiplist's own memory is new, too: 16 MiB of it.
-	require.Less(t, mendFaults(t)-before, int64(6000))
+	// The skiplist's own memory is new, too. It was 5,700 with the mend, and 12,000 without.
+	faults := mendFaults(t) - before
+	t.Logf("%d page faults", faults)
+	require.Less(t, faults, int64(9000))
 	mendHolds(t, db, 0, 32<<10)
 }
 
