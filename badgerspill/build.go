@@ -30,6 +30,9 @@ func BadgerBuild() BadgerInfo {
 			b.Version = m.Version
 			if m.Replace != nil {
 				b.Replaced = m.Replace.Path
+				if m.Replace.Version != "" { // a fork that is a module, not a directory
+					b.Version = m.Replace.Version
+				}
 			}
 		}
 	}

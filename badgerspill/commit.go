@@ -267,7 +267,7 @@ type try struct {
 
 // tryPlace checks for conflicts, assigns the timestamp and queues c, all under the commit lock. It
 // does not wait.
-func (db *DB) tryPlace(txn *Txn, c *commit, way wbm.Outcome) (t try) {
+func (db *DB) tryPlace(txn *Txn, c *commit, way wbm.Outcome) try {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.held != nil {

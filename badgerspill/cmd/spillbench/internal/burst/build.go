@@ -3,6 +3,8 @@ package burst
 import (
 	"runtime"
 	"runtime/debug"
+
+	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
 // Build is what ran: the versions, and the platform.
@@ -16,10 +18,7 @@ type Build struct {
 	CPUs        int    `json:"cpus"` // that Go code may use at once
 }
 
-const (
-	badgerModule = "github.com/dgraph-io/badger/v4"
-	pebbleModule = "github.com/cockroachdb/pebble/v2"
-)
+const pebbleModule = "github.com/cockroachdb/pebble/v2"
 
 // ThisBuild describes this process.
 func ThisBuild() Build {
@@ -28,16 +27,13 @@ func ThisBuild() Build {
 	if !ok {
 		return b
 	}
-	b.Badgerspill = info.Main.Version
+	b.Badgerspill, b.Badger = info.Main.Version, badgerspill.BadgerBuild().Version
 	for _, m := range info.Deps {
-		if m.Replace != nil && m.Replace.Version != "" {
-			m.Version = m.Replace.Version
-		}
-		switch m.Path {
-		case badgerModule:
-			b.Badger = m.Version
-		case pebbleModule:
+		if m.Path == pebbleModule {
 			b.Pebble = m.Version
+			if m.Replace != nil && m.Replace.Version != "" {
+				b.Pebble = m.Replace.Version
+			}
 		}
 	}
 	return b

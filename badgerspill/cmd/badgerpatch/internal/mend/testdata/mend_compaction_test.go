@@ -9,7 +9,8 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 )
 
-// A name that is taken is the easiest way to have no table. One of the inputs is lost without the mend.
+// A name that is taken is the easiest way to have no table. One of the inputs is lost without the
+// mend.
 func TestMendCompaction(t *testing.T) {
 	db := mendOpen(t, mendOptions(t.TempDir()))
 	require.NoError(t, mendSet(db, 0, 500))
@@ -26,8 +27,8 @@ func TestMendCompaction(t *testing.T) {
 	mendHolds(t, db, 0, 500)
 }
 
-// More errors than anybody takes must not hold the workers up, and one that a worker was told of is still
-// an error of the compaction.
+// More errors than anybody takes must not hold the workers up, and one that a worker was told of is
+// still an error of the compaction.
 func TestMendCompactionManyErrors(t *testing.T) {
 	db := mendOpen(t, mendOptions(t.TempDir()).WithBaseTableSize(16<<10))
 	for round := 0; round < 3; round++ {

@@ -17,8 +17,8 @@ func (l *mendErrors) Warningf(string, ...any) {}
 func (l *mendErrors) Infof(string, ...any)    {}
 func (l *mendErrors) Debugf(string, ...any)   {}
 
-// DropAll beside an iterator leaves the files of the tables that it reads. New ones must not need their
-// names.
+// DropAll beside an iterator leaves the files of the tables that it reads. New ones must not need
+// their names.
 func TestMendDropAll(t *testing.T) {
 	errors := new(mendErrors)
 	db := mendOpen(t, mendOptions(t.TempDir()).WithLogger(errors))

@@ -6,8 +6,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A value under a tombstone is moved by GC, above the tombstone. Then a compaction of the tombstone and
-// what is left of the value drops both, and the copy is back.
+// A value under a tombstone is moved by GC, above the tombstone. Then a compaction of the tombstone
+// and what is left of the value drops both, and the copy is back.
 func TestMendGC(t *testing.T) {
 	db := mendOpen(t, mendOptions(t.TempDir()).WithValueThreshold(100).WithValueLogFileSize(1<<20))
 	require.NoError(t, mendSet(db, 0, 10))
@@ -38,8 +38,8 @@ func TestMendGC(t *testing.T) {
 	mendHolds(t, db, 4, 3000)
 }
 
-// A key that is deleted while GC is at work: its tombstone is in an older memtable than the value that
-// GC writes again.
+// A key that is deleted while GC is at work: its tombstone is in an older memtable than the value
+// that GC writes again.
 func TestMendGCDeletedMeanwhile(t *testing.T) {
 	db := mendOpen(t, mendOptions(t.TempDir()).WithValueThreshold(100).WithValueLogFileSize(1<<20))
 	require.NoError(t, mendSet(db, 0, 10))

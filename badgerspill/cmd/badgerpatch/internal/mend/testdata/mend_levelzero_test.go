@@ -55,8 +55,8 @@ func TestMendLevelZeroTombstones(t *testing.T) {
 	mendGone(t, db, 3)
 }
 
-// After an open level 0 is sorted by number. The table of the tombstone is first, and the value lies in
-// one behind it that does not overlap what is between them.
+// After an open level 0 is sorted by number. The table of the tombstone is first, and the value
+// lies in one behind it that does not overlap what is between them.
 func TestMendLevelZeroOrder(t *testing.T) {
 	db := mendOpen(t, mendOptions(t.TempDir()))
 	require.NoError(t, mendSet(db, 0, 10))

@@ -46,7 +46,8 @@ func TestMendLogsKeepWhatIsAcknowledged(t *testing.T) {
 		mendOptions("").WithValueThreshold(100),
 		mendOptions("").WithEncryptionKey([]byte("0123456789abcdef")).WithIndexCacheSize(1 << 20),
 	} {
-		opt = opt.WithDir(t.TempDir()).WithMemTableSize(8 << 20).WithValueLogFileSize(4 << 20) // no flush takes a log away
+		// no flush takes a log away
+		opt = opt.WithDir(t.TempDir()).WithMemTableSize(8 << 20).WithValueLogFileSize(4 << 20)
 		opt.ValueDir = opt.Dir
 		db := mendOpen(t, opt)
 		for i := 0; i < 10; i++ {
@@ -100,8 +101,8 @@ func TestMendLogsFail(t *testing.T) {
 	mendHolds(t, db, 3000, 3100)
 }
 
-// Of transactions that wait together those whose group was written are acknowledged, and of the others
-// nothing is there, after a kill either.
+// Of transactions that wait together those whose group was written are acknowledged, and of the
+// others nothing is there, after a kill either.
 func TestMendLogsFailInTheMiddle(t *testing.T) {
 	opt := mendOptions(t.TempDir()).WithMemTableSize(64 << 20)
 	db := mendOpen(t, opt)

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// All that stops compactions beside each other, and a Close in the middle. Two sets of compactors work
-// on the same tables without the mend, and delete them twice.
+// All that stops compactions beside each other, and a Close in the middle. Two sets of compactors
+// work on the same tables without the mend, and delete them twice.
 func TestMendMaintenance(t *testing.T) {
 	for round := 0; round < 4; round++ {
 		db := mendOpen(t, mendOptions(t.TempDir()).WithNumCompactors(2).WithNumLevelZeroTables(1).
