@@ -8,6 +8,7 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/ristretto/v2/z"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -53,13 +54,13 @@ func OpenKeyRegistry(opt KeyRegistryOptions) (*KeyRegistry, error) {
 // commits, whose keys are wrapped with the old one: open the database and Drain it first.
 func WriteKeyRegistry(reg *KeyRegistry, opt KeyRegistryOptions) error {
 	if !opt.InMemory {
-		lock := interlock{fs: spillfile.OS, dir: opt.Dir}
-		locked, err := lock.present()
+		lock := marker.NewInterlock(spillfile.OS, opt.Dir, "", nil)
+		locked, err := lock.Present()
 		if err != nil {
 			return err
 		}
 		if locked {
-			where, _, _ := lock.read()
+			where, _, _ := lock.Read()
 			return fmt.Errorf("badgerspill: the spill in %s holds commits under the old key: Drain the database before its key is changed", where)
 		}
 	}

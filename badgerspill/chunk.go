@@ -115,18 +115,9 @@ func (r *replayLog) endChunk() {
 
 // retention returns which versions Badger's compaction would keep now.
 func (db *DB) retention() spillfile.Retention {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	r := spillfile.Retention{Versions: db.opt.NumVersionsToKeep}
+	r := spillfile.Retention{Versions: db.opt.NumVersionsToKeep, DiscardTs: db.pipe.Discardable()}
 	if r.Versions <= 0 {
 		r.Versions = math.MaxInt
-	}
-	switch {
-	case db.discardHold > 0:
-	case db.opt.managed:
-		r.DiscardTs = db.orc.discardTs
-	default:
-		r.DiscardTs = db.orc.discardable()
 	}
 	return r
 }

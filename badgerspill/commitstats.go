@@ -3,7 +3,7 @@ package badgerspill
 import (
 	"time"
 
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 )
 
 // CommitAnswer says who had a commit first, so that it could be acknowledged.
@@ -11,9 +11,9 @@ type CommitAnswer int
 
 // The answers.
 const (
-	AnsweredByNobody CommitAnswer = iota // the commit failed, or there was nothing to commit
-	AnsweredByBadger
-	AnsweredBySpill
+	AnsweredByNobody = CommitAnswer(pipeline.ByNobody) // the commit failed, or there was nothing to commit
+	AnsweredByBadger = CommitAnswer(pipeline.ByBadger)
+	AnsweredBySpill  = CommitAnswer(pipeline.BySpill)
 )
 
 // String returns the name in a word.
@@ -63,131 +63,50 @@ type CommitStats struct {
 func (txn *Txn) Measure(into *CommitStats) {
 	if into != nil {
 		*into = CommitStats{}
-		txn.makeRare().watch = &stopwatch{db: txn.db, into: into}
+		txn.makeRare().measure = &measure{into: into}
 	} else if txn.rare != nil {
-		txn.rare.watch = nil
+		txn.rare.measure = nil
 	}
 }
 
-// stopwatch takes the times of one commit. Each part begins where the one before it ends. A nil one
-// does nothing, and does not look at the clock.
-type stopwatch struct {
-	db    *DB
+// measure is a CommitStats that was asked for. A nil one does nothing.
+type measure struct {
+	trace pipeline.Trace
 	into  *CommitStats
-	stats CommitStats
-	begin int64 // this and the other times in nanoseconds of DB.now
-	last  int64 // end of the last part
-
-	// Guarded by DB.mu until the commit is settled, and not written after that.
-	sent, answered, hedged int64
-	spill                  spillfile.Times
 }
 
-// start starts it.
-func (w *stopwatch) start() {
-	if w == nil {
-		return
-	}
-	*w = stopwatch{db: w.db, into: w.into}
-	*w.into = CommitStats{}
-	w.begin = w.db.now()
-	w.last = w.begin
-}
-
-// part ends the part that began with the last end.
-func (w *stopwatch) part(of func(*CommitStats) *time.Duration) {
-	if w != nil {
-		w.partUntil(of, w.db.now())
+func (m *measure) start() {
+	if m != nil {
+		m.trace.Start()
+		*m.into = CommitStats{}
 	}
 }
 
-func (w *stopwatch) partUntil(of func(*CommitStats) *time.Duration, end int64) {
-	if end > w.last { // else it is not known, or of no length
-		*of(&w.stats) += time.Duration(end - w.last)
-		w.last = end
-	}
-}
-
-func partConflict(s *CommitStats) *time.Duration { return &s.Conflict }
-func partRoom(s *CommitStats) *time.Duration     { return &s.Room }
-func partEncode(s *CommitStats) *time.Duration   { return &s.Encode }
-func partQueue(s *CommitStats) *time.Duration    { return &s.Queue }
-func partAppend(s *CommitStats) *time.Duration   { return &s.Append }
-func partSync(s *CommitStats) *time.Duration     { return &s.Sync }
-func partBadger(s *CommitStats) *time.Duration   { return &s.Badger }
-func partVisible(s *CommitStats) *time.Duration  { return &s.Visible }
-
-// batchTimes returns where the log is to note its times.
-func (w *stopwatch) batchTimes() *spillfile.Times {
-	if w == nil {
+// times returns what takes the times, nil for nothing.
+func (m *measure) times() *pipeline.Trace {
+	if m == nil {
 		return nil
 	}
-	return new(spillfile.Times)
+	return &m.trace
 }
 
-// answeredBadger notes Badger's answer. Needs DB.mu, and that the commit is not settled.
-func (w *stopwatch) answeredBadger(err error) {
-	if w == nil {
+// done fills in what was asked for.
+func (m *measure) done() {
+	if m == nil {
 		return
 	}
-	w.answered = w.db.now()
-	if err == nil {
-		w.stats.AnsweredBy = AnsweredByBadger
-	}
-}
+	t := &m.trace
+	*m.into = CommitStats{
+		Total:    t.Total,
+		Conflict: t.Spent[pipeline.PartConflict],
+		Room:     t.Spent[pipeline.PartRoom],
+		Encode:   t.Spent[pipeline.PartEncode],
+		Queue:    t.Spent[pipeline.PartQueued],
+		Append:   t.Spent[pipeline.PartAppend],
+		Sync:     t.Spent[pipeline.PartSync],
+		Badger:   t.Spent[pipeline.PartToBadger],
+		Visible:  t.Spent[pipeline.PartVisible],
 
-// answeredSpill notes the log's answer. Needs DB.mu, and that the commit is not settled.
-func (w *stopwatch) answeredSpill(b *spillfile.Batch, err error) {
-	if w == nil || b.Times == nil {
-		return
+		AnsweredBy: CommitAnswer(t.By), Hedged: t.Hedged,
 	}
-	w.spill = *b.Times
-	if err == nil {
-		w.stats.AnsweredBy = AnsweredBySpill
-	}
-}
-
-// failed ends it for a commit that got no place.
-func (w *stopwatch) failed() {
-	if w != nil {
-		w.part(partRoom)
-		w.done()
-	}
-}
-
-// finish ends it for a commit that is acknowledged, or failed.
-func (w *stopwatch) finish(c *commit) {
-	if w == nil {
-		return
-	}
-	bySpill := w.stats.AnsweredBy == AnsweredBySpill
-	if w.stats.Hedged && bySpill {
-		w.partUntil(partBadger, w.hedged)
-	}
-	if c.spilled || bySpill {
-		w.partUntil(partQueue, w.clock(w.spill.Taken))
-		w.partUntil(partAppend, w.clock(w.spill.Written))
-		w.partUntil(partSync, w.clock(w.spill.Synced))
-	}
-	if c.spilled && !bySpill {
-		w.partUntil(partQueue, w.sent) // the spill failed, and it went to Badger after all
-	}
-	if !bySpill {
-		w.partUntil(partBadger, w.answered)
-	}
-	w.part(partVisible)
-	w.done()
-}
-
-func (w *stopwatch) done() {
-	w.stats.Total = time.Duration(w.last - w.begin)
-	*w.into = w.stats
-}
-
-// clock returns a time in nanoseconds of DB.now, 0 for none.
-func (w *stopwatch) clock(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return int64(t.Sub(w.db.begin))
 }

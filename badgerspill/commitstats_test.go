@@ -6,7 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 )
 
 // measured commits one key and returns where the time went.
@@ -167,7 +167,7 @@ func TestCommitStats(t *testing.T) {
 			return s.Visible, []time.Duration{s.Queue, s.Append, s.Sync}
 		}},
 		{"Badger refuses", func(*Options) {}, func(f *fixture) <-chan measuredCommit {
-			f.stub.set(func() { f.stub.mu.failSend = func(*commit) error { <-time.After(held); return errTest } })
+			f.stub.set(func() { f.stub.mu.failSend = func(*pipeline.Commit) error { <-time.After(held); return errTest } })
 			return f.measureAsync("k")
 		}, AnsweredByNobody, false, errTest, func(s CommitStats) (time.Duration, []time.Duration) {
 			return s.Conflict + s.Badger + s.Visible, []time.Duration{s.Queue, s.Append, s.Sync}
@@ -241,41 +241,13 @@ func TestUnmeasuredCommitIsFree(t *testing.T) {
 		require.NoError(t, txn.Set([]byte("k"), []byte("v")))
 		require.NoError(t, txn.Commit())
 	}
-	seen := 0
-	f.stub.set(func() {
-		f.stub.mu.failSend = func(c *commit_) error {
-			seen++
-			require.Nil(t, c.watch)
-			return nil
-		}
-	})
-	commit(nil)
-	require.Equal(t, 1, seen)
-	f.stub.set(func() { f.stub.mu.failSend = nil })
 	f.spillOne("k", "v")
 	var s CommitStats
 	off := testing.AllocsPerRun(200, func() { commit(nil) })
 	on := testing.AllocsPerRun(200, func() { commit(&s) })
-	require.GreaterOrEqual(t, on, off+2, "a stopwatch, and times of the batch")
+	require.GreaterOrEqual(t, on, off+2, "a trace, and times of the batch")
 	require.Equal(t, AnsweredBySpill, s.AnsweredBy)
-
-	// And of the parts themselves.
-	var none *stopwatch
-	c := &commit_{batch: spillfile.NewBatch()}
-	require.Zero(t, testing.AllocsPerRun(100, func() {
-		none.start()
-		none.part(partRoom)
-		none.answeredBadger(nil)
-		none.answeredSpill(c.batch, nil)
-		none.finish(c)
-		none.failed()
-		if none.batchTimes() != nil {
-			t.Fatal("times that nobody asks for")
-		}
-	}))
 }
-
-type commit_ = commit
 
 // BenchmarkMeasuredCommit compares commits that are measured with those that are not, to Badger and
 // to the spill.

@@ -17,6 +17,8 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -55,19 +57,17 @@ var waits = []struct {
 		return slowly, func() { f.stub.set(func() { f.stub.mu.onLoad = nil }) }
 	}, true},
 	{"a hand-over", func(*Options) {}, func(f *fixture) (func() bool, func()) {
-		open := f.holdCommits()
+		open := f.pipe.HoldCommits()
 		return func() bool { return f.account.UsageByKind(wbm.InFlight) > 0 }, open
 	}, false},
 	{"Badger's full queue", noSpill, func(f *fixture) (func() bool, func()) {
 		f.stub.hold()
-		for i := range maxInFlight {
+		for i := range pipeline.MaxInFlight {
 			f.putAsync(fmt.Sprint("fill", i), "v")
 		}
-		eventually(f.t, "the queue is full", func() bool { return f.stub.waiting() == maxInFlight })
+		eventually(f.t, "the queue is full", func() bool { return f.stub.waiting() == pipeline.MaxInFlight })
 		asks := func() bool {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			return f.router.answer != nil
+			return f.pipe.Status().Waiting
 		}
 		return asks, f.stub.release
 	}, true},
@@ -427,7 +427,7 @@ func TestOpenGivenUp(t *testing.T) {
 	for _, path := range indexes { // so that all of it is read
 		require.NoError(t, os.Remove(path))
 	}
-	require.NoError(t, os.Remove(filepath.Join(dir, interlockName))) // and compared
+	require.NoError(t, os.Remove(filepath.Join(dir, marker.InterlockName))) // and compared
 	before := tree(t, dir)
 	opt := testOptions(dir)
 	goroutines := kit.CurrentGoroutines()
@@ -669,7 +669,7 @@ func TestOpenGivenUpWithATornTail(t *testing.T) {
 	for n := int64(0); ; n++ {
 		ctx := &countdown{Context: context.Background()}
 		ctx.left.Store(n)
-		id, _, err := readIdentity(spillfile.OS, dir)
+		id, _, err := marker.ReadIdentity(spillfile.OS, dir)
 		require.NoError(t, err)
 		l, err := spillfile.OpenContext(ctx, spillfile.Options{Dir: filepath.Join(dir, "spill"), DatabaseID: id, Existing: true})
 		if err == nil {

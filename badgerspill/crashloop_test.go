@@ -8,6 +8,9 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
 
 // emptyMemLog is the log of a memtable in which nothing was written yet, as Badger makes it.
@@ -16,9 +19,9 @@ func emptyMemLog(t *testing.T, opt badger.Options) []byte {
 	dir := t.TempDir()
 	db, err := badger.OpenManaged(opt.WithDir(dir).WithValueDir(dir))
 	require.NoError(t, err)
-	numbers, err := memNumbers(dir)
+	numbers, err := host.MemNumbers(dir)
 	require.NoError(t, err)
-	log, err := os.ReadFile(memPath(dir, numbers[0]))
+	log, err := os.ReadFile(host.MemPath(dir, numbers[0]))
 	require.NoError(t, err)
 	require.NoError(t, db.Close())
 	return log
@@ -41,16 +44,16 @@ func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			f := open(t)
 			f.put("k", "v")
-			numbers, err := memNumbers(f.opt.Dir)
+			numbers, err := host.MemNumbers(f.opt.Dir)
 			require.NoError(t, err)
 			dir := crash(t, f.opt.Dir)
 			for _, n := range row.logs { // what those that followed have left
-				require.NoError(t, os.WriteFile(memPath(dir, numbers[0]+n-1), emptyMemLog(t, f.opt.Badger()), 0o600))
+				require.NoError(t, os.WriteFile(host.MemPath(dir, numbers[0]+n-1), emptyMemLog(t, f.opt.Badger()), 0o600))
 			}
-			lock := filepath.Join(dir, lockName)
+			lock := filepath.Join(dir, marker.LockName)
 			text := []byte("4711\n")
 			if !row.plain {
-				text = fmt.Appendf(text, openedNote+"\n", numbers[0]+row.logs[0]-1)
+				text = fmt.Appendf(text, string(marker.Opened)+"\n", numbers[0]+row.logs[0]-1)
 			}
 			require.NoError(t, os.WriteFile(lock, text, 0o600))
 			g := openAt(t, dir)
@@ -66,9 +69,9 @@ func TestOpenTouchesNothingOfALiveDatabase(t *testing.T) {
 		dir := t.TempDir()
 		other, err := badger.Open(testOptions(dir).Badger())
 		require.NoError(t, err)
-		fresh := memPath(dir, 7)
+		fresh := host.MemPath(dir, 7)
 		require.NoError(t, os.WriteFile(fresh, nil, 0o600))
-		lock := filepath.Join(dir, lockName)
+		lock := filepath.Join(dir, marker.LockName)
 		require.NoError(t, os.WriteFile(lock, []byte("4711\nbadgerspill: memtables from 5\n"), 0o600))
 		_, err = tryOpen(t, dir, func(opt *Options) { opt.SpillPolicy = policy })
 		require.ErrorContains(t, err, "Another process is using this Badger database")
@@ -98,7 +101,7 @@ func TestDroppedKeysDoNotComeBackFromAHeldLog(t *testing.T) {
 				require.True(t, it.Valid())
 				require.NoError(t, drop(f.DB))
 				f.put("other", "1")
-				numbers, err := memNumbers(f.opt.Dir)
+				numbers, err := host.MemNumbers(f.opt.Dir)
 				require.NoError(t, err)
 				require.Len(t, numbers, 2, "the iterator holds one")
 				g := openAt(t, crash(t, f.opt.Dir))
@@ -118,9 +121,9 @@ func TestReadOnlyKeepsTheNotes(t *testing.T) {
 	require.NoError(t, f.Close())
 	dir := f.opt.Dir
 	// of one that an iterator has held; Badger reads only logs that are cut to what they hold
-	held := emptyMemLog(t, f.opt.Badger())[:memLogHeader]
-	require.NoError(t, os.WriteFile(memPath(dir, 7), held, 0o600))
-	lock, text := filepath.Join(dir, lockName), fmt.Sprintf("4711\n"+openedNote+"\n", 5)
+	held := emptyMemLog(t, f.opt.Badger())[:host.MemLogHeader]
+	require.NoError(t, os.WriteFile(host.MemPath(dir, 7), held, 0o600))
+	lock, text := filepath.Join(dir, marker.LockName), fmt.Sprintf("4711\n"+string(marker.Opened)+"\n", 5)
 	require.NoError(t, os.WriteFile(lock, []byte(text), 0o600))
 	g := openAt(t, dir, func(opt *Options) { opt.ReadOnly = true })
 	require.Equal(t, "v", g.get("k"))

@@ -9,6 +9,9 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/strain"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
@@ -24,7 +27,7 @@ import (
 //	limits.fitting    one adaption to new limits at a time
 //	upkeep.mu         which maintenance is under way; not held while it is
 //	gate              writes to Badger besides commits
-//	mu                the commit lock
+//	the commit lock   of pipe: see internal/pipeline
 //	publisher.mu      subscribers and what waits for them
 //	guard.mu, space.mu one look at Badger, or at the disks, at a time
 //	health.mu         whether replay can go on
@@ -34,7 +37,7 @@ import (
 //	those of wbm, and those of spillfile: see spillfile.Log
 //	the queue of events: nothing is called under it
 //
-// Txn.mu is the transaction's own and is taken before mu. Badger's own locks come last of all; it
+// Txn.mu is the transaction's own and is taken before the commit lock. Badger's own locks come last of all; it
 // calls its Logger under some of them, see badgerLogger.
 type DB struct {
 	opt Options // what Open has made of them; what Set... changes is not in it, see limits
@@ -52,7 +55,7 @@ type DB struct {
 	turning   atomic.Bool          // a turn to the spill because of it is being prepared
 	replayer  *replay.Replayer     // nil without a spill
 	replayLog *replayLog
-	interlock *interlock
+	interlock *marker.Interlock
 	dirLocks  *dirLocks
 	shadow    *shadow // nil unless read-only with commits in the spill
 	memtables *memtables
@@ -87,8 +90,8 @@ type DB struct {
 
 	guard      *guard
 	upkeep     upkeep
-	badger     *badgerState                   // nil: see there
-	lost       *lostTables                    // nil: nothing is compacted to disk
+	badger     *host.State                    // nil: see there
+	lost       *host.LostTables               // nil: nothing is compacted to disk
 	unfinished atomic.Pointer[unfinishedDrop] // nil for none
 	drops      atomic.Uint64                  // that are done
 
@@ -96,23 +99,8 @@ type DB struct {
 	// hand-over, the flush of an idle memtable, a drop, a StreamWriter.
 	gate sync.Mutex
 
-	// mu is the commit lock: the fields from here on are what it guards. Under it commits get their
-	// place and are acknowledged, so it is held for microseconds. One exception: the last step of a
-	// hand-over, for which writers wait at most handOverWait. It reads what is left of the spill,
-	// 64 KiB at most, has Badger take and sync it, and writes the manifest.
-	mu     sync.Mutex
-	orc    *oracle
-	line   line
-	router router
-	closed bool
-	// set and open while a hand-over keeps new commits from getting their place
-	held      chan struct{}
-	unordered bool // Log.Rotate was told so
-	dropping  bool // commits are refused: see drop
-	// the log sequence to be replayed before Badger may discard anything; 0 = none, see
-	// checkHistory
-	discardHold uint64
-	mergeHold   bool // Badger may discard nothing for now: see guardLevelZero
+	// pipe has the commit lock: all commits pass there. It is made when Badger and the log are open.
+	pipe *pipeline.Pipeline
 
 	levelZero levelZero
 }
@@ -135,40 +123,13 @@ func (db *DB) wakeReplay() {
 	}
 }
 
-func (db *DB) discardTs() uint64 {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.orc.discardTs
-}
-
 // SetDiscardTs lets Badger drop all but the newest version at or below ts of each key. It panics if
 // the database is not managed.
 func (db *DB) SetDiscardTs(ts uint64) {
 	if !db.opt.managed {
 		panic("Cannot use SetDiscardTs with managedDB=false.")
 	}
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.orc.setDiscardTs(ts)
-	if db.discardHold == 0 && !db.mergeHold {
-		db.inner.SetDiscardTs(ts)
-	}
-}
-
-// replayedThrough ends a hold on what Badger may discard.
-func (db *DB) replayedThrough(seq uint64) {
-	db.mu.Lock()
-	ended := db.discardHold > 0 && seq >= db.discardHold
-	if ended {
-		db.discardHold = 0
-		if db.opt.managed {
-			db.tellDiscard()
-		}
-	}
-	db.mu.Unlock()
-	if ended {
-		db.watch.hurry()
-	}
+	db.pipe.SetDiscardTs(ts)
 }
 
 // MaxBatchCount returns how many entries a transaction may hold.
@@ -182,9 +143,7 @@ func (db *DB) IsClosed() bool { return db.isClosed.Load() }
 
 // MaxVersion returns the highest timestamp of any commit, in the spill or in Badger.
 func (db *DB) MaxVersion() uint64 {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.line.visible
+	return db.pipe.Visible()
 }
 
 // Size returns the bytes on disk of Badger's LSM tree, and those of its value log and of the spill.
@@ -235,16 +194,14 @@ func (db *DB) Drain(ctx context.Context) error {
 func (db *DB) Close() error { return db.CloseContext(context.Background()) }
 
 func (db *DB) close(ctx context.Context) error {
-	db.mu.Lock()
-	db.closed = true
-	db.mu.Unlock()
+	db.pipe.Close()
 	db.closing.Store(true)
 	db.isClosed.Store(true)
 	db.withdrawMetrics()
 	db.upkeep.refuse()
 	db.cancel() // parked writers
 	db.upkeep.cancelSession()
-	db.settleAll()
+	db.pipe.Settle()
 	// what SetSpillPolicy makes, or gives up, it does while the directory is ours
 	db.limits.settle()
 
@@ -275,7 +232,7 @@ func (db *DB) close(ctx context.Context) error {
 		case db.policy() == Never && db.log.Empty() && db.spillMade():
 			errs = append(errs, db.removeSpill())
 		default:
-			errs = append(errs, db.interlock.drop(), db.log.Close())
+			errs = append(errs, db.interlock.Drop(), db.log.Close())
 		}
 	}
 	errs = append(errs, db.inner.Close(), db.shadow.remove(), db.dirLocks.release())
@@ -291,26 +248,4 @@ func (db *DB) inBackground(fn func()) {
 		defer db.background.Done()
 		fn()
 	}()
-}
-
-// settleAll waits until all commits are acknowledged and Badger has answered all that was sent to
-// it.
-func (db *DB) settleAll() {
-	for {
-		db.mu.Lock()
-		last, open := db.line.last(), db.router.open
-		var answer <-chan struct{}
-		if last == nil && open > 0 {
-			answer = db.router.nextAnswer()
-		}
-		db.mu.Unlock()
-		switch {
-		case last != nil:
-			last.done.Wait()
-		case open > 0:
-			<-answer
-		default:
-			return
-		}
-	}
 }

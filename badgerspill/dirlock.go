@@ -13,6 +13,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -74,7 +75,7 @@ func lockPath(dir string) string {
 	if abs, err := filepath.Abs(dir); err == nil {
 		dir = abs
 	}
-	return filepath.Join(dir, lockName)
+	return filepath.Join(dir, marker.LockName)
 }
 
 // dirLocks are Badger's own locks of Dir and ValueDir. The layer takes them before it touches

@@ -13,6 +13,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -94,7 +95,7 @@ func TestPIDFile(t *testing.T) {
 		}
 		require.NoError(t, err)
 		for _, in := range []string{dir, values} {
-			text, err := os.ReadFile(filepath.Join(in, lockName))
+			text, err := os.ReadFile(filepath.Join(in, marker.LockName))
 			require.NoError(t, err, engine)
 			line, _, _ := strings.Cut(string(text), "\n")
 			require.Equal(t, fmt.Sprint(os.Getpid()), line, engine)
@@ -102,7 +103,7 @@ func TestPIDFile(t *testing.T) {
 		}
 		require.NoError(t, db.Close())
 		for _, in := range []string{dir, values} {
-			require.NoFileExists(t, filepath.Join(in, lockName), engine)
+			require.NoFileExists(t, filepath.Join(in, marker.LockName), engine)
 			require.Zero(t, holder(in))
 		}
 	}
@@ -115,7 +116,7 @@ func TestBypassedLocks(t *testing.T) {
 	opt := OptionsFrom(badger.DefaultOptions(dir).WithLogger(nil)).WithBypassLockGuard(true).WithSpillPolicy(Never)
 	db, err := Open(opt)
 	require.NoError(t, err)
-	require.NoFileExists(t, filepath.Join(dir, lockName))
+	require.NoFileExists(t, filepath.Join(dir, marker.LockName))
 	if systemLocks {
 		held, err := lockDir(dir, false)
 		require.NoError(t, err)

@@ -12,12 +12,15 @@
 //
 // # Reading the source
 //
-// A write is one walk: Txn.Commit (txn.go), submit, enter, admit, place and await (commit.go), ask
-// or the log's Enqueue (router.go, package spillfile), answered or spilled (router.go), line.settle
-// (line.go). A read is one walk: Txn.Get (txn.go), the view of the spill (package spillfile),
-// Badger. The states of the router and their transitions are in router.go and handover.go,
-// timestamps and conflicts in oracle.go, the memory that Badger holds in memtables.go, the order of
-// a start in open.go. The order of locks is at DB.
+// A write is one walk: Txn.Commit (txn.go), submit (pipeline.go), then internal/pipeline from top to
+// bottom of submit.go: Submit, enter, admit, place, Await. Its doc.go is the specification: both
+// invariants, the steps, what is held at each, what a crash leaves. The states and their transitions
+// are in its router.go, timestamps and conflicts in its order.go. What the pipeline needs of this
+// package is in pipeline.go.
+//
+// A read is one walk: Txn.Get (txn.go), the view of the spill (package spillfile), Badger. The
+// memory that Badger holds is in memtables.go, replay in handover.go and chunk.go, the order of a
+// start in open.go. The order of locks is at DB.
 //
 // The budget and its tiers are package wbm, the log is package spillfile (its bytes:
 // docs/format.md), when to replay is package replay. docs/design.md says why all of it is as it is.

@@ -1,23 +1,14 @@
 package badgerspill
 
 import (
-	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
-	"strings"
 	"time"
 
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
-
-// dropName is a file in Dir that says what is being dropped. It is there from before anything is
-// dropped until all of it is, so that Open can finish what a crash has interrupted: a half of it,
-// the spill's or Badger's, would bring back the past.
-const dropName = "BADGERSPILL-DROP"
 
 // DropAll deletes everything. Commits fail with ErrBlockedWrites meanwhile, as in Badger, and
 // nobody should read. It waits for commits on their way, and before that for streams, backups, a
@@ -83,17 +74,19 @@ func (db *DB) beginDrop() (end func(), err error) {
 // lets commits through again, unless they must not go on before the drop is finished; it is nil if
 // fn was not called.
 func (db *DB) whileStopped(prefixes [][]byte, fn func() error) (resume func(), err error) {
-	resume, err = db.stopCommits()
+	resume, err = db.pipe.Stop()
 	if err != nil {
 		return nil, err
 	}
-	if !db.holdOpen() {
+	if !db.pipe.Hold() {
 		resume()
 		return nil, ErrBlockedWrites
 	}
 	defer db.background.Done()
 	if err = fn(); errors.Is(err, errDropStays) {
-		db.unfinished.Store(&unfinishedDrop{prefixes: prefixes, err: err, resume: resume})
+		refused := fmt.Errorf("badgerspill: %w: %w", ErrBlockedWrites, err)
+		db.unfinished.Store(&unfinishedDrop{prefixes, refused, resume})
+		db.pipe.Because(refused)
 		db.setHealth(nil)
 		db.inBackground(db.retryDrops)
 		resume = func() {}
@@ -107,8 +100,8 @@ func (db *DB) dropInner(prefixes [][]byte) error {
 		return db.dropTree(db.inner.DropAll)
 	}
 	err := db.inner.DropPrefix(prefixes...)
-	db.badger.mend()
-	db.lost.settle(dropCompactor)
+	db.badger.Mend()
+	db.lost.Settle(host.DropCompactor)
 	return err
 }
 
@@ -117,10 +110,10 @@ func (db *DB) dropInner(prefixes [][]byte) error {
 // loses its keys (see losttables.go); and their blocks are in the cache by number. So the numbers
 // go on.
 func (db *DB) dropTree(dropAll func() error) error {
-	next := db.badger.nextTable()
+	next := db.badger.NextTable()
 	err := dropAll()
-	db.badger.raiseTable(next)
-	db.badger.mend()
+	db.badger.RaiseTable(next)
+	db.badger.Mend()
 	return err
 }
 
@@ -131,7 +124,7 @@ var errDropStays = errors.New("badgerspill: commits are refused until the drop i
 // unfinishedDrop is a drop that was announced and has failed since.
 type unfinishedDrop struct {
 	prefixes [][]byte
-	err      error
+	err      error  // of commits meanwhile
 	resume   func() // lets commits through again
 }
 
@@ -169,7 +162,7 @@ func (db *DB) retryDrop() error {
 	if u == nil {
 		return nil
 	}
-	if !db.holdOpen() {
+	if !db.pipe.Hold() {
 		return ErrBlockedWrites
 	}
 	defer db.background.Done()
@@ -177,7 +170,7 @@ func (db *DB) retryDrop() error {
 	defer db.gate.Unlock()
 	err := db.guard.room()
 	if err == nil {
-		err = db.announceDrop(u.prefixes) // that may be what has failed
+		err = marker.AnnounceDrop(db.opt.fs(), db.opt.Dir, u.prefixes) // that may be what has failed
 	}
 	if err == nil {
 		err = db.carryOutDrop(func() error { return db.dropInner(u.prefixes) })
@@ -195,38 +188,7 @@ func (db *DB) retryDrop() error {
 // dropped is called when all of a drop is done, while commits are stopped.
 func (db *DB) dropped() {
 	db.drops.Add(1)
-	db.mu.Lock()
-	db.line.visible = db.inner.MaxVersion()
-	db.mu.Unlock()
-}
-
-// refused is why commits are, while data is dropped.
-func (db *DB) refused() error {
-	if u := db.unfinished.Load(); u != nil {
-		return fmt.Errorf("badgerspill: %w: %w", ErrBlockedWrites, u.err)
-	}
-	return ErrBlockedWrites
-}
-
-// stopCommits makes new commits fail with ErrBlockedWrites and waits for those on their way. resume
-// ends that.
-func (db *DB) stopCommits() (resume func(), err error) {
-	db.mu.Lock()
-	if db.closed || db.dropping {
-		db.mu.Unlock()
-		return nil, ErrBlockedWrites
-	}
-	db.dropping = true
-	db.mu.Unlock()
-	db.settleAll()
-	if db.log != nil { // hedges that Badger has answered, but are not appended yet
-		db.log.Quiesce(0)
-	}
-	return func() {
-		db.mu.Lock()
-		db.dropping = false
-		db.mu.Unlock()
-	}, nil
+	db.pipe.Dropped(db.inner.MaxVersion())
 }
 
 // dropStopped drops while commits are stopped; dropInner is Badger's part.
@@ -261,7 +223,7 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 	if err := db.keepOthersOut(); err != nil {
 		return err
 	}
-	if err := db.announceDrop(prefixes); err != nil {
+	if err := marker.AnnounceDrop(db.opt.fs(), db.opt.Dir, prefixes); err != nil {
 		if werr := db.withdrawDrop(); werr != nil {
 			return errors.Join(errDropStays, err, werr)
 		}
@@ -280,14 +242,14 @@ func (db *DB) keepOthersOut() error {
 	if !db.spillMade() {
 		return nil
 	}
-	return db.interlock.keep()
+	return db.interlock.Keep()
 }
 
 // carryOutDrop does what is announced, and withdraws that.
 func (db *DB) carryOutDrop(dropInner func() error) error {
 	err := dropInner()
 	if err == nil { // iterators may hold older ones
-		db.noteMemtable(droppedNote)
+		db.noteMemtable(marker.Dropped)
 	}
 	if err == nil && db.log != nil {
 		err = db.discardSpill()
@@ -307,75 +269,28 @@ func (db *DB) discardSpill() error {
 		db.spillUse.refresh()
 		db.replayLog.startOver()
 		db.spillChanged()
-		db.mu.Lock()
-		if db.router.state == Spilling && db.policy() != Always {
-			db.events.handOver(HandOverInfo{Spilled: db.turn(Direct), Dropped: true})
-		}
-		db.mu.Unlock()
+		db.pipe.Emptied()
 	}
 	return nil
 }
 
-func (db *DB) dropPath() string { return filepath.Join(db.opt.Dir, dropName) }
-
-// announceDrop makes the file, durably: a line for each prefix in hexadecimal, none for everything,
-// and a line "end".
-func (db *DB) announceDrop(prefixes [][]byte) error {
-	var text bytes.Buffer
-	for _, p := range prefixes {
-		fmt.Fprintf(&text, "%x\n", p)
-	}
-	text.WriteString("end\n")
-	return writeFile(db.opt.fs(), db.dropPath(), text.Bytes())
-}
-
 func (db *DB) withdrawDrop() error {
-	fsys := db.opt.fs()
-	err := fsys.Remove(db.dropPath())
-	if err == nil {
-		err = fsys.SyncDir(db.opt.Dir)
-	} else if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
+	err := marker.WithdrawDrop(db.opt.fs(), db.opt.Dir)
 	if err == nil && db.log != nil {
-		db.interlock.release()
-		err = db.interlock.drop()
+		db.interlock.Release()
+		err = db.interlock.Drop()
 	}
 	return err
 }
 
-// announcedDrop returns what was being dropped when the database was used last. prefixes is empty
-// for everything.
-func announcedDrop(fsys spillfile.FS, dir string) (prefixes [][]byte, found bool, err error) {
-	path := filepath.Join(dir, dropName)
-	text, found, err := readFile(fsys, path, 1<<30)
-	if err != nil || !found {
-		return nil, false, err
-	}
-	body, ok := strings.CutSuffix(string(text), "end\n")
-	if !ok {
-		return nil, false, &spillfile.CorruptError{File: path, Reason: "does not end with \"end\": a DropAll or DropPrefix was interrupted, " +
-			"and what it was to drop is not known; remove the file to forget it"}
-	}
-	for line := range strings.Lines(body) {
-		p, err := hex.DecodeString(strings.TrimSuffix(line, "\n"))
-		if err != nil {
-			return nil, false, &spillfile.CorruptError{File: path, Reason: fmt.Sprintf("%q is not a prefix in hexadecimal; "+
-				"remove the file to forget the interrupted DropPrefix", line)}
-		}
-		prefixes = append(prefixes, p)
-	}
-	return prefixes, true, nil
-}
-
 // finishDrop finishes at Open what a crash has interrupted.
 func (db *DB) finishDrop() error {
-	prefixes, found, err := announcedDrop(db.opt.fs(), db.opt.Dir)
+	prefixes, found, err := marker.AnnouncedDrop(db.opt.fs(), db.opt.Dir)
 	if err != nil || !found {
 		return err
 	}
 	if db.opt.ReadOnly {
-		return fmt.Errorf("badgerspill: a drop was interrupted (%s): open the database for writing first", db.dropPath())
+		return fmt.Errorf("badgerspill: a drop was interrupted (%s): open the database for writing first", marker.DropPath(db.opt.Dir))
 	}
 	what := "everything"
 	if len(prefixes) > 0 {

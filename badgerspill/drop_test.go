@@ -11,6 +11,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 )
 
 // TestDropAllWaitsForHedges: a turn to the spill has enqueued its hedges and not appended them when
@@ -20,14 +23,21 @@ func TestDropAllWaitsForHedges(t *testing.T) {
 	f.stub.hold()
 	done := f.putAsync("k", "v")
 	eventually(t, "sent", func() bool { return f.stub.waiting() == 1 })
-	f.mu.Lock()
-	last := f.startSpilling(CauseStall, false)
-	f.mu.Unlock()
+	gate := make(chan struct{})
+	f.hooks.set(func(op, path string) error {
+		if op == "write" && isSegment(path) {
+			<-gate
+		}
+		return nil
+	})
+	turned := async(func() error { return f.pipe.TurnToSpill(pipeline.CauseStall) })
+	eventually(t, "the turn", f.spilling)
 	f.stub.release()
 	require.NoError(t, receive(t, "commit", done))
 	drop := async(f.DropAll)
 	never(t, 100*time.Millisecond, "dropped past the hedge", func() bool { return len(drop) > 0 })
-	require.NoError(t, f.log.Commit(last))
+	close(gate)
+	require.NoError(t, receive(t, "the turn", turned))
 	require.NoError(t, receive(t, "drop", drop))
 	require.Equal(t, absent, f.get("k"))
 	require.Zero(t, f.log.State().LiveBatches)
@@ -41,18 +51,18 @@ func TestUnfinishedDropKeepsPlainBadgerOut(t *testing.T) {
 	f := open(t)
 	f.put("a", "v")
 	f.hooks.set(func(op, path string) error {
-		if op == "remove" && path == f.dropPath() {
+		if op == "remove" && path == marker.DropPath(f.opt.Dir) {
 			return errTest
 		}
 		return nil
 	})
 	require.ErrorIs(t, f.DropAll(), errTest)
-	require.True(t, f.interlock.exists())
+	require.True(t, interlocked(f.DB))
 	require.NoError(t, f.Close())
-	require.True(t, f.interlock.exists())
+	require.True(t, interlocked(f.DB))
 	f.hooks.clear()
 	_, err := badger.Open(f.opt.Badger())
-	require.ErrorContains(t, err, interlockName)
+	require.ErrorContains(t, err, marker.InterlockName)
 
 	f = openAt(t, f.opt.Dir)
 	require.Equal(t, absent, f.get("a"))
@@ -96,7 +106,7 @@ func TestFailedPrepareDropsNothingLater(t *testing.T) {
 	f.put("old", "1")
 	f.hooks.set(func(op, path string) error {
 		if op == "syncdir" && path == f.opt.Dir {
-			if _, err := os.Stat(f.dropPath()); err == nil {
+			if _, err := os.Stat(marker.DropPath(f.opt.Dir)); err == nil {
 				return errTest // it is there, and not durable
 			}
 		}
@@ -143,7 +153,7 @@ func TestCloseWaitsForADrop(t *testing.T) {
 	release := sync.OnceFunc(func() { close(gate) })
 	defer release()
 	f.hooks.set(func(op, path string) error {
-		if op == "rename" && filepath.Base(path) == dropName {
+		if op == "rename" && filepath.Base(path) == marker.DropName {
 			begun <- struct{}{}
 			<-gate
 		}
@@ -156,7 +166,7 @@ func TestCloseWaitsForADrop(t *testing.T) {
 	release()
 	require.NoError(t, receive(t, "drop", drop))
 	require.NoError(t, receive(t, "close", closed))
-	require.NoFileExists(t, f.dropPath())
+	require.NoFileExists(t, marker.DropPath(f.opt.Dir))
 }
 
 // TestPlainBadgerIsKeptOutOfADrop: what it writes before Open has finished the drop would be
@@ -166,7 +176,7 @@ func TestPlainBadgerIsKeptOutOfADrop(t *testing.T) {
 	f.put("k", "1")
 	var copied string
 	f.hooks.set(func(op, path string) error {
-		if op == "remove" && path == f.dropPath() && copied == "" {
+		if op == "remove" && path == marker.DropPath(f.opt.Dir) && copied == "" {
 			copied = crash(t, f.opt.Dir)
 		}
 		return nil
@@ -194,7 +204,7 @@ func TestEmptyLogsOfOthersStay(t *testing.T) {
 // then.
 func TestSubscriberWhoComesWhileACommitWaits(t *testing.T) {
 	f := open(t)
-	resume := f.holdCommits() // as a hand-over does; it may as well wait for room
+	resume := f.pipe.HoldCommits() // as a hand-over does; it may as well wait for room
 	done := f.putAsync("k", "v")
 	never(t, 50*time.Millisecond, "committed", func() bool { return len(done) > 0 })
 	ctx, cancel := context.WithCancel(context.Background())
@@ -228,7 +238,7 @@ func TestSpilledLoadIsNoForeignWrite(t *testing.T) {
 	free()
 	require.Equal(t, Spilling, f.routerState())
 	dir := crash(t, f.opt.Dir)
-	require.NoError(t, os.Remove(filepath.Join(dir, interlockName))) // killed within an Open
+	require.NoError(t, os.Remove(filepath.Join(dir, marker.InterlockName))) // killed within an Open
 	g := openAt(t, dir)
 	require.Equal(t, "1", g.get("direct"))
 	require.Equal(t, "1", g.get("k"))
@@ -244,13 +254,10 @@ func TestHedgedLoadIsNoForeignWrite(t *testing.T) {
 	require.NoError(t, l.Set(&pb.KV{Key: []byte("k"), Value: []byte("1"), Version: 1}))
 	finished := async(l.Finish)
 	eventually(t, "Badger has the load", func() bool { return f.stub.waiting() == 1 })
-	f.mu.Lock()
-	last := f.startSpilling(CauseStall, false)
-	f.mu.Unlock()
-	require.NoError(t, f.log.Commit(last))
+	require.NoError(t, f.pipe.TurnToSpill(pipeline.CauseStall))
 	require.NoError(t, receive(t, "the load", finished))
 	dir := crash(t, f.opt.Dir)
-	require.NoError(t, os.Remove(filepath.Join(dir, interlockName))) // killed within an Open
+	require.NoError(t, os.Remove(filepath.Join(dir, marker.InterlockName))) // killed within an Open
 	g := openAt(t, dir)
 	require.Equal(t, "1", g.get("direct"))
 	require.Equal(t, "1", g.get("k"))

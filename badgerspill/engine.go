@@ -6,14 +6,13 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -21,10 +20,10 @@ import (
 // fail.
 type engine interface {
 	// prepare builds the transaction that carries c; it needs no lock.
-	prepare(c *commit) error
+	prepare(c *pipeline.Commit) error
 	// send queues c in Badger and returns. Calls are in commit order, and Badger keeps it. answer
 	// is called from another goroutine when Badger has written c, or failed to.
-	send(c *commit, answer func(error))
+	send(c *pipeline.Commit, answer func(error))
 	// load writes entries that carry their own versions, and waits. It keeps every bit of their
 	// metadata.
 	load(entries []spillfile.Entry) error
@@ -40,14 +39,14 @@ type badgerEngine struct {
 	opt *Options
 }
 
-func (e *badgerEngine) prepare(c *commit) error {
-	if c.raw {
+func (e *badgerEngine) prepare(c *pipeline.Commit) error {
+	if c.Raw {
 		return nil
 	}
 	txn := e.db.NewTransactionAt(math.MaxUint64, true)
-	entries := make([]badger.Entry, len(c.entries)) // one allocation
-	for i := range c.entries {
-		s := &c.entries[i]
+	entries := make([]badger.Entry, len(c.Entries)) // one allocation
+	for i := range c.Entries {
+		s := &c.Entries[i]
 		var err error
 		if s.Meta&metaDelete > 0 {
 			err = txn.Delete(s.Key)
@@ -65,19 +64,19 @@ func (e *badgerEngine) prepare(c *commit) error {
 			return err
 		}
 	}
-	c.inner = txn
+	c.Prepared = txn
 	return nil
 }
 
-func (e *badgerEngine) send(c *commit, answer func(error)) {
-	if c.inner == nil {
-		if c.raw {
+func (e *badgerEngine) send(c *pipeline.Commit, answer func(error)) {
+	if c.Prepared == nil {
+		if c.Raw {
 			// Entries with versions of their own. Their order among concurrent commits is free, and
 			// Badger writes them without transaction markers, too.
-			entries := slices.Clone(c.entries)
+			entries := slices.Clone(c.Entries)
 			for i := range entries {
 				if entries[i].Version == 0 {
-					entries[i].Version = c.ts
+					entries[i].Version = c.Ts
 				}
 			}
 			go func() { answer(e.load(entries)) }()
@@ -88,9 +87,9 @@ func (e *badgerEngine) send(c *commit, answer func(error)) {
 			return
 		}
 	}
-	txn := c.inner
-	c.inner = nil
-	_ = txn.CommitAt(c.ts, answer) // with a callback every error goes to it
+	txn := c.Prepared.(*badger.Txn)
+	c.Prepared = nil
+	_ = txn.CommitAt(c.Ts, answer) // with a callback every error goes to it
 }
 
 // loadPending is how many batches Badger's loader may have in flight. One chunk of replay rarely
@@ -122,12 +121,12 @@ func (e *badgerEngine) sync() error {
 		return nil
 	}
 	if !e.opt.SyncWrites { // with it every log was synced when it was written
-		numbers, err := memNumbers(e.opt.Dir)
+		numbers, err := host.MemNumbers(e.opt.Dir)
 		if err != nil {
 			return err
 		}
 		for _, n := range numbers {
-			if err := syncFile(memPath(e.opt.Dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := syncFile(host.MemPath(e.opt.Dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("sync of Badger's memtable log: %w", err)
 			}
 		}
@@ -169,26 +168,4 @@ func (e *badgerEngine) seal() error {
 	// A memtable is sealed by the first write that finds it full.
 	loader = e.db.NewKVLoader(1)
 	return errors.Join(loader.Set(kv()), loader.Finish())
-}
-
-// memNumbers returns the numbers of the logs of Badger's live memtables in dir, oldest first.
-func memNumbers(dir string) ([]int, error) {
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var numbers []int
-	for _, f := range list {
-		digits, ok := strings.CutSuffix(f.Name(), memSuffix)
-		if n, err := strconv.Atoi(digits); ok && err == nil && !f.IsDir() {
-			numbers = append(numbers, n)
-		}
-	}
-	slices.Sort(numbers)
-	return numbers, nil
-}
-
-// memPath returns the path of a memtable's log.
-func memPath(dir string, number int) string {
-	return filepath.Join(dir, fmt.Sprintf("%05d%s", number, memSuffix))
 }

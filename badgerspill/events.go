@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -17,15 +18,15 @@ type SpillCause int
 
 // The causes.
 const (
-	CauseMemory   SpillCause = iota // the memory tier is Spill
-	CauseStall                      // the oldest commit in flight to Badger passed StallThreshold
-	CauseQueue                      // too many commits are in flight to Badger
-	CauseRecovery                   // Open found commits in the spill
-	CausePolicy                     // SpillPolicy is Always
-	CauseSpace                      // Badger's volume is low on space, and the spill has another
-	CauseRate                       // commits come at SpillRate or faster
-	CauseHeld                       // Badger gets no writes: see ErrBadgerHeld
-	causes
+	CauseMemory   = SpillCause(pipeline.CauseMemory)   // the memory tier is Spill
+	CauseStall    = SpillCause(pipeline.CauseStall)    // the oldest commit in flight to Badger passed StallThreshold
+	CauseQueue    = SpillCause(pipeline.CauseQueue)    // too many commits are in flight to Badger
+	CauseRecovery = SpillCause(pipeline.CauseRecovery) // Open found commits in the spill
+	CausePolicy   = SpillCause(pipeline.CausePolicy)   // SpillPolicy is Always
+	CauseSpace    = SpillCause(pipeline.CauseSpace)    // Badger's volume is low on space, and the spill has another
+	CauseRate     = SpillCause(pipeline.CauseRate)     // commits come at SpillRate or faster
+	CauseHeld     = SpillCause(pipeline.CauseHeld)     // Badger gets no writes: see ErrBadgerHeld
+	causes        = SpillCause(pipeline.Causes)
 )
 
 // String returns the cause in a word.
@@ -217,12 +218,16 @@ func (e *events) tier(old, new wbm.Tier, m *wbm.WriteBufferManager) {
 	}
 }
 
-func (e *events) stallBegin(s *stall, now int64) {
-	s.told = notify.Begin(e.Queue, e.to.StallBegin, StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}, e.to.StallEnd != nil, notify.Rare)
+func (e *events) stallBegin(s *pipeline.Stall) {
+	s.Told = notify.Begin(e.Queue, e.to.StallBegin, stallInfo(s), e.to.StallEnd != nil, notify.Rare)
 }
 
-func (e *events) stallEnd(s *stall, now int64) {
-	notify.End(e.Queue, e.to.StallEnd, StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}, s.told)
+func (e *events) stallEnd(s *pipeline.Stall) {
+	notify.End(e.Queue, e.to.StallEnd, stallInfo(s), s.Told)
+}
+
+func stallInfo(s *pipeline.Stall) StallInfo {
+	return StallInfo{StallCause(s.Cause), s.Commits, s.Lasted}
 }
 
 func (e *events) spillBegin(cause SpillCause, hedged int) {

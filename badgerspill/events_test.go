@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -376,12 +377,12 @@ func TestSlowListener(t *testing.T) {
 	for range notify.Bound {
 		e.spillBegin(CauseStall, 0)
 	}
-	st := &stall{}
-	e.stallBegin(st, 0)
+	st := &pipeline.Stall{}
+	e.stallBegin(st)
 	for _, end := range ends {
 		end(WriterReleasedInfo{})
 	}
-	e.stallEnd(st, 0)
+	e.stallEnd(st)
 	e.replayEnd(replay.Run{}) // its begin was told: no bound holds it up
 	require.Equal(t, notify.Bound+1, e.Waiting())
 	close(s.release)
@@ -476,9 +477,7 @@ func TestStallEndKnowsTheCause(t *testing.T) {
 	require.Equal(t, StallBusy, receive(t, "StallBegin", f.events.stallBegin).Cause)
 	eventually(t, "the watcher has seen it", func() bool {
 		f.memtables.cause.Store(int64(StallMemtables)) // a look may take it back
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return f.router.stall.cause == StallMemtables
+		return f.pipe.Status().StallCause == int(StallMemtables)
 	})
 	f.stub.release()
 	require.Equal(t, StallMemtables, receive(t, "StallEnd", f.events.stallEnd).Cause)

@@ -13,6 +13,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -153,7 +154,7 @@ func TestNothingIsDroppedBeforeBadgerHasSynced(t *testing.T) {
 			// The power cut: Badger as it was, the spill as it is.
 			cut := crash(t, f.opt.Dir)
 			require.NoError(t, os.RemoveAll(filepath.Join(before, "spill")))
-			for _, name := range []string{"spill", interlockName, identityName} {
+			for _, name := range []string{"spill", marker.InterlockName, marker.IdentityName} {
 				require.NoError(t, os.Rename(filepath.Join(cut, name), filepath.Join(before, name)))
 			}
 			g := openAt(t, before, change)

@@ -316,7 +316,7 @@ func (s *story) end() {
 	s.same(innerContents(s.t, s.db.inner), s.want)
 	require.Equal(s.t, Direct, s.db.routerState(), s.where)
 	require.NoError(s.t, s.db.Close(), s.where)
-	require.False(s.t, s.db.interlock.exists(), "%s: the interlock is left", s.where)
+	require.False(s.t, interlocked(s.db), "%s: the interlock is left", s.where)
 	left, err := os.ReadDir(filepath.Join(s.opt.Dir, "spill"))
 	require.NoError(s.t, err)
 	require.Len(s.t, left, 3, "%s: files beside LOCK, MANIFEST and NEWEST are left: %v", s.where, left)

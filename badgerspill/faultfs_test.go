@@ -9,6 +9,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -89,10 +90,10 @@ type faultEngine struct {
 	*injector
 }
 
-func (e *faultEngine) send(c *commit, answer func(error)) {
+func (e *faultEngine) send(c *pipeline.Commit, answer func(error)) {
 	if err := e.ask("send", "commit"); err != nil {
-		c.inner.Discard()
-		c.inner = nil
+		c.Prepared.Discard()
+		c.Prepared = nil
 		go answer(err)
 		return
 	}

@@ -6,6 +6,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 )
 
 // An iterator keeps the log of its memtable beyond its flush. A value in it must not come back
@@ -40,7 +42,7 @@ func TestFlushedLogIsNotReadAgain(t *testing.T) {
 	require.NoError(t, f.Update(func(txn *Txn) error { return txn.Delete([]byte("k")) }))
 	require.NoError(t, f.stub.engine.seal())
 	eventually(t, "both memtables are flushed", func() bool {
-		numbers, err := memNumbers(f.opt.Dir)
+		numbers, err := host.MemNumbers(f.opt.Dir)
 		require.NoError(t, err)
 		return len(numbers) == 2 && numbers[1] == numbers[0]+2
 	})

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4/table"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 )
 
 const (
@@ -107,8 +109,8 @@ func (g *guard) refresh() error {
 
 // pauses is refresh for replay, which an unfinished drop holds up, too.
 func (g *guard) pauses() error {
-	if g.db.unfinished.Load() != nil {
-		return g.db.refused()
+	if u := g.db.unfinished.Load(); u != nil {
+		return u.err
 	}
 	return g.refresh()
 }
@@ -124,8 +126,8 @@ func (g *guard) replays(bytes int64) error {
 
 // check is pauses after a look now, for who is about to write much.
 func (g *guard) check() error {
-	if g.db.unfinished.Load() != nil {
-		return g.db.refused()
+	if u := g.db.unfinished.Load(); u != nil {
+		return u.err
 	}
 	return g.room()
 }
@@ -165,7 +167,7 @@ func (g *guard) look() {
 
 // nameInTheWay looks for what Badger would meet when it makes its next memtables.
 func (g *guard) nameInTheWay() string {
-	next, known := g.db.badger.nextMemtable()
+	next, known := g.db.badger.NextMemtable()
 	if !known { // Badger is at it, or dropping: what was known holds
 		if was := g.held.Load(); was != nil {
 			return was.cause
@@ -173,14 +175,14 @@ func (g *guard) nameInTheWay() string {
 		return ""
 	}
 	for n := next; n < next+memtablesAhead; n++ {
-		path := memPath(g.db.opt.Dir, n)
+		path := host.MemPath(g.db.opt.Dir, n)
 		info, err := os.Lstat(path)
 		// it takes an empty one over
 		if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().IsRegular() && info.Size() == 0 {
 			continue
 		}
 		// Its own, if it has just been made.
-		if now, known := g.db.badger.nextMemtable(); !known || now > n {
+		if now, known := g.db.badger.NextMemtable(); !known || now > n {
 			continue
 		}
 		if err != nil {
@@ -193,10 +195,10 @@ func (g *guard) nameInTheWay() string {
 
 // skipTables lets the numbers of Badger's tables go on above files that have the next ones.
 func (g *guard) skipTables() {
-	next := g.db.badger.nextTable()
+	next := g.db.badger.NextTable()
 	for n, end := next, next+tablesAhead; next > 0 && n < end; n++ {
 		if _, err := os.Lstat(table.NewFilename(n, g.db.opt.Dir)); err == nil {
-			g.db.badger.raiseTable(n + 1)
+			g.db.badger.RaiseTable(n + 1)
 			end = n + 1 + tablesAhead
 		}
 	}
@@ -208,7 +210,7 @@ func (db *DB) rescued(panicked any) {
 	const patience, step = time.Second, time.Millisecond
 	if _, ok := panicked.(runtime.Error); ok {
 		for waited := time.Duration(0); waited < patience; waited += step {
-			if db.badger.mendedLately() {
+			if db.badger.MendedLately() {
 				return
 			}
 			time.Sleep(step)

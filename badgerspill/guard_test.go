@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
@@ -24,18 +25,18 @@ import (
 func TestBadgerIsKnown(t *testing.T) {
 	f := open(t)
 	require.NotNil(t, f.badger)
-	require.EqualValues(t, 1, f.badger.nextTable())
-	n, known := f.badger.nextMemtable()
+	require.EqualValues(t, 1, f.badger.NextTable())
+	n, known := f.badger.NextMemtable()
 	require.True(t, known)
-	require.FileExists(t, memPath(f.opt.Dir, n-1))
+	require.FileExists(t, host.MemPath(f.opt.Dir, n-1))
 }
 
 // blockMemtable takes the name of Badger's next memtable.
 func (f *fixture) blockMemtable() (path string, free func()) {
 	f.t.Helper()
-	n, known := f.badger.nextMemtable()
+	n, known := f.badger.NextMemtable()
 	require.True(f.t, known)
-	path = memPath(f.opt.Dir, n)
+	path = host.MemPath(f.opt.Dir, n)
 	require.NoError(f.t, os.Mkdir(path, 0o700))
 	return path, func() { require.NoError(f.t, os.Remove(path)) }
 }
@@ -274,7 +275,7 @@ func compacting(opt *Options) { opt.NumLevelZeroTables, opt.NumLevelZeroTablesSt
 // blockTables takes the names of Badger's next tables, but for the first.
 func (f *fixture) blockTables(n uint64) (paths []string) {
 	f.t.Helper()
-	next := f.badger.nextTable()
+	next := f.badger.NextTable()
 	for i := next + 1; i <= next+n; i++ {
 		paths = append(paths, table.NewFilename(i, f.opt.Dir))
 		require.NoError(f.t, os.WriteFile(paths[len(paths)-1], nil, 0o600))
@@ -307,11 +308,11 @@ func TestTablesPassNamesInTheWay(t *testing.T) {
 // TestMemtablesInTheWayAreNotCounted: a directory is no memtable that Badger has sealed.
 func TestMemtablesInTheWayAreNotCounted(t *testing.T) {
 	f := open(t)
-	n, _ := f.badger.nextMemtable()
-	require.NoError(t, os.Mkdir(memPath(f.opt.Dir, n), 0o700))
+	n, _ := f.badger.NextMemtable()
+	require.NoError(t, os.Mkdir(host.MemPath(f.opt.Dir, n), 0o700))
 	f.memtables.look()
 	require.Equal(t, n-1, f.memtables.mu.active.number)
-	numbers, err := memNumbers(f.opt.Dir)
+	numbers, err := host.MemNumbers(f.opt.Dir)
 	require.NoError(t, err)
 	require.Equal(t, []int{n - 1}, numbers)
 }

@@ -80,10 +80,7 @@ func (r *replayLog) MayReplay(full bool) bool {
 	if db.space.check() != nil || db.guard.pauses() != nil {
 		return false
 	}
-	db.mu.Lock()
-	open := db.router.open
-	db.mu.Unlock()
-	if open > 0 { // Badger has not answered what was sent to it directly, and hedged
+	if db.pipe.InFlight() { // Badger has not answered what was sent to it directly, and hedged
 		return false
 	}
 	limit := db.manager.SoftLimit()
@@ -292,7 +289,7 @@ func (r *replayLog) Checkpoint(ctx context.Context) (err error) {
 		return err
 	}
 	if r.seq == r.noted {
-		return r.db.interlock.drop() // an earlier try may have failed
+		return r.db.interlock.Drop() // an earlier try may have failed
 	}
 	if err := r.syncBadger(); err != nil {
 		return err
@@ -306,8 +303,8 @@ func (r *replayLog) Checkpoint(ctx context.Context) (err error) {
 	r.noted = r.seq
 	r.count()
 	r.db.spillUse.refresh()
-	r.db.replayedThrough(r.noted)
-	return r.db.interlock.drop()
+	r.db.pipe.Replayed(r.noted)
+	return r.db.interlock.Drop()
 }
 
 // failed notes when an error was met: what was dropped since is not what it is about. Needs gate.
@@ -319,7 +316,7 @@ func (r *replayLog) failed(err error) {
 
 // notLost keeps the spill's copy if Badger may have lost what it was given.
 func (r *replayLog) notLost() error {
-	if err := r.db.lost.check(); err != nil {
+	if err := r.db.lost.Check(); err != nil {
 		return err
 	}
 	if err := r.db.guard.failed.Load(); err != nil {
@@ -364,24 +361,11 @@ func (r *replayLog) HandOver(ctx context.Context) (handed bool, err error) {
 	if err := r.syncBadger(); err != nil {
 		return false, err
 	}
-	begin := db.now()
-	open := db.holdCommits()
-	db.log.Quiesce(r.patience())
-	db.mu.Lock()
-	before, since := db.router.state, db.router.since
-	done, err := r.tryHandOver()
-	turned := db.router.state != before
-	if turned {
-		db.counters.handOvers.Add(1)
-		// Under the lock, so that it comes before the next SpillBegin.
-		db.events.handOver(HandOverInfo{Held: db.since(begin), Spilled: db.since(since)})
-	}
-	db.mu.Unlock()
-	open()
+	done, turned, err := db.pipe.HandOver(r.patience(), r.handRest)
 	if turned {
 		db.spillUse.refresh()
-		db.replayedThrough(r.noted)
-		err = db.interlock.drop()
+		db.pipe.Replayed(r.noted)
+		err = db.interlock.Drop()
 	}
 	if done && err == nil {
 		r.tellDrain(true)
@@ -411,68 +395,47 @@ func (r *replayLog) ageAnew() error {
 // patience is how long a hand-over may wait at each of its two steps, while writers wait for it.
 func (r *replayLog) patience() time.Duration { return max(handOverWait, r.db.opt.StallThreshold) }
 
-// holdCommits makes commits that are about to get their place wait until open is called. With
-// several writers the log's queue is hardly ever empty on its own, and a hand-over needs that.
-func (db *DB) holdCommits() (open func()) {
-	held := make(chan struct{})
-	db.mu.Lock()
-	db.held = held
-	db.mu.Unlock()
-	return func() {
-		db.mu.Lock()
-		db.held = nil
-		db.mu.Unlock()
-		close(held)
-	}
-}
-
-// tryHandOver needs DB.mu.
-func (r *replayLog) tryHandOver() (bool, error) {
+// handRest brings what is left of the spill to Badger, if that is little, and has the manifest say
+// so. It reports whether all of it is there. It is called under the commit lock, when nothing is
+// queued or in flight.
+func (r *replayLog) handRest() (bool, error) {
 	db := r.db
-	if db.router.state == Direct {
-		return true, nil
-	}
-	st := db.log.State()
-	// The log counts a group as answered before it tells of it: then the line still has it.
-	if st.Queued > 0 || db.router.open > 0 || r.merge != nil || db.line.last() != nil {
+	if r.merge != nil {
 		return false, nil
 	}
+	st := db.log.State()
 	always := db.policy() == Always
-	if st.LiveSegments > 0 && !(always && r.seq >= st.LastSeq) {
-		r.chunk.Reset()
-		if err := db.log.ReadChunkInto(&r.chunk, r.pos, handOverBytes); err != nil {
-			return false, err
-		}
-		if !r.chunk.AtEnd {
+	if st.LiveSegments == 0 || always && r.seq >= st.LastSeq {
+		return true, nil
+	}
+	r.chunk.Reset()
+	if err := db.log.ReadChunkInto(&r.chunk, r.pos, handOverBytes); err != nil {
+		return false, err
+	}
+	if !r.chunk.AtEnd {
+		return false, nil
+	}
+	if err := r.load(r.patience(), r.chunk.Next); err != nil {
+		if errors.Is(err, errSlowHandOver) {
 			return false, nil
 		}
-		if err := r.load(r.patience(), r.chunk.Next); err != nil {
-			if errors.Is(err, errSlowHandOver) {
-				return false, nil
-			}
-			return false, err
-		}
-		r.passed(r.chunk.Next, r.chunk.LastSeq)
-		if always {
-			return true, nil
-		}
-		if err := r.syncBadger(); err != nil {
-			return false, err
-		}
-		if err := r.notLost(); err != nil {
-			return false, err
-		}
-		ok, err := db.log.MarkReplayedIfLast(r.seq)
-		if !ok || err != nil {
-			return false, err
-		}
-		r.noted = r.seq
+		return false, err
 	}
+	r.passed(r.chunk.Next, r.chunk.LastSeq)
 	if always {
 		return true, nil
 	}
-	db.log.Relieve() // of the index that is ready for the next segment, if nothing was appended
-	db.turn(Direct)
+	if err := r.syncBadger(); err != nil {
+		return false, err
+	}
+	if err := r.notLost(); err != nil {
+		return false, err
+	}
+	ok, err := db.log.MarkReplayedIfLast(r.seq)
+	if !ok || err != nil {
+		return false, err
+	}
+	r.noted = r.seq
 	return true, nil
 }
 

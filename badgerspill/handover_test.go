@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
 
 func TestHandOverWhenQuiet(t *testing.T) {
@@ -25,7 +27,7 @@ func TestHandOverWhenQuiet(t *testing.T) {
 	f.put("k", "v3")
 	require.Equal(t, "v3", f.inBadger("k"))
 	require.Equal(t, 1, f.stub.sends())
-	require.False(t, f.interlock.exists())
+	require.False(t, interlocked(f.DB))
 	require.NoError(t, f.Close())
 	require.NoError(t, plainCheck(f.opt, map[string]string{"k": "v3"}))
 }
@@ -66,7 +68,7 @@ func TestNoHandOverWhileABatchIsQueued(t *testing.T) {
 	drain := async(func() error { return f.Drain(f.ctx) })
 	eventually(t, "the chunk is loaded", func() bool { return f.stub.loads() == 1 })
 	never(t, 100*time.Millisecond, "handed over past a queued commit", func() bool {
-		return len(drain) > 0 || f.counters.handOvers.Load() > 0
+		return len(drain) > 0 || f.pipe.Counters.HandOvers.Load() > 0
 	})
 	release()
 	require.NoError(t, receive(t, "the queued commit", late))
@@ -366,7 +368,7 @@ func TestCrashInEveryStepOfTheHandOver(t *testing.T) {
 		require.NoError(t, plainCheck(g.opt, want), c.step)
 	}
 	require.Contains(t, steps, "before rename of MANIFEST")
-	require.Contains(t, steps, "before remove of "+interlockName)
+	require.Contains(t, steps, "before remove of "+marker.InterlockName)
 }
 
 // TestCrashInTheHandOverLeavesPlainBadgerOut: without the interlock plain Badger must find

@@ -228,7 +228,7 @@ func (db *DB) setHealth(change func(*health)) {
 // judgeHealth returns what is the matter, nil if nothing is. Needs health.mu.
 func (db *DB) judgeHealth() *HealthError {
 	const goOn = "commits go on while the spill has room; "
-	h, guard, low := &db.health, db.guard.cause(), db.space.low()
+	h, guard, low, drop := &db.health, db.guard.cause(), db.space.low(), db.unfinished.Load()
 	stopped := func(err error, way string) *HealthError {
 		return &HealthError{State: HealthStopped, Err: err, Way: way}
 	}
@@ -239,8 +239,8 @@ func (db *DB) judgeHealth() *HealthError {
 		return stopped(h.replay, goOn+"mend the cause, and open the database again")
 	case errors.Is(guard, ErrBadgerFailed):
 		return stopped(guard, goOn+"mend the cause, and open the database again")
-	case db.unfinished.Load() != nil:
-		return stopped(db.refused(), "nothing is lost of what was not to be dropped; mend the cause, and it goes on by itself")
+	case drop != nil:
+		return stopped(drop.err, "nothing is lost of what was not to be dropped; mend the cause, and it goes on by itself")
 	case guard != nil:
 		return stopped(guard, "it goes on when that is mended")
 	case low != nil:

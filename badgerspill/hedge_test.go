@@ -12,6 +12,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -46,7 +49,7 @@ func TestStallIsHedged(t *testing.T) {
 	require.Equal(t, []string{"before=1@1", "k=v@2"}, seen)
 
 	require.Equal(t, Spilling, f.routerState())
-	require.True(t, f.interlock.exists())
+	require.True(t, interlocked(f.DB))
 	begun := receive(t, "StallBegin", f.events.stallBegin)
 	require.Equal(t, 1, begun.Commits)
 	require.GreaterOrEqual(t, begun.Duration, 10*time.Millisecond)
@@ -84,10 +87,7 @@ func TestClaimsOfAHedgeAfterAFailedAppend(t *testing.T) {
 	free()
 	f.hooks.set(func(_, _ string) error { return nil })
 	f.spillBroken.Store(0)
-	f.mu.Lock()
-	last := f.startSpilling(CauseStall, false)
-	f.mu.Unlock()
-	require.NoError(t, f.log.Commit(last))
+	require.NoError(t, f.pipe.TurnToSpill(pipeline.CauseStall))
 	require.NoError(t, receive(t, "acknowledgement by the spill", commit))
 	f.stub.release()
 	f.drained()
@@ -134,26 +134,26 @@ func TestStallIsSeenUnderAnOpenIterator(t *testing.T) {
 func TestQueueBound(t *testing.T) {
 	f := open(t)
 	f.stub.hold()
-	acks := make(chan error, maxInFlight)
-	for i := range maxInFlight {
+	acks := make(chan error, pipeline.MaxInFlight)
+	for i := range pipeline.MaxInFlight {
 		txn := f.NewTransaction(true)
 		require.NoError(t, txn.Set([]byte(key(i)), []byte("v")))
 		txn.CommitWith(func(err error) { acks <- err })
 	}
 	require.Equal(t, Direct, f.routerState())
-	require.Equal(t, maxInFlight, f.stub.waiting())
+	require.Equal(t, pipeline.MaxInFlight, f.stub.waiting())
 	require.Empty(t, acks)
 
 	require.NoError(t, receive(t, "acknowledgement of one more", f.putAsync("more", "v")))
-	for range maxInFlight {
+	for range pipeline.MaxInFlight {
 		require.NoError(t, receive(t, "acknowledgement of the queued", acks))
 	}
-	require.Equal(t, SpillBeginInfo{Cause: CauseQueue, Hedged: maxInFlight}, receive(t, "SpillBegin", f.events.spillBegin))
-	require.Equal(t, maxInFlight, f.stub.sends(), "no more goes to Badger")
+	require.Equal(t, SpillBeginInfo{Cause: CauseQueue, Hedged: pipeline.MaxInFlight}, receive(t, "SpillBegin", f.events.spillBegin))
+	require.Equal(t, pipeline.MaxInFlight, f.stub.sends(), "no more goes to Badger")
 	require.Equal(t, map[string]int64{"queue": 1}, f.SpillStats().SpillStarts)
 	f.stub.release()
 	f.drained()
-	for i := range maxInFlight {
+	for i := range pipeline.MaxInFlight {
 		require.Equal(t, "v", f.inBadger(key(i)))
 	}
 	require.Equal(t, "v", f.inBadger("more"))
@@ -162,17 +162,17 @@ func TestQueueBound(t *testing.T) {
 func TestQueueBoundWithoutSpillWaits(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SpillPolicy = Never })
 	f.stub.hold()
-	acks := make(chan error, maxInFlight)
-	for i := range maxInFlight {
+	acks := make(chan error, pipeline.MaxInFlight)
+	for i := range pipeline.MaxInFlight {
 		txn := f.NewTransaction(true)
 		require.NoError(t, txn.Set([]byte(key(i)), []byte("v")))
 		txn.CommitWith(func(err error) { acks <- err })
 	}
 	more := f.putAsync("more", "v")
-	never(t, 50*time.Millisecond, "sent beyond the bound", func() bool { return f.stub.sends() > maxInFlight || len(more) > 0 })
+	never(t, 50*time.Millisecond, "sent beyond the bound", func() bool { return f.stub.sends() > pipeline.MaxInFlight || len(more) > 0 })
 	f.stub.release()
 	require.NoError(t, receive(t, "commit after the queue moved", more))
-	for range maxInFlight {
+	for range pipeline.MaxInFlight {
 		require.NoError(t, receive(t, "queued commit", acks))
 	}
 }
@@ -212,7 +212,7 @@ func TestRefusedButHedged(t *testing.T) {
 		f := open(t, stalls)
 		f.stub.hold()
 		f.put("k", "v")
-		f.stub.set(func() { f.stub.mu.failSend = func(*commit) error { return errTest } })
+		f.stub.set(func() { f.stub.mu.failSend = func(*pipeline.Commit) error { return errTest } })
 		f.stub.release()
 		receive(t, "StallEnd", f.events.stallEnd)
 		require.Equal(t, absent, f.inBadger("k"))
@@ -226,7 +226,7 @@ func TestRefusedButHedged(t *testing.T) {
 		t.Run(fmt.Sprintf("refused while it is appended, append fails %v", fails), func(t *testing.T) {
 			f := open(t, stalls)
 			f.stub.hold()
-			f.stub.set(func() { f.stub.mu.failSend = func(*commit) error { return os.ErrPermission } })
+			f.stub.set(func() { f.stub.mu.failSend = func(*pipeline.Commit) error { return os.ErrPermission } })
 			writing, resume := make(chan struct{}, 100), make(chan struct{})
 			f.hooks.set(func(op, path string) error {
 				if op == "write" && isSegment(path) {
@@ -307,13 +307,13 @@ func TestTornHedge(t *testing.T) {
 			}
 			if c.live {
 				require.Equal(t, Spilling, g.routerState())
-				require.True(t, g.interlock.exists())
+				require.True(t, interlocked(g.DB))
 				return
 			}
 			g.direct()
 			g.delete("a")
 			eventually(t, "Badger has flushed what it found", func() bool {
-				numbers, err := memNumbers(dir)
+				numbers, err := host.MemNumbers(dir)
 				return err == nil && len(numbers) == 1
 			})
 			h := openAt(t, crash(t, dir))
@@ -332,7 +332,7 @@ func TestForeignWrites(t *testing.T) {
 	opt := withDir(f.opt, dir)
 	_, err := badger.Open(opt.Badger())
 	require.ErrorContains(t, err, "UNREPLAYED-SPILL")
-	require.NoError(t, os.Remove(filepath.Join(dir, interlockName)))
+	require.NoError(t, os.Remove(filepath.Join(dir, marker.InterlockName)))
 	plain, err := badger.Open(opt.Badger())
 	require.NoError(t, err)
 	for i := range 3 {
@@ -343,17 +343,17 @@ func TestForeignWrites(t *testing.T) {
 		_, err = tryOpen(t, dir)
 		require.ErrorIs(t, err, ErrForeignWrites)
 		require.ErrorContains(t, err, "version 4")
-		require.FileExists(t, filepath.Join(dir, interlockName))
+		require.FileExists(t, filepath.Join(dir, marker.InterlockName))
 	}
 	// What is done by hand is noticed, too.
 	require.NoError(t, os.Rename(filepath.Join(dir, "spill"), filepath.Join(t.TempDir(), "away")))
 	_, err = tryOpen(t, dir)
 	require.ErrorIs(t, err, ErrMissingSpill)
 	require.ErrorContains(t, err, "commits in "+filepath.Join(dir, "spill")+";")
-	require.NoError(t, os.Remove(filepath.Join(dir, interlockName)))
+	require.NoError(t, os.Remove(filepath.Join(dir, marker.InterlockName)))
 	g := openAt(t, dir)
 	require.Equal(t, "foreign 2", g.get("k"))
-	require.False(t, g.interlock.exists())
+	require.False(t, interlocked(g.DB))
 }
 
 // TestBytesSpilled: what is written to segments counts, hedges as well, and what could not be

@@ -22,6 +22,8 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -109,7 +111,7 @@ type stubEngine struct {
 		held        []heldSend
 		holdAnswers bool // Badger has the commits, the layer does not know
 		answers     []func()
-		failSend    func(c *commit) error
+		failSend    func(c *pipeline.Commit) error
 		onLoad      func(n int, entries []spillfile.Entry) error // before load number n, from 1
 		afterLoad   func(n int)
 		onSeal      func() error
@@ -118,7 +120,7 @@ type stubEngine struct {
 }
 
 type heldSend struct {
-	c      *commit
+	c      *pipeline.Commit
 	answer func(error)
 }
 
@@ -137,7 +139,7 @@ func (s *stubEngine) count(n *int) int {
 func (s *stubEngine) hold()        { s.set(func() { s.mu.holdSends = true }) }
 func (s *stubEngine) holdAnswers() { s.set(func() { s.mu.holdAnswers = true }) }
 
-func (s *stubEngine) send(c *commit, answer func(error)) {
+func (s *stubEngine) send(c *pipeline.Commit, answer func(error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.sends++
@@ -148,7 +150,7 @@ func (s *stubEngine) send(c *commit, answer func(error)) {
 	s.forwardLocked(c, answer)
 }
 
-func (s *stubEngine) forwardLocked(c *commit, answer func(error)) {
+func (s *stubEngine) forwardLocked(c *pipeline.Commit, answer func(error)) {
 	if s.mu.failSend != nil {
 		if err := s.mu.failSend(c); err != nil {
 			go answer(err)
@@ -517,14 +519,7 @@ func (f *fixture) spillOne(key, value string) {
 }
 
 // inLine counts the commits that have their timestamp and no acknowledgement.
-func (f *fixture) inLine() (n int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for c := f.line.head; c != nil; c = c.next {
-		n++
-	}
-	return n
-}
+func (f *fixture) inLine() int { return f.pipe.Status().InLine }
 
 func (f *fixture) parked() bool { return f.spill.Stats().Parked > 0 }
 
@@ -539,12 +534,13 @@ func (f *fixture) direct() {
 	require.Equal(f.t, Direct, f.routerState())
 	require.True(f.t, f.log.Empty())
 	eventually(f.t, "interlock and segments gone, but for those that a transaction holds", func() bool {
-		return !f.interlock.exists() && (len(segments(f.t, f.opt.Dir)) == 0 || f.SpillStats().SpillHeld > 0)
+		return !interlocked(f.DB) && (len(segments(f.t, f.opt.Dir)) == 0 || f.SpillStats().SpillHeld > 0)
 	})
 }
 
-func (l *interlock) exists() bool {
-	there, err := l.present()
+// interlocked reports whether plain Badger would not open the database.
+func interlocked(db *DB) bool {
+	there, err := db.interlock.Present()
 	return there || err != nil
 }
 
@@ -605,7 +601,7 @@ func copyTree(from, to string) error {
 			pass = 0
 		case spilled:
 			pass = 1
-		case strings.HasSuffix(path, memSuffix):
+		case strings.HasSuffix(path, host.MemSuffix):
 			pass = 2
 		case rel == "MANIFEST":
 			pass = 3
@@ -647,7 +643,7 @@ func copyTree(from, to string) error {
 	}
 	for _, d := range rest {
 		name := d.Name()
-		if d.IsDir() || name == "MANIFEST" || strings.HasSuffix(name, memSuffix) {
+		if d.IsDir() || name == "MANIFEST" || strings.HasSuffix(name, host.MemSuffix) {
 			continue
 		}
 		if err := copySparse(filepath.Join(from, name), filepath.Join(to, name)); err != nil {

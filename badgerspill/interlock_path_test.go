@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
 
 // The interlock is read in another process, whose working directory is another one: where the spill
@@ -18,7 +20,7 @@ func TestInterlockOfARelativeDirectoryNamesAnAbsoluteOne(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, db.Update(func(txn *Txn) error { return txn.Set([]byte("a"), []byte("1")) }))
 	require.NoError(t, db.Close())
-	text, err := os.ReadFile(filepath.Join("db", interlockName))
+	text, err := os.ReadFile(filepath.Join("db", marker.InterlockName))
 	require.NoError(t, err)
 	require.Equal(t, filepath.Join(here, "db", "spill")+"\n", string(text))
 	require.NoError(t, os.Rename(filepath.Join("db", "spill"), "away"))

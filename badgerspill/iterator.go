@@ -7,6 +7,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/ristretto/v2/z"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -77,19 +78,19 @@ func (txn *Txn) newIterator(opt IteratorOptions, isKey bool) *Iterator {
 		txn.numIterators.Add(1)
 		return it
 	}
-	if view == nil && (!txn.update || txn.writes.empty()) {
+	if view == nil && (!txn.snap.Update || txn.writes.empty()) {
 		it.direct, it.wrappers.most = it.openBadger(opt), keptItems(&opt)
 		txn.numIterators.Add(1)
 		return it
 	}
-	if txn.update && !txn.writes.empty() {
+	if txn.snap.Update && !txn.writes.empty() {
 		it.sources = append(it.sources, &pendingSource{txn: txn, entries: txn.writes.sorted(opt.Reverse), reverse: opt.Reverse})
 	}
 	if view != nil {
 		txn.db.strain.Scan()
 		var s *spillSource
 		if opt.PrefetchValues {
-			s = newSpillScan(view, opt.Reverse, opt.AllVersions, txn.readTs)
+			s = newSpillScan(view, opt.Reverse, opt.AllVersions, txn.snap.ReadTs)
 		} else {
 			s = newSpillSource(view, opt.Reverse)
 		}
@@ -127,7 +128,7 @@ func (it *Iterator) mergeOptions(prefix []byte) IteratorOptions {
 func (it *Iterator) Item() *Item {
 	if it.direct != nil {
 		item := it.wrappers.of(it.direct.Item())
-		if it.txn.update {
+		if it.txn.snap.Update {
 			it.txn.addRead(item.Key())
 		}
 		return item
@@ -229,7 +230,7 @@ func (it *Iterator) blocked(key []byte) bool {
 	for _, s := range it.sources[:len(it.sources)-1] {
 		look(s)
 	}
-	all := &Txn{db: it.txn.db, readTs: math.MaxUint64}
+	all := &Txn{db: it.txn.db, snap: pipeline.Snapshot{ReadTs: math.MaxUint64}}
 	defer func() { all.reader().Discard() }()
 	opt := badger.DefaultIteratorOptions
 	opt.AllVersions, opt.PrefetchValues, opt.InternalAccess = true, false, true
@@ -246,7 +247,7 @@ func (it *Iterator) blocked(key []byte) bool {
 // before it.
 func (it *Iterator) lower(first []byte, s source, key []byte) []byte {
 	s.seek(key)
-	for s.valid() && s.version() > it.txn.readTs && bytes.Equal(s.key(), key) {
+	for s.valid() && s.version() > it.txn.snap.ReadTs && bytes.Equal(s.key(), key) {
 		s.next()
 	}
 	if s.valid() && (first == nil || bytes.Compare(s.key(), first) < 0) {
@@ -380,7 +381,7 @@ func (it *Iterator) pastPrefix(key []byte) bool {
 }
 
 func (it *Iterator) visible(key []byte, version uint64) bool {
-	if version > it.txn.readTs || (it.opt.SinceTs > 0 && version <= it.opt.SinceTs) {
+	if version > it.txn.snap.ReadTs || (it.opt.SinceTs > 0 && version <= it.opt.SinceTs) {
 		return false
 	}
 	internal := bytes.HasPrefix(key, internalPrefix)

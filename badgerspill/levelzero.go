@@ -1,16 +1,9 @@
 package badgerspill
 
 import (
-	"bytes"
-	"errors"
-	"io/fs"
-	"os"
-	"runtime"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-	"github.com/dgraph-io/badger/v4/table"
-	"github.com/dgraph-io/badger/v4/y"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 )
 
 const (
@@ -24,43 +17,6 @@ const (
 	// most, in nanoseconds. It leaves seconds until a table that came meanwhile is old enough.
 	levelZeroInterval = int64(time.Second)
 )
-
-// sortLevelZero puts Badger's level 0 into the order of keys, as Badger itself does whenever it
-// merges tables within level 0. An open database begins with the order of file numbers instead.
-// That is not the order of age: what was merged within level 0 has a higher number than a younger
-// table that was left out. Level 0 is compacted from its front, as long as tables overlap what was
-// taken before. So in the order of numbers a tombstone can leave level 0, and be dropped where
-// nothing lies below, while the value that it covers is in a later table: the key would be back. In
-// the order of keys it cannot. If two tables have a key in common, all between them begin within
-// the first one, or at its end, so none of them ends what is taken together.
-//
-// Badger has no call for it, but a StreamWriter sorts all levels when it is flushed, and that is
-// all it does if nothing was written.
-func sortLevelZero(inner *badger.DB) error {
-	// of two, the second overlaps the first or has no key in common with it
-	if levelZeroTables(inner) < 3 {
-		return nil
-	}
-	defer func() {
-		// At its end Flush resumes what Prepare has stopped, and panics because there was no
-		// Prepare.
-		if r := recover(); r != nil {
-			if _, ok := r.(runtime.Error); !ok {
-				panic(r)
-			}
-		}
-	}()
-	return inner.NewStreamWriter().Flush()
-}
-
-func levelZeroTables(inner *badger.DB) int {
-	for _, l := range inner.Levels() {
-		if l.Level == 0 {
-			return l.NumTables
-		}
-	}
-	return 0
-}
 
 // levelZero is what the watcher knows of level 0. It is the watcher's own, and Open's before.
 type levelZero struct {
@@ -80,15 +36,16 @@ type levelZero struct {
 func (db *DB) guardLevelZero() bool {
 	l := &db.levelZero
 	n := 0
-	if levelZeroTables(db.inner) >= mergedTables {
+	if host.LevelZeroTables(db.inner) >= mergedTables {
 		now := db.now()
 		if l.looked > 0 && now-l.looked < levelZeroInterval {
 			return false
 		}
 		l.looked = now
-		uncovered := uncoveredTables(db.inner.Tables())
+		uncovered := host.UncoveredTables(db.inner.Tables())
 		for _, id := range uncovered {
-			if db.tableAge(id) >= mergeAge {
+			// in memory Badger takes them for old
+			if db.opt.InMemory || host.TableAge(db.opt.Dir, id) >= mergeAge {
 				n++
 			}
 		}
@@ -96,61 +53,6 @@ func (db *DB) guardLevelZero() bool {
 	} else {
 		l.pending = false
 	}
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if risky := n >= mergedTables; risky != db.mergeHold {
-		db.mergeHold = risky
-		if db.opt.managed { // otherwise the watcher tells Badger
-			db.tellDiscard()
-		}
-	}
+	db.pipe.HoldDiscard(n >= mergedTables)
 	return true
-}
-
-// tableAge returns the age of an SSTable as Badger sees it.
-func (db *DB) tableAge(id uint64) time.Duration {
-	if db.opt.InMemory {
-		return mergeAge // Badger takes them for old
-	}
-	info, err := os.Stat(table.NewFilename(id, db.opt.Dir))
-	if errors.Is(err, fs.ErrNotExist) { // compacted since
-		return 0
-	}
-	if err != nil {
-		return mergeAge
-	}
-	return time.Since(info.ModTime())
-}
-
-// tellDiscard tells Badger in managed mode what it may discard. Needs mu, or what was told last
-// need not be what holds.
-func (db *DB) tellDiscard() {
-	var ts uint64
-	if db.discardHold == 0 && !db.mergeHold {
-		ts = db.orc.discardTs
-	}
-	db.inner.SetDiscardTs(ts)
-}
-
-// uncoveredTables returns the numbers of the tables of level 0 whose range of keys no table of a
-// lower level overlaps.
-func uncoveredTables(tables []badger.TableInfo) (ids []uint64) {
-	for _, a := range tables {
-		if a.Level > 0 {
-			continue
-		}
-		left, right := y.ParseKey(a.Left), y.ParseKey(a.Right)
-		covered := false
-		for i := range tables {
-			b := &tables[i]
-			if b.Level > 0 && bytes.Compare(left, y.ParseKey(b.Right)) <= 0 && bytes.Compare(y.ParseKey(b.Left), right) <= 0 {
-				covered = true
-				break
-			}
-		}
-		if !covered {
-			ids = append(ids, a.ID)
-		}
-	}
-	return ids
 }

@@ -11,6 +11,8 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 )
 
 // levelZeroTable makes one table of level 0 of what each of keys says: a tombstone if the value is
@@ -51,7 +53,7 @@ func TestLevelZeroIsNotCompactedInTheOrderOfNumbers(t *testing.T) {
 			if managed {
 				db.SetDiscardTs(9)
 			}
-			eventually(t, "level 0 is compacted", func() bool { return levelZeroTables(db.inner) == 0 })
+			eventually(t, "level 0 is compacted", func() bool { return host.LevelZeroTables(db.inner) == 0 })
 			require.NoError(t, db.View(func(txn *Txn) error {
 				_, err = txn.Get([]byte("b"))
 				require.ErrorIs(t, err, ErrKeyNotFound)
@@ -104,13 +106,11 @@ func TestNothingIsDiscardedWhileLevelZeroLiesOnNothing(t *testing.T) {
 				return n
 			}
 			require.NoError(t, db.inner.Flatten(1))
-			require.Zero(t, levelZeroTables(db.inner))
+			require.Zero(t, host.LevelZeroTables(db.inner))
 			require.Equal(t, 2, versions())
 
 			eventually(t, "Badger may discard again", func() bool {
-				db.mu.Lock()
-				defer db.mu.Unlock()
-				return !db.mergeHold && (managed || db.discarded.Load() == 9)
+				return !db.pipe.Status().MergeHeld && (managed || db.discarded.Load() == 9)
 			})
 			loader := db.inner.NewKVLoader(1)
 			for _, key := range []string{"a", "z"} {
@@ -118,7 +118,7 @@ func TestNothingIsDiscardedWhileLevelZeroLiesOnNothing(t *testing.T) {
 			}
 			require.NoError(t, loader.Finish())
 			require.NoError(t, db.engine.seal())
-			eventually(t, "a table", func() bool { return levelZeroTables(db.inner) == 1 })
+			eventually(t, "a table", func() bool { return host.LevelZeroTables(db.inner) == 1 })
 			require.NoError(t, db.inner.Flatten(1))
 			require.Zero(t, versions())
 		})
@@ -132,9 +132,9 @@ func TestUncoveredTables(t *testing.T) {
 	tables := []badger.TableInfo{
 		table(1, 0, "a", "c"), table(2, 0, "c", "d"), table(3, 0, "e", "e"), table(4, 0, "a", "z"), table(5, 0, "y", "z"), table(6, 0, "f", "n"),
 	}
-	require.Equal(t, []uint64{1, 2, 3, 4, 5, 6}, uncoveredTables(tables))
+	require.Equal(t, []uint64{1, 2, 3, 4, 5, 6}, host.UncoveredTables(tables))
 	tables = append(tables, table(7, 5, "d", "d"), table(8, 6, "g", "h"))
-	require.Equal(t, []uint64{1, 3, 5}, uncoveredTables(tables))
+	require.Equal(t, []uint64{1, 3, 5}, host.UncoveredTables(tables))
 	tables = append(tables, table(9, 6, "z", "zz"))
-	require.Equal(t, []uint64{1, 3}, uncoveredTables(tables))
+	require.Equal(t, []uint64{1, 3}, host.UncoveredTables(tables))
 }

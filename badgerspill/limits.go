@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -21,7 +22,7 @@ import (
 
 type limits struct {
 	setting sync.Mutex   // one Set... at a time; may be held over writes to disk
-	policy  atomic.Int32 // the SpillPolicy of now; written under DB.mu
+	policy  atomic.Int32 // the SpillPolicy of now; written under the commit lock
 	fitting sync.Mutex   // one fit at a time: the last one sees the latest limits
 
 	given struct { // to Open, and to Set... since; written under setting
@@ -30,7 +31,8 @@ type limits struct {
 	}
 }
 
-// policy returns the SpillPolicy of now. It stays so while DB.mu is held.
+// policy returns the SpillPolicy of now. It stays so while the commit lock is
+// held.
 func (db *DB) policy() SpillPolicy { return SpillPolicy(db.limits.policy.Load()) }
 
 // spillCapacity returns the bytes that the spill may take: none if there is none. Needs
@@ -203,9 +205,7 @@ func (db *DB) SetSpillCapacity(bytes int64) error {
 	db.limits.note(func(opt *Options) { opt.SpillCapacity = bytes })
 	db.spill.SetCapacity(db.spillCapacity())
 	db.fit()
-	db.mu.Lock()
-	db.router.lookAgain() // a full queue to Badger turns to the spill
-	db.mu.Unlock()
+	db.pipe.LookAgain() // a full queue to Badger turns to the spill
 	return nil
 }
 
@@ -232,32 +232,15 @@ func (db *DB) SetSpillPolicy(p SpillPolicy) error {
 			return err
 		}
 	}
-	hedges, err := db.adoptPolicy(p, spills)
-	hedges.append()
-	if err != nil {
+	if err := db.pipe.Adopt(p == Always, spills, func() {
+		db.limits.policy.Store(int32(p))
+		db.spill.SetCapacity(db.spillCapacity())
+	}); err != nil {
 		return err
 	}
 	db.limits.note(func(opt *Options) { opt.SpillPolicy = p })
 	db.fit() // and has replay look: what is spilled goes, unless p is Always
 	return nil
-}
-
-func (db *DB) adoptPolicy(p SpillPolicy, spills bool) (hedges, error) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.closed {
-		return hedges{}, ErrDBClosed
-	}
-	if db.dropping {
-		return hedges{}, ErrBlockedWrites
-	}
-	db.limits.policy.Store(int32(p))
-	db.spill.SetCapacity(db.spillCapacity())
-	db.router.lookAgain() // a full queue to Badger turns to the spill
-	if spills && p == Always && db.router.state == Direct {
-		return db.spillFromHere(CausePolicy), nil
-	}
-	return hedges{}, nil
 }
 
 // spillMade reports whether the spill is on disk. It waits for one that is being made.
@@ -269,12 +252,12 @@ func (db *DB) makeSpill() error {
 		return nil
 	}
 	fsys := db.opt.fs()
-	id, known, err := readIdentity(fsys, db.opt.Dir)
+	id, known, err := marker.ReadIdentity(fsys, db.opt.Dir)
 	if errors.Is(err, ErrCorrupt) { // Make refuses a spill that is there: nothing is known by it
 		err = nil
 	}
 	if err == nil && !known {
-		id, err = writeIdentity(fsys, db.opt.Dir)
+		id, err = marker.WriteIdentity(fsys, db.opt.Dir)
 	}
 	if err != nil {
 		return err
@@ -286,7 +269,7 @@ func (db *DB) makeSpill() error {
 		return nil
 	}
 	if !known {
-		err = errors.Join(err, fsys.Remove(filepath.Join(db.opt.Dir, identityName)))
+		err = errors.Join(err, fsys.Remove(filepath.Join(db.opt.Dir, marker.IdentityName)))
 	}
 	if errors.Is(err, spillfile.ErrClosed) {
 		return ErrDBClosed
@@ -299,10 +282,10 @@ func (db *DB) makeSpill() error {
 // Each state in between is that of an empty spill, or of none. If the interlock is kept, for a drop
 // that the next Open finishes, or cannot be removed, the spill stays.
 func (db *DB) removeSpill() error {
-	err := db.interlock.drop()
+	err := db.interlock.Drop()
 	there := false
 	if err == nil {
-		there, err = db.interlock.present()
+		there, err = db.interlock.Present()
 	}
 	if err != nil || there {
 		return errors.Join(err, db.log.Close())
@@ -311,7 +294,7 @@ func (db *DB) removeSpill() error {
 		return fmt.Errorf("badgerspill: SpillPolicy Never: %w", err)
 	}
 	fsys := db.opt.fs()
-	err = fsys.Remove(filepath.Join(db.opt.Dir, identityName))
+	err = fsys.Remove(filepath.Join(db.opt.Dir, marker.IdentityName))
 	if err == nil {
 		err = fsys.SyncDir(db.opt.Dir)
 	}

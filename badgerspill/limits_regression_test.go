@@ -1,22 +1,23 @@
 package badgerspill
 
 import (
-	"context"
 	"errors"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 )
 
 // TestInterruptedDropWithoutASpill: a database whose spill is not made yet must open again after a
 // DropAll that was interrupted, wherever that was.
 func TestInterruptedDropWithoutASpill(t *testing.T) {
 	for _, at := range []struct{ op, name string }{
-		{"rename", dropName}, // before it is announced
-		{"remove", dropName}, // before that is withdrawn
+		{"rename", marker.DropName}, // before it is announced
+		{"remove", marker.DropName}, // before that is withdrawn
 	} {
 		t.Run(at.op, func(t *testing.T) {
 			f := open(t, noSpill)
@@ -57,15 +58,13 @@ func TestTurnedOnSpillEndsTheWaitForBadger(t *testing.T) {
 			f.stub.hold()
 			defer f.stub.release()
 			var sent []<-chan error
-			for i := range maxInFlight {
+			for i := range pipeline.MaxInFlight {
 				sent = append(sent, f.putAsync(key(i), "v"))
 			}
-			eventually(t, "Badger's queue is full", func() bool { return f.stub.waiting() == maxInFlight })
+			eventually(t, "Badger's queue is full", func() bool { return f.stub.waiting() == pipeline.MaxInFlight })
 			waits := f.putAsync("waits", "v")
 			eventually(t, "it waits for an answer", func() bool {
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				return f.router.answer != nil
+				return f.pipe.Status().Waiting
 			})
 			require.NoError(t, f.giveSpill(1<<20))
 			require.NoError(t, receive(t, "the commit that waits", waits))
@@ -117,18 +116,4 @@ func TestSpillThatWasAlmostMade(t *testing.T) {
 	require.NoError(t, f.giveSpill(1<<20))
 	f.spillOne("k", "v")
 	require.Equal(t, "v", openAt(t, crash(t, f.opt.Dir)).get("k"))
-}
-
-// A reader that goes on after its context has ended starts no goroutine for each read.
-func TestReadsAfterTheContextHasEnded(t *testing.T) {
-	c := new(commit)
-	c.done.Add(1)
-	defer c.done.Done()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	before := runtime.NumGoroutine()
-	for range 100 {
-		require.ErrorIs(t, awaitVisible(ctx, c), context.Canceled)
-	}
-	require.Less(t, runtime.NumGoroutine(), before+50)
 }

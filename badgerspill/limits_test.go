@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -184,7 +185,7 @@ func TestRatiosHoldAtOnce(t *testing.T) {
 func TestSpillTurnedOnAndOff(t *testing.T) {
 	f := open(t, noSpill)
 	require.NoDirExists(t, filepath.Join(f.opt.Dir, "spill"))
-	require.NoFileExists(t, filepath.Join(f.opt.Dir, identityName))
+	require.NoFileExists(t, filepath.Join(f.opt.Dir, marker.IdentityName))
 	require.NoError(t, f.Drain(f.ctx)) // there is nothing to drain
 	require.NoError(t, f.Sync())
 	free := f.occupy(f.manager.Limit() - 128<<10) // the index of a spill needs a little memory
@@ -196,7 +197,7 @@ func TestSpillTurnedOnAndOff(t *testing.T) {
 	require.Equal(t, Spilling, f.routerState())
 	require.Equal(t, first, f.get("k"))
 	require.Equal(t, absent, f.inBadger("k"))
-	require.True(t, f.interlock.exists())
+	require.True(t, interlocked(f.DB))
 
 	// It is as good as one that was there from the beginning.
 	again := openAt(t, crash(t, f.opt.Dir))
@@ -225,7 +226,7 @@ func TestSpillThatCannotBeMade(t *testing.T) {
 		return nil
 	})
 	require.ErrorIs(t, f.giveSpill(1<<20), errTest)
-	require.NoFileExists(t, filepath.Join(f.opt.Dir, identityName))
+	require.NoFileExists(t, filepath.Join(f.opt.Dir, marker.IdentityName))
 	require.Equal(t, Never, f.Opts().SpillPolicy)
 	f.put("k", "1")
 	f.hooks.clear()

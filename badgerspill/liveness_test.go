@@ -18,6 +18,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
@@ -279,7 +281,7 @@ func (l *liveness) open(d *livenessDB) {
 	opt.EventListener = o.events.listener()
 	opt.seams = seams{fs: spillfile.OS, engine: func(e engine) engine { o.stub.engine = e; return o.stub }}
 	var sends atomic.Int64
-	o.stub.mu.failSend = func(*commit) error {
+	o.stub.mu.failSend = func(*pipeline.Commit) error {
 		if sends.Add(1)%50 == 0 {
 			return errTest
 		}
@@ -612,7 +614,7 @@ func (l *liveness) counts(o *openDB) string {
 			gone++
 		}
 	}
-	numbers, err := memNumbers(o.opt.Dir)
+	numbers, err := host.MemNumbers(o.opt.Dir)
 	if err == nil {
 		files = len(numbers)
 	}

@@ -87,7 +87,7 @@ func (l *KVLoader) send() error {
 			l.throttle.Done(nil)
 			return err
 		}
-		go func() { l.throttle.Done(l.db.await(c)) }()
+		go func() { l.throttle.Done(l.db.await(txn, c)) }()
 	}
 	l.entries, l.zeroes, l.size, l.bytes = nil, nil, 0, 0
 	return nil
@@ -116,21 +116,13 @@ func (db *DB) Load(r io.Reader, maxPendingWrites int) error {
 			}
 			highest = max(highest, kv.Version)
 		}
-		db.raise(highest)
+		db.pipe.Raise(highest)
 		return nil
 	})
 	if err != nil {
 		return errors.Join(err, loader.throttle.Finish())
 	}
 	return loader.Finish()
-}
-
-// raise makes the next timestamp higher than ts, which Badger holds or will hold.
-func (db *DB) raise(ts uint64) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	db.line.visible = max(db.line.visible, ts)
-	db.orc.nextTs = max(db.orc.nextTs, ts+1)
 }
 
 // readBackup calls fn with each list of a backup: its length in eight bytes, little-endian, then

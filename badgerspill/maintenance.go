@@ -7,6 +7,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -35,7 +36,7 @@ func (db *DB) Flatten(workers int) error {
 	if err := errors.Join(db.space.check(), db.guard.check()); err != nil {
 		return err
 	}
-	defer db.lost.settle(flattenCompactor)
+	defer db.lost.Settle(host.FlattenCompactor)
 	return db.inner.Flatten(workers)
 }
 

@@ -9,10 +9,10 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/wbm"
 )
-
-const memSuffix = ".mem"
 
 // memtables knows what Badger's memtables hold, by observation: every live memtable has one file
 // NNNNN.mem in Dir, numbered in sequence, that is removed when the memtable is in an SSTable and
@@ -116,7 +116,7 @@ func newMemtables(db *DB) (*memtables, error) {
 		return m, nil
 	}
 	m.dir = db.opt.Dir
-	numbers, err := memNumbers(m.dir)
+	numbers, err := host.MemNumbers(m.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -149,7 +149,7 @@ func (m *memtables) took(bytes int64, ts uint64) {
 }
 
 func (m *memtables) exists(number int) bool {
-	info, err := os.Stat(memPath(m.dir, number))
+	info, err := os.Stat(host.MemPath(m.dir, number))
 	if err == nil {
 		return !info.IsDir() // which is in Badger's way: see guard
 	}
@@ -288,7 +288,7 @@ func (m *memtables) releaseGone(gone int) (freed int64) {
 }
 
 func (m *memtables) newest() int {
-	numbers, err := memNumbers(m.dir)
+	numbers, err := host.MemNumbers(m.dir)
 	if err != nil || len(numbers) == 0 {
 		return 0
 	}
@@ -331,4 +331,23 @@ func (m *memtables) pinned() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.mu.sealed) > 0
+}
+
+// noteMemtable makes a note of the active memtable's number; nobody may write to Badger meanwhile.
+// If it fails no log is removed because of it, as without. It is not made where LOCK is what is
+// locked: Windows would refuse it, and on AIX it would end the lock.
+func (db *DB) noteMemtable(note marker.Note) {
+	opt := &db.opt
+	// the notes are another's; others may not write the file anew
+	if opt.ReadOnly || opt.BypassLockGuard {
+		return
+	}
+	if !opt.system().notes {
+		return
+	}
+	numbers, err := host.MemNumbers(opt.Dir)
+	if err != nil || len(numbers) == 0 {
+		return
+	}
+	_ = marker.WriteNote(opt.Dir, note, numbers[len(numbers)-1])
 }

@@ -140,7 +140,7 @@ func openKeyIterator(txn *Txn, key []byte) (it *Iterator, err error) {
 // tombstone that is set meanwhile: the older write must not come back from under it.
 func (op *MergeOperator) compact() error {
 	db := op.db
-	if db.opt.managed || db.opt.ReadOnly || !db.holdOpen() {
+	if db.opt.managed || db.opt.ReadOnly || !db.pipe.Hold() {
 		return nil
 	}
 	defer db.background.Done()
@@ -155,28 +155,8 @@ func (op *MergeOperator) compact() error {
 			loader.Set(&pb.KV{Key: op.key, Value: m.value, Version: m.newest, Meta: []byte{metaDiscardEarlier}}),
 			loader.Finish())
 	}
-	if (errors.Is(err, ErrDBClosed) || errors.Is(err, ErrBlockedWrites)) && db.closeBegun() {
+	if (errors.Is(err, ErrDBClosed) || errors.Is(err, ErrBlockedWrites)) && db.pipe.Closed() {
 		return nil // what was added is complete without
 	}
 	return err
-}
-
-// closeBegun is IsClosed from the moment on at which Close refuses commits, which is a little
-// earlier.
-func (db *DB) closeBegun() bool {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.closed
-}
-
-// holdOpen keeps Close from closing Badger until background.Done is called. It returns false if
-// Close has begun.
-func (db *DB) holdOpen() bool {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if db.closed {
-		return false
-	}
-	db.background.Add(1)
-	return true
 }

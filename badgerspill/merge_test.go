@@ -14,6 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
@@ -378,9 +379,7 @@ func TestMergeAddDuringCompaction(t *testing.T) {
 			f := open(t, mode.change)
 			rotate := func() {
 				if f.log != nil {
-					f.mu.Lock()
 					f.log.Rotate(0)
-					f.mu.Unlock()
 				}
 			}
 			var histories [][]string
@@ -467,20 +466,15 @@ func TestMergeHoldsDiscard(t *testing.T) {
 	for _, v := range []string{"a", "b"} {
 		require.NoError(t, op.Add([]byte(v)))
 	}
-	discardable := func() uint64 {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return f.orc.discardable()
-	}
 	f.stub.hold()
 	stopped := async(func() bool { op.Stop(); return true })
 	eventually(t, "Badger is asked", func() bool { return f.stub.waiting() == 1 })
 	f.NewTransaction(false).Discard()
-	require.EqualValues(t, 1, discardable())
+	require.EqualValues(t, 1, f.pipe.Discardable())
 	require.Empty(t, stopped, "Stop waits for the write")
 	f.stub.release()
 	receive(t, "end of Stop", stopped)
-	require.EqualValues(t, 2, discardable())
+	require.EqualValues(t, 2, f.pipe.Discardable())
 	require.Equal(t, []string{"2 ab true <nil>"}, sideOf(f).history("k"))
 }
 
@@ -555,8 +549,8 @@ func TestMergeCompactionFails(t *testing.T) {
 	op := f.GetMergeOperator([]byte("k"), concat, time.Millisecond)
 	defer op.Stop()
 	f.stub.set(func() {
-		f.stub.mu.failSend = func(c *commit) error {
-			if c.load {
+		f.stub.mu.failSend = func(c *pipeline.Commit) error {
+			if c.Load {
 				return errTest
 			}
 			return nil

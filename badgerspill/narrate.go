@@ -61,8 +61,8 @@ func (n *narrator) warn(kind, format string, args ...any) {
 
 // taken returns how many commits the spill has taken since Open, and their bytes.
 func (n *narrator) taken() (commits, bytes int64) {
-	c := &n.db.counters
-	return c.spilled.Load() + c.hedged.Load(), c.spilledBytes.Load()
+	c := &n.db.pipe.Counters
+	return c.Spilled.Load() + c.Hedged.Load(), c.SpilledBytes.Load()
 }
 
 func (n *narrator) spillBegin(i SpillBeginInfo) {

@@ -39,9 +39,9 @@ func TestNarratorLines(t *testing.T) {
 	for round := range 2 {
 		for range 3 {
 			l.SpillBegin(SpillBeginInfo{Cause: CauseStall})
-			f.counters.spilled.Add(1_200_000)
-			f.counters.hedged.Add(12)
-			f.counters.spilledBytes.Add(1 << 30)
+			f.pipe.Counters.Spilled.Add(1_200_000)
+			f.pipe.Counters.Hedged.Add(12)
+			f.pipe.Counters.SpilledBytes.Add(1 << 30)
 			n.burst.begun = time.Now().Add(-20 * time.Second)
 			l.ReplayBegin(replay.Run{Reason: replay.ReasonHighWater})
 			l.ReplayBegin(replay.Run{Reason: replay.ReasonQuiet})

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
@@ -114,7 +115,7 @@ func TestNothingThatFailedWasSeen(t *testing.T) {
 				return nil
 			})
 			f.stub.set(func() {
-				f.stub.mu.failSend = func(*commit) error {
+				f.stub.mu.failSend = func(*pipeline.Commit) error {
 					if chance(12) {
 						return errTest
 					}

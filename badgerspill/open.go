@@ -13,6 +13,9 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/strain"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
@@ -179,18 +182,17 @@ func (db *DB) open() (err error) {
 	if err := db.finishDrop(); err != nil {
 		return err
 	}
-	last := db.inner.MaxVersion()
+	last, replayFirst := db.inner.MaxVersion(), uint64(0)
 	if db.log != nil {
-		if last, err = db.checkHistory(last); err != nil {
+		if last, replayFirst, err = db.checkHistory(last); err != nil {
 			return err
 		}
 	}
-	db.orc = newOracle(db.opt.managed, db.opt.DetectConflicts, last)
-	db.line.visible, db.line.publisher = last, db.publisher
+	db.pipe = db.newPipeline(last, replayFirst)
 	db.guardLevelZero()
-	if !db.opt.managed && db.discardHold == 0 && !db.mergeHold {
-		db.discarded.Store(last)
-		db.inner.SetDiscardTs(last)
+	if _, discard := db.pipe.Progress(); discard > 0 {
+		db.discarded.Store(discard)
+		db.inner.SetDiscardTs(discard)
 	}
 	db.banned.offset = db.opt.NamespaceOffset
 	db.banned.load(db.inner)
@@ -237,21 +239,20 @@ func (db *DB) openSpill() error {
 	if err != nil {
 		return fmt.Errorf("badgerspill: option SpillDir: %w", err)
 	}
-	db.interlock = &interlock{fs: fsys, dir: opt.Dir, spill: spill, free: func() bool { return db.log.Empty() }}
-	exists, err := fileExists(fsys, filepath.Join(opt.SpillDir, "MANIFEST"))
+	db.interlock = marker.NewInterlock(fsys, opt.Dir, spill, func() bool { return db.log.Empty() })
+	exists, err := marker.Exists(fsys, filepath.Join(opt.SpillDir, "MANIFEST"))
 	if err != nil {
 		return err
 	}
-	locked, err := db.interlock.present()
+	locked, err := db.interlock.Present()
 	if err != nil {
 		return err
 	}
-	where, trusted, err := db.interlock.read()
+	where, _, err := db.interlock.Read()
 	if err != nil { // it is taken for missing: what Badger holds is compared with the spill
 		opt.Warningf("badgerspill: the interlock is not readable, Badger is compared with the spill instead: %v\n", err)
 	}
-	db.interlock.trusted = trusted
-	id, known, idErr := readIdentity(fsys, opt.Dir)
+	id, known, idErr := marker.ReadIdentity(fsys, opt.Dir)
 	if !exists || !known {
 		if err := db.judgeSpill(id, known, idErr, locked, where); err != nil {
 			return err
@@ -268,7 +269,7 @@ func (db *DB) openSpill() error {
 		if err := fsys.MkdirAll(opt.Dir, 0o700); err != nil {
 			return fmt.Errorf("badgerspill: option Dir: %w", err)
 		}
-		if id, err = writeIdentity(fsys, opt.Dir); err != nil {
+		if id, err = marker.WriteIdentity(fsys, opt.Dir); err != nil {
 			return err
 		}
 	}
@@ -276,7 +277,7 @@ func (db *DB) openSpill() error {
 	if err != nil {
 		db.log = nil
 		if !known && !opt.ReadOnly {
-			err = errors.Join(err, fsys.Remove(filepath.Join(opt.Dir, identityName)))
+			err = errors.Join(err, fsys.Remove(filepath.Join(opt.Dir, marker.IdentityName)))
 		}
 		if errors.Is(err, spillfile.ErrLocked) {
 			return asLocked(opt.SpillDir, err)
@@ -314,12 +315,12 @@ func (db *DB) judgeSpill(id [16]byte, known bool, idErr error, locked bool, name
 	if err != nil {
 		return fmt.Errorf("badgerspill: %w", err)
 	}
-	c := spillfile.Claims{ID: id, IDFile: filepath.Join(opt.Dir, identityName), IDErr: idErr, Names: names}
+	c := spillfile.Claims{ID: id, IDFile: filepath.Join(opt.Dir, marker.IdentityName), IDErr: idErr, Names: names}
 	if idErr == nil && !known {
 		c.IDErr = fs.ErrNotExist
 	}
 	if locked {
-		c.Interlock = db.interlock.path()
+		c.Interlock = db.interlock.Path()
 	}
 	if err := spillfile.Judge(in, c); err != nil {
 		return fmt.Errorf("badgerspill: %w", mismatched(err))
@@ -364,7 +365,7 @@ func (db *DB) logOptions(id [16]byte, existing, deferred bool) spillfile.Options
 		ReadOnly:      opt.ReadOnly,
 		OnRecovery:    db.recovered,
 		OnFirst:       db.firstSpilled,
-		OnCommit:      db.spilled,
+		OnCommit:      func(b []*spillfile.Batch, err error) { db.pipe.Spilled(b, err) },
 		OnEvent:       db.segmentEvent,
 		OnIndexed: func() {
 			if db.ready.Load() {
@@ -390,7 +391,7 @@ const (
 
 // firstSpilled is called before the first batch is written to an empty spill.
 func (db *DB) firstSpilled() error {
-	err := db.interlock.set()
+	err := db.interlock.Set()
 	db.wakeReplay()
 	return err
 }
@@ -418,7 +419,7 @@ func (db *DB) openBadger() (err error) {
 	if db.opt.InMemory {
 		return db.openInner(opt)
 	}
-	locked, err := db.interlock.present()
+	locked, err := db.interlock.Present()
 	if err != nil {
 		return err
 	}
@@ -426,17 +427,17 @@ func (db *DB) openBadger() (err error) {
 		if db.opt.ReadOnly {
 			return db.openShadow(opt)
 		}
-		if err := db.interlock.remove(); err != nil {
+		if err := db.interlock.Remove(); err != nil {
 			return err
 		}
 	}
 	defer func() {
 		switch {
 		case db.log == nil || db.log.Empty() || db.opt.ReadOnly:
-		case db.interlock.trusted:
-			err = errors.Join(err, db.interlock.set())
+		case db.interlock.Trusted():
+			err = errors.Join(err, db.interlock.Set())
 		default:
-			err = errors.Join(err, db.interlock.setDoubted())
+			err = errors.Join(err, db.interlock.SetDoubted())
 		}
 	}()
 	if !opt.ReadOnly {
@@ -453,7 +454,7 @@ func (db *DB) openBadger() (err error) {
 	if err := db.openInner(opt); err != nil {
 		return err
 	}
-	db.noteMemtable(openedNote)
+	db.noteMemtable(marker.Opened)
 	return nil
 }
 
@@ -468,7 +469,7 @@ func (db *DB) cleanLogs(opt badger.Options) error {
 	}
 	err := removeEmptyLogs(opt)
 	if sys.notes {
-		err = errors.Join(err, removeDeadLogs(opt))
+		err = errors.Join(err, host.RemoveDeadLogs(opt))
 	}
 	return err
 }
@@ -477,7 +478,7 @@ func (db *DB) cleanLogs(opt badger.Options) error {
 // gives it a size, and truncates one before it removes it; killed in between it refuses to open
 // what it has left.
 func removeEmptyLogs(opt badger.Options) error {
-	for _, in := range [][2]string{{opt.Dir, memSuffix}, {opt.ValueDir, ".vlog"}} {
+	for _, in := range [][2]string{{opt.Dir, host.MemSuffix}, {opt.ValueDir, ".vlog"}} {
 		files, err := os.ReadDir(in[0])
 		if err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("badgerspill: %w", err)
@@ -501,22 +502,22 @@ func removeEmptyLogs(opt badger.Options) error {
 // that panics or hangs.
 func (db *DB) openInner(opt badger.Options) error {
 	if !opt.InMemory && !opt.ReadOnly {
-		db.lost = newLostTables(opt.Dir, db.badgerFailed)
+		db.lost = host.NewLostTables(opt.Dir, db.badgerFailed)
 	}
 	lines := &badgerLogger{to: opt.Logger, lost: db.lost}
 	inner, err := badger.OpenManaged(db.dirLocks.options(opt).WithLogger(lines))
 	if err != nil {
 		return asLocked(opt.Dir, named(err))
 	}
-	db.inner, db.badger = inner, newBadgerState(inner)
+	db.inner, db.badger = inner, host.NewState(inner)
 	lines.state.Store(db.badger)
-	if err := db.lost.check(); err != nil { // from here on
+	if err := db.lost.Check(); err != nil { // from here on
 		return err
 	}
 	if opt.ReadOnly {
 		return nil
 	}
-	return sortLevelZero(inner) // before Badger may discard anything
+	return host.SortLevelZero(inner) // before Badger may discard anything
 }
 
 // flushLargerMemtables lets Badger flush the memtable logs of an unclean stop at the size they were
@@ -525,7 +526,7 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	if opt.ReadOnly {
 		return nil
 	}
-	numbers, err := memNumbers(opt.Dir)
+	numbers, err := host.MemNumbers(opt.Dir)
 	if err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil
@@ -534,7 +535,7 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	}
 	var size int64
 	for _, n := range numbers {
-		info, err := os.Stat(memPath(opt.Dir, n))
+		info, err := os.Stat(host.MemPath(opt.Dir, n))
 		if err != nil {
 			return fmt.Errorf("badgerspill: %w", err)
 		}
@@ -548,7 +549,7 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	if err != nil {
 		return asLocked(opt.Dir, named(err))
 	}
-	return errors.Join(sortLevelZero(old), old.Close())
+	return errors.Join(host.SortLevelZero(old), old.Close())
 }
 
 // checkHistory compares what Badger holds with what the spill holds, and returns the newest
@@ -558,47 +559,46 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 // making: hedged commits, which are in Badger, and of whose append to the spill a crash has left
 // only the beginning. The segments say through which timestamp that can be; the spill is dead then,
 // since Badger, which takes commits in order, has it all.
-func (db *DB) checkHistory(inBadger uint64) (uint64, error) {
+func (db *DB) checkHistory(inBadger uint64) (newest, replayFirst uint64, err error) {
 	st := db.log.State()
 	if st.LiveBatches == 0 {
-		return inBadger, nil
+		return inBadger, 0, nil
 	}
-	newest := max(inBadger, st.MaxVersion, st.NewestTs)
+	newest = max(inBadger, st.MaxVersion, st.NewestTs)
 	if st.DirectThrough == spillfile.Unordered { // timestamps tell nothing about order
 		// Hedged commits in it may be older than what Badger has of the same keys, and go there
 		// again: until then Badger must not discard a tombstone that they would come back from
 		// under.
-		db.discardHold = st.LastSeq
-		return newest, nil
+		return newest, st.LastSeq, nil
 	}
 	if inBadger > st.DirectThrough && inBadger > st.NewestTs {
-		return 0, db.foreignWrites(inBadger, st.NewestTs)
+		return 0, 0, db.foreignWrites(inBadger, st.NewestTs)
 	}
 	if inBadger > st.NewestTs {
 		if db.opt.ReadOnly { // dead, and not to be changed
 			err := db.log.Close()
 			db.log = nil
-			return newest, err
+			return newest, 0, err
 		}
 		if err := db.log.DiscardAll(); err != nil {
-			return 0, err
+			return 0, 0, err
 		}
-		return newest, db.interlock.drop()
+		return newest, 0, db.interlock.Drop()
 	}
-	if db.interlock.trusted {
-		return newest, nil
+	if db.interlock.Trusted() {
+		return newest, 0, nil
 	}
 	foreign, err := db.findForeign(max(st.OldestTs, 1))
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if foreign > 0 {
-		return 0, db.foreignWrites(foreign, st.NewestTs)
+		return 0, 0, db.foreignWrites(foreign, st.NewestTs)
 	}
 	if db.opt.ReadOnly {
-		return newest, nil
+		return newest, 0, nil
 	}
-	return newest, db.interlock.set()
+	return newest, 0, db.interlock.Set()
 }
 
 func (db *DB) foreignWrites(inBadger, inSpill uint64) error {
@@ -711,9 +711,9 @@ func (db *DB) start() {
 		db.spillUse.refresh()
 		switch live := db.log.State().LiveBatches > 0; {
 		case live:
-			db.beginSpilling(CauseRecovery)
+			db.pipe.Recovered(pipeline.CauseRecovery)
 		case opt.SpillPolicy == Always:
-			db.beginSpilling(CausePolicy)
+			db.pipe.Recovered(pipeline.CausePolicy)
 		}
 		db.replayer.Start()
 		db.wakeReplay()
@@ -723,13 +723,4 @@ func (db *DB) start() {
 		db.inBackground(db.verifyInBackground)
 	}
 	db.watch.start()
-}
-
-func (db *DB) beginSpilling(cause SpillCause) {
-	db.turn(Spilling)
-	if db.opt.managed {
-		db.log.Rotate(spillfile.Unordered)
-	}
-	db.counters.spillStarts[cause].Add(1)
-	db.events.spillBegin(cause, 0)
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 	"github.com/dgraph-io/badger/v4/skl"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -290,10 +292,10 @@ func taken(name string) bool {
 		return true
 	}
 	switch filepath.Ext(name) {
-	case ".sst", ".vlog", memSuffix:
+	case ".sst", ".vlog", host.MemSuffix:
 		return true
 	}
-	return strings.HasPrefix(name, identityName) // and dropName, and both while they are written
+	return strings.HasPrefix(name, marker.IdentityName) // and marker.DropName, and both while they are written
 }
 
 // maxLinks is how many symbolic links that lead to nothing are followed in one path: as many as

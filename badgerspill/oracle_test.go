@@ -144,9 +144,8 @@ func TestConflictMapIsBounded(t *testing.T) {
 	f := open(t)
 	f.put("first", "1")
 	remembered := func() (keys, commits int) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return len(f.orc.lastCommit), len(f.orc.recent)
+		s := f.pipe.Status()
+		return s.Remembered, s.Recent
 	}
 	write := func(from, n int) {
 		for i := range n {

@@ -1,6 +1,10 @@
 package badgerspill
 
-import "github.com/badgerspill/badgerspill/spillfile"
+import (
+	"github.com/badgerspill/badgerspill/spillfile"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+)
 
 // passage is how far a chunk has reached Badger, and how much of that is durable there. Where it is
 // is noted beside the spill (spillfile.Place), so that the next process, or the next try, goes on
@@ -40,7 +44,7 @@ func (r *replayLog) took() (durable int64) {
 	}
 	// All of the batch is in memtables up to the newest, and what is in one before the oldest is in
 	// a table.
-	numbers, err := memNumbers(db.memtables.dir)
+	numbers, err := host.MemNumbers(db.memtables.dir)
 	if err != nil || len(numbers) == 0 {
 		return 0
 	}

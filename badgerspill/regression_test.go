@@ -16,6 +16,9 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -65,10 +68,8 @@ func hedgeDelete(t *testing.T, f *fixture, hook func() error) {
 		acks = append(acks, async(commit))
 		eventually(t, "it is in flight", func() bool { return f.stub.waiting() == i+1 })
 	}
-	f.mu.Lock()
-	last := f.startSpilling(CauseStall, false) // as checkStall does
-	f.mu.Unlock()
-	go func() { _ = f.log.Commit(last) }()
+	turned := async(func() error { return f.pipe.TurnToSpill(pipeline.CauseStall) })
+	t.Cleanup(func() { require.NoError(t, receive(t, "the end of the turn", turned)) })
 	require.NoError(t, receive(t, "k, by the spill", acks[0]))
 	f.stub.release()
 	require.NoError(t, receive(t, "x", acks[1]))
@@ -108,7 +109,7 @@ func TestHedgedDeleteStaysAfterCompactionAndReplay(t *testing.T) {
 	for range 2 {
 		require.NoError(t, f.stub.engine.seal())
 		eventually(t, "Badger has flushed", func() bool {
-			numbers, err := memNumbers(f.opt.Dir)
+			numbers, err := host.MemNumbers(f.opt.Dir)
 			return err == nil && len(numbers) == 1
 		})
 		f.watch.hurry()
@@ -151,7 +152,7 @@ func TestReplayedSegmentHidesNoDirectCommit(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, f.replayLog.Checkpoint(t.Context()))
 	f.hooks.set(failSegmentWrites)
-	require.NoError(t, f.await(c))
+	require.NoError(t, f.await(txn, c))
 	f.hooks.clear()
 	require.Equal(t, "new", f.inBadger("k"))
 	require.Equal(t, "new", f.get("k"))
@@ -217,7 +218,7 @@ func putTs(db *DB, key string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.ts, db.await(c)
+	return c.Ts, db.await(txn, c)
 }
 
 // The removal of the interlock failed once. Nobody tried again, and plain Badger stayed locked out
@@ -227,7 +228,7 @@ func TestInterlockIsRemovedAtTheNextTry(t *testing.T) {
 	f.spillOne("k", "v")
 	var tries atomic.Int32
 	f.hooks.set(func(op, path string) error {
-		if op == "remove" && strings.HasSuffix(path, interlockName) && tries.Add(1) == 1 {
+		if op == "remove" && strings.HasSuffix(path, marker.InterlockName) && tries.Add(1) == 1 {
 			return errTest
 		}
 		return nil
@@ -235,7 +236,7 @@ func TestInterlockIsRemovedAtTheNextTry(t *testing.T) {
 	f.drained()
 	f.drained()
 	require.Equal(t, Direct, f.routerState())
-	eventually(t, "the interlock is gone", func() bool { return !f.interlock.exists() })
+	eventually(t, "the interlock is gone", func() bool { return !interlocked(f.DB) })
 	require.Greater(t, tries.Load(), int32(1))
 }
 
@@ -421,14 +422,14 @@ func TestTransactionStaysWholeAfterHandOver(t *testing.T) {
 // written.
 func cutMemtables(t *testing.T, dir, mark string) (cut bool) {
 	t.Helper()
-	numbers, err := memNumbers(dir)
+	numbers, err := host.MemNumbers(dir)
 	require.NoError(t, err)
 	for _, n := range numbers {
-		log, err := os.ReadFile(memPath(dir, n))
+		log, err := os.ReadFile(host.MemPath(dir, n))
 		require.NoError(t, err)
 		if at := bytes.LastIndex(log, []byte(mark)); at >= 0 {
 			clear(log[at:])
-			require.NoError(t, os.WriteFile(memPath(dir, n), log, 0o600))
+			require.NoError(t, os.WriteFile(host.MemPath(dir, n), log, 0o600))
 			cut = true
 		}
 	}
@@ -441,10 +442,10 @@ func TestQueueFullAndFirstAppendFails(t *testing.T) {
 	f := open(t)
 	f.stub.hold()
 	var acks []<-chan error
-	for i := range maxInFlight {
+	for i := range pipeline.MaxInFlight {
 		acks = append(acks, f.putAsync(key(i), "v"))
 	}
-	eventually(t, "the queue is full", func() bool { return f.stub.waiting() == maxInFlight })
+	eventually(t, "the queue is full", func() bool { return f.stub.waiting() == pipeline.MaxInFlight })
 	gate := make(chan struct{})
 	open := sync.OnceFunc(func() { close(gate) })
 	t.Cleanup(open)
@@ -458,7 +459,7 @@ func TestQueueFullAndFirstAppendFails(t *testing.T) {
 	acks = append(acks, f.putAsync("turns", "v")) // it appends the hedges before it has a place
 	eventually(t, "the turn", func() bool { return f.routerState() == Spilling })
 	acks = append(acks, f.putAsync("late", "v"))
-	eventually(t, "the late one is in line", func() bool { return f.inLine() == maxInFlight+1 })
+	eventually(t, "the late one is in line", func() bool { return f.inLine() == pipeline.MaxInFlight+1 })
 	open()
 	eventually(t, "the turn back", func() bool { return f.routerState() == Direct })
 	f.stub.release()
@@ -513,7 +514,7 @@ func TestDrainEndsUnderSteadyWrites(t *testing.T) {
 	// A group is done when somebody has come who is not in it, or when nobody comes for a while.
 	f.hooks.set(func(op, path string) error {
 		if op == "sync" && isSegment(path) {
-			came := func() int64 { return f.counters.spilled.Load() + f.log.State().Queued }
+			came := func() int64 { return f.pipe.Counters.Spilled.Load() + f.log.State().Queued }
 			before, end := came(), f.now()+int64(20*time.Millisecond)
 			for came() == before && f.now() < end {
 				<-time.After(100 * time.Microsecond)

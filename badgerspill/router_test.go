@@ -12,6 +12,9 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 )
 
 func TestAcknowledgedInTimestampOrder(t *testing.T) {
@@ -90,8 +93,8 @@ func TestBadgerRefusesADirectCommit(t *testing.T) {
 	f := open(t)
 	f.put("a", "1")
 	f.stub.set(func() {
-		f.stub.mu.failSend = func(c *commit) error {
-			if string(c.entries[0].Key) == "bad" {
+		f.stub.mu.failSend = func(c *pipeline.Commit) error {
+			if string(c.Entries[0].Key) == "bad" {
 				return errTest
 			}
 			return nil
@@ -132,7 +135,7 @@ func TestFirstAppendFails(t *testing.T) {
 		{"write of the segment fails", failSegmentWrites},
 		{"second write of the segment fails", secondWriteFails()},
 		{"interlock cannot be created", func(op, path string) error {
-			if op == "create" && strings.HasSuffix(path, interlockName) {
+			if op == "create" && strings.HasSuffix(path, marker.InterlockName) {
 				return os.ErrPermission
 			}
 			return nil
@@ -184,7 +187,7 @@ func TestFailedSpillLeavesNoInterlock(t *testing.T) {
 	require.Equal(t, Direct, f.routerState())
 	f.hooks.clear()
 	free()
-	eventually(t, "the interlock is gone", func() bool { return !f.interlock.exists() })
+	eventually(t, "the interlock is gone", func() bool { return !interlocked(f.DB) })
 }
 
 // TestFirstHedgeFails: a stall finds a spill that cannot be written; Badger has the commits and
@@ -235,9 +238,7 @@ func TestFirstAppendFailsWithAFollower(t *testing.T) {
 	require.Equal(t, "2", f.get("k"))
 	f.put("k", "3")
 	require.Equal(t, "3", f.get("k"), "a stale read: the spill has version 2, Badger the newer one")
-	f.mu.Lock()
-	state, live := f.router.state, f.log.State().LiveBatches
-	f.mu.Unlock()
+	state, live := f.routerState(), f.log.State().LiveBatches
 	require.False(t, state == Direct && live > 0, "the router is Direct with %d commits in the spill", live)
 	f.drained()
 	require.Equal(t, "3", f.get("k"))
@@ -293,7 +294,7 @@ func TestPolicyAlways(t *testing.T) {
 	g := openAt(t, crash(t, f.opt.Dir), always)
 	require.Equal(t, "2", g.get("k"))
 	require.NoError(t, g.Close())
-	require.False(t, g.interlock.exists())
+	require.False(t, interlocked(g.DB))
 	require.NoError(t, plainCheck(g.opt, map[string]string{"k": "2"}))
 }
 
@@ -332,30 +333,6 @@ func TestDrainOfNothingIsNoHandOver(t *testing.T) {
 	f.drained()
 	f.drained()
 	require.EqualValues(t, 1, f.SpillStats().HandOvers)
-}
-
-// TestAdmittedForTheSpillAndPlacedDirect: the router turns back between the encoding of a commit
-// and its place.
-func TestAdmittedForTheSpillAndPlacedDirect(t *testing.T) {
-	f := open(t)
-	txn := f.NewTransaction(true)
-	require.NoError(t, txn.Set([]byte("k"), []byte("v")))
-	f.mu.Lock()
-	f.router.state = Spilling
-	f.spill.SetActive(true)
-	done := async(txn.Commit)
-	eventually(t, "the commit has room in the spill", func() bool { return f.spill.Usage() > 0 })
-	f.router.state = Direct
-	f.spill.SetActive(false)
-	f.mu.Unlock()
-	require.NoError(t, receive(t, "the commit", done))
-	require.Equal(t, "v", f.inBadger("k"))
-	st := f.SpillStats()
-	require.Zero(t, f.spill.Usage())
-	require.EqualValues(t, 1, st.CommitsDirect)
-	require.Zero(t, st.CommitsSpilled)
-	require.Zero(t, st.BytesSpilled, "nothing was written to the spill")
-	require.Zero(t, f.manager.Leaks())
 }
 
 func TestPolicyNever(t *testing.T) {
@@ -422,7 +399,7 @@ func TestBadgerFailsToOpen(t *testing.T) {
 			for range 2 {
 				_, err = tryOpen(t, f.opt.Dir)
 				require.Error(t, err)
-				require.True(t, f.interlock.exists())
+				require.True(t, interlocked(f.DB))
 			}
 			require.NoError(t, os.Remove(paths[0]))
 			require.NoError(t, os.Rename(away, paths[0]))
@@ -442,9 +419,9 @@ func TestCloseWithoutDrainKeepsTheSpill(t *testing.T) {
 	require.NoError(t, f.Close())
 	require.NoError(t, f.Close())
 	require.Zero(t, f.stub.loads())
-	require.True(t, f.interlock.exists())
+	require.True(t, interlocked(f.DB))
 	_, err := badger.Open(f.opt.Badger())
-	require.ErrorContains(t, err, strings.TrimSuffix(interlockName, ".mem"), "plain Badger must not serve the past")
+	require.ErrorContains(t, err, strings.TrimSuffix(marker.InterlockName, ".mem"), "plain Badger must not serve the past")
 
 	g := openAt(t, f.opt.Dir, keep)
 	require.Equal(t, SpillBeginInfo{Cause: CauseRecovery}, receive(t, "SpillBegin", g.events.spillBegin))

@@ -11,6 +11,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
@@ -312,7 +313,7 @@ func TestSequenceFailedLease(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, v)
 	}
-	f.stub.set(func() { f.stub.mu.failSend = func(*commit) error { return errTest } })
+	f.stub.set(func() { f.stub.mu.failSend = func(*pipeline.Commit) error { return errTest } })
 	for range 3 {
 		_, err = seq.Next()
 		require.ErrorIs(t, err, errTest)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/scratch"
 )
 
@@ -65,7 +66,7 @@ func (s *shadow) link(dir, name string) (string, error) {
 	}
 	for _, e := range entries {
 		switch {
-		case e.IsDir(), e.Name() == interlockName:
+		case e.IsDir(), e.Name() == marker.InterlockName:
 		case e.Name() == "DISCARD": // Badger opens it for writing: it gets a new one
 		default:
 			if err := os.Symlink(filepath.Join(dir, e.Name()), filepath.Join(to, e.Name())); err != nil {

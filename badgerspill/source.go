@@ -53,7 +53,7 @@ func (s *pendingSource) seek(key []byte) {
 
 func (s *pendingSource) valid() bool     { return s.pos < len(s.entries) }
 func (s *pendingSource) key() []byte     { return s.entries[s.pos].Key }
-func (s *pendingSource) version() uint64 { return s.txn.readTs }
+func (s *pendingSource) version() uint64 { return s.txn.snap.ReadTs }
 func (s *pendingSource) next()           { s.pos++ }
 func (s *pendingSource) close()          {}
 
@@ -64,7 +64,7 @@ func (s *pendingSource) deleted() bool {
 
 func (s *pendingSource) fill(own *ownItem) {
 	e := s.entries[s.pos]
-	own.begin(e.Key, s.txn.readTs)
+	own.begin(e.Key, s.txn.snap.ReadTs)
 	own.describePending(e)
 	own.setValue(e.Value)
 }

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -458,18 +460,10 @@ func (s *diskSpace) cancel(n int64) {
 // compaction of that (see reserve), and the value log.
 func badgerCost(memory, raw int64) int64 { return 3*memory + raw }
 
-// spaceCost is what c costs on the volume of its way.
-func (c *commit) spaceCost(way wbm.Outcome) int64 {
-	if way == wbm.Spilled {
-		return c.batch.DiskSize()
-	}
-	return badgerCost(c.memory, c.rawBytes)
-}
-
 // reserveRoom is the way that a commit takes through memory, the spill's capacity and the room on
 // disk. It may block for room, but not while replay has stopped, for damage, or since Badger's
 // volume is low or Badger is held: waiting does not end that.
-func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) {
+func (db *DB) reserveRoom(req wbm.Request, w *pipeline.Wait) (wbm.Outcome, error) {
 	s := db.space
 	for {
 		s.refresh()
@@ -483,14 +477,14 @@ func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) 
 			if stopped != nil { // memory is all that is short, and that needs no replay
 				ends = db.ctx
 			}
-			ctx := wait.with(ends)
-			way, err := db.spill.Reserve(ctx, req, wait.left())
-			release(ctx)
+			ctx, release := w.With(ends)
+			way, err := db.spill.Reserve(ctx, req, w.Left())
+			release()
 			if err == nil || db.ctx.Err() != nil {
 				return way, err
 			}
-			if wait.ctx != nil && wait.ctx.Err() != nil && errors.Is(err, wait.ctx.Err()) {
-				return way, givenUp(wait.ctx)
+			if given := w.GivenUp(); given != nil && errors.Is(given, err) {
+				return way, given
 			}
 			if !errors.Is(err, context.Canceled) {
 				return way, err
@@ -515,14 +509,14 @@ func (db *DB) reserveRoom(req wbm.Request, wait *patience) (wbm.Outcome, error) 
 			return way, err
 		}
 		db.spill.Cancel(req, way)
-		if !db.canSpill() {
+		if db.spill.IsSpilloverFull(0, 0) {
 			return way, low
 		}
-		cause := CauseSpace
+		cause := pipeline.CauseSpace
 		if held {
-			cause = CauseHeld
+			cause = pipeline.CauseHeld
 		}
-		if err := db.turnToSpill(cause); err != nil && !errors.Is(err, errNoSpill) {
+		if err := db.pipe.TurnToSpill(cause); err != nil && !errors.Is(err, pipeline.ErrNoSpill) {
 			return way, err
 		}
 	}
@@ -534,7 +528,7 @@ func (opt *Options) roomToOpen() error {
 	if opt.InMemory || opt.ReadOnly || opt.MinFreeSpace < 0 {
 		return nil
 	}
-	numbers, err := memNumbers(opt.Dir)
+	numbers, err := host.MemNumbers(opt.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("badgerspill: option Dir: %w", err)
 	}
@@ -542,12 +536,12 @@ func (opt *Options) roomToOpen() error {
 	needed := func(exact bool) int64 {
 		need := int64(openSlack)
 		for _, n := range numbers {
-			path := memPath(opt.Dir, n)
+			path := host.MemPath(opt.Dir, n)
 			info, err := os.Stat(path)
 			switch {
 			case err != nil:
 			case exact:
-				need += min(allocated(info), memLogEntries(path, info.Size(), int64(len(fillerKey(opt.MemTableSize)))))
+				need += min(allocated(info), host.MemLogEntries(path, info.Size(), int64(len(fillerKey(opt.MemTableSize)))))
 			default:
 				need += min(allocated(info), info.Size())
 			}

@@ -17,6 +17,7 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -426,15 +427,15 @@ func TestOpenNeedsNoRoomForFilling(t *testing.T) {
 			f.put("b", "2")
 			fill(2 << 20)
 			dir := crash(t, f.opt.Dir)
-			numbers, err := memNumbers(dir)
+			numbers, err := host.MemNumbers(dir)
 			require.NoError(t, err)
 			require.Len(t, numbers, 1)
-			path := memPath(dir, numbers[0])
+			path := host.MemPath(dir, numbers[0])
 			info, err := os.Stat(path)
 			require.NoError(t, err)
-			need := memLogEntries(path, info.Size(), int64(len(filler)))
+			need := host.MemLogEntries(path, info.Size(), int64(len(filler)))
 			require.InDelta(t, len(value), need, 1<<10)
-			require.Greater(t, memLogEntries(path, info.Size(), int64(len(filler))-1), int64(6<<20))
+			require.Greater(t, host.MemLogEntries(path, info.Size(), int64(len(filler))-1), int64(6<<20))
 
 			d.badgerFree.Store(openSlack + 256<<10)
 			_, err = tryOpen(t, dir, on(d), with)
@@ -443,36 +444,6 @@ func TestOpenNeedsNoRoomForFilling(t *testing.T) {
 			g := openAt(t, dir, on(d), with)
 			require.Equal(t, value, g.get("a"))
 			require.Equal(t, "2", g.get("b"))
-		})
-	}
-}
-
-// What is no log of a memtable counts as a whole: Open then says that it needs more than it does.
-func TestMemLogThatIsNotUnderstood(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "00001.mem")
-	header := strings.Repeat("x", memLogHeader)
-	for _, row := range []struct {
-		name, data string
-		want       int64
-	}{
-		{"not there", "", 100},
-		{"shorter than its header", header[1:], 19},
-		{"nothing but the header", header, 0},
-		{"nothing written", header + strings.Repeat("\x00", 80), 0},
-		{"an entry", header + "\x00\x00\x03\x02\x00keyvxcrc-" + strings.Repeat("\x00", 60), 14},
-		{"a torn entry", header + "\x00\x00\x30\x02\x00key", 8},
-		{"a length too large", header + "\x00\x00\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x02\x00", 14},
-		{"no length", header + strings.Repeat("\xff", 80), 80},
-		{"a filler", header + "\x00\x00\x0a\x00\x000123456789crc-" + strings.Repeat("\x00", 60), 0},
-	} {
-		t.Run(row.name, func(t *testing.T) {
-			require.NoError(t, os.RemoveAll(path))
-			size := int64(100)
-			if row.data != "" {
-				require.NoError(t, os.WriteFile(path, []byte(row.data), 0o600))
-				size = int64(len(row.data))
-			}
-			require.Equal(t, row.want, memLogEntries(path, size, 2))
 		})
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
 
 // failRemoves lets removes of a file fail.
@@ -26,7 +28,7 @@ func TestNeverLeavesNoInterlockWithoutASpill(t *testing.T) {
 		f.spillOne("a", "v")
 		require.NoError(t, f.SetSpillPolicy(Never))
 		eventually(t, "the hand-over", func() bool { return f.routerState() == Direct })
-		f.hooks.set(failRemoves(dropName))
+		f.hooks.set(failRemoves(marker.DropName))
 		require.ErrorIs(t, f.DropPrefix([]byte("a")), errDropStays)
 		require.NoError(t, f.Close())
 		f.hooks.clear()
@@ -39,7 +41,7 @@ func TestNeverLeavesNoInterlockWithoutASpill(t *testing.T) {
 	t.Run("it cannot be removed at Close", func(t *testing.T) {
 		f := open(t)
 		f.spillOne("a", "v")
-		f.hooks.set(failRemoves(interlockName))
+		f.hooks.set(failRemoves(marker.InterlockName))
 		require.NoError(t, f.SetSpillPolicy(Never))
 		eventually(t, "the hand-over", func() bool { return f.routerState() == Direct })
 		require.ErrorIs(t, f.Close(), errTest)
@@ -52,10 +54,10 @@ func TestNeverLeavesNoInterlockWithoutASpill(t *testing.T) {
 		require.NoError(t, f.Close())
 		dir := f.opt.Dir
 		text := filepath.Join(dir, "spill") + "\n"
-		require.NoError(t, os.WriteFile(filepath.Join(dir, interlockName), []byte(text), 0o600))
+		require.NoError(t, os.WriteFile(filepath.Join(dir, marker.InterlockName), []byte(text), 0o600))
 		_, err := tryOpen(t, dir, noSpill, func(opt *Options) {
 			hooks := &hookFS{FS: opt.fs()}
-			hooks.set(failRemoves(interlockName))
+			hooks.set(failRemoves(marker.InterlockName))
 			opt.seams.fs = hooks
 		})
 		require.ErrorIs(t, err, errTest)
@@ -72,7 +74,7 @@ func TestNoTurnOnceThereIsNoSpill(t *testing.T) {
 	require.NoError(t, f.SetSpillPolicy(Never))
 	release()
 	eventually(t, "the end of the turn", func() bool { return !f.turning.Load() })
-	require.Zero(t, f.counters.spillStarts[CauseRate].Load())
+	require.Zero(t, f.pipe.Counters.SpillStarts[CauseRate].Load())
 	f.put("k", "v")
 	require.Equal(t, Direct, f.routerState())
 	require.Equal(t, "v", f.inBadger("k"))

@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
 
 func keepSpill(opt *Options) { opt.KeepSpillOnClose = true }
@@ -19,7 +21,7 @@ func keepSpill(opt *Options) { opt.KeepSpillOnClose = true }
 // noneLeft fails unless nothing of a spill is in the database's directory.
 func noneLeft(t *testing.T, dir string) {
 	t.Helper()
-	for _, name := range []string{"spill", identityName, interlockName} {
+	for _, name := range []string{"spill", marker.IdentityName, marker.InterlockName} {
 		_, err := os.Lstat(filepath.Join(dir, name))
 		require.ErrorIs(t, err, fs.ErrNotExist, name)
 	}
@@ -106,7 +108,7 @@ func TestNeverWithAReplayThatFails(t *testing.T) {
 	_, err := Open(opt)
 	require.ErrorIs(t, err, errTest)
 	require.ErrorContains(t, err, "stays")
-	require.FileExists(t, filepath.Join(dir, interlockName))
+	require.FileExists(t, filepath.Join(dir, marker.InterlockName))
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	_, err = OpenContext(ctx, opt)
@@ -162,7 +164,7 @@ func TestNeverKilled(t *testing.T) {
 
 // TestNeverFaults: whatever fails once while the spill is removed, nothing is lost.
 func TestNeverFaults(t *testing.T) {
-	for _, name := range []string{"MANIFEST", identityName, "spill"} {
+	for _, name := range []string{"MANIFEST", marker.IdentityName, "spill"} {
 		t.Run(name, func(t *testing.T) {
 			dir, want := leftSpill(t, false)
 			failed := false
@@ -196,7 +198,7 @@ func TestNeverReadOnly(t *testing.T) {
 	dir, want := leftSpill(t, false)
 	f := openAt(t, dir, noSpill, func(opt *Options) { opt.ReadOnly = true })
 	f.requireAll(want)
-	require.FileExists(t, filepath.Join(dir, interlockName))
+	require.FileExists(t, filepath.Join(dir, marker.InterlockName))
 	require.NoError(t, f.SetSpillPolicy(Auto))
 	require.NoError(t, f.Close())
 	openAt(t, dir).requireAll(want)
@@ -247,7 +249,7 @@ func TestPolicyWhileDropping(t *testing.T) {
 	f.put("k", "v")
 	var during error
 	f.hooks.set(func(op, path string) error {
-		if op == "rename" && filepath.Base(path) == dropName && during == nil {
+		if op == "rename" && filepath.Base(path) == marker.DropName && during == nil {
 			during = f.SetSpillPolicy(Always)
 		}
 		return nil
@@ -264,7 +266,7 @@ func TestPolicyWhileDropping(t *testing.T) {
 // TestRateUnderOtherPolicies: the rate of commits counts under Auto only, also after a change.
 func TestRateUnderOtherPolicies(t *testing.T) {
 	f := open(t, spillRate(40), func(opt *Options) { opt.SpillPolicy = Never })
-	f.commitUntil("some commits", func() bool { return f.counters.direct.Load() > 200 })
+	f.commitUntil("some commits", func() bool { return f.pipe.Counters.Direct.Load() > 200 })
 	require.Equal(t, Direct, f.routerState())
 	require.Zero(t, f.SpillStats().CommitRate)
 	require.NoError(t, f.SetSpillPolicy(Auto))

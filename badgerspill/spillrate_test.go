@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
 
 func spillRate(perSecond float64) func(*Options) {
@@ -38,7 +40,7 @@ func TestFastCommitsAreSpilled(t *testing.T) {
 	f := open(t, spillRate(40))
 	n := f.commitUntil("the turn", f.spilling)
 	require.Equal(t, CauseRate, receive(t, "SpillBegin", f.events.spillBegin).Cause)
-	require.True(t, f.interlock.exists())
+	require.True(t, interlocked(f.DB))
 	require.Zero(t, f.SpillStats().Stalls)
 	require.Greater(t, f.SpillStats().CommitRate, 20.0)
 
@@ -61,7 +63,7 @@ func TestTurnForTheRateIsPrepared(t *testing.T) {
 	f := open(t, spillRate(40))
 	var late []string
 	f.hooks.set(func(op, path string) error {
-		if op == "create" && (isSegment(path) || strings.HasSuffix(path, interlockName)) && f.spilling() {
+		if op == "create" && (isSegment(path) || strings.HasSuffix(path, marker.InterlockName)) && f.spilling() {
 			late = append(late, path)
 		}
 		return nil
@@ -93,7 +95,7 @@ func TestTurnForTheRateFails(t *testing.T) {
 		name  string
 		fails func(path string) bool
 	}{
-		{"interlock", func(path string) bool { return strings.HasSuffix(path, interlockName) }},
+		{"interlock", func(path string) bool { return strings.HasSuffix(path, marker.InterlockName) }},
 		{"segment", isSegment},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -108,7 +110,7 @@ func TestTurnForTheRateFails(t *testing.T) {
 			require.ErrorIs(t, receive(t, "BackgroundError", f.events.failed).Err, os.ErrPermission)
 			require.Equal(t, Direct, f.routerState())
 			eventually(t, "the end of the try", func() bool { return !f.turning.Load() })
-			require.False(t, f.interlock.exists())
+			require.False(t, interlocked(f.DB))
 			f.hooks.clear()
 			f.spillBroken.Store(0) // it is tried again at once
 			f.commitUntil("the turn", f.spilling)

@@ -8,16 +8,11 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// counters of a database.
+// counters of a database, beside those of the pipeline.
 type counters struct {
-	direct, hedged, spilled        atomic.Int64
 	replayedBytes, replayedEntries atomic.Int64
 	coalesced                      atomic.Int64
-	spilledBytes                   atomic.Int64
-	stalls, handOvers              atomic.Int64
 	noSpace                        atomic.Int64
-	blockTimeouts                  atomic.Int64 // beside those for room
-	spillStarts                    [causes]atomic.Int64
 }
 
 // SpillStats is what DB.SpillStats returns. Counters start at 0 with Open, those of the budget when
@@ -130,9 +125,9 @@ func (db *DB) SpillStats() SpillStats {
 		MemoryMemtables:   db.account.UsageByKind(wbm.Memtable),
 		MemorySpillIndex:  db.account.UsageByKind(wbm.SpillIndex),
 		MemoryPinned:      db.account.Pinned(),
-		CommitsDirect:     db.counters.direct.Load(),
-		CommitsHedged:     db.counters.hedged.Load(),
-		CommitsSpilled:    db.counters.spilled.Load(),
+		CommitsDirect:     db.pipe.Counters.Direct.Load(),
+		CommitsHedged:     db.pipe.Counters.Hedged.Load(),
+		CommitsSpilled:    db.pipe.Counters.Spilled.Load(),
 		CommitsBlocked:    sp.WritersBlocked,
 		CommitsSlowed:     sp.CommitsSlowed,
 		BlockedNow:        sp.Parked,
@@ -140,12 +135,12 @@ func (db *DB) SpillStats() SpillStats {
 		BlockedTime:       sp.BlockedTime,
 		SlowedTime:        sp.SlowedTime,
 		BlocksAvoided:     sp.BlocksAvoided,
-		BlockTimeouts:     sp.BlockTimeouts + db.counters.blockTimeouts.Load(),
+		BlockTimeouts:     sp.BlockTimeouts + db.pipe.Counters.BlockTimeouts.Load(),
 		NoSpace:           db.counters.noSpace.Load(),
-		Stalls:            db.counters.stalls.Load(),
-		HandOvers:         db.counters.handOvers.Load(),
+		Stalls:            db.pipe.Counters.Stalls.Load(),
+		HandOvers:         db.pipe.Counters.HandOvers.Load(),
 		SpillStarts:       map[string]int64{},
-		BytesSpilled:      db.counters.spilledBytes.Load(),
+		BytesSpilled:      db.pipe.Counters.SpilledBytes.Load(),
 		BytesReplayed:     db.counters.replayedBytes.Load(),
 		EntriesReplayed:   db.counters.replayedEntries.Load(),
 		EntriesCoalesced:  db.counters.coalesced.Load(),
@@ -167,9 +162,10 @@ func (db *DB) SpillStats() SpillStats {
 	if db.commits != nil {
 		s.CommitRate = db.commits.Rate()
 	}
-	s.State, s.StateTime = db.stateTime()
+	state, spent := db.pipe.StateTime()
+	s.State, s.StateTime = RouterState(state).String(), spent
 	for c := range causes {
-		if n := db.counters.spillStarts[c].Load(); n > 0 {
+		if n := db.pipe.Counters.SpillStarts[c].Load(); n > 0 {
 			s.SpillStarts[c.String()] = n
 		}
 	}
@@ -194,14 +190,4 @@ func (db *DB) SpillStats() SpillStats {
 		}
 	}
 	return s
-}
-
-// stateTime returns the state of the router, and how long each has lasted.
-func (db *DB) stateTime() (state string, spent [2]time.Duration) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	r := &db.router
-	spent = r.spent
-	spent[r.state] += db.since(r.since)
-	return r.state.String(), spent
 }

@@ -85,7 +85,7 @@ func (st *Stream) Orchestrate(ctx context.Context) error {
 		return err
 	}
 	defer end()
-	if txn.readTs == 0 {
+	if txn.snap.ReadTs == 0 {
 		return nil // nothing has a version so low, and Badger takes 0 for no timestamp
 	}
 	return st.ended(st.inner(txn).Orchestrate(ctx))
@@ -126,7 +126,7 @@ func (st *Stream) snapshot(ctx context.Context) (*Txn, error) {
 	} else {
 		txn = db.NewTransaction(false)
 		if txn.wait != nil {
-			txn.wait.done.Wait()
+			_ = txn.wait.AwaitVisible(nil)
 		}
 	}
 	if err := db.drainThrough(ctx); err != nil {
@@ -138,7 +138,7 @@ func (st *Stream) snapshot(ctx context.Context) (*Txn, error) {
 
 // inner returns Badger's stream with the functions of st.
 func (st *Stream) inner(txn *Txn) *badger.Stream {
-	in := st.db.inner.NewStreamAt(txn.readTs)
+	in := st.db.inner.NewStreamAt(txn.snap.ReadTs)
 	in.Prefix, in.NumGo, in.LogPrefix, in.MaxSize, in.SinceTs = st.Prefix, st.NumGo, st.LogPrefix, st.MaxSize, st.SinceTs
 	in.FinishThread = st.FinishThread
 	if send := st.Send; send != nil {
@@ -194,7 +194,7 @@ func (st *Stream) Backup(w io.Writer, since uint64) (uint64, error) {
 		return 0, err
 	}
 	defer end()
-	if txn.readTs == 0 {
+	if txn.snap.ReadTs == 0 {
 		return 0, nil
 	}
 	most, err := st.inner(txn).Backup(&openWriter{w, st.db}, since)

@@ -5,6 +5,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/ristretto/v2/z"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 )
 
 // StreamWriter writes the output of a Stream into SSTables, past memtables and the spill. It stands
@@ -44,7 +46,7 @@ func (sw *StreamWriter) PrepareIncremental() error {
 		}
 		sw.db.gate.Lock()
 		defer sw.db.gate.Unlock()
-		defer sw.db.lost.settle(flattenCompactor)
+		defer sw.db.lost.Settle(host.FlattenCompactor)
 		return sw.inner.PrepareIncremental()
 	})
 }
@@ -102,7 +104,7 @@ func (sw *StreamWriter) Flush() error {
 		return ErrDBClosed
 	}
 	err := sw.inner.Flush()
-	sw.db.raise(sw.db.inner.MaxVersion())
+	sw.db.pipe.Raise(sw.db.inner.MaxVersion())
 	sw.endLocked()
 	return err
 }

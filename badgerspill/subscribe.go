@@ -8,6 +8,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/dgraph-io/badger/v4/trie"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 )
 
 const (
@@ -29,7 +31,7 @@ func updateMemory(key, value int) int64 {
 }
 
 // publisher tells subscribers of commits. Subscribers are matched before the commit is queued
-// (updatesOf), and again under the commit lock if one has come meanwhile. They are told when the
+// (match), and again under the commit lock if one has come meanwhile. They are told when the
 // commit is acknowledged, under the commit lock, so in commit order and once, whether Badger or the
 // spill had it first.
 type publisher struct {
@@ -38,7 +40,7 @@ type publisher struct {
 	waits atomic.Int64  // commits that have waited for a subscriber, ever
 	calls sync.WaitGroup
 
-	mu     sync.Mutex // after DB.mu
+	mu     sync.Mutex // after the commit lock
 	room   sync.Cond  // a subscriber caught up, or left
 	index  *trie.Trie
 	subs   map[uint64]*subscriber
@@ -72,23 +74,24 @@ func newPublisher() *publisher {
 	return p
 }
 
-// updatesOf finds out what c tells, nil if nothing. It copies, since the caller of Commit may reuse
-// his buffers.
-func (p *publisher) updatesOf(c *commit) *updates {
-	c.subscribers = p.added.Load()
+// match finds out what c tells, nil if nothing. It copies, since the caller of Commit may reuse his
+// buffers.
+func (p *publisher) match(c *pipeline.Commit) {
+	c.Updates = nil
 	if p.count.Load() == 0 {
-		return nil
+		return
 	}
 	u := &updates{to: map[*subscriber]*share{}}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for e := range c.writes.all() {
+	for i := range c.Entries {
+		e := &c.Entries[i]
 		ids := p.index.Get(e.Key)
 		if len(ids) == 0 {
 			continue
 		}
 		kv := &pb.KV{Key: append([]byte{}, e.Key...), Value: append([]byte{}, e.Value...), Meta: []byte{e.UserMeta},
-			ExpiresAt: e.ExpiresAt, Version: e.version}
+			ExpiresAt: e.ExpiresAt, Version: e.Version}
 		u.kvs = append(u.kvs, kv)
 		for id := range ids {
 			s := p.subs[id]
@@ -102,17 +105,17 @@ func (p *publisher) updatesOf(c *commit) *updates {
 			u.to[s].bytes += updateMemory(len(e.Key), len(e.Value))
 		}
 	}
-	if len(u.to) == 0 {
-		return nil
+	if len(u.to) > 0 {
+		c.Updates = u
 	}
-	return u
 }
 
 // deliver is called under the commit lock, in commit order. It does not block.
-func (p *publisher) deliver(u *updates, ts uint64) {
+func (p *publisher) deliver(c *pipeline.Commit) {
+	u := c.Updates.(*updates)
 	for _, kv := range u.kvs {
 		if kv.Version == 0 {
-			kv.Version = ts
+			kv.Version = c.Ts
 		}
 	}
 	p.mu.Lock()
@@ -133,7 +136,7 @@ func (s *subscriber) signal() {
 
 // throttle waits while a subscriber is too far behind, and the commit is patient. It is called
 // without locks.
-func (p *publisher) throttle(wait *patience) error {
+func (p *publisher) throttle(w *pipeline.Wait) error {
 	if p.count.Load() == 0 {
 		return nil
 	}
@@ -143,13 +146,13 @@ func (p *publisher) throttle(wait *patience) error {
 		return nil
 	}
 	p.waits.Add(1)
-	defer wait.onEnd(func() {
+	defer w.OnEnd(func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.room.Broadcast()
 	})()
 	for !p.closed && p.behind() {
-		if err := wait.ended("a subscriber is too far behind"); err != nil {
+		if err := w.Ended("a subscriber is too far behind"); err != nil {
 			return err
 		}
 		p.room.Wait()

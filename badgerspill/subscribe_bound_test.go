@@ -11,6 +11,9 @@ import (
 
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
+	"github.com/badgerspill/badgerspill/spillfile"
 )
 
 func heapInUse() int64 {
@@ -119,9 +122,9 @@ func TestUpdateMemory(t *testing.T) {
 		p.take(s)
 		before := heapInUse()
 		for range n {
-			c := new(commit)
-			c.writes.entries = []*Entry{{Key: key, Value: value}}
-			p.deliver(p.updatesOf(c), 1)
+			c := &pipeline.Commit{Ts: 1, Entries: []spillfile.Entry{{Key: key, Value: value}}}
+			p.match(c)
+			p.deliver(c)
 		}
 		takes := float64(heapInUse()-before) / float64(n)
 		counted := float64(s.bytes) / float64(n)

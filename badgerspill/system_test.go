@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -95,10 +97,10 @@ func TestThirtyTwoBitAddressSpace(t *testing.T) {
 // leftovers makes files in dir that an Open which may touch them removes: an empty log, and one
 // that a note says is flushed.
 func leftovers(t *testing.T, dir string, opt Options) (empty, flushed, lock string) {
-	empty, flushed, lock = memPath(dir, 90), memPath(dir, 5), filepath.Join(dir, lockName)
+	empty, flushed, lock = host.MemPath(dir, 90), host.MemPath(dir, 5), filepath.Join(dir, marker.LockName)
 	require.NoError(t, os.WriteFile(empty, nil, 0o600))
 	require.NoError(t, os.WriteFile(flushed, emptyMemLog(t, opt.Badger()), 0o600))
-	require.NoError(t, os.WriteFile(lock, fmt.Appendf(nil, "4711\n"+droppedNote+"\n", 7), 0o600))
+	require.NoError(t, os.WriteFile(lock, fmt.Appendf(nil, "4711\n"+string(marker.Dropped)+"\n", 7), 0o600))
 	return empty, flushed, lock
 }
 
@@ -112,7 +114,7 @@ func TestSystemWithoutDirectoryLocks(t *testing.T) {
 	f.spillOne("k", "v")
 	_, err := tryOpen(t, dir, sys)
 	require.ErrorIs(t, err, ErrLocked)
-	text, err := os.ReadFile(filepath.Join(dir, lockName))
+	text, err := os.ReadFile(filepath.Join(dir, marker.LockName))
 	require.NoError(t, err)
 	require.Equal(t, fmt.Sprintf("%d\n", os.Getpid()), string(text), "Badger's, and no notes")
 	require.NoError(t, f.Close())
@@ -158,7 +160,7 @@ func TestSystemWithoutNotes(t *testing.T) {
 		defer it.Close()
 		require.NoError(t, f.DropAll())
 		f.put("other", "1")
-		text, err := os.ReadFile(filepath.Join(dir, lockName))
+		text, err := os.ReadFile(filepath.Join(dir, marker.LockName))
 		require.NoError(t, err)
 		require.Equal(t, fmt.Sprintf("%d\n", os.Getpid()), string(text))
 		g := openAt(t, crash(t, dir), sys)
@@ -176,7 +178,7 @@ func TestSystemWithoutNotes(t *testing.T) {
 	require.NoError(t, db.cleanLogs(f.opt.Badger()))
 	require.NoFileExists(t, empty)
 	require.FileExists(t, flushed)
-	db.noteMemtable(openedNote)
+	db.noteMemtable(marker.Opened)
 }
 
 // untold is a file system of which nobody knows the room.

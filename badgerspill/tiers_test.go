@@ -26,7 +26,7 @@ func TestNormalTierGoesToBadger(t *testing.T) {
 	require.Equal(t, []int64{20, 0, 0, 0}, []int64{st.CommitsDirect, st.CommitsSpilled, st.CommitsHedged, st.CommitsBlocked})
 	require.Equal(t, "direct", st.State)
 	require.Empty(t, segments(t, f.opt.Dir))
-	require.False(t, f.interlock.exists())
+	require.False(t, interlocked(f.DB))
 	free()
 	require.Empty(t, f.events.spillBegin)
 }
@@ -142,7 +142,8 @@ func TestBlockTier(t *testing.T) {
 	}
 	nothingWritten := func(t *testing.T, f *fixture, nextTs uint64) {
 		require.EqualValues(t, 1, f.MaxVersion())
-		require.Equal(t, nextTs, f.orc.nextTs)
+		now, _ := f.pipe.Progress()
+		require.Equal(t, nextTs, now)
 		require.Equal(t, absent, f.get("k"))
 		require.Zero(t, f.log.State().Queued)
 		require.Zero(t, f.SpillStats().SpillBytes)

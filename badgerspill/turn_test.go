@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -40,7 +41,7 @@ func TestTurnForTheRateThatNothingFollows(t *testing.T) {
 	release := f.holdPrepare()
 	release()
 	eventually(t, "the end of the preparation", func() bool { return !f.turning.Load() })
-	eventually(t, "the return", func() bool { return f.routerState() == Direct && !f.interlock.exists() })
+	eventually(t, "the return", func() bool { return f.routerState() == Direct && !interlocked(f.DB) })
 	require.Zero(t, f.SpillStats().CommitsSpilled)
 	eventually(t, "memory is free", func() bool { return f.log.State().IndexBytes == 0 && f.manager.UsageByKind(wbm.SpillIndex) == 0 })
 }
@@ -65,10 +66,10 @@ func TestTurnLeavesADropItsInterlock(t *testing.T) {
 	announced, locked := make(chan struct{}), false
 	hold := *f.hooks.hook.Load()
 	f.hooks.set(func(op, path string) error {
-		if op == "remove" && path == f.dropPath() {
+		if op == "remove" && path == marker.DropPath(f.opt.Dir) {
 			close(announced)
 			eventually(t, "the end of the turn", func() bool { return !f.turning.Load() })
-			locked = f.interlock.exists()
+			locked = interlocked(f.DB)
 		}
 		return hold(op, path)
 	})
@@ -77,7 +78,7 @@ func TestTurnLeavesADropItsInterlock(t *testing.T) {
 	release()
 	require.NoError(t, receive(t, "the end of the drop", dropped))
 	require.True(t, locked, "plain Badger could have opened the directory in the middle of the drop")
-	eventually(t, "the interlock is gone", func() bool { return !f.interlock.exists() })
+	eventually(t, "the interlock is gone", func() bool { return !interlocked(f.DB) })
 }
 
 // TestNoHandOverAtTheRate: replay by age catches up with commits that come fast, again and again.
@@ -166,7 +167,7 @@ func TestCrashInATurnForTheRate(t *testing.T) {
 		}
 		require.NoError(t, g.Close(), c.step)
 	}
-	require.Contains(t, steps, "create "+interlockName)
+	require.Contains(t, steps, "create "+marker.InterlockName)
 	require.Contains(t, steps, "write 0000000001.seg")
 	require.Positive(t, refused)
 	require.Less(t, refused, len(copies))

@@ -12,6 +12,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -37,25 +38,22 @@ var (
 // the spill is taken before Badger is read: what leaves the spill in between is in Badger by then.
 type Txn struct {
 	db       *DB
-	readTs   uint64
+	snap     pipeline.Snapshot // mu guards its Reads
 	commitTs uint64
 	size     int64
 	count    int64
 
-	mu    sync.Mutex // guards reads, rare.failure, and what the first read sets
-	reads []uint64   // fingerprints of the keys read
-	rare  *rareTxn   // nil for most
+	mu   sync.Mutex // guards snap.Reads, rare.failure, and what the first read sets
+	rare *rareTxn   // nil for most
 
 	writes       pendingWrites
 	firstWrites  [2]*Entry
 	numIterators atomic.Int32
 	discarded    bool
-	update       bool
 	load         bool // carries entries of a KVLoader
 
-	readMark, updateMark *readMark // guarded by DB.mu; nil once done
 	// the newest commit at creation, nil if it was acknowledged: the first read waits for it
-	wait *commit
+	wait *pipeline.Commit
 
 	inner atomic.Pointer[badger.Txn] // reads Badger at readTs; made at the first such read
 	views []*spillfile.View          // to be released
@@ -67,7 +65,7 @@ type Txn struct {
 // rareTxn is what few transactions have.
 type rareTxn struct {
 	ctx     context.Context // bounds waits; nil: nothing does but BlockTimeout
-	watch   *stopwatch      // nil: the commit is not measured
+	measure *measure        // nil: the commit is not measured
 	failure error           // ended an iteration early
 }
 
@@ -94,12 +92,12 @@ func (txn *Txn) context() context.Context {
 	return txn.rare.ctx
 }
 
-// watch returns what measures the commit, nil for nothing.
-func (txn *Txn) watch() *stopwatch {
+// measured returns what measures the commit, nil for nothing.
+func (txn *Txn) measured() *measure {
 	if txn.rare == nil {
 		return nil
 	}
-	return txn.rare.watch
+	return txn.rare.measure
 }
 
 // NewTransaction creates a transaction. Set update to false for a read-only one, which tracks no
@@ -111,10 +109,7 @@ func (db *DB) NewTransaction(update bool) *Txn {
 		panic("ReadTs should not be retrieved for managed DB")
 	}
 	txn := db.newTxn(update)
-	db.mu.Lock()
-	db.orc.begin(txn)
-	txn.wait = db.line.last()
-	db.mu.Unlock()
+	txn.wait = db.pipe.Begin(&txn.snap)
 	return txn
 }
 
@@ -125,12 +120,13 @@ func (db *DB) NewTransactionAt(readTs uint64, update bool) *Txn {
 		panic("Cannot use NewTransactionAt with managedDB=false. Use NewTransaction instead.")
 	}
 	txn := db.newTxn(update)
-	txn.readTs = readTs
+	txn.snap.ReadTs = readTs
 	return txn
 }
 
 func (db *DB) newTxn(update bool) *Txn {
-	txn := &Txn{db: db, update: update && !db.opt.ReadOnly, count: 1, size: txnOverhead}
+	txn := &Txn{db: db, count: 1, size: txnOverhead}
+	txn.snap.Update = update && !db.opt.ReadOnly
 	txn.writes.entries = txn.firstWrites[:0]
 	return txn
 }
@@ -199,7 +195,7 @@ func (db *DB) updateWith(ctx context.Context, fn func(txn *Txn) error) error {
 }
 
 // ReadTs returns the read timestamp of the transaction.
-func (txn *Txn) ReadTs() uint64 { return txn.readTs }
+func (txn *Txn) ReadTs() uint64 { return txn.snap.ReadTs }
 
 // Set adds a key-value pair. key and val must not be modified until the transaction ends. Errors:
 // ErrReadOnlyTxn, ErrDiscardedTxn, ErrEmptyKey, ErrInvalidKey, ErrBannedKey, ErrTxnTooBig, and
@@ -222,7 +218,7 @@ func (txn *Txn) Delete(key []byte) error {
 func (txn *Txn) modify(e *Entry) error {
 	opt := &txn.db.opt
 	switch {
-	case !txn.update:
+	case !txn.snap.Update:
 		return ErrReadOnlyTxn
 	case txn.discarded:
 		return ErrDiscardedTxn
@@ -268,13 +264,13 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if err := txn.db.banned.check(key); err != nil {
 		return nil, err
 	}
-	if txn.update {
+	if txn.snap.Update {
 		if e := txn.writes.get(key); e != nil {
 			if deletedOrExpired(e.meta, e.ExpiresAt) {
 				return nil, ErrKeyNotFound
 			}
 			item := newOwnItem()
-			item.own.key, item.own.version, item.own.value = key, txn.readTs, e.Value
+			item.own.key, item.own.version, item.own.value = key, txn.snap.ReadTs, e.Value
 			item.own.describePending(e)
 			return item, nil
 		}
@@ -293,7 +289,7 @@ func (txn *Txn) Get(key []byte) (*Item, error) {
 	if txn.db.strain.Sampled() {
 		defer txn.db.strain.ReadSince(txn.db.now())
 	}
-	ref, ok, err := view.Get(key, txn.readTs, txn.db.opt.managed)
+	ref, ok, err := view.Get(key, txn.snap.ReadTs, txn.db.opt.managed)
 	if err != nil {
 		return nil, fmt.Errorf("badgerspill: %w", err)
 	}
@@ -357,7 +353,7 @@ func (txn *Txn) beginIterator(begin func(*badger.Txn) *badger.Iterator) (it *bad
 	defer func() {
 		if r := recover(); r != nil {
 			txn.db.rescued(r)
-			txn.inner.Store(txn.db.inner.NewTransactionAt(txn.readTs, false))
+			txn.inner.Store(txn.db.inner.NewTransactionAt(txn.snap.ReadTs, false))
 			it = txn.beginIterator(begin)
 		}
 	}()
@@ -414,7 +410,7 @@ func (txn *Txn) reader() *badger.Txn {
 	defer txn.mu.Unlock()
 	inner := txn.inner.Load()
 	if inner == nil {
-		inner = txn.db.inner.NewTransactionAt(txn.readTs, false)
+		inner = txn.db.inner.NewTransactionAt(txn.snap.ReadTs, false)
 		txn.inner.Store(inner)
 	}
 	return inner
@@ -435,7 +431,7 @@ func (txn *Txn) view() (*spillfile.View, error) {
 		return txn.fixedView(), nil
 	}
 	if txn.wait != nil {
-		if err := awaitVisible(txn.context(), txn.wait); err != nil {
+		if err := txn.wait.AwaitVisible(txn.context()); err != nil {
 			if rare := txn.makeRare(); rare.failure == nil {
 				rare.failure = err
 			}
@@ -467,12 +463,12 @@ func (txn *Txn) fixedView() *spillfile.View {
 }
 
 func (txn *Txn) addRead(key []byte) {
-	if !txn.update || !txn.db.opt.DetectConflicts {
+	if !txn.snap.Update || !txn.db.opt.DetectConflicts {
 		return
 	}
-	fp := fingerprint(key)
+	fp := pipeline.Fingerprint(key)
 	txn.mu.Lock()
-	txn.reads = append(txn.reads, fp)
+	txn.snap.Reads = append(txn.snap.Reads, fp)
 	txn.mu.Unlock()
 }
 
@@ -491,7 +487,9 @@ func (txn *Txn) Discard() {
 	}
 	txn.releaseViews()
 	if !txn.db.opt.managed {
-		txn.db.doneRead(txn)
+		if discardable, ended := txn.db.pipe.End(&txn.snap); ended && discardable > txn.db.discarded.Load() {
+			txn.db.watch.wake()
+		}
 	}
 }
 
@@ -517,7 +515,7 @@ func (txn *Txn) precheck() error {
 		return nil
 	}
 	if txn.commitTs != 0 {
-		if discard := txn.db.discardTs(); txn.commitTs < discard && txn.db.opt.DetectConflicts {
+		if discard := txn.db.pipe.DiscardTs(); txn.commitTs < discard && txn.db.opt.DetectConflicts {
 			return fmt.Errorf("commit timestamp %d is below the discard timestamp %d", txn.commitTs, discard)
 		}
 		return nil
@@ -537,7 +535,7 @@ func (txn *Txn) precheck() error {
 // returns, also to an iteration that it ended early; with any of them nothing was written.
 func (txn *Txn) Commit() error {
 	if txn.writes.empty() {
-		txn.watch().start()
+		txn.measured().start()
 		txn.Discard()
 		return nil
 	}
@@ -549,7 +547,7 @@ func (txn *Txn) Commit() error {
 	if err != nil {
 		return err
 	}
-	return txn.db.await(c)
+	return txn.db.await(txn, c)
 }
 
 // CommitWith is Commit with a callback: it returns once the transaction has its place in the commit
@@ -560,7 +558,7 @@ func (txn *Txn) CommitWith(cb func(error)) {
 		panic("Nil callback provided to CommitWith")
 	}
 	if txn.writes.empty() {
-		txn.watch().start()
+		txn.measured().start()
 		go cb(nil) // the callback may need locks that the caller holds
 		txn.Discard()
 		return
@@ -575,7 +573,7 @@ func (txn *Txn) CommitWith(cb func(error)) {
 		go cb(err)
 		return
 	}
-	go func() { cb(txn.db.await(c)) }()
+	go func() { cb(txn.db.await(txn, c)) }()
 }
 
 // CommitAt is Commit, or CommitWith if callback is not nil, at commitTs. It panics if the database

@@ -18,6 +18,8 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
 
@@ -249,7 +251,7 @@ func TestDropThatFailsIsFinishedByItself(t *testing.T) {
 			f := open(t)
 			f.put("a", "1")
 			f.put("b", "1")
-			f.hooks.set(failRemoves(dropName))
+			f.hooks.set(failRemoves(marker.DropName))
 			require.ErrorIs(t, tt.drop(f), errDropStays)
 			err := put(f.DB, "a", "2")
 			require.ErrorIs(t, err, ErrBlockedWrites)
@@ -263,7 +265,7 @@ func TestDropThatFailsIsFinishedByItself(t *testing.T) {
 			}
 			eventually(t, "finished", func() bool { return put(f.DB, "a", "2") == nil })
 			eventually(t, "told", func() bool { return f.Health() == nil })
-			require.NoFileExists(t, f.dropPath())
+			require.NoFileExists(t, marker.DropPath(f.opt.Dir))
 			require.Equal(t, "2", f.get("a"))
 			require.NoError(t, f.Close())
 			require.Equal(t, "2", openAt(t, f.opt.Dir).get("a"))
@@ -285,10 +287,10 @@ func TestDropPrefixAfterDropAllBesideAnIterator(t *testing.T) {
 	txn := f.NewTransaction(false)
 	it := txn.NewIterator(DefaultIteratorOptions)
 	it.Rewind()
-	next := f.badger.nextTable()
+	next := f.badger.NextTable()
 	require.Greater(t, next, uint64(7))
 	require.NoError(t, f.DropAll())
-	require.GreaterOrEqual(t, f.badger.nextTable(), next)
+	require.GreaterOrEqual(t, f.badger.NextTable(), next)
 	f.put("new", "v")
 	f.put("x", "v")
 	require.NoError(t, f.DropPrefix([]byte("x")))
@@ -368,7 +370,7 @@ func TestDropThatBadgerFailsLeavesItWhole(t *testing.T) {
 			f := open(t, small)
 			f.put("a", "1")
 			f.put("b", "1")
-			inTheWay := filepath.Join(f.opt.Dir, fmt.Sprintf("%06d.sst", f.badger.nextTable()))
+			inTheWay := filepath.Join(f.opt.Dir, fmt.Sprintf("%06d.sst", f.badger.NextTable()))
 			require.NoError(t, os.Mkdir(inTheWay, 0o700))
 			require.ErrorContains(t, f.dropInner([][]byte{[]byte("a")}), inTheWay)
 			require.Equal(t, "1", f.get("b"))
@@ -394,7 +396,9 @@ func TestDropAllThatBadgerFailsLeavesItWhole(t *testing.T) {
 	skipMended(t)
 	f := open(t)
 	f.put("a", "1")
-	inTheWay := memPath(f.opt.Dir, *f.badger.memtables)
+	next, known := f.badger.NextMemtable()
+	require.True(t, known)
+	inTheWay := host.MemPath(f.opt.Dir, next)
 	require.NoError(t, os.Mkdir(inTheWay, 0o700))
 	require.ErrorContains(t, f.dropInner(nil), "memtable")
 	f.get("a")

@@ -1,9 +1,12 @@
 package badgerspill
 
 import (
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 )
 
 const (
@@ -75,14 +78,14 @@ func (w *watcher) run() {
 	var lastCommits, lastDiscard uint64
 	for {
 		guarded := false
-		wait := db.checkStall()
-		db.checkRate()
+		wait := max(int64(db.pipe.CheckStall()), minWatch)
+		w.checkRate()
 		if db.log != nil {
 			db.narrator.look()
 		}
 		now := db.now()
 
-		commits, discard := db.progress()
+		commits, discard := db.pipe.Progress()
 		if commits != lastCommits {
 			lastCommits, lastActive = commits, now
 		}
@@ -98,7 +101,7 @@ func (w *watcher) run() {
 			db.memtables.look()
 			guarded = db.guardLevelZero()
 		}
-		if now-lastActive >= watchIdle && guarded && !db.memtables.flushing() && !db.inFlight() {
+		if now-lastActive >= watchIdle && guarded && !db.memtables.flushing() && !db.pipe.InFlight() {
 			var pinned <-chan time.Time
 			if db.memtables.pinned() || db.levelZero.pending {
 				timer.Reset(time.Duration(pinnedInterval))
@@ -106,7 +109,7 @@ func (w *watcher) run() {
 			}
 			w.asleep.Store(true)
 			// Look once more: what happened before asleep was seen will not wake us.
-			if commits, discard := db.progress(); commits == lastCommits && discard == lastDiscard && !db.inFlight() {
+			if commits, discard := db.pipe.Progress(); commits == lastCommits && discard == lastDiscard && !db.pipe.InFlight() {
 				select {
 				case <-w.wakeup:
 					lastActive = db.now()
@@ -131,25 +134,37 @@ func (w *watcher) run() {
 	}
 }
 
-// progress returns the last timestamp assigned and what Badger may discard, 0 for nothing new. In
-// managed mode that is the caller's to say.
-func (db *DB) progress() (commits, discard uint64) {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	if !db.opt.managed && db.discardHold == 0 && !db.mergeHold {
-		discard = db.orc.discardable()
+// checkRate turns to the spill if commits come at SpillRate or faster. What the first of them would
+// wait for on disk is made before, in the background: Badger keeps up, so there is no hurry.
+func (w *watcher) checkRate() {
+	db := w.db
+	if db.commits == nil {
+		return
 	}
-	return db.orc.nextTs, discard
-}
-
-func (db *DB) inFlight() bool {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.router.open > 0
-}
-
-func (db *DB) routerState() RouterState {
-	db.mu.Lock()
-	defer db.mu.Unlock()
-	return db.router.state
+	direct := db.pipe.Counters.Direct.Load()
+	going := direct != w.lastDirect // the rate tells of the past
+	w.lastDirect = direct
+	if !going || db.commits.Rate() < db.opt.Tuning.SpillRate || db.turning.Load() || db.spill.IsSpilloverFull(0, 0) {
+		return
+	}
+	if !db.pipe.HoldDirect() {
+		return
+	}
+	db.turning.Store(true)
+	go func() {
+		defer db.background.Done()
+		defer db.turning.Store(false)
+		err := errors.Join(db.interlock.Set(), db.log.Prepare())
+		if err != nil {
+			db.spillBroken.Store(db.now() + int64(spillRetry))
+			err = errors.Join(err, db.interlock.Drop())
+			db.events.backgroundError("prepare the spill", err, "commits go to Badger, and it is tried again; look at the disk of SpillDir")
+			return
+		}
+		db.spillUse.refresh()
+		if db.pipe.TurnToSpill(pipeline.CauseRate) != nil {
+			_ = db.interlock.Drop() // Close does it again
+			db.log.Relieve()        // of the index that nobody will use
+		}
+	}()
 }

@@ -1,8 +1,7 @@
-package badgerspill
+package host
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,30 +10,38 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/dgraph-io/badger/v4"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
 
-// memLogHeader is what comes before the entries of a memtable's log: the id of the data key, and
-// the base of the IVs.
-const memLogHeader = 20
+// MemSuffix ends the names of logs of memtables.
+const MemSuffix = ".mem"
 
-// memLogEntries returns how many bytes the entries take in a memtable's log, without those that
-// fill it (badgerEngine.seal): all have the same key and make one entry of a table. The headers of
+// MemLogHeader is what comes before the entries of a memtable's log: the id of the data key, and
+// the base of the IVs.
+const MemLogHeader = 20
+
+// MemLogEntries returns how many bytes the entries take in a memtable's log, without those that
+// fill it, whose key is fillerKey long: all have the same key and make one entry of a table. The headers of
 // entries are not encrypted. What cannot be understood ends the walk and counts as if all bytes to
 // the end were entries.
-func memLogEntries(path string, size, fillerKey int64) int64 {
+func MemLogEntries(path string, size, fillerKey int64) int64 {
 	f, err := os.Open(path)
 	if err != nil {
 		return size
 	}
 	defer f.Close()
 	in := bufio.NewReaderSize(io.LimitReader(f, size), 1<<20)
-	if _, err := in.Discard(memLogHeader); err != nil {
+	if _, err := in.Discard(MemLogHeader); err != nil {
 		return size
 	}
 	var kept int64
-	for at := int64(memLogHeader); ; {
+	for at := int64(MemLogHeader); ; {
 		header, err := in.Peek(2 + 3*binary.MaxVarintLen64)
 		n := 2
 		var fields [3]uint64 // length of the key, of the value, and when it expires
@@ -88,63 +95,13 @@ func memLogEntries(path string, size, fillerKey int64) int64 {
 // in Badger's own LOCK file, as is a drop: everybody who opens the database writes that file anew,
 // and a clean close removes it, so a note that is there was made by the last who opened it.
 
-// lockName is the file in Dir that holds the process id of who has it open.
-const lockName = "LOCK"
-
-// The notes. Each is true of the memtable that is active when it is made.
-const (
-	openedNote  = "badgerspill: memtables from %d"     // were made by this process
-	droppedNote = "badgerspill: no memtable before %d" // is of use any more
-)
-
-// noteMemtable makes a note of the active memtable's number; nobody may write to Badger meanwhile.
-// If it fails no log is removed because of it, as without. It is not made where LOCK is what is
-// locked: Windows would refuse it, and on AIX it would end the lock.
-func (db *DB) noteMemtable(note string) {
-	opt := &db.opt
-	// the notes are another's; others may not write the file anew
-	if opt.ReadOnly || opt.BypassLockGuard {
-		return
-	}
-	if !opt.system().notes {
-		return
-	}
-	numbers, err := memNumbers(opt.Dir)
-	if err != nil || len(numbers) == 0 {
-		return
-	}
-	f, err := os.OpenFile(filepath.Join(opt.Dir, lockName), os.O_WRONLY|os.O_APPEND, 0)
-	if err != nil {
-		return
-	}
-	_, _ = fmt.Fprintf(f, "\n"+note+"\n", numbers[len(numbers)-1])
-	_ = f.Sync()
-	_ = f.Close()
-}
-
-// readNotes returns the numbers of the latest notes of each kind, -1 for none.
-func readNotes(text []byte) (opened, dropped int) {
-	opened, dropped = -1, -1
-	lines := bytes.Split(text, []byte("\n"))
-	for _, line := range lines[:len(lines)-1] { // what follows the last line feed is not whole
-		var n int
-		if _, err := fmt.Sscanf(string(line), openedNote, &n); err == nil {
-			opened = n
-		}
-		if _, err := fmt.Sscanf(string(line), droppedNote, &n); err == nil {
-			dropped = n
-		}
-	}
-	return opened, dropped
-}
-
-// removeDeadLogs removes logs of memtables that are flushed or dropped, as far as notes tell which
+// RemoveDeadLogs removes logs of memtables that are flushed or dropped, as far as notes tell which
 // are, and then the notes: Badger, which is opened next, changes what they speak of.
-func removeDeadLogs(opt badger.Options) error {
+func RemoveDeadLogs(opt badger.Options) error {
 	if opt.BypassLockGuard {
 		return nil
 	}
-	lock := filepath.Join(opt.Dir, lockName)
+	lock := filepath.Join(opt.Dir, marker.LockName)
 	text, err := os.ReadFile(lock)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -152,11 +109,11 @@ func removeDeadLogs(opt badger.Options) error {
 	if err != nil {
 		return fmt.Errorf("badgerspill: %w", err)
 	}
-	opened, dropped := readNotes(text)
+	opened, dropped := marker.ReadNotes(text)
 	if opened < 0 && dropped < 0 {
 		return nil
 	}
-	numbers, err := memNumbers(opt.Dir)
+	numbers, err := MemNumbers(opt.Dir)
 	if err != nil {
 		return fmt.Errorf("badgerspill: %w", err)
 	}
@@ -172,7 +129,7 @@ func removeDeadLogs(opt badger.Options) error {
 		if n >= dead {
 			break
 		}
-		if err := os.Remove(memPath(opt.Dir, n)); err != nil {
+		if err := os.Remove(MemPath(opt.Dir, n)); err != nil {
 			return fmt.Errorf("badgerspill: the log of a memtable that is flushed or dropped: %w", err)
 		}
 	}
@@ -184,4 +141,26 @@ func removeDeadLogs(opt badger.Options) error {
 		return fmt.Errorf("badgerspill: %w", err)
 	}
 	return nil
+}
+
+// MemNumbers returns the numbers of the logs of Badger's live memtables in dir, oldest first.
+func MemNumbers(dir string) ([]int, error) {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []int
+	for _, f := range list {
+		digits, ok := strings.CutSuffix(f.Name(), MemSuffix)
+		if n, err := strconv.Atoi(digits); ok && err == nil && !f.IsDir() {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// MemPath returns the path of a memtable's log.
+func MemPath(dir string, number int) string {
+	return filepath.Join(dir, fmt.Sprintf("%05d%s", number, MemSuffix))
 }

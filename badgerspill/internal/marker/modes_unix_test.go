@@ -1,6 +1,6 @@
 //go:build unix
 
-package badgerspill
+package marker
 
 import (
 	"io/fs"
@@ -19,16 +19,16 @@ import (
 func TestModesOfSmallFiles(t *testing.T) {
 	for _, mask := range []int{0, 0o777} {
 		dir := t.TempDir()
-		interlock := &interlock{fs: spillfile.OS, dir: dir, spill: "spill"}
-		drop := filepath.Join(dir, dropName)
+		interlock := NewInterlock(spillfile.OS, dir, "spill", nil)
+		drop := DropPath(dir)
 		func() {
 			defer unix.Umask(unix.Umask(mask))
-			require.NoError(t, interlock.set())
-			_, err := writeIdentity(spillfile.OS, dir)
+			require.NoError(t, interlock.Set())
+			_, err := WriteIdentity(spillfile.OS, dir)
 			require.NoError(t, err)
-			require.NoError(t, (&DB{opt: DefaultOptions(dir)}).announceDrop(nil))
+			require.NoError(t, AnnounceDrop(spillfile.OS, dir, nil))
 		}()
-		for _, path := range []string{interlock.path(), filepath.Join(dir, identityName), drop} {
+		for _, path := range []string{interlock.Path(), filepath.Join(dir, IdentityName), drop} {
 			info, err := os.Lstat(path)
 			require.NoError(t, err)
 			require.Equal(t, fs.FileMode(0o600), info.Mode(), "%s, umask %03o", path, mask)
@@ -47,8 +47,8 @@ func TestSmallFilesAreNotWrittenThroughLinks(t *testing.T) {
 		path := filepath.Join(dir, "small")
 		require.NoError(t, os.Symlink(elsewhere, path))
 		require.NoError(t, os.Symlink(elsewhere, path+".tmp"))
-		require.NoError(t, writeFile(spillfile.OS, path, []byte("text")))
-		text, ok, err := readFile(spillfile.OS, path, 100)
+		require.NoError(t, WriteFile(spillfile.OS, path, []byte("text")))
+		text, ok, err := ReadFile(spillfile.OS, path, 100)
 		require.NoError(t, err)
 		require.True(t, ok)
 		require.Equal(t, "text", string(text))
@@ -60,12 +60,14 @@ func TestSmallFilesAreNotWrittenThroughLinks(t *testing.T) {
 			require.NoFileExists(t, elsewhere)
 		}
 
-		interlock := &interlock{fs: spillfile.OS, dir: dir, spill: "spill"}
-		require.NoError(t, os.Symlink(elsewhere, interlock.path()))
-		require.True(t, interlock.exists(), "to plain Badger it is there")
-		require.ErrorContains(t, interlock.set(), interlock.path())
-		require.NoError(t, interlock.remove())
-		require.NoError(t, interlock.set())
+		interlock := NewInterlock(spillfile.OS, dir, "spill", nil)
+		require.NoError(t, os.Symlink(elsewhere, interlock.Path()))
+		there, err := interlock.Present()
+		require.NoError(t, err)
+		require.True(t, there, "to plain Badger it is there")
+		require.ErrorContains(t, interlock.Set(), interlock.Path())
+		require.NoError(t, interlock.Remove())
+		require.NoError(t, interlock.Set())
 		if !exists {
 			require.NoFileExists(t, elsewhere)
 		}

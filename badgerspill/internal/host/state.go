@@ -1,4 +1,4 @@
-package badgerspill
+package host
 
 import (
 	"reflect"
@@ -11,7 +11,7 @@ import (
 	"github.com/dgraph-io/badger/v4/skl"
 )
 
-// badgerState reaches what Badger keeps to itself, to mend what some of its failures leave behind.
+// State reaches what Badger keeps to itself, to mend what some of its failures leave behind.
 // Every field is looked up by name and type. A Badger that has them otherwise is left alone: nil,
 // on which all methods do nothing.
 //
@@ -26,7 +26,7 @@ import (
 //     DropPrefix would panic.
 //   - The number of the next table. DropAll begins at 1 again, although the files of tables that a
 //     reader holds are still there.
-type badgerState struct {
+type State struct {
 	lock      *sync.RWMutex // guards all but tables
 	active    reflect.Value // the active memtable: a pointer to Badger's type
 	sealed    reflect.Value // a slice of those
@@ -41,9 +41,10 @@ type badgerState struct {
 // list.
 const blankArena = 4 << 10
 
-func newBadgerState(inner *badger.DB) *badgerState {
+// NewState returns what there is of an open Badger, nil if its fields are others.
+func NewState(inner *badger.DB) *State {
 	db := reflect.ValueOf(inner).Elem()
-	s := &badgerState{active: reach(db, "mt"), sealed: reach(db, "imm")}
+	s := &State{active: reach(db, "mt"), sealed: reach(db, "imm")}
 	s.lock, _ = pointer[sync.RWMutex](reach(db, "lock"))
 	s.memtables, _ = pointer[int](reach(db, "nextMemFid"))
 	if lc := reach(db, "lc"); lc.IsValid() && lc.Kind() == reflect.Pointer && !lc.IsNil() {
@@ -90,9 +91,9 @@ func pointer[T any](v reflect.Value) (*T, bool) {
 	return p, ok
 }
 
-// mend looks at the memtables and puts them right. It must be called by who has just written to
-// Badger in vain, before anybody writes again: see badgerLogger, and dropInner.
-func (s *badgerState) mend() {
+// Mend looks at the memtables and puts them right. It must be called by who has just written to
+// Badger in vain, before anybody writes again.
+func (s *State) Mend() {
 	if s == nil {
 		return
 	}
@@ -108,16 +109,16 @@ func (s *badgerState) mend() {
 	}
 }
 
-// nextTable returns the number of Badger's next table, 0 if it is not known.
-func (s *badgerState) nextTable() uint64 {
+// NextTable returns the number of Badger's next table, 0 if it is not known.
+func (s *State) NextTable() uint64 {
 	if s == nil {
 		return 0
 	}
 	return s.tables.Load()
 }
 
-// raiseTable makes the next table's number at least next.
-func (s *badgerState) raiseTable(next uint64) {
+// RaiseTable makes the next table's number at least next.
+func (s *State) RaiseTable(next uint64) {
 	for s != nil {
 		now := s.tables.Load()
 		if now >= next || s.tables.CompareAndSwap(now, next) {
@@ -126,9 +127,9 @@ func (s *badgerState) raiseTable(next uint64) {
 	}
 }
 
-// nextMemtable returns the number of the memtable that Badger makes next. known is false while it
+// NextMemtable returns the number of the memtable that Badger makes next. known is false while it
 // makes one, or drops.
-func (s *badgerState) nextMemtable() (n int, known bool) {
+func (s *State) NextMemtable() (n int, known bool) {
 	if s == nil || !s.lock.TryRLock() {
 		return 0, false
 	}
@@ -136,8 +137,8 @@ func (s *badgerState) nextMemtable() (n int, known bool) {
 	return *s.memtables, true
 }
 
-// mendedLately reports whether there was no active memtable a moment ago, and is one now.
-func (s *badgerState) mendedLately() bool {
+// MendedLately reports whether there was no active memtable a moment ago, and is one now.
+func (s *State) MendedLately() bool {
 	const lately = 10 * time.Second
 	if s == nil || s.mended.Load() < time.Now().Add(-lately).UnixNano() {
 		return false

@@ -1,4 +1,4 @@
-package badgerspill
+package pipeline
 
 import (
 	"slices"
@@ -6,7 +6,21 @@ import (
 	"github.com/dgraph-io/ristretto/v2/z"
 )
 
-// oracle hands out timestamps and detects conflicts. All methods need the commit lock, DB.mu.
+// Snapshot is what the pipeline knows of a transaction. Its owner fills in Update, and adds to
+// Reads; in managed mode ReadTs, too.
+type Snapshot struct {
+	ReadTs uint64
+	Reads  []uint64 // fingerprints of the keys read
+	Update bool
+
+	read, update *readMark // guarded by the commit lock; nil once done
+}
+
+// Fingerprint identifies a key for conflict detection; a collision costs a needless conflict, never
+// a missed one.
+func Fingerprint(key []byte) uint64 { return z.MemHash(key) }
+
+// oracle hands out timestamps and detects conflicts. All methods need the commit lock.
 //
 // It keeps serializable snapshot isolation as Badger does: a commit conflicts if a key that it read
 // was committed after its read timestamp. Where Badger scans every recent transaction, the oracle
@@ -40,35 +54,31 @@ func newOracle(managed, detect bool, lastTs uint64) *oracle {
 	}
 }
 
-// fingerprint identifies a key for conflict detection; a collision costs a needless conflict, never
-// a missed one.
-func fingerprint(key []byte) uint64 { return z.MemHash(key) }
-
 // begin registers a transaction and fixes its read timestamp: all that was assigned before.
-func (o *oracle) begin(txn *Txn) {
-	txn.readTs = o.nextTs - 1
-	o.lastReadTs = txn.readTs
-	txn.readMark = o.readers.begin(txn.readTs)
-	if txn.update {
-		txn.updateMark = o.updaters.begin(txn.readTs)
+func (o *oracle) begin(s *Snapshot) {
+	s.ReadTs = o.nextTs - 1
+	o.lastReadTs = s.ReadTs
+	s.read = o.readers.begin(s.ReadTs)
+	if s.Update {
+		s.update = o.updaters.begin(s.ReadTs)
 	}
 }
 
 // doneRead ends the transaction's hold on old versions; it may be called more than once.
-func (o *oracle) doneRead(txn *Txn) {
-	if txn.readMark != nil {
-		o.readers.done(txn.readMark)
-		txn.readMark = nil
+func (o *oracle) doneRead(s *Snapshot) {
+	if s.read != nil {
+		o.readers.done(s.read)
+		s.read = nil
 	}
-	if txn.updateMark != nil {
-		o.updaters.done(txn.updateMark)
-		txn.updateMark = nil
+	if s.update != nil {
+		o.updaters.done(s.update)
+		s.update = nil
 	}
 }
 
-func (o *oracle) conflicts(txn *Txn) bool {
-	for _, fp := range txn.reads {
-		if o.lastCommit[fp] > txn.readTs {
+func (o *oracle) conflicts(s *Snapshot) bool {
+	for _, fp := range s.Reads {
+		if o.lastCommit[fp] > s.ReadTs {
 			return true
 		}
 	}

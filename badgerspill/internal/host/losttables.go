@@ -1,4 +1,4 @@
-package badgerspill
+package host
 
 import (
 	"encoding/binary"
@@ -22,17 +22,17 @@ const (
 	lineNoDrop = "While running compact def: %+v. Error: %v"
 )
 
-// The numbers of compactors whose end no line tells apart, so their caller does: see settle.
+// The numbers of compactors whose end no line tells apart, so their caller does: see Settle.
 const (
-	flattenCompactor = 175 // several at once
-	dropCompactor    = -1
+	FlattenCompactor = 175 // several at once
+	DropCompactor    = -1
 )
 
 // manifestHeader is what comes before the first change set in Badger's MANIFEST: magic and
 // versions.
 const manifestHeader = 8
 
-// lostTables notices a compaction that has lost tables. In Badger 4.9.6 one that cannot make a
+// LostTables notices a compaction that has lost tables. In Badger 4.9.6 one that cannot make a
 // table counts as done all the same (levels.go:897: the error that goes to the throttle is taken
 // while it is still nil): what it has merged is deleted, the table is nowhere, and neither an error
 // nor a line says so.
@@ -41,7 +41,7 @@ const manifestHeader = 8
 // set for each compaction that is done, which deletes tables and creates others. So as many must
 // have been created as were announced. Tables of compactions that are under way may be in MANIFEST
 // already, so more are no sign; fewer are.
-type lostTables struct {
+type LostTables struct {
 	path string      // of MANIFEST
 	fail func(error) // is told once
 
@@ -59,14 +59,15 @@ type lostTables struct {
 	}
 }
 
-func newLostTables(dir string, fail func(error)) *lostTables {
-	l := &lostTables{path: filepath.Join(dir, badger.ManifestFilename), fail: fail}
+// NewLostTables watches the MANIFEST in dir. fail is told once, of all that is lost.
+func NewLostTables(dir string, fail func(error)) *LostTables {
+	l := &LostTables{path: filepath.Join(dir, badger.ManifestFilename), fail: fail}
 	l.mu.pending, l.mu.unsure, l.mu.failed = map[int]int{}, map[int]bool{}, map[int]bool{}
 	return l
 }
 
-// line takes a line of Badger's. It may be called on nil.
-func (l *lostTables) line(format string, args []any) {
+// Line takes a line of Badger's. It may be called on nil.
+func (l *LostTables) Line(format string, args []any) {
 	if l == nil || len(args) == 0 {
 		return
 	}
@@ -79,12 +80,12 @@ func (l *lostTables) line(format string, args []any) {
 			l.mu.Unlock()
 		}
 	case lineDone:
-		if compactor != flattenCompactor {
+		if compactor != FlattenCompactor {
 			l.end(compactor, true)
-			_ = l.check()
+			_ = l.Check()
 		}
 	case lineFailed:
-		if compactor != flattenCompactor {
+		if compactor != FlattenCompactor {
 			l.end(compactor, false)
 			return
 		}
@@ -93,13 +94,13 @@ func (l *lostTables) line(format string, args []any) {
 		l.mu.Unlock()
 	case lineNoDrop:
 		l.mu.Lock()
-		l.mu.failed[dropCompactor] = true
+		l.mu.failed[DropCompactor] = true
 		l.mu.Unlock()
 	}
 }
 
-// settle says that the compactions of Flatten, or of DropPrefix, are done. It may be called on nil.
-func (l *lostTables) settle(compactor int) {
+// Settle says that the compactions of Flatten, or of DropPrefix, are done. It may be called on nil.
+func (l *LostTables) Settle(compactor int) {
 	if l == nil {
 		return
 	}
@@ -108,12 +109,12 @@ func (l *lostTables) settle(compactor int) {
 	delete(l.mu.failed, compactor)
 	l.mu.Unlock()
 	l.end(compactor, ok)
-	_ = l.check()
+	_ = l.Check()
 }
 
 // end says that the compaction of a compactor is done, or has failed, when Badger has removed what
 // it made.
-func (l *lostTables) end(compactor int, done bool) {
+func (l *LostTables) end(compactor int, done bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if done && !l.mu.unsure[compactor] {
@@ -123,9 +124,9 @@ func (l *lostTables) end(compactor int, done bool) {
 	delete(l.mu.unsure, compactor)
 }
 
-// check compares. It returns an error if MANIFEST cannot be read; what is lost it tells through
+// Check compares. It returns an error if MANIFEST cannot be read; what is lost it tells through
 // fail. It may be called on nil, and by several at once.
-func (l *lostTables) check() error {
+func (l *LostTables) Check() error {
 	if l == nil {
 		return nil
 	}
@@ -138,7 +139,15 @@ func (l *lostTables) check() error {
 	return err
 }
 
-func (l *lostTables) compare() (lost int, err error) {
+// Compared returns how many tables were announced by the compactions that are counted now: 0 says
+// that a Check has had nothing to find.
+func (l *LostTables) Compared() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mu.built
+}
+
+func (l *LostTables) compare() (lost int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.mu.told {
@@ -157,7 +166,7 @@ func (l *lostTables) compare() (lost int, err error) {
 }
 
 // read counts what has come to MANIFEST. Needs mu.
-func (l *lostTables) read() error {
+func (l *LostTables) read() error {
 	f, err := os.Open(l.path)
 	if err != nil {
 		return err

@@ -1,0 +1,204 @@
+package badgerspill
+
+import (
+	"errors"
+	"time"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
+	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/wbm"
+)
+
+// RouterState is where commits go.
+type RouterState int32
+
+// The states; internal/pipeline has the transitions.
+const (
+	// Direct: the spill is empty, commits go to Badger.
+	Direct = RouterState(pipeline.Direct)
+	// Spilling: the spill holds commits, or is about to; commits are appended to it.
+	Spilling = RouterState(pipeline.Spilling)
+)
+
+// String returns the name of the state.
+func (s RouterState) String() string {
+	if s == Direct {
+		return "direct"
+	}
+	return "spilling"
+}
+
+func (db *DB) routerState() RouterState { return RouterState(db.pipe.State()) }
+
+// newPipeline makes the pipeline of a database whose Badger and log are open. last is the highest
+// timestamp of both, and replayFirst what must be replayed before Badger may discard anything.
+func (db *DB) newPipeline(last, replayFirst uint64) *pipeline.Pipeline {
+	env := pipeline.Env{
+		Badger: pipelineBadger{db}, Room: pipelineRoom{db}, Audience: pipelineAudience{db},
+		Closing: db.ctx, Background: &db.background, Begin: db.begin,
+	}
+	if db.log != nil {
+		env.Log = db.log
+	}
+	return pipeline.New(env, pipeline.Options{
+		Managed: db.opt.managed, DetectConflicts: db.opt.DetectConflicts, Always: db.policy() == Always,
+		LastTs: last, ReplayFirst: replayFirst,
+		StallThreshold: db.opt.StallThreshold,
+		Memory: func(keyLen, valueLen int) int64 { return memoryCost(keyLen, valueLen, db.opt.ValueThreshold) },
+	})
+}
+
+// submit gives the transaction its place in the commit order and sends it on its way. It may block
+// for room, as long as the transaction's context and BlockTimeout allow.
+func (db *DB) submit(txn *Txn) (*pipeline.Commit, error) {
+	m := txn.measured()
+	m.start()
+	if txn.numIterators.Load() == 0 { // else Discard panics
+		txn.releaseViews()
+	}
+	c := db.pipe.NewCommit(txn.writes.len(), txn.commitTs, txn.load, m.times())
+	for e := range txn.writes.all() {
+		db.pipe.Add(c, spillfile.Entry{Key: e.Key, Value: e.Value, Version: e.version, ExpiresAt: e.ExpiresAt,
+			Meta: e.meta, UserMeta: e.UserMeta})
+	}
+	if err := db.pipe.Submit(txn.context(), db.opt.BlockTimeout, &txn.snap, c); err != nil {
+		if errors.Is(err, ErrNoSpace) {
+			db.counters.noSpace.Add(1)
+		}
+		m.done()
+		return nil, err
+	}
+	db.rate.Add(c.Memory)
+	if db.commits != nil && db.policy() == Auto {
+		db.commits.Add(1)
+	}
+	return c, nil
+}
+
+// await waits until the transaction's commit is acknowledged.
+func (db *DB) await(txn *Txn, c *pipeline.Commit) error {
+	err := db.pipe.Await(c)
+	txn.measured().done()
+	return err
+}
+
+// pipelineBadger is Badger as the pipeline sees it. The engine may be another one after the
+// pipeline was made: tests put theirs in between.
+type pipelineBadger struct{ db *DB }
+
+func (b pipelineBadger) Prepare(c *pipeline.Commit) error { return b.db.engine.prepare(c) }
+
+func (b pipelineBadger) Send(c *pipeline.Commit, answer func(error)) { b.db.engine.send(c, answer) }
+
+func (b pipelineBadger) SetDiscardTs(ts uint64) { b.db.inner.SetDiscardTs(ts) }
+
+// pipelineRoom is the budget, the spill's capacity and the disks.
+type pipelineRoom struct{ db *DB }
+
+func (r pipelineRoom) Reserve(req wbm.Request, w *pipeline.Wait) (wbm.Outcome, error) {
+	return r.db.reserveRoom(req, w)
+}
+
+func (r pipelineRoom) Cancel(req wbm.Request, way wbm.Outcome) { r.db.spill.Cancel(req, way) }
+
+func (r pipelineRoom) Shrink(spill, index int64) { r.db.spill.ReleaseSpillover(spill, index, 0) }
+
+// Claim lets a commit look for another way if it is the spill's volume that is low.
+func (r pipelineRoom) Claim(c *pipeline.Commit, way wbm.Outcome) (claim int64, again bool, err error) {
+	s := r.db.space
+	claim = badgerCost(c.Memory, c.RawBytes)
+	if way == wbm.Spilled {
+		claim = c.Batch.DiskSize()
+	}
+	if err := s.claim(s.sideOf(way), claim); err != nil {
+		return 0, way == wbm.Spilled && s.spill.low.Load() != nil, err
+	}
+	return claim, false, nil
+}
+
+func (r pipelineRoom) CancelClaim(claim int64) { r.db.space.cancel(claim) }
+
+func (r pipelineRoom) Full() bool { return r.db.spill.IsSpilloverFull(0, 0) }
+
+func (r pipelineRoom) ShouldSpill(memory int64) bool { return r.db.spill.ShouldSpillOver(memory) }
+
+func (r pipelineRoom) SetActive(spilling bool) { r.db.spill.SetActive(spilling) }
+
+func (r pipelineRoom) ForceSpilled(b *spillfile.Batch) {
+	r.db.spill.Force(b.DiskSize(), b.IndexSize())
+	r.db.space.force(b.DiskSize())
+}
+
+func (r pipelineRoom) ForceDirect(c *pipeline.Commit) (claim int64) {
+	r.db.account.Force(wbm.InFlight, c.Memory)
+	claim = badgerCost(c.Memory, c.RawBytes)
+	r.db.space.force(claim)
+	return claim
+}
+
+func (r pipelineRoom) BadgerTakes() bool {
+	return r.db.space.badger.low.Load() == nil && r.db.guard.blocked() == nil
+}
+
+func (r pipelineRoom) Answered(c *pipeline.Commit, err error) {
+	if err == nil {
+		r.db.memtables.took(c.Memory, c.Ts)
+	} else {
+		r.db.account.Release(wbm.InFlight, c.Memory)
+	}
+	r.db.space.settle(c.Claim)
+}
+
+func (r pipelineRoom) Spilled(batches []*spillfile.Batch, claimed int64) {
+	r.db.spillUse.written(batches)
+	r.db.space.settle(claimed)
+}
+
+func (r pipelineRoom) SpillFailed() { r.db.spillBroken.Store(r.db.now() + int64(spillRetry)) }
+
+// pipelineAudience is who is told of what happens to commits.
+type pipelineAudience struct{ db *DB }
+
+func (a pipelineAudience) Throttle(w *pipeline.Wait) error { return a.db.publisher.throttle(w) }
+
+func (a pipelineAudience) Match(c *pipeline.Commit) { a.db.publisher.match(c) }
+
+func (a pipelineAudience) Matches() uint64 { return a.db.publisher.added.Load() }
+
+func (a pipelineAudience) Deliver(c *pipeline.Commit) { a.db.publisher.deliver(c) }
+
+func (a pipelineAudience) TurnedToSpill(cause pipeline.Cause, hedged int) {
+	a.db.wakeReplay() // the first append does so, too, but there may be none
+	a.db.events.spillBegin(SpillCause(cause), hedged)
+}
+
+func (a pipelineAudience) TurnedToBadger(t pipeline.Turn) { a.db.events.handOver(HandOverInfo(t)) }
+
+func (a pipelineAudience) StallBegan(s *pipeline.Stall) { a.db.events.stallBegin(s) }
+
+func (a pipelineAudience) StallEnded(s *pipeline.Stall) { a.db.events.stallEnd(s) }
+
+func (a pipelineAudience) StallCause() int { return int(a.db.memtables.stallCause()) }
+
+func (a pipelineAudience) InFlight() { a.db.watch.wake() }
+
+func (a pipelineAudience) Appended(took time.Duration, err error) {
+	if err == nil {
+		a.db.spill.RecordAppend(took)
+	}
+	a.db.strain.Commit(took)
+}
+
+func (a pipelineAudience) GivenUp() {
+	a.db.inBackground(func() {
+		if err := a.db.interlock.Drop(); err != nil {
+			a.db.events.backgroundError("remove the interlock", err, "plain Badger refuses to open Dir until it is gone; it is tried again when the spill is empty next")
+		}
+	})
+}
+
+func (a pipelineAudience) AppendFailed(err error) {
+	a.db.events.backgroundError("append to the spill", err, "commits go to Badger while nothing else is spilled, else they fail until SpillDir can be written")
+}
+
+func (a pipelineAudience) DiscardEnded() { a.db.watch.hurry() }
