@@ -44,7 +44,7 @@ func (db *DB) newPipeline(last, replayFirst uint64) *pipeline.Pipeline {
 		Managed: db.opt.managed, DetectConflicts: db.opt.DetectConflicts, Always: db.policy() == Always,
 		LastTs: last, ReplayFirst: replayFirst,
 		StallThreshold: db.opt.StallThreshold,
-		Memory: func(keyLen, valueLen int) int64 { return memoryCost(keyLen, valueLen, db.opt.ValueThreshold) },
+		Memory:         func(keyLen, valueLen int) int64 { return memoryCost(keyLen, valueLen, db.opt.ValueThreshold) },
 	})
 }
 
