@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // The file of a sealed segment's index, NNNNNNNNNN.idx: leaves, a Bloom filter, the table of
@@ -20,7 +22,7 @@ import (
 const (
 	indexMagic      = "bspilidx"
 	indexSuffix     = ".idx"
-	indexTempSuffix = ".idx.tmp"
+	indexTempSuffix = indexSuffix + vfs.TempSuffix
 
 	indexFooterSize      = 192
 	footerAAD            = 120 // bytes of the footer that the data key is bound to

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // The life of a segment's index: in memory while the segment is written (lifecycle.go), in a file
@@ -131,7 +133,7 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	if x := s.index.Load(); x.file != bad {
 		return x, nil
 	}
-	if outOfFiles(cause) || errors.Is(cause, ErrClosed) { // that is not the file's fault
+	if vfs.OutOfFiles(cause) || errors.Is(cause, ErrClosed) { // that is not the file's fault
 		return nil, cause
 	}
 	mem, err := s.readIndex()

@@ -1,10 +1,8 @@
 package spillfile
 
 import (
-	"errors"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -103,25 +101,5 @@ func TestSpareManifestFails(t *testing.T) {
 			require.Len(t, dump(t, l), 6)
 			require.NoError(t, l.Close())
 		})
-	}
-}
-
-func TestFreeFiles(t *testing.T) {
-	answer := func(free, total int64, err error) *osFS {
-		sys := thisSystem
-		sys.files = func(string) (int64, int64, error) { return free, total, err }
-		return &osFS{sys}
-	}
-	free, err := answer(5, 100, nil).FreeFiles("/")
-	require.NoError(t, err)
-	require.EqualValues(t, 5, free)
-	_, err = answer(0, 0, nil).FreeFiles("/")
-	require.ErrorIs(t, err, errors.ErrUnsupported, "a file system that makes inodes as it needs them")
-	_, err = answer(0, 0, syscall.EIO).FreeFiles("/")
-	require.ErrorIs(t, err, syscall.EIO)
-	_, err = OS.FreeFiles(filepath.Join(t.TempDir(), "missing"))
-	require.Error(t, err)
-	if free, err = OS.FreeFiles(t.TempDir()); err == nil {
-		require.Positive(t, free)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // Open opens or creates a spill and recovers what it holds. It changes nothing on disk unless it
@@ -63,14 +65,6 @@ func OpenContext(ctx context.Context, o Options) (*Log, error) {
 func newLog(o Options) *Log {
 	files := newOpenFiles(o.FS, o.OpenFiles)
 	return &Log{o: o, fs: sparingFS{o.FS, files}, files: files, cache: newBlockCache(o.CacheSize)}
-}
-
-// signLock lets others name this process. It is called when nothing is left to be decided: before,
-// Open changes nothing.
-func (l *Log) signLock() {
-	if lock, ok := l.lock.(interface{ sign() }); ok {
-		lock.sign()
-	}
 }
 
 // lockError says what to do about a lock that was not taken.
@@ -193,7 +187,7 @@ func (l *Log) open(ctx context.Context) error {
 	l.cleanClose = m.clean && r.cleanEnd()
 
 	if !l.o.ReadOnly {
-		l.signLock()
+		vfs.Sign(l.lock) // nothing is left to be decided: before, Open changes nothing
 		if err := l.openNewest(fresh, newest); err != nil {
 			return err
 		}

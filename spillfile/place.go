@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 const (
 	placeName = "REPLAY"
-	placeTemp = "REPLAY.tmp"
+	placeTemp = placeName + vfs.TempSuffix
 
 	placeMagic      = "bspilrep"
 	placeHeaderSize = 96
@@ -110,8 +112,9 @@ func (l *Log) NotePlace(p Place) error {
 	l.place.mu.Lock()
 	defer l.place.mu.Unlock()
 	l.place.lastSeq = p.LastSeq // of the file as it will be, or may be
-	if err := replaceFile(l.fs, l.o.Dir, placeName, b, nil); err != nil {
-		return fmt.Errorf("spill %s: %w", filepath.Join(l.o.Dir, placeName), err)
+	path := filepath.Join(l.o.Dir, placeName)
+	if err := vfs.WriteFile(l.fs, path, b); err != nil {
+		return fmt.Errorf("spill %s: %w", path, err)
 	}
 	return nil
 }

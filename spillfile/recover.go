@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // recovery decides what is live, torn or corrupt (decide: reads only), and then makes it so on disk
@@ -321,7 +323,7 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 		return false, nil
 	}
 	x, err := openIndexFile(r.l.files, filepath.Join(r.l.o.Dir, indexName(f.id)), r.l.o.EncryptionKey, r.l.cache)
-	if outOfFiles(err) {
+	if vfs.OutOfFiles(err) {
 		return false, err
 	}
 	if err != nil {
@@ -380,7 +382,7 @@ func (r *recovery) seeIndex(f *foundSegment) error {
 		(f.seg == nil || ft.segmentCRC == f.seg.header.checksum()) {
 		r.seeMark(Position{f.id, ft.end}, path)
 	}
-	if outOfFiles(err) {
+	if vfs.OutOfFiles(err) {
 		return err
 	}
 	return nil

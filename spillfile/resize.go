@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // sizes are those of Options that Resize changes, and what follows from them. They are replaced as
@@ -119,7 +121,7 @@ func (l *Log) Make(databaseID [16]byte) error {
 	l.files.serving.Store(true)
 	l.makeSpare()
 	l.lock, l.w.deferred, l.o.DatabaseID = lock, false, databaseID
-	l.signLock()
+	vfs.Sign(lock)
 	l.startBackground()
 	return nil
 }
