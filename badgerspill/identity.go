@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // identityName is a file in Dir with the random identity of the database in hexadecimal. The spill
@@ -65,30 +66,9 @@ func readFile(fsys spillfile.FS, path string, limit int64) (text []byte, ok bool
 	return text, true, nil
 }
 
-// writeFile makes a file durably, whole or not at all: written beside, synced, renamed, the
-// directory synced.
+// writeFile is vfs.WriteFile, with the path in its error.
 func writeFile(fsys spillfile.FS, path string, text []byte) error {
-	// What a crash has left is in the way of O_EXCL; so is anything that somebody else has put
-	// there.
-	err := fsys.Remove(path + ".tmp")
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	var f spillfile.File
-	if err == nil {
-		f, err = fsys.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	}
-	if err == nil {
-		_, werr := f.WriteAt(text, 0)
-		err = errors.Join(f.Chmod(0o600), werr, f.Sync(), f.Close()) // whatever the umask
-	}
-	if err == nil {
-		err = fsys.Rename(path+".tmp", path)
-	}
-	if err == nil {
-		err = fsys.SyncDir(filepath.Dir(path))
-	}
-	if err != nil {
+	if err := vfs.WriteFile(fsys, path, text); err != nil {
 		return fmt.Errorf("write of %s: %w", path, err)
 	}
 	return nil
