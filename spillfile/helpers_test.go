@@ -214,3 +214,13 @@ func modeOf(t testing.TB, path string) fs.FileMode {
 	require.NoError(t, err)
 	return fi.Mode().Perm()
 }
+
+// waitFor polls a condition that another goroutine brings about, in tests without a fake clock.
+func waitFor(cond func() bool) bool {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		if cond() {
+			return true
+		}
+	}
+	return false
+}

@@ -1,7 +1,10 @@
 package vfs_test
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // TestWriteFile: the file is what was written last, whatever was there and beside it.
@@ -60,4 +64,39 @@ func (shortFile) Close() error                           { return nil }
 // TestCompleteNoticesAShortWrite: a write that was cut off is no success, though nobody said so.
 func TestCompleteNoticesAShortWrite(t *testing.T) {
 	require.ErrorIs(t, vfs.Complete(shortFile{}, []byte("text")), io.ErrShortWrite)
+}
+
+// TestWriteFileCutAnywhere: whatever operation fails, and a kill or a power cut follows, the file
+// is the old one or the new one; after a success it is the new one.
+func TestWriteFileCutAnywhere(t *testing.T) {
+	const older, newer = "the old text, which is longer", "the new text"
+	cut := errors.New("cut")
+	for k := 1; ; k++ {
+		disk := vfstest.DiskOf("/dir", map[string]string{"name": older, "name" + vfs.TempSuffix: "left"})
+		disk.ShortWrite = k % len(newer)
+		disk.SetFault(func(_, _ string) error {
+			if disk.Ops() >= k {
+				return cut
+			}
+			return nil
+		})
+		err := vfs.WriteFile(disk, "/dir/name", []byte(newer))
+		left := map[string]*vfstest.Disk{"killed": disk.Killed(), "only what was synced": disk.OnlySynced()}
+		for seed := range uint64(20) {
+			left[fmt.Sprint("seed ", seed)] = disk.PowerCut(rand.New(rand.NewPCG(seed, uint64(k))))
+		}
+		for name, state := range left {
+			got := state.Files()["name"]
+			if err == nil {
+				require.Equal(t, newer, got, name)
+			} else {
+				require.ErrorIs(t, err, cut)
+				require.Contains(t, []string{older, newer}, got, "%s after operation %d", name, k)
+			}
+		}
+		if err == nil {
+			require.Greater(t, k, 5, "fewer operations than steps")
+			return
+		}
+	}
 }
