@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // failRemoves lets removes of a file fail.
@@ -54,7 +56,7 @@ func TestNeverLeavesNoInterlockWithoutASpill(t *testing.T) {
 		text := filepath.Join(dir, "spill") + "\n"
 		require.NoError(t, os.WriteFile(filepath.Join(dir, interlockName), []byte(text), 0o600))
 		_, err := tryOpen(t, dir, noSpill, func(opt *Options) {
-			hooks := &hookFS{FS: opt.fs()}
+			hooks := &hookFS{vfstest.Faults{FS: opt.fs()}}
 			hooks.set(failRemoves(interlockName))
 			opt.seams.fs = hooks
 		})
