@@ -48,19 +48,6 @@ type recovery struct {
 	events       []Event
 }
 
-// foundSegment is a file found at Open.
-type foundSegment struct {
-	id    uint64
-	path  string
-	file  *pooledFile
-	size  int64
-	bad   error // the header is not intact
-	limit int64 // nothing at or beyond counts: the smaller of want and size
-	known bool  // want is known, from the successor or from a clean close
-	want  int64 // where the acknowledged part ends
-	seg   *segment
-}
-
 // cut is the first place that does not hold what it should.
 type cut struct {
 	file   string
@@ -146,8 +133,6 @@ func (r *recovery) decide() error {
 	return corrupt(c.file, c.offset, "%v; everything before offset %d of segment %d was durable according to %s",
 		what, r.mark.Offset, r.mark.Segment, r.markIn)
 }
-
-func (r *recovery) pathOf(id uint64) string { return filepath.Join(r.l.o.Dir, segmentName(id)) }
 
 func (r *recovery) seeMark(p Position, file string) {
 	if p.after(r.mark) {
@@ -322,7 +307,7 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
 		return false, nil
 	}
-	x, err := openIndexFile(r.l.files, filepath.Join(r.l.o.Dir, indexName(f.id)), r.l.o.EncryptionKey, r.l.cache)
+	x, err := openIndexFile(r.l.files, r.indexPath(f.id), r.l.o.EncryptionKey, r.l.cache)
 	if vfs.OutOfFiles(err) {
 		return false, err
 	}
@@ -331,12 +316,11 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 		return false, r.seeIndex(f)
 	}
 	ft := &x.footer
-	fits := ft.databaseID == s.header.databaseID && ft.segment == f.id && ft.segmentCRC == s.header.checksum() &&
-		ft.encrypted == s.header.encrypted && ft.firstSeq == s.header.firstSeq && ft.lastSeq >= ft.firstSeq
+	fits := f.hasIndex(ft, r.contents.manifest.databaseID)
 	if fits {
 		r.seeMark(Position{f.id, ft.end}, x.path)
 	}
-	if fits = fits && ft.end <= f.size && (!f.known || ft.end == f.want); !fits {
+	if fits = fits && f.mayEnd(ft.end); !fits {
 		r.l.o.Logf("spill index of segment %s is made again: it is not that of this file", f.path)
 	}
 	if fits { // what lies beyond are the remains of a failed write
@@ -366,26 +350,6 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	r.live = append(r.live, s)
 	r.progress.Commits += int64(ft.lastSeq - max(r.contents.manifest.replayed, ft.firstSeq-1))
 	return true, nil
-}
-
-// seeIndex sees the synced mark that the index file of a segment is, also where the segment or the
-// rest of the index is damaged.
-func (r *recovery) seeIndex(f *foundSegment) error {
-	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
-		return nil
-	}
-	path := filepath.Join(r.l.o.Dir, indexName(f.id))
-	file := r.l.files.file(path, os.O_RDONLY)
-	defer file.Close()
-	ft, _, err := readIndexFooter(file, path)
-	if err == nil && ft.databaseID == r.contents.manifest.databaseID && ft.segment == f.id &&
-		(f.seg == nil || ft.segmentCRC == f.seg.header.checksum()) {
-		r.seeMark(Position{f.id, ft.end}, path)
-	}
-	if vfs.OutOfFiles(err) {
-		return err
-	}
-	return nil
 }
 
 func (r *recovery) foreign() error {
