@@ -129,29 +129,18 @@ func (sc *scanner) decode(rd *blockReader, b *rawBlock) error {
 	if err != nil {
 		return err
 	}
-	rest := raw
-	for range b.count {
-		var e Entry
-		n, err := parseEntry(rest, &e)
-		if err != nil {
-			return corrupt(rd.path, b.at.Offset, "block of %d entries: %v", b.count, err)
-		}
-		if e.Version == 0 {
-			e.Version = b.ts
-		} else {
+	e := b.entries(raw)
+	for e.next() {
+		if e.own {
 			sc.s.mixed.Store(true)
 		}
 		sc.entries = append(sc.entries, scanned{
 			key: sc.internal(e.Key, e.Version), expiresAt: e.ExpiresAt, meta: e.Meta, userMeta: e.UserMeta, version: e.Version,
-			at: location{segment: b.at.Segment, block: b.at.Offset, stored: b.stored, offset: uint32(len(raw) - len(rest)),
+			at: location{segment: b.at.Segment, block: b.at.Offset, stored: b.stored, offset: uint32(e.offset),
 				keyLen: uint32(len(e.Key)), valueLen: uint32(len(e.Value))},
 		})
-		rest = rest[n:]
 	}
-	if len(rest) != 0 {
-		return corrupt(rd.path, b.at.Offset, "block of %d entries has %d bytes more", b.count, len(rest))
-	}
-	return nil
+	return e.err(rd.path)
 }
 
 func (sc *scanner) internal(key []byte, version uint64) []byte {
