@@ -117,7 +117,7 @@ func (h *history) read(l *Log) (err error) {
 		n := 0
 		for it.Rewind(); it.Valid() && err == nil; it.Next() {
 			n++
-			err = same(v.Ref(it.Value(), y.ParseTs(it.Key())), y.ParseKey(it.Key()))
+			err = same(it.Ref(), y.ParseKey(it.Key()))
 		}
 		if err = errors.Join(err, it.Err(), it.Close()); err != nil {
 			return err

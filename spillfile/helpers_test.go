@@ -109,7 +109,7 @@ func tryDump(l *Log) (map[string]string, error) {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		version := y.ParseTs(it.Key())
-		value, err := v.Value(v.Ref(it.Value(), version), nil)
+		value, err := v.Value(it.Ref(), nil)
 		if err != nil {
 			return nil, err
 		}
