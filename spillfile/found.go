@@ -46,7 +46,7 @@ func (r *recovery) footer(f *foundSegment) (*indexFooter, int64, error) {
 		return nil, 0, nil
 	}
 	path := r.indexPath(f.id)
-	file := r.l.files.file(path, os.O_RDONLY)
+	file := r.files.file(path, os.O_RDONLY)
 	defer file.Close()
 	x, size, err := readIndexFooter(file, path)
 	switch {
@@ -68,6 +68,6 @@ func (r *recovery) seeIndex(f *foundSegment) error {
 	return err
 }
 
-func (r *recovery) pathOf(id uint64) string { return filepath.Join(r.l.o.Dir, segmentName(id)) }
+func (r *recovery) pathOf(id uint64) string { return filepath.Join(r.o.Dir, segmentName(id)) }
 
-func (r *recovery) indexPath(id uint64) string { return filepath.Join(r.l.o.Dir, indexName(id)) }
+func (r *recovery) indexPath(id uint64) string { return filepath.Join(r.o.Dir, indexName(id)) }

@@ -62,8 +62,7 @@ func (r *recovery) scan(f *foundSegment) error {
 		if err != nil {
 			return err
 		}
-		r.l.setIndex(s, &segmentIndex{mem: mem})
-		r.l.expectMore(s, mem.size()) // a node takes more than an entry's share of a file
+		s.index.Store(&segmentIndex{mem: mem})
 		s.end.Store(sc.end)
 		s.lastSeq.Store(sc.seq)
 		s.size.Store(f.size)

@@ -91,7 +91,7 @@ func (v *indexCheck) fault(at int64, err error) {
 // without it.
 func (v *indexCheck) open() error {
 	x := v.x
-	file := v.w.l.files.file(x.path, os.O_RDONLY)
+	file := v.w.files.file(x.path, os.O_RDONLY)
 	err := file.keep()
 	if err != nil {
 		return fmt.Errorf("spill index %s: %w", x.path, err)
@@ -106,7 +106,7 @@ func (v *indexCheck) open() error {
 	case !v.f.mayEnd(ft.end):
 		err = corrupt(x.path, at, "it says that %s ends at %d, want %d", v.f.path, ft.end, max(v.f.want, v.f.limit))
 	case ft.encrypted:
-		if x.aead, err = openKey(v.w.l.o.EncryptionKey, ft.nonce[:], ft.wrapped[:], ft.aad()); err != nil {
+		if x.aead, err = openKey(v.w.o.EncryptionKey, ft.nonce[:], ft.wrapped[:], ft.aad()); err != nil {
 			err = corrupt(x.path, at, "index key does not open: %v", err)
 		}
 	}

@@ -302,7 +302,7 @@ func (w *walker) openKey(f *foundSegment) (err error) {
 	if w.headers {
 		return nil
 	}
-	f.seg.aead, err = f.seg.header.openDataKey(f.path, w.l.o.EncryptionKey)
+	f.seg.aead, err = f.seg.header.openDataKey(f.path, w.o.EncryptionKey)
 	return err
 }
 
