@@ -289,7 +289,7 @@ func (w *walker) segment(f *foundSegment, first bool) error {
 		w.sound[f.id] = false
 		return nil
 	}
-	w.order = scanner{s: s, replayed: ^uint64(0), end: segmentHeaderSize, seq: s.header.firstSeq - 1}
+	w.order = *newScanner(s, ^uint64(0))
 	w.rd.reset(f.file, f.path, f.id, s.aead, f.limit)
 	if err := w.blocks(f); err != nil {
 		return err
