@@ -18,7 +18,24 @@ const (
 	lockName     = "LOCK"
 )
 
-// manifest is the small file that says what the segments alone can not: see docs/format.md.
+// manifest is the small file that says what the segments alone can not. Offset, size and field:
+//
+//	  0  8   magic
+//	  8  4   version
+//	 12  4   length
+//	 16  16  database
+//	 32  8   replayed through
+//	 40  8   next segment
+//	 48  8   first live
+//	 56  8   mark: segment
+//	 64  8   mark: offset
+//	 72  8   mark: sequence
+//	 80  8   last sequence
+//	 88  1   flags
+//	 89  7   zero
+//	 96  8   newest segment
+//	104  20  zero
+//	124  4   checksum
 type manifest struct {
 	databaseID [16]byte
 	replayed   uint64 // everything up to this sequence is in Badger, and synced there

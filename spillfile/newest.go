@@ -28,7 +28,18 @@ const (
 	newestDistance = 512 // a sector for each slot: what tears one leaves the other
 )
 
-// newestNote is what a slot says.
+// newestNote is what a slot says. Offset, size and field:
+//
+//	 0  8   magic
+//	 8  4   version
+//	12  4   length
+//	16  16  database
+//	32  8   count
+//	40  8   segment
+//	48  8   first sequence
+//	56  8   synced
+//	64  4   zero
+//	68  4   checksum
 type newestNote struct {
 	databaseID [16]byte
 	count      uint64 // of notes: the higher one holds
