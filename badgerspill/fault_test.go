@@ -20,7 +20,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
-	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -390,7 +389,7 @@ func everyOperationFails(t *testing.T, kinds []fault, stride int, seams func(*in
 // goroutine is left.
 func TestEveryFileOperationFails(t *testing.T) {
 	everyOperationFails(t, fileFaults, 67, func(fails *injector) seams {
-		return seams{fs: &faultFS{spillfile.OS, fails}}
+		return seams{fs: faultFS(fails)}
 	})
 }
 

@@ -1,9 +1,7 @@
 package badgerspill
 
 import (
-	"io"
 	"io/fs"
-	"os"
 	"sync"
 	"syscall"
 
@@ -11,6 +9,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // fault says how operations fail. They are counted from 1, only those that the kind of fault knows.
@@ -120,128 +119,14 @@ func (e *faultEngine) sync() error {
 	return e.engine.sync()
 }
 
-// faultFS is a file system behind an injector, which is asked for all operations but closing files.
-type faultFS struct {
-	spillfile.FS
-	*injector
-}
-
-func (f *faultFS) OpenFile(name string, flag int, perm fs.FileMode) (spillfile.File, error) {
-	op := "open"
-	if flag&os.O_CREATE != 0 {
-		op = "create"
-	}
-	if err := f.ask(op, name); err != nil {
-		return nil, err
-	}
-	file, err := f.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return &faultFile{file, f, name}, nil
-}
-
-func (f *faultFS) Remove(name string) error {
-	if err := f.ask("remove", name); err != nil {
+// faultFS is the file system behind an injector, which is asked for all operations but closing
+// files.
+func faultFS(fails *injector) spillfile.FS {
+	return vfstest.NewFaults(spillfile.OS, func(op, path string) error {
+		err := fails.ask(op, path)
+		if err != nil && fails.kind.partly {
+			err = &vfstest.Torn{Err: err, Keep: func(n int) int { return n / 2 }}
+		}
 		return err
-	}
-	return f.FS.Remove(name)
-}
-
-func (f *faultFS) Rename(from, to string) error {
-	if err := f.ask("rename", to); err != nil {
-		return err
-	}
-	return f.FS.Rename(from, to)
-}
-
-func (f *faultFS) ReadDir(dir string) ([]fs.DirEntry, error) {
-	if err := f.ask("readdir", dir); err != nil {
-		return nil, err
-	}
-	return f.FS.ReadDir(dir)
-}
-
-func (f *faultFS) MkdirAll(dir string, perm fs.FileMode) error {
-	if err := f.ask("mkdir", dir); err != nil {
-		return err
-	}
-	return f.FS.MkdirAll(dir, perm)
-}
-
-func (f *faultFS) Stat(name string) (fs.FileInfo, error) {
-	if err := f.ask("stat", name); err != nil {
-		return nil, err
-	}
-	return f.FS.Stat(name)
-}
-
-func (f *faultFS) SyncDir(dir string) error {
-	if err := f.ask("syncdir", dir); err != nil {
-		return err
-	}
-	return f.FS.SyncDir(dir)
-}
-
-func (f *faultFS) Lock(name string, shared bool) (io.Closer, error) {
-	if err := f.ask("lock", name); err != nil {
-		return nil, err
-	}
-	return f.FS.Lock(name, shared)
-}
-
-type faultFile struct {
-	spillfile.File
-	fs   *faultFS
-	path string
-}
-
-func (f *faultFile) ReadAt(b []byte, at int64) (int, error) {
-	if err := f.fs.ask("read", f.path); err != nil {
-		return 0, err
-	}
-	return f.File.ReadAt(b, at)
-}
-
-func (f *faultFile) WriteAt(b []byte, at int64) (int, error) {
-	err := f.fs.ask("write", f.path)
-	if err == nil {
-		return f.File.WriteAt(b, at)
-	}
-	if !f.fs.kind.partly {
-		return 0, err
-	}
-	n, werr := f.File.WriteAt(b[:len(b)/2], at)
-	if werr != nil {
-		err = werr
-	}
-	return n, err
-}
-
-func (f *faultFile) Sync() error {
-	if err := f.fs.ask("sync", f.path); err != nil {
-		return err
-	}
-	return f.File.Sync()
-}
-
-func (f *faultFile) Truncate(size int64) error {
-	if err := f.fs.ask("truncate", f.path); err != nil {
-		return err
-	}
-	return f.File.Truncate(size)
-}
-
-func (f *faultFile) Size() (int64, error) {
-	if err := f.fs.ask("size", f.path); err != nil {
-		return 0, err
-	}
-	return f.File.Size()
-}
-
-func (f *faultFile) Chmod(mode fs.FileMode) error {
-	if err := f.fs.ask("chmod", f.path); err != nil {
-		return err
-	}
-	return f.File.Chmod(mode)
+	})
 }

@@ -15,7 +15,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +25,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -249,76 +249,19 @@ func (s *stubEngine) waiting() int {
 }
 
 // hookFS asks before every operation that changes something; the hook may block or return an error.
-type hookFS struct {
-	spillfile.FS
-	hook atomic.Pointer[func(op, path string) error]
-}
+type hookFS struct{ vfstest.Faults }
 
-type hookFile struct {
-	spillfile.File
-	fs   *hookFS
-	path string
-}
-
-func (h *hookFS) set(f func(op, path string) error) { h.hook.Store(&f) }
-func (h *hookFS) clear()                            { h.hook.Store(nil) }
-
-func (h *hookFS) ask(op, path string) error {
-	if f := h.hook.Load(); f != nil {
-		if err := (*f)(op, path); err != nil {
-			return &fs.PathError{Op: op, Path: path, Err: err}
+func (h *hookFS) set(hook vfstest.Fault) {
+	h.Set(func(op, path string) error {
+		switch op {
+		case "create", "remove", "rename", "syncdir", "write", "sync":
+			return hook(op, path)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-func (h *hookFS) OpenFile(name string, flag int, perm fs.FileMode) (spillfile.File, error) {
-	if flag&os.O_CREATE != 0 {
-		if err := h.ask("create", name); err != nil {
-			return nil, err
-		}
-	}
-	f, err := h.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return &hookFile{f, h, name}, nil
-}
-
-func (h *hookFS) Remove(name string) error {
-	if err := h.ask("remove", name); err != nil {
-		return err
-	}
-	return h.FS.Remove(name)
-}
-
-func (h *hookFS) Rename(from, to string) error {
-	if err := h.ask("rename", to); err != nil {
-		return err
-	}
-	return h.FS.Rename(from, to)
-}
-
-func (h *hookFS) SyncDir(dir string) error {
-	if err := h.ask("syncdir", dir); err != nil {
-		return err
-	}
-	return h.FS.SyncDir(dir)
-}
-
-func (f *hookFile) WriteAt(b []byte, at int64) (int, error) {
-	if err := f.fs.ask("write", f.path); err != nil {
-		return 0, err
-	}
-	return f.File.WriteAt(b, at)
-}
-
-func (f *hookFile) Sync() error {
-	if err := f.fs.ask("sync", f.path); err != nil {
-		return err
-	}
-	return f.File.Sync()
-}
+func (h *hookFS) clear() { h.Set(nil) }
 
 func isSegment(path string) bool { return strings.HasSuffix(path, ".seg") }
 
@@ -414,7 +357,7 @@ func openAt(t *testing.T, dir string, changes ...func(*Options)) *fixture {
 
 func tryOpen(t *testing.T, dir string, changes ...func(*Options)) (*fixture, error) {
 	t.Helper()
-	f := &fixture{t: t, stub: &stubEngine{}, hooks: &hookFS{FS: spillfile.OS}, events: &recorder{}, opt: testOptions(dir)}
+	f := &fixture{t: t, stub: &stubEngine{}, hooks: &hookFS{vfstest.Faults{FS: spillfile.OS}}, events: &recorder{}, opt: testOptions(dir)}
 	for _, change := range changes {
 		change(&f.opt)
 	}

@@ -24,7 +24,7 @@ type Iterator struct {
 	opt    IteratorOptions
 	isKey  bool // NewKeyIterator: the prefix is the whole key
 	view   *spillfile.View
-	spill  spillIterator // over view; nil without one
+	spill  *spillfile.Iterator // over view; nil without one
 	closed bool
 
 	direct *badger.Iterator // set if Badger is the only source

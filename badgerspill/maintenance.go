@@ -80,8 +80,8 @@ func (db *DB) EstimateSize(prefix []byte) (onDisk, uncompressed uint64) {
 	defer view.Release()
 	it := view.NewIterator(false)
 	defer it.Close()
-	for it.Seek(y.KeyWithTs(prefix, ^uint64(0))); it.Valid() && bytes.HasPrefix(y.ParseKey(it.Key()), prefix); it.Next() {
-		n := uint64(len(it.Key())) + uint64(view.Ref(it.Value(), 0).ValueLen)
+	for it.Seek(y.KeyWithTs(prefix, ^uint64(0))); it.Valid() && bytes.HasPrefix(it.UserKey(), prefix); it.Next() {
+		n := uint64(len(it.Key())) + uint64(it.Ref().ValueLen)
 		onDisk, uncompressed = onDisk+n, uncompressed+n
 	}
 	return onDisk, uncompressed

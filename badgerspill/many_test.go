@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -27,7 +28,7 @@ func TestManyDatabases(t *testing.T) {
 	}
 	budget, err := wbm.New(wbm.Options{Limit: 256 << 20})
 	require.NoError(t, err)
-	counted := &openCount{FS: spillfile.OS}
+	counted := vfstest.NewDescriptors(spillfile.OS)
 	root := t.TempDir()
 	value := incompressible(2000, 1)
 	var all []*DB
@@ -58,9 +59,7 @@ func TestManyDatabases(t *testing.T) {
 		segments += db.SpillStats().Segments
 		require.Positive(t, db.SpillStats().SpillPending)
 	}
-	counted.mu.Lock()
-	most := counted.most
-	counted.mu.Unlock()
+	most := counted.Peak()
 	t.Logf("for each database: %d descriptors, %.2f goroutines, %.1f files for %.1f segments; budget %d of %d KiB",
 		most/n, float64(goroutines)/n, float64(files)/n, float64(segments)/n, budget.Usage()>>10, budget.Limit()>>10)
 	require.LessOrEqual(t, most, n*spillfile.MinOpenFiles)
@@ -73,7 +72,7 @@ func TestManyDatabases(t *testing.T) {
 		require.NoError(t, db.Close())
 	}
 	require.Zero(t, budget.Usage())
-	require.Zero(t, counted.open)
+	require.Zero(t, counted.Open())
 }
 
 // layerGoroutines returns how many goroutines there are that code of this module has started, those

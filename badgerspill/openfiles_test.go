@@ -2,52 +2,20 @@ package badgerspill
 
 import (
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
-
-// openCount is a file system that counts the files that are open.
-type openCount struct {
-	spillfile.FS
-	mu         sync.Mutex
-	open, most int
-}
-
-type countedFile struct {
-	spillfile.File
-	fs *openCount
-}
-
-func (c *openCount) OpenFile(name string, flag int, perm fs.FileMode) (spillfile.File, error) {
-	f, err := c.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open++
-	c.most = max(c.most, c.open)
-	return &countedFile{f, c}, nil
-}
-
-func (f *countedFile) Close() error {
-	f.fs.mu.Lock()
-	f.fs.open--
-	f.fs.mu.Unlock()
-	return f.File.Close()
-}
 
 // TestBurstWithFewDescriptors: a burst into hundreds of small segments, its reads, a reopening, and
 // its replay take no more descriptors than SpillOpenFiles.
 func TestBurstWithFewDescriptors(t *testing.T) {
 	dir := t.TempDir()
-	counted := &openCount{FS: spillfile.OS}
+	counted := vfstest.NewDescriptors(spillfile.OS)
 	change := func(opt *Options) {
 		opt.seams.fs = counted
 		opt.SpillPolicy, opt.KeepSpillOnClose = Always, true
@@ -79,6 +47,6 @@ func TestBurstWithFewDescriptors(t *testing.T) {
 	f.drained()
 	read(f)
 	require.NoError(t, f.Close())
-	require.LessOrEqual(t, counted.most, spillfile.MinOpenFiles)
-	require.Zero(t, counted.open)
+	require.LessOrEqual(t, counted.Peak(), spillfile.MinOpenFiles)
+	require.Zero(t, counted.Open())
 }

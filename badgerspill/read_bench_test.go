@@ -3,7 +3,6 @@ package badgerspill
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"sync/atomic"
@@ -13,6 +12,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // Benchmarks of reads and of larger transactions with an empty spill, against plain Badger: run
@@ -221,9 +221,15 @@ func BenchmarkIterateOverHiddenVersions(b *testing.B) {
 	for _, reverse := range []bool{false, true} {
 		for _, versions := range []int{1, 20} {
 			b.Run(fmt.Sprintf("reverse=%v/versions=%d", reverse, versions), func(b *testing.B) {
-				reads := &readCalls{FS: spillfile.OS}
+				var reads atomic.Int64
+				disk := vfstest.NewFaults(spillfile.OS, func(op, _ string) error {
+					if op == "read" {
+						reads.Add(1)
+					}
+					return nil
+				})
 				opt := DefaultOptions(b.TempDir()).WithLogger(nil).WithSpillPolicy(Always).WithQuiet(1e-9, time.Hour).WithMaxSpillAge(time.Hour)
-				opt.seams.fs, opt.KeepSpillOnClose = reads, true
+				opt.seams.fs, opt.KeepSpillOnClose = disk, true
 				db, err := Open(opt)
 				if err != nil {
 					b.Fatal(err)
@@ -257,7 +263,7 @@ func BenchmarkIterateOverHiddenVersions(b *testing.B) {
 				opts := DefaultIteratorOptions
 				opts.Reverse = reverse
 				b.ResetTimer()
-				before := reads.n.Load()
+				before := reads.Load()
 				for range b.N {
 					n := 0
 					err := db.View(func(txn *Txn) error {
@@ -274,33 +280,9 @@ func BenchmarkIterateOverHiddenVersions(b *testing.B) {
 						b.Fatal(n, err)
 					}
 				}
-				b.ReportMetric(float64(reads.n.Load()-before)/float64(b.N), "reads/op")
+				b.ReportMetric(float64(reads.Load()-before)/float64(b.N), "reads/op")
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/keys, "ns/key")
 			})
 		}
 	}
-}
-
-// readCalls counts the reads of files.
-type readCalls struct {
-	spillfile.FS
-	n atomic.Int64
-}
-
-type readCallsFile struct {
-	spillfile.File
-	fs *readCalls
-}
-
-func (r *readCalls) OpenFile(name string, flag int, perm fs.FileMode) (spillfile.File, error) {
-	f, err := r.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	return &readCallsFile{f, r}, nil
-}
-
-func (f *readCallsFile) ReadAt(b []byte, at int64) (int, error) {
-	f.fs.n.Add(1)
-	return f.File.ReadAt(b, at)
 }

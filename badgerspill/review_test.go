@@ -1,7 +1,6 @@
 package badgerspill
 
 import (
-	"io/fs"
 	"math"
 	"path/filepath"
 	"sync/atomic"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // In managed mode the watcher once went round and round, from the first idle second on of a
@@ -30,30 +30,6 @@ func TestManagedWatcherSleepsAndEnds(t *testing.T) {
 	require.NoError(t, receive(t, "end of Close", async(f.Close)))
 }
 
-// rationedFS lets so many reads of files of the spill pass, while it is on.
-type rationedFS struct {
-	spillfile.FS
-	on   atomic.Bool
-	left atomic.Int64
-}
-
-type rationedFile struct {
-	spillfile.File
-	fs *rationedFS
-}
-
-func (r *rationedFS) OpenFile(name string, flag int, perm fs.FileMode) (spillfile.File, error) {
-	f, err := r.FS.OpenFile(name, flag, perm)
-	return &rationedFile{f, r}, err
-}
-
-func (f *rationedFile) ReadAt(b []byte, at int64) (int, error) {
-	if f.fs.on.Load() && f.fs.left.Add(-1) < 0 {
-		return 0, errTest
-	}
-	return f.File.ReadAt(b, at)
-}
-
 // The spill cannot be read among the versions of a key. What Badger has of that key is older, and
 // no answer.
 func TestIteratorEndsWhereTheSpillCannotBeRead(t *testing.T) {
@@ -63,7 +39,7 @@ func TestIteratorEndsWhereTheSpillCannotBeRead(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := open(t)
-			disk := &rationedFS{FS: f.hooks.FS}
+			disk := vfstest.NewFaults(f.hooks.FS, nil)
 			f.hooks.FS = disk
 			f.put("k", "old")
 			free := f.occupy(f.share(0.91))
@@ -79,13 +55,18 @@ func TestIteratorEndsWhereTheSpillCannotBeRead(t *testing.T) {
 			f.log.NewMerge(spillfile.Position{}, math.MaxInt64).Close() // writes the index
 
 			it := txn.NewIterator(DefaultIteratorOptions)
-			disk.left.Store(1)
-			disk.on.Store(true)
-			defer disk.on.Store(false)
+			var reads atomic.Int64
+			disk.Set(func(op, _ string) error { // the second read fails, and all that follow
+				if op == "read" && reads.Add(1) > 1 {
+					return errTest
+				}
+				return nil
+			})
+			defer disk.Set(nil)
 			seek(it)
 			valid := it.Valid()
 			it.Close()
-			require.Negative(t, disk.left.Load(), "nothing failed")
+			require.Greater(t, reads.Load(), int64(1), "nothing failed")
 			require.False(t, valid, "an old version")
 			require.ErrorIs(t, txn.failed(), errTest)
 		})

@@ -82,7 +82,7 @@ func TestSoakChild(t *testing.T) {
 
 func (c *soakChild) run() error {
 	opt := c.plan.options()
-	opt.seams.fs, opt.seams.system = &soakFS{spillfile.OS, c.faults}, c.faults.system()
+	opt.seams.fs, opt.seams.system = newSoakFS(spillfile.OS, c.faults), c.faults.system()
 	opt.seams.engine = func(e engine) engine { c.stub.engine = e; return c.stub }
 	var err error
 	if c.db, err = Open(opt); err != nil {

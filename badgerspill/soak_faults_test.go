@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // soakFaults decides what fails, in windows: a disk that fails all the time shows nothing.
@@ -81,63 +82,43 @@ func (f *soakFaults) system() *system {
 
 // soakFS is a file system with faults, short writes among them.
 type soakFS struct {
-	spillfile.FS
+	*vfstest.Faults
 	faults *soakFaults
 }
 
 type soakFile struct {
 	spillfile.File
-	fs   *soakFS
-	name string
+	faults *soakFaults
 }
 
-func (s *soakFS) fail(op, name string) error {
-	if s.faults.hit() {
-		return &fs.PathError{Op: op, Path: name, Err: errTest}
-	}
-	return nil
+func newSoakFS(fsys spillfile.FS, faults *soakFaults) *soakFS {
+	return &soakFS{vfstest.NewFaults(fsys, func(op, _ string) error {
+		switch op {
+		case "create", "open", "remove", "rename", "syncdir", "read", "write", "sync":
+			if faults.hit() {
+				return &vfstest.Torn{Err: errTest, Keep: func(n int) int { return rand.IntN(n + 1) }}
+			}
+		}
+		return nil
+	}), faults}
 }
 
 func (s *soakFS) OpenFile(name string, flag int, perm fs.FileMode) (spillfile.File, error) {
-	if err := s.fail("open", name); err != nil {
-		return nil, err
-	}
 	if few := s.faults.few.Load(); few > 0 && s.faults.open.Load() >= few {
 		s.faults.count(soakDescriptors)
 		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
 	}
-	f, err := s.FS.OpenFile(name, flag, perm)
+	f, err := s.Faults.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
 	s.faults.open.Add(1)
-	return &soakFile{f, s, name}, nil
+	return &soakFile{f, s.faults}, nil
 }
 
 func (f *soakFile) Close() error {
-	f.fs.faults.open.Add(-1)
+	f.faults.open.Add(-1)
 	return f.File.Close()
-}
-
-func (s *soakFS) Remove(name string) error {
-	if err := s.fail("remove", name); err != nil {
-		return err
-	}
-	return s.FS.Remove(name)
-}
-
-func (s *soakFS) Rename(from, to string) error {
-	if err := s.fail("rename", to); err != nil {
-		return err
-	}
-	return s.FS.Rename(from, to)
-}
-
-func (s *soakFS) SyncDir(dir string) error {
-	if err := s.fail("syncdir", dir); err != nil {
-		return err
-	}
-	return s.FS.SyncDir(dir)
 }
 
 func (s *soakFS) Free(dir string) (free, total int64, err error) {
@@ -153,26 +134,4 @@ func (s *soakFS) FreeFiles(dir string) (int64, error) {
 		return 0, nil
 	}
 	return s.FS.FreeFiles(dir)
-}
-
-func (f *soakFile) ReadAt(b []byte, at int64) (int, error) {
-	if err := f.fs.fail("read", f.name); err != nil {
-		return 0, err
-	}
-	return f.File.ReadAt(b, at)
-}
-
-func (f *soakFile) WriteAt(b []byte, at int64) (int, error) {
-	if err := f.fs.fail("write", f.name); err != nil {
-		n, _ := f.File.WriteAt(b[:rand.IntN(len(b)+1)], at)
-		return n, err
-	}
-	return f.File.WriteAt(b, at)
-}
-
-func (f *soakFile) Sync() error {
-	if err := f.fs.fail("sync", f.name); err != nil {
-		return err
-	}
-	return f.File.Sync()
 }

@@ -69,29 +69,16 @@ func (s *pendingSource) fill(own *ownItem) {
 	own.setValue(e.Value)
 }
 
-// spillIterator is an iterator of the spill, reading values ahead or not.
-type spillIterator interface {
-	Rewind()
-	Seek(internal []byte)
-	Valid() bool
-	Next()
-	Err() error
-	Close() error
-}
-
 // spillSource iterates a view of the spill. Where values are wanted anyway it reads them ahead.
 type spillSource struct {
 	view    *spillfile.View
-	it      spillIterator
-	keys    *spillfile.Iterator // it, if it reads keys only
-	scan    *spillfile.Scan     // it, if it reads values ahead
+	it      *spillfile.Iterator
 	reverse bool
 }
 
 // newSpillSource gives all entries of the view, and reads no values ahead.
 func newSpillSource(view *spillfile.View, reverse bool) *spillSource {
-	keys := view.NewIterator(reverse)
-	return &spillSource{view: view, reverse: reverse, keys: keys, it: keys}
+	return &spillSource{view: view, it: view.NewIterator(reverse), reverse: reverse}
 }
 
 // newSpillScan reads values ahead: of all entries, or of the newest version of each key at or below
@@ -99,11 +86,10 @@ func newSpillSource(view *spillfile.View, reverse bool) *spillSource {
 func newSpillScan(view *spillfile.View, reverse, all bool, at uint64) *spillSource {
 	s := &spillSource{view: view, reverse: reverse}
 	if all {
-		s.scan = view.NewScan(reverse)
+		s.it = view.NewScan(reverse)
 	} else {
-		s.scan = view.NewScanAt(reverse, at)
+		s.it = view.NewScanAt(reverse, at)
 	}
-	s.it = s.scan
 	return s
 }
 
@@ -117,30 +103,12 @@ func (s *spillSource) seek(key []byte) {
 	s.it.Seek(y.KeyWithTs(key, ts))
 }
 
-func (s *spillSource) valid() bool { return s.it.Valid() }
-func (s *spillSource) next()       { s.it.Next() }
-func (s *spillSource) close()      { _ = s.it.Close() }
-
-func (s *spillSource) key() []byte {
-	if s.scan != nil {
-		return s.scan.UserKey()
-	}
-	return y.ParseKey(s.keys.Key())
-}
-
-func (s *spillSource) version() uint64 {
-	if s.scan != nil {
-		return s.scan.Ref().Version
-	}
-	return y.ParseTs(s.keys.Key())
-}
-
-func (s *spillSource) ref() spillfile.Ref {
-	if s.scan != nil {
-		return s.scan.Ref()
-	}
-	return s.view.Ref(s.keys.Value(), y.ParseTs(s.keys.Key()))
-}
+func (s *spillSource) valid() bool        { return s.it.Valid() }
+func (s *spillSource) next()              { s.it.Next() }
+func (s *spillSource) close()             { _ = s.it.Close() }
+func (s *spillSource) key() []byte        { return s.it.UserKey() }
+func (s *spillSource) version() uint64    { return s.it.Version() }
+func (s *spillSource) ref() spillfile.Ref { return s.it.Ref() }
 
 func (s *spillSource) deleted() bool {
 	ref := s.ref()
@@ -151,10 +119,7 @@ func (s *spillSource) fill(own *ownItem) {
 	ref := s.ref()
 	own.begin(s.key(), ref.Version)
 	own.setSpilled(s.view, &ref)
-	if s.scan == nil {
-		return
-	}
-	if value, ok := s.scan.Value(); ok {
+	if value, ok := s.it.Value(); ok {
 		own.setValue(value)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // failRemoves lets removes of a file fail.
@@ -56,7 +57,7 @@ func TestNeverLeavesNoInterlockWithoutASpill(t *testing.T) {
 		text := filepath.Join(dir, "spill") + "\n"
 		require.NoError(t, os.WriteFile(filepath.Join(dir, marker.InterlockName), []byte(text), 0o600))
 		_, err := tryOpen(t, dir, noSpill, func(opt *Options) {
-			hooks := &hookFS{FS: opt.fs()}
+			hooks := &hookFS{vfstest.Faults{FS: opt.fs()}}
 			hooks.set(failRemoves(marker.InterlockName))
 			opt.seams.fs = hooks
 		})

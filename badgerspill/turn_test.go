@@ -64,7 +64,7 @@ func TestTurnLeavesADropItsInterlock(t *testing.T) {
 	f := open(t, spillRate(40))
 	release := f.holdPrepare()
 	announced, locked := make(chan struct{}), false
-	hold := *f.hooks.hook.Load()
+	hold := f.hooks.Fault()
 	f.hooks.set(func(op, path string) error {
 		if op == "remove" && path == marker.DropPath(f.opt.Dir) {
 			close(announced)

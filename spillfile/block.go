@@ -97,6 +97,9 @@ type rawBlock struct {
 	payload []byte
 }
 
+// size returns the bytes that the block takes in its file.
+func (b *rawBlock) size() int64 { return b.next - b.at.Offset }
+
 // next reads the block at offset at and checks it. io.EOF: at is the limit. A *CorruptError: the
 // bytes there are no intact block. Other errors are those of the file.
 func (r *blockReader) next(at int64) (rawBlock, error) {

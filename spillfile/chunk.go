@@ -61,22 +61,11 @@ func (c *Chunk) keep(raw []byte) []byte {
 func (c *Chunk) take(path string, b *rawBlock, raw []byte) error {
 	raw = c.keep(raw)
 	c.RawBytes += int64(len(raw))
-	for range b.count {
-		var e Entry
-		n, err := parseEntry(raw, &e)
-		if err != nil {
-			return corrupt(path, b.at.Offset, "block of %d entries: %v", b.count, err)
-		}
-		if e.Version == 0 {
-			e.Version = b.ts
-		}
-		c.Entries = append(c.Entries, e)
-		raw = raw[n:]
+	e := b.entries(raw)
+	for e.next() {
+		c.Entries = append(c.Entries, e.Entry)
 	}
-	if len(raw) != 0 {
-		return corrupt(path, b.at.Offset, "block of %d entries has %d bytes more", b.count, len(raw))
-	}
-	return nil
+	return e.err(path)
 }
 
 // ReadChunk reads committed entries from a position on (zero: the first live), at least one block

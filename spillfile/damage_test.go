@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // Damage to a log that was killed: one byte is wrong, wherever. It opens or says that it is
@@ -27,7 +29,7 @@ func TestEveryFlippedByteAfterAKill(t *testing.T) {
 		"sync, encrypted": {SyncWrites: true, EncryptionKey: make([]byte, 24)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			o.FS, o.Dir, o.DatabaseID, o.SegmentSize = m, "/spill", testID, MinSegmentSize
 			l := mustOpen(t, o)
 			mustPut(t, l, 1, "a", "one")
@@ -43,7 +45,7 @@ func TestEveryFlippedByteAfterAKill(t *testing.T) {
 			want := dump(t, l)
 			delete(want, "a@1")
 			require.Len(t, want, 4)
-			files := m.files()
+			files := m.Files()
 			require.NoError(t, l.Close())
 			require.Contains(t, files, indexName(2))
 			opened, refused := 0, 0
@@ -130,13 +132,13 @@ func answersRight(t *testing.T, l *Log, want map[string]string, where string, sy
 func TestTailOfZerosAtEveryByte(t *testing.T) {
 	for name, key := range map[string][]byte{"plain": nil, "encrypted": make([]byte, 16)} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			o := faultOptions(m, true, key)
 			l := mustOpen(t, o)
 			mustPut(t, l, 1, "a", "one")
 			intact := int(l.w.active.end.Load())
 			mustPut(t, l, 2, "b", strings.Repeat("two", 30))
-			files := m.files()
+			files := m.Files()
 			require.NoError(t, l.Close())
 			whole := files[segmentName(1)]
 			for cut := intact; cut < len(whole); cut++ {
@@ -164,7 +166,7 @@ func TestTailOfZerosAtEveryByte(t *testing.T) {
 func TestIndexOfSomethingElse(t *testing.T) {
 	for _, key := range [][]byte{nil, make([]byte, 32)} {
 		build := func(id [16]byte, value string) (Options, map[string]string, map[string]string) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			o := faultOptions(m, true, key)
 			o.DatabaseID = id
 			l := mustOpen(t, o)
@@ -174,7 +176,7 @@ func TestIndexOfSomethingElse(t *testing.T) {
 			}
 			want := dump(t, l)
 			require.NoError(t, l.Close())
-			return o, m.files(), want
+			return o, m.Files(), want
 		}
 		o, files, want := build(testID, "ours")
 		_, other, _ := build([16]byte{9}, "theirs")
@@ -196,7 +198,7 @@ func TestIndexOfSomethingElse(t *testing.T) {
 			requireSame(t, want, dump(t, l))
 			require.NoError(t, l.Close())
 			require.Contains(t, lines.String(), "is made again", name)
-			require.Len(t, m.files()[indexName(2)], len(files[indexName(2)]), name)
+			require.Len(t, m.Files()[indexName(2)], len(files[indexName(2)]), name)
 		}
 	}
 }
@@ -224,7 +226,7 @@ func blocksOf(b []byte) (at []int64) {
 func TestForgedEncryptedFiles(t *testing.T) {
 	key := bytes.Repeat([]byte{3}, 32)
 	build := func() (map[string]string, map[string]string) {
-		m := newMemFS()
+		m := vfstest.NewDisk()
 		l := mustOpen(t, faultOptions(m, true, key))
 		for ts := range uint64(6) {
 			mustPut(t, l, ts+1, string('a'+rune(ts%3)), fmt.Sprintf("value %d", ts))
@@ -235,7 +237,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 		require.NoError(t, l.Seal())
 		want := dump(t, l)
 		require.NoError(t, l.Close())
-		return m.files(), want
+		return m.Files(), want
 	}
 	files, want := build()
 	again, _ := build() // the same history under other data keys
@@ -343,7 +345,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	index("plaintext, without an entry", func(b []byte) []byte {
 		f := ft(b)
 		f.encrypted, f.nonce, f.wrapped = false, [nonceSize]byte{}, [dataKey + tagSize]byte{}
-		plain := newMemFS()
+		plain := vfstest.NewDisk()
 		l := mustOpen(t, faultOptions(plain, true, nil))
 		defer l.Close()
 		mustPut(t, l, 1, "a", "value 0")
@@ -401,7 +403,7 @@ func answersOrCorrupt(t *testing.T, l *Log, want map[string]string) {
 
 // searchFS looks for words in all that is written to any file.
 type searchFS struct {
-	*memFS
+	*vfstest.Disk
 	words [][]byte
 	mu    sync.Mutex
 	found map[string]string // word by the suffix of the file
@@ -415,7 +417,7 @@ type searchFile struct {
 }
 
 func (s *searchFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := s.memFS.OpenFile(name, flag, perm)
+	f, err := s.Disk.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
@@ -441,7 +443,7 @@ func TestNothingIsWrittenInPlaintext(t *testing.T) {
 	for _, size := range []int{0, 16, 24, 32} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			user := bytes.Repeat([]byte{0xA7}, size)
-			s := &searchFS{memFS: newMemFS(), found: map[string]string{}, names: map[string]bool{}}
+			s := &searchFS{Disk: vfstest.NewDisk(), found: map[string]string{}, names: map[string]bool{}}
 			for _, w := range []string{"qzkey-", "9f3ce1", "qzvalue-", "77b1ed"} {
 				s.words = append(s.words, []byte(w))
 			}
@@ -494,14 +496,14 @@ func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
 		"a block whose end is out of range": func(at *location) { at.block = math.MaxInt64 - 5 },
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			l := mustOpen(t, faultOptions(m, true, nil))
 			mustPut(t, l, 1, "a", "one")
 			mustPut(t, l, 2, "b", "two")
 			mem := l.w.active.mem()
 			want := dump(t, l)
 			require.NoError(t, l.Close())
-			files := m.files()
+			files := m.Files()
 			index := []byte(files[indexName(1)])
 			var ft indexFooter
 			at := len(index) - indexFooterSize

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // Directories in that of the spill. Open looks at neither.
@@ -93,7 +95,7 @@ func discard(src Source, interlock string, now time.Time) (string, error) {
 		return "", err
 	}
 	if interlock != "" {
-		if err := WriteDurably(src.FS, filepath.Join(temp, filepath.Base(interlock)), text); err != nil {
+		if err := vfs.WriteFile(src.FS, filepath.Join(temp, filepath.Base(interlock)), text); err != nil {
 			return "", err
 		}
 	}
@@ -133,18 +135,8 @@ func readSmall(fsys FS, path string) ([]byte, error) {
 	return io.ReadAll(io.NewSectionReader(f, 0, 64<<10))
 }
 
-// WriteDurably writes a small file of mode 0600, synced, and its name, too. One that is there is
-// replaced, not in one step: it is for files that are missing. It blocks for the disk.
-func WriteDurably(fsys FS, path string, text []byte) error {
-	if err := fsys.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := fsys.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	return errors.Join(writeWhole(f, text), f.Close(), fsys.SyncDir(filepath.Dir(path)))
-}
+// WriteDurably is vfs.WriteFile.
+func WriteDurably(fsys FS, path string, text []byte) error { return vfs.WriteFile(fsys, path, text) }
 
 func removeDurably(fsys FS, path string) error {
 	return errors.Join(fsys.Remove(path), fsys.SyncDir(filepath.Dir(path)))

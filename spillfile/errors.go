@@ -3,13 +3,15 @@ package spillfile
 import (
 	"errors"
 	"fmt"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // Returned by Open.
 var (
 	// ErrLocked means that another process, or another Log of this one, has the directory open.
 	// Every *LockedError matches it.
-	ErrLocked = errors.New("directory is in use")
+	ErrLocked = vfs.ErrLocked
 	// ErrForeignSpill means that the spill holds commits of another database.
 	ErrForeignSpill = errors.New("spill belongs to another database")
 	// ErrWrongKey means that the encryption key given does not open the spill.
@@ -50,25 +52,6 @@ var (
 	// about its durability can be promised any more.
 	ErrPoisoned = errors.New("segment is poisoned by an earlier failure")
 )
-
-// LockedError names a lock that another process, or another Log of this one, holds. It matches
-// ErrLocked.
-type LockedError struct {
-	Path string // of what is locked
-	// the process that wrote its number into the file and holds it for writing; 0 if none is known
-	PID int
-}
-
-// Error names the path and the process.
-func (e *LockedError) Error() string {
-	if e.PID == 0 {
-		return fmt.Sprintf("%v: %s", ErrLocked, e.Path)
-	}
-	return fmt.Sprintf("%v by process %d: %s", ErrLocked, e.PID, e.Path)
-}
-
-// Is makes errors.Is(err, ErrLocked) true.
-func (e *LockedError) Is(target error) bool { return target == ErrLocked }
 
 // CorruptError says where damage was found. It matches ErrCorrupt.
 type CorruptError struct {

@@ -3,8 +3,8 @@ package spillfile
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"math"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 type fate int
@@ -116,7 +117,7 @@ func (h *history) read(l *Log) (err error) {
 		n := 0
 		for it.Rewind(); it.Valid() && err == nil; it.Next() {
 			n++
-			err = same(v.Ref(it.Value(), y.ParseTs(it.Key())), y.ParseKey(it.Key()))
+			err = same(it.Ref(), y.ParseKey(it.Key()))
 		}
 		if err = errors.Join(err, it.Err(), it.Close()); err != nil {
 			return err
@@ -240,7 +241,7 @@ var faultModes = []struct {
 	{"sync, encrypted", true, make([]byte, 32)},
 }
 
-func faultOptions(m *memFS, sync bool, key []byte) Options {
+func faultOptions(m *vfstest.Disk, sync bool, key []byte) Options {
 	return Options{Dir: "/spill", FS: m, DatabaseID: testID, SegmentSize: MinSegmentSize, SyncWrites: sync, EncryptionKey: key}
 }
 
@@ -255,10 +256,10 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 			t.Run(mode.name+"/"+op, func(t *testing.T) {
 				before := kit.CurrentGoroutines()
 				for k := 1; ; k++ {
-					m := newMemFS()
+					m := vfstest.NewDisk()
 					n, hit, what := 0, false, []string(nil)
 					if op == "short write" || op == "no space" {
-						m.shortWrite = 70
+						m.ShortWrite = 70
 					}
 					// A second failure may be that of the truncation after the first.
 					sure, last := true, k
@@ -268,13 +269,13 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 					if op == "no space" {
 						last = k + 7
 					}
-					m.setFault(func(got, name string, _ int) error {
+					m.SetFault(func(got, path string) error {
 						if op == "short write" && got != "write" || op == "no space" && !takesRoom(got) {
 							return nil
 						}
 						if n++; n >= k && n <= last {
 							hit = true
-							what = append(what, got+" "+name)
+							what = append(what, got+" "+filepath.Base(path))
 							return errInjected
 						}
 						return nil
@@ -285,7 +286,7 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 						l, err := Open(o)
 						if h.note(err) != nil {
 							require.True(t, errors.Is(err, errInjected), "%v", err)
-							m.setFault(nil)
+							m.SetFault(nil)
 							l = mustOpen(t, o)
 						}
 						if h.marked == 0 {
@@ -295,17 +296,14 @@ func TestEveryOperationFailsOnce(t *testing.T) {
 							h.commit(l, 1000, 2, 40)
 							_ = h.note(h.merge(l, false))
 						}
-						m.mu.Lock()
-						fault := m.fault
-						m.fault = nil
-						m.mu.Unlock()
+						fault := m.SetFault(nil)
 						h.check(t, l, sure)
-						m.setFault(fault)
+						m.SetFault(fault)
 						if err := h.note(l.Close()); err != nil {
 							require.True(t, errors.Is(err, errInjected) || errors.Is(err, ErrPoisoned), "%v", err)
 						}
 					}
-					m.setFault(nil)
+					m.SetFault(nil)
 					l := mustOpen(t, o)
 					h.check(t, l, sure)
 					h.commit(l, 2000, 1, 1)
@@ -331,9 +329,9 @@ func TestCrashAtEveryOperation(t *testing.T) {
 		t.Run(mode.name, func(t *testing.T) {
 			indexes := map[string]int{} // index files that cuts left
 			for k := 1; ; k++ {
-				m := newMemFS()
-				m.setFault(func(_, _ string, n int) error {
-					if n >= k {
+				m := vfstest.NewDisk()
+				m.SetFault(func(_, _ string) error {
+					if m.Ops() >= k {
 						return errInjected
 					}
 					return nil
@@ -344,12 +342,12 @@ func TestCrashAtEveryOperation(t *testing.T) {
 					h.work(l)
 					_ = l.Close() // with commits, which the next Open finds
 				}
-				left := m.killed()
-				cuts := map[string]*memFS{"only what was synced": m.onlySynced(), "a part": m.powerCut(r), "another part": m.powerCut(r)}
-				reached := left.ops >= k
+				left := m.Killed()
+				cuts := map[string]*vfstest.Disk{"only what was synced": m.OnlySynced(), "a part": m.PowerCut(r), "another part": m.PowerCut(r)}
+				reached := left.Ops() >= k
 
 				for name, cut := range cuts {
-					for file := range cut.files() {
+					for file := range cut.Files() {
 						if _, ok := parseIndexName(file); ok {
 							indexes[name]++
 						}
@@ -387,7 +385,7 @@ func TestPowerCutsInARow(t *testing.T) {
 	for _, mode := range faultModes {
 		t.Run(mode.name, func(t *testing.T) {
 			for range 30 {
-				m := newMemFS()
+				m := vfstest.NewDisk()
 				h := newHistory()
 				for round := range 3 {
 					l, err := Open(faultOptions(m, mode.sync, mode.key))
@@ -405,7 +403,7 @@ func TestPowerCutsInARow(t *testing.T) {
 							require.NoError(t, h.merge(l, r.IntN(2) == 0))
 						}
 					}
-					m = m.powerCut(r)
+					m = m.PowerCut(r)
 					_ = l.Close()
 					l, err = Open(faultOptions(m, mode.sync, mode.key))
 					require.NoError(t, err, "round %d", round)
@@ -416,7 +414,7 @@ func TestPowerCutsInARow(t *testing.T) {
 							delete(h.fate, name)
 						}
 					}
-					m = m.killed()
+					m = m.Killed()
 					_ = l.Close()
 				}
 			}
@@ -448,17 +446,17 @@ func checkAfterPowerCut(t *testing.T, h *history, l *Log, sync bool) {
 }
 
 func TestDiskFullIsAnErrorThatGoesAway(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	l := mustOpen(t, faultOptions(m, false, nil))
 	mustPut(t, l, 1, "before", "1")
-	m.shortWrite = 10
-	full := func(op, _ string, _ int) error {
+	m.ShortWrite = 10
+	full := func(op, _ string) error {
 		if op == "write" || op == "create" {
 			return syscall.ENOSPC
 		}
 		return nil
 	}
-	m.setFault(full)
+	m.SetFault(full)
 	for i := range 5 {
 		err := put(l, uint64(2+i), "during", "2")
 		require.ErrorIs(t, err, syscall.ENOSPC)
@@ -467,7 +465,7 @@ func TestDiskFullIsAnErrorThatGoesAway(t *testing.T) {
 	got, ok := get(t, l, "before")
 	require.True(t, ok)
 	require.Equal(t, "1", got)
-	m.setFault(nil)
+	m.SetFault(nil)
 	mustPut(t, l, 10, "after", "3")
 	require.NoError(t, l.Close())
 	l = mustOpen(t, faultOptions(m, false, nil))
@@ -483,11 +481,11 @@ func TestFailedBatchDoesNotComeBack(t *testing.T) {
 		"followed by a close":         func(l *Log) { require.NoError(t, l.Close()) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			l := mustOpen(t, faultOptions(m, true, nil))
 			mustPut(t, l, 1, "good", "1")
-			m.setFault(func(op, name string, _ int) error {
-				if (op == "sync" || op == "truncate" && after != nil) && strings.HasSuffix(name, "1.seg") {
+			m.SetFault(func(op, path string) error {
+				if (op == "sync" || op == "truncate" && after != nil) && strings.HasSuffix(path, "1.seg") {
 					return errInjected
 				}
 				return nil
@@ -496,8 +494,8 @@ func TestFailedBatchDoesNotComeBack(t *testing.T) {
 			if after != nil {
 				after(l)
 			}
-			m.setFault(nil)
-			got := dump(t, mustOpen(t, faultOptions(m.killed(), true, nil)))
+			m.SetFault(nil)
+			got := dump(t, mustOpen(t, faultOptions(m.Killed(), true, nil)))
 			require.Contains(t, got, "good@1")
 			require.NotContains(t, got, "bad@2")
 		})
@@ -505,7 +503,7 @@ func TestFailedBatchDoesNotComeBack(t *testing.T) {
 }
 
 func TestAFailedSyncIsNeverRepeated(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o := faultOptions(m, false, nil)
 	var poisoned []string
 	o.OnEvent = func(e Event) {
@@ -516,8 +514,8 @@ func TestAFailedSyncIsNeverRepeated(t *testing.T) {
 	l := mustOpen(t, o)
 	mustPut(t, l, 1, "a", "1")
 	syncs := 0
-	m.setFault(func(op, name string, _ int) error {
-		if op == "sync" && strings.HasSuffix(name, "1.seg") {
+	m.SetFault(func(op, path string) error {
+		if op == "sync" && strings.HasSuffix(path, "1.seg") {
 			if syncs++; syncs == 1 {
 				return syscall.EIO
 			}
@@ -542,42 +540,28 @@ func TestAFailedSyncIsNeverRepeated(t *testing.T) {
 	require.NoError(t, l.Close())
 }
 
-// syncHook runs a function before each sync of a segment.
-type syncHook struct {
-	*memFS
-	before func()
-}
-
-func (h *syncHook) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := h.memFS.OpenFile(name, flag, perm)
-	if err != nil || !strings.HasSuffix(name, segmentSuffix) {
-		return f, err
+// beforeSync returns what runs a function before each sync of a segment.
+func beforeSync(do func()) vfstest.Fault {
+	return func(op, path string) error {
+		if op == "sync" && strings.HasSuffix(path, segmentSuffix) {
+			do()
+		}
+		return nil
 	}
-	return &hookedFile{f, h}, nil
-}
-
-type hookedFile struct {
-	File
-	h *syncHook
-}
-
-func (f *hookedFile) Sync() error {
-	f.h.before()
-	return f.File.Sync()
 }
 
 // What is written while a sync runs is not known to be durable.
 func TestSyncedMarkExcludesWhatCameDuringTheSync(t *testing.T) {
-	h := &syncHook{memFS: newMemFS()}
+	disk := vfstest.NewFaults(vfstest.NewDisk(), nil)
 	o := faultOptions(nil, false, nil)
-	o.FS = h
+	o.FS = disk
 	l := mustOpen(t, o)
 	mustPut(t, l, 1, "a", "1")
 	end := l.w.active.end.Load()
-	h.before = func() {
-		h.before = func() {}
+	disk.Set(beforeSync(func() {
+		disk.Set(nil)
 		mustPut(t, l, 2, "b", "2")
-	}
+	}))
 	require.NoError(t, l.Sync())
 	require.Equal(t, Position{1, end}, l.State().Synced)
 	require.Greater(t, l.w.active.end.Load(), end)
@@ -589,20 +573,18 @@ func TestSyncedMarkExcludesWhatCameDuringTheSync(t *testing.T) {
 // A batch that was written, never synced, and recovered after a kill must not vanish under later
 // synced ones.
 func TestRecoveredTailIsSyncedBeforeNewBatches(t *testing.T) {
-	h := &syncHook{memFS: newMemFS(), before: func() {}}
-	o := faultOptions(nil, true, nil)
-	o.FS = h
-	l := mustOpen(t, o)
+	m := vfstest.NewDisk()
+	l := mustOpen(t, faultOptions(m, true, nil))
 	mustPut(t, l, 1, "a", "1")
-	var image *memFS
-	h.before = func() { image = h.memFS.killed() }
+	var image *vfstest.Disk
+	m.SetFault(beforeSync(func() { image = m.Killed() }))
 	mustPut(t, l, 2, "b", "2")
 	require.NoError(t, l.Close())
 
 	l = mustOpen(t, faultOptions(image, true, nil))
 	require.Len(t, dump(t, l), 2)
 	mustPut(t, l, 3, "c", "3")
-	after := image.onlySynced()
+	after := image.OnlySynced()
 	require.NoError(t, l.Close())
 	l = mustOpen(t, faultOptions(after, true, nil))
 	require.Len(t, dump(t, l), 3)
@@ -610,7 +592,7 @@ func TestRecoveredTailIsSyncedBeforeNewBatches(t *testing.T) {
 }
 
 func TestSealedSegmentIsSyncedInTheBackground(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	l := mustOpen(t, faultOptions(m, false, nil))
 	defer l.Close()
 	mustPut(t, l, 1, "a", "1")
@@ -625,10 +607,10 @@ func TestSealedSegmentIsSyncedInTheBackground(t *testing.T) {
 }
 
 func TestRemovalThatFailedIsRepeated(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	l := mustOpen(t, faultOptions(m, false, nil))
 	mustPut(t, l, 1, "a", "1")
-	m.setFault(func(op, _ string, _ int) error {
+	m.SetFault(func(op, _ string) error {
 		if op == "remove" {
 			return errInjected
 		}
@@ -637,7 +619,7 @@ func TestRemovalThatFailedIsRepeated(t *testing.T) {
 	require.ErrorIs(t, l.MarkReplayed(1), errInjected)
 	require.True(t, l.Empty())
 	require.Positive(t, l.State().DiskBytes)
-	m.setFault(nil)
+	m.SetFault(nil)
 	require.NoError(t, l.MarkReplayed(1))
 	require.Zero(t, l.State().DiskBytes)
 	require.NoError(t, l.Close())
@@ -646,7 +628,7 @@ func TestRemovalThatFailedIsRepeated(t *testing.T) {
 // A merge reads values by several readers at once. If any of their reads fails, that is the merge's
 // error, at once or with the next window.
 func TestAnyReadOfAMergeFails(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o := faultOptions(m, false, nil)
 	o.SegmentSize, o.IndexArena = 1<<20, 1<<20
 	l := mustOpen(t, o)
@@ -659,8 +641,8 @@ func TestAnyReadOfAMergeFails(t *testing.T) {
 	require.NoError(t, l.indexSealed())
 	for k := 1; ; k++ {
 		n, hit := 0, false
-		m.setFault(func(op, name string, _ int) error {
-			if op != "read" || !strings.HasSuffix(name, segmentSuffix) {
+		m.SetFault(func(op, path string) error {
+			if op != "read" || !strings.HasSuffix(path, segmentSuffix) {
 				return nil
 			}
 			if n++; n == k {
@@ -680,7 +662,7 @@ func TestAnyReadOfAMergeFails(t *testing.T) {
 			entries += len(c.Entries)
 		}
 		merge.Close()
-		m.setFault(nil)
+		m.SetFault(nil)
 		if !hit {
 			require.NoError(t, err)
 			require.Equal(t, 600, entries)

@@ -41,7 +41,25 @@ var (
 	le         = binary.LittleEndian
 )
 
-// segmentHeader is the first segmentHeaderSize bytes of a segment.
+// segmentHeader is the first segmentHeaderSize bytes of a segment. Offset, size and field:
+//
+//	  0  8   magic
+//	  8  4   version
+//	 12  4   length
+//	 16  16  database
+//	 32  8   segment
+//	 40  8   previous
+//	 48  8   previous end
+//	 56  8   previous sequence
+//	 64  8   first sequence
+//	 72  8   direct through
+//	 80  8   created
+//	 88  1   flags
+//	 89  7   zero
+//	 96  12  nonce
+//	108  48  wrapped key
+//	156  32  zero
+//	188  4   checksum
 type segmentHeader struct {
 	databaseID  [16]byte
 	id          uint64
@@ -125,7 +143,20 @@ func (h *segmentHeader) unmarshal(file string, b []byte) error {
 	return nil
 }
 
-// blockHeader precedes every block's payload.
+// blockHeader precedes every block's payload. Offset, size and field:
+//
+//	 0  4       checksum
+//	 4  4       stored
+//	 8  4       raw
+//	12  4       entries
+//	16  8       timestamp
+//	24  8       sequence
+//	32  4       number
+//	36  1       flags
+//	37  3       zero
+//	40  8       mark: segment
+//	48  8       mark: offset
+//	56  stored  payload
 type blockHeader struct {
 	crc    uint32
 	stored uint32 // payload bytes that follow, tag included

@@ -12,13 +12,15 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // Fuzzing of the index file: its parts alone, and the file as a whole, read in every way.
 
 // seedIndex is a log with one indexed segment, its files and the bytes of the index.
 func seedIndex(tb testing.TB) (files map[string]string, index []byte) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	l, err := Open(faultOptions(m, true, nil))
 	require.NoError(tb, err)
 	b := NewBatch()
@@ -32,7 +34,7 @@ func seedIndex(tb testing.TB) (files map[string]string, index []byte) {
 	require.NoError(tb, put(l, 8, "z", "last"))
 	require.NoError(tb, l.syncAll(false))
 	require.NoError(tb, l.indexSealed())
-	files = m.files()
+	files = m.Files()
 	require.NoError(tb, l.Close())
 	index = []byte(files[indexName(1)])
 	require.NotEmpty(tb, index)
@@ -97,7 +99,7 @@ func FuzzIndexFile(f *testing.F) {
 	for _, at := range []int{0, 8, 12, 20, 200, len(index) / 2, len(index) - indexFooterSize - 20, len(index) - 100, len(index) - 80} {
 		f.Add([]byte(flip(string(index), at, 0xff)), true)
 	}
-	whole := memDisk("/spill", files)
+	whole := vfstest.DiskOf("/spill", files)
 	l, err := Open(faultOptions(whole, true, nil))
 	require.NoError(f, err)
 	want := dump(f, l)
@@ -115,7 +117,7 @@ func FuzzIndexFile(f *testing.F) {
 		}
 		disk := clone(files)
 		disk[indexName(1)] = string(b)
-		l, err := Open(faultOptions(memDisk("/spill", disk), true, nil))
+		l, err := Open(faultOptions(vfstest.DiskOf("/spill", disk), true, nil))
 		require.NoError(t, err)
 		defer l.Close()
 		requireSame(t, want, dump(t, l))
@@ -123,7 +125,7 @@ func FuzzIndexFile(f *testing.F) {
 }
 
 func exerciseIndex(t *testing.T, b []byte) {
-	m := memDisk("/spill", map[string]string{indexName(1): string(b)})
+	m := vfstest.DiskOf("/spill", map[string]string{indexName(1): string(b)})
 	x, err := openIndexFile(newOpenFiles(m, 0), filepath.Join("/spill", indexName(1)), nil, nil)
 	if err != nil {
 		require.ErrorIs(t, err, ErrCorrupt)

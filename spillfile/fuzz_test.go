@@ -8,18 +8,20 @@ import (
 
 	"github.com/golang/snappy"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // seedFiles are small intact files: two segments and their manifest.
 func seedFiles(f *testing.F, key []byte) map[string]string {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	l, err := Open(faultOptions(m, true, key))
 	require.NoError(f, err)
 	require.NoError(f, put(l, 1, "a", "one"))
 	require.NoError(f, put(l, 2, "b", "two"))
 	require.NoError(f, l.Seal())
 	require.NoError(f, put(l, 3, "c", "three"))
-	files := m.files()
+	files := m.Files()
 	require.NoError(f, l.Close())
 	return files
 }
@@ -85,11 +87,11 @@ func FuzzSegment(f *testing.F) {
 			restamp(b, 1)
 		}
 		bounded(t, len(b), segmentPerByte, func() {
-			exercise(t, faultOptions(memDisk("/spill", map[string]string{manifestName: files[manifestName], segmentName(1): string(b)}), true, nil))
+			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{manifestName: files[manifestName], segmentName(1): string(b)}), true, nil))
 		})
 		// The same bytes before an intact successor, and as an encrypted segment.
 		bounded(t, len(b), segmentPerByte, func() {
-			exercise(t, faultOptions(memDisk("/spill", map[string]string{
+			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{
 				manifestName: files[manifestName], segmentName(1): string(b), segmentName(2): files[segmentName(2)]}), false, make([]byte, 32)))
 		})
 	})
@@ -110,7 +112,7 @@ func FuzzManifest(f *testing.F) {
 		if m.unmarshal("MANIFEST", b) == nil && m.next > 1<<62 {
 			return // numbers that run out are not a state that a spill gets into
 		}
-		bounded(t, len(b), 0, func() { exercise(t, faultOptions(memDisk("/spill", disk), true, nil)) })
+		bounded(t, len(b), 0, func() { exercise(t, faultOptions(vfstest.DiskOf("/spill", disk), true, nil)) })
 	})
 }
 

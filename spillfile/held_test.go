@@ -8,13 +8,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // What a View keeps of dropped segments counts from when the first of them was dropped until it is
 // released.
 func TestHeldBytesHaveAnAge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := mustOpen(t, Options{Dir: "/spill", FS: newMemFS(), DatabaseID: testID})
+		l := mustOpen(t, Options{Dir: "/spill", FS: vfstest.NewDisk(), DatabaseID: testID})
 		segmentsOf(t, l, 4)
 		old := l.Acquire()
 		require.Zero(t, l.State().HeldBytes)

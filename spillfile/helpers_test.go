@@ -109,7 +109,7 @@ func tryDump(l *Log) (map[string]string, error) {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		version := y.ParseTs(it.Key())
-		value, err := v.Value(v.Ref(it.Value(), version), nil)
+		value, err := v.Value(it.Ref(), nil)
 		if err != nil {
 			return nil, err
 		}
@@ -213,4 +213,14 @@ func modeOf(t testing.TB, path string) fs.FileMode {
 	fi, err := os.Stat(path)
 	require.NoError(t, err)
 	return fi.Mode().Perm()
+}
+
+// waitFor polls a condition that another goroutine brings about, in tests without a fake clock.
+func waitFor(cond func() bool) bool {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		if cond() {
+			return true
+		}
+	}
+	return false
 }

@@ -15,6 +15,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // keySets are shapes of keys that an index has to deal with.
@@ -173,7 +175,7 @@ func heapInUse() int64 {
 // index that is made again hides.
 func TestIndexHealsAfterReplay(t *testing.T) {
 	o := testOptions(t.TempDir())
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o.Dir, o.FS = "/spill", m
 	l := mustOpen(t, o)
 	defer l.Close()
@@ -191,12 +193,9 @@ func TestIndexHealsAfterReplay(t *testing.T) {
 	it := v.NewIterator(false)
 	defer it.Close()
 	require.NoError(t, l.MarkReplayed(4))
-	m.mu.Lock()
 	for _, s := range v.segs[1:] { // dropped, and held
-		n := s.index.Load().file.file.file.(*memFile).n
-		n.data = []byte(flip(string(n.data), 20, 1))
+		s.index.Load().file.file.file.(*vfstest.DiskFile).Alter(func(b string) string { return flip(b, 20, 1) })
 	}
-	m.mu.Unlock()
 	ref, ok, err := v.Get([]byte("key"), 10, false)
 	require.NoError(t, err)
 	require.True(t, ok)
@@ -216,7 +215,7 @@ func TestIndexHealsAfterReplay(t *testing.T) {
 // A leaf that is damaged while the log is open is made again from the segment, under the reader.
 func TestIndexHealsUnderReaders(t *testing.T) {
 	o := testOptions(t.TempDir())
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o.Dir, o.FS, o.SegmentSize, o.IndexArena = "/spill", m, 1<<20, 1<<20
 	l := mustOpen(t, o)
 	defer l.Close()
@@ -228,12 +227,7 @@ func TestIndexHealsUnderReaders(t *testing.T) {
 	require.NoError(t, l.indexSealed())
 	want := dump(t, l)
 	require.Len(t, want, 2_000)
-	damage := func() {
-		m.mu.Lock()
-		n := m.names[filepath.Join(o.Dir, indexName(1))]
-		n.data = []byte(flip(string(n.data), 20_000, 1)) // a new one: readers may copy the old one
-		m.mu.Unlock()
-	}
+	damage := func() { m.Alter(indexName(1), func(b string) string { return flip(b, 20_000, 1) }) }
 	for _, reverse := range []bool{false, true} {
 		damage()
 		v := l.Acquire()
@@ -261,10 +255,7 @@ func TestIndexHealsUnderReaders(t *testing.T) {
 	// Index and segment both damaged: an error, never an answer.
 	require.True(t, waitFor(func() bool { return l.w.live[0].index.Load().file != nil }), "no new index file")
 	damage()
-	m.mu.Lock()
-	n := m.names[filepath.Join(o.Dir, segmentName(1))]
-	n.data = []byte(flip(string(n.data), 50_000, 1))
-	m.mu.Unlock()
+	m.Alter(segmentName(1), func(b string) string { return flip(b, 50_000, 1) })
 	v := l.Acquire()
 	defer v.Release()
 	it := v.NewIterator(false)
@@ -283,7 +274,7 @@ func TestIndexHealsUnderReaders(t *testing.T) {
 
 // Opening reads no block of a segment that has an index.
 func TestOpenReadsNoIndexedSegment(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o := faultOptions(m, false, nil)
 	o.SegmentSize, o.IndexArena = 64<<10, 64<<10
 	l := mustOpen(t, o)
@@ -294,19 +285,19 @@ func TestOpenReadsNoIndexedSegment(t *testing.T) {
 	require.NoError(t, l.Sync())
 	require.NoError(t, l.indexSealed())
 	want := dump(t, l)
-	killed := memDisk(o.Dir, m.files())
+	killed := vfstest.DiskOf(o.Dir, m.Files())
 	require.NoError(t, l.Close())
 	reads := map[string]int{}
-	killed.setFault(func(op, name string, n int) error {
-		if op == "read" && strings.HasSuffix(name, segmentSuffix) {
-			reads[name]++
+	killed.SetFault(func(op, path string) error {
+		if op == "read" && strings.HasSuffix(path, segmentSuffix) {
+			reads[filepath.Base(path)]++
 		}
 		return nil
 	})
 	o.FS = killed
 	l = mustOpen(t, o)
 	defer l.Close()
-	killed.setFault(nil)
+	killed.SetFault(nil)
 	last := 0
 	for name, n := range reads {
 		if n > 1 { // one read is that of the header
@@ -319,9 +310,9 @@ func TestOpenReadsNoIndexedSegment(t *testing.T) {
 	requireSame(t, want, dump(t, l))
 }
 
-func segmentFilesOf(m *memFS) []string {
+func segmentFilesOf(m *vfstest.Disk) []string {
 	var names []string
-	for name := range m.files() {
+	for name := range m.Files() {
 		if strings.HasSuffix(name, segmentSuffix) {
 			names = append(names, name)
 		}
@@ -332,7 +323,7 @@ func segmentFilesOf(m *memFS) []string {
 
 // What cannot be written stays in memory, is told, and is written once there is room.
 func TestIndexIsRetriedWhenTheDiskIsFull(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o := faultOptions(m, false, nil)
 	told := make(chan error, 100)
 	o.OnEvent = func(e Event) {
@@ -343,8 +334,8 @@ func TestIndexIsRetriedWhenTheDiskIsFull(t *testing.T) {
 	l := mustOpen(t, o)
 	defer l.Close()
 	full := errors.New("disk full")
-	m.setFault(func(op, name string, n int) error {
-		if op == "write" && strings.HasSuffix(name, indexTempSuffix) {
+	m.SetFault(func(op, path string) error {
+		if op == "write" && strings.HasSuffix(path, indexTempSuffix) {
 			return full
 		}
 		return nil
@@ -355,7 +346,7 @@ func TestIndexIsRetriedWhenTheDiskIsFull(t *testing.T) {
 	got, ok := get(t, l, "a")
 	require.True(t, ok)
 	require.Equal(t, "one", got)
-	m.setFault(nil)
+	m.SetFault(nil)
 	require.True(t, waitFor(func() bool { return l.w.live[0].index.Load().file != nil }), "the index was not written in the end")
 	got, ok = get(t, l, "a")
 	require.True(t, ok)

@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // indexFile is the index of a sealed segment on disk. In memory are its filter and the table of its
@@ -207,7 +209,7 @@ func (x *indexFile) leafFrom(r io.ReaderAt, i int, buf []byte) (leaf, []byte, er
 // all, and opens it.
 func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 	path := filepath.Join(l.o.Dir, indexName(s.id()))
-	temp := filepath.Join(l.o.Dir, segmentStem(s.id())+indexTempSuffix)
+	temp := path + vfs.TempSuffix
 	b := &indexBuilder{seal: indexSealer{segment: s.id()}}
 	footer := indexFooter{
 		databaseID: l.o.DatabaseID, segment: s.id(), segmentCRC: s.header.checksum(), mixed: s.mixed.Load(),
@@ -238,16 +240,10 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 	if int64(len(out)) > math.MaxUint32 {
 		return nil, fmt.Errorf("%w: the index of segment %s takes %d bytes", ErrTooLarge, s.path, len(out))
 	}
-	err = func() error {
-		if err := l.fs.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		f, err := l.fs.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-		if err != nil {
-			return err
-		}
-		return errors.Join(writeWhole(f, out), f.Close())
-	}()
+	f, err := vfs.CreateTemp(l.fs, path)
+	if err == nil {
+		err = vfs.Complete(f, out)
+	}
 	if err == nil {
 		err = l.nameIndex(s, temp, path, int64(len(out)))
 	}

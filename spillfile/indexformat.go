@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // The file of a sealed segment's index, NNNNNNNNNN.idx: leaves, a Bloom filter, the table of
@@ -20,7 +22,7 @@ import (
 const (
 	indexMagic      = "bspilidx"
 	indexSuffix     = ".idx"
-	indexTempSuffix = ".idx.tmp"
+	indexTempSuffix = indexSuffix + vfs.TempSuffix
 
 	indexFooterSize      = 192
 	footerAAD            = 120 // bytes of the footer that the data key is bound to
@@ -48,7 +50,26 @@ const (
 
 var errIndex = errors.New("index does not fit its block")
 
-// indexFooter is the last indexFooterSize bytes of an index file.
+// indexFooter is the last indexFooterSize bytes of an index file. Offset, size and field:
+//
+//	  0  8     magic
+//	  8  4     version
+//	 12  4     length
+//	 16  16    database
+//	 32  8     segment
+//	 40  4     segment's checksum
+//	 44  1     flags
+//	 45  3     zero
+//	 48  8     end
+//	 56  8, 8  first, last sequence
+//	 72  8, 8  lowest, highest timestamp
+//	 88  8     highest version
+//	 96  8     entries
+//	104  8, 8  filter, table
+//	120  12    nonce
+//	132  48    wrapped key
+//	180  8     zero
+//	188  4     checksum
 type indexFooter struct {
 	databaseID [16]byte
 	segment    uint64
@@ -132,7 +153,14 @@ func parseIndexName(name string) (segment uint64, ok bool) {
 }
 
 // indexSealer seals and opens the blocks of one index file, under a data key of its own: the file
-// may be made again, and a nonce, the block's offset, must not be used twice under one key.
+// may be made again, and a nonce, the block's offset, must not be used twice under one key. Offset,
+// size and field of a block:
+//
+//	 0  4       checksum
+//	 4  4       stored
+//	 8  1       kind
+//	 9  3       zero
+//	12  stored  payload
 type indexSealer struct {
 	segment uint64
 	aead    cipher.AEAD // nil: plaintext

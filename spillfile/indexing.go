@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // The life of a segment's index: in memory while the segment is written (lifecycle.go), in a file
@@ -131,7 +133,7 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	if x := s.index.Load(); x.file != bad {
 		return x, nil
 	}
-	if outOfFiles(cause) || errors.Is(cause, ErrClosed) { // that is not the file's fault
+	if vfs.OutOfFiles(cause) || errors.Is(cause, ErrClosed) { // that is not the file's fault
 		return nil, cause
 	}
 	mem, err := s.readIndex()
@@ -146,29 +148,6 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	l.cache.forget(cacheIndex, s.id())
 	l.wakeBackground()
 	return x, nil
-}
-
-// readIndex makes the index of a sealed segment by reading all of it. It leaves out nothing: views
-// that were acquired before something was replayed hold older segments, whose entries must stay
-// hidden.
-func (s *segment) readIndex() (*memIndex, error) {
-	sc := scanner{s: s, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
-	rd := new(blockReader)
-	rd.reset(s.file, s.path, s.id(), s.aead, s.end.Load())
-	for at := int64(segmentHeaderSize); at < rd.limit; {
-		b, err := rd.next(at)
-		if err != nil {
-			return nil, readError(s.path, err)
-		}
-		if err := sc.take(rd, &b); err != nil {
-			return nil, err
-		}
-		at = b.next
-	}
-	if sc.end != rd.limit || sc.seq != s.lastSeq.Load() {
-		return nil, corrupt(s.path, sc.end, "the segment ends with batch %d, want %d at %d", sc.seq, s.lastSeq.Load(), rd.limit)
-	}
-	return sc.build()
 }
 
 // get returns the newest version of the user key at or below ts in s.

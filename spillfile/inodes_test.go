@@ -1,7 +1,6 @@
 package spillfile
 
 import (
-	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -10,24 +9,25 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // inodeFS is a volume on which there is room for so many files.
 type inodeFS struct {
-	*memFS
+	*vfstest.Disk
 	limit atomic.Int64
 }
 
 func (f *inodeFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	if flag&os.O_CREATE != 0 {
-		f.mu.Lock()
-		n, have := int64(len(f.names)), f.names[name] != nil
-		f.mu.Unlock()
-		if limit := f.limit.Load(); limit > 0 && n >= limit && !have {
+		files := f.Files()
+		_, have := files[filepath.Base(name)]
+		if limit := f.limit.Load(); limit > 0 && int64(len(files)) >= limit && !have {
 			return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.ENOSPC}
 		}
 	}
-	return f.memFS.OpenFile(name, flag, perm)
+	return f.Disk.OpenFile(name, flag, perm)
 }
 
 // With no inode left what is replayed is dropped, piece by piece: the file of the next manifest is
@@ -36,19 +36,17 @@ func (f *inodeFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error
 func TestSpillFreesItselfWithoutInodes(t *testing.T) {
 	for _, name := range []string{"open", "opened after a kill", "opened after a Close"} {
 		t.Run(name, func(t *testing.T) {
-			fsys := &inodeFS{memFS: newMemFS()}
+			fsys := &inodeFS{Disk: vfstest.NewDisk()}
 			o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID}
 			l := mustOpen(t, o)
 			segmentsOf(t, l, 10)
 			full := func() {
-				fsys.mu.Lock()
-				fsys.limit.Store(int64(len(fsys.names)))
-				fsys.mu.Unlock()
+				fsys.limit.Store(int64(len(fsys.Files())))
 			}
 			full()
 			switch name {
 			case "opened after a kill":
-				fsys = &inodeFS{memFS: fsys.killed()}
+				fsys = &inodeFS{Disk: fsys.Killed()}
 				full()
 				o.FS = fsys
 				l = mustOpen(t, o)
@@ -67,13 +65,13 @@ func TestSpillFreesItselfWithoutInodes(t *testing.T) {
 			fsys.limit.Store(0)
 			mustPut(t, l, 31, "k", "v")
 			require.NoError(t, l.Close())
-			_, kept := fsys.files()[manifestTemp]
+			_, kept := fsys.Files()[manifestTemp]
 			require.True(t, kept, "the next Open may find no room for it")
 			l = mustOpen(t, o)
 			require.NoError(t, l.Seal())
 			require.NoError(t, l.MarkReplayed(31))
 			require.NoError(t, l.Close())
-			_, kept = fsys.files()[manifestTemp]
+			_, kept = fsys.Files()[manifestTemp]
 			require.False(t, kept, "an empty spill needs none")
 		})
 	}
@@ -83,12 +81,12 @@ func TestSpillFreesItselfWithoutInodes(t *testing.T) {
 func TestSpareManifestFails(t *testing.T) {
 	for _, op := range []string{"write", "sync", "rename", "syncdir"} {
 		t.Run(op, func(t *testing.T) {
-			disk := newMemFS()
+			disk := vfstest.NewDisk()
 			l := mustOpen(t, Options{Dir: "/spill", FS: disk, DatabaseID: testID})
 			segmentsOf(t, l, 3)
 			failed := false
-			disk.setFault(func(what, name string, _ int) error {
-				if what == op && !failed && (name == manifestTemp || name == manifestName || op == "syncdir") {
+			disk.SetFault(func(what, path string) error {
+				if what == op && !failed && (filepath.Base(path) == manifestTemp || filepath.Base(path) == manifestName || op == "syncdir") {
 					failed = true
 					return errInjected
 				}
@@ -96,32 +94,12 @@ func TestSpareManifestFails(t *testing.T) {
 			})
 			require.ErrorIs(t, l.MarkReplayed(3), errInjected)
 			require.True(t, failed)
-			again := mustOpen(t, Options{Dir: "/spill", FS: disk.killed(), DatabaseID: testID})
+			again := mustOpen(t, Options{Dir: "/spill", FS: disk.Killed(), DatabaseID: testID})
 			require.Contains(t, []int{6, 9}, len(dump(t, again)))
 			require.NoError(t, again.Close())
 			require.NoError(t, l.MarkReplayed(3))
 			require.Len(t, dump(t, l), 6)
 			require.NoError(t, l.Close())
 		})
-	}
-}
-
-func TestFreeFiles(t *testing.T) {
-	answer := func(free, total int64, err error) *osFS {
-		sys := thisSystem
-		sys.files = func(string) (int64, int64, error) { return free, total, err }
-		return &osFS{sys}
-	}
-	free, err := answer(5, 100, nil).FreeFiles("/")
-	require.NoError(t, err)
-	require.EqualValues(t, 5, free)
-	_, err = answer(0, 0, nil).FreeFiles("/")
-	require.ErrorIs(t, err, errors.ErrUnsupported, "a file system that makes inodes as it needs them")
-	_, err = answer(0, 0, syscall.EIO).FreeFiles("/")
-	require.ErrorIs(t, err, syscall.EIO)
-	_, err = OS.FreeFiles(filepath.Join(t.TempDir(), "missing"))
-	require.Error(t, err)
-	if free, err = OS.FreeFiles(t.TempDir()); err == nil {
-		require.Positive(t, free)
 	}
 }

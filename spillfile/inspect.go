@@ -160,7 +160,7 @@ func (w *walker) inspect(f *foundSegment, first bool) (s SegmentInfo, raw, store
 		h := &f.seg.header
 		s.Created, s.Encrypted, s.Unordered = h.created, h.encrypted, h.directThrough == Unordered
 	}
-	ft, size := w.footer(f)
+	ft, size, _ := w.footer(f) // without a descriptor it is not known
 	if ft != nil {
 		s.IndexSize = size
 	}

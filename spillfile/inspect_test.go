@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 func TestInspect(t *testing.T) {
@@ -98,27 +100,25 @@ func TestInspectSaysWhatOpenWouldSay(t *testing.T) {
 	require.EqualError(t, err, in.OpenError.Error())
 }
 
-// vanishFS removes a segment after it was listed, as a writer may, the first few times.
-type vanishFS struct {
-	FS
-	times int
-}
-
-func (v *vanishFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	if filepath.Ext(name) == segmentSuffix && v.times > 0 {
-		v.times--
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	return v.FS.OpenFile(name, flag, perm)
+// vanishing lets the first few openings of a segment find none, as a writer may that has removed it
+// after it was listed.
+func vanishing(times int) FS {
+	return vfstest.NewFaults(OS, func(op, path string) error {
+		if op == "open" && filepath.Ext(path) == segmentSuffix && times > 0 {
+			times--
+			return fs.ErrNotExist
+		}
+		return nil
+	})
 }
 
 func TestInspectTriesAgainWhenAFileHasGone(t *testing.T) {
 	src, _ := smallSpill(t, nil, 12)
-	src.FS = &vanishFS{OS, 4}
+	src.FS = vanishing(4)
 	in, err := Inspect(src)
 	require.NoError(t, err)
 	require.EqualValues(t, 12, in.Commits)
-	src.FS = &vanishFS{OS, 100}
+	src.FS = vanishing(100)
 	_, err = Inspect(src)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 }

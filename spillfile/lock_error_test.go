@@ -1,19 +1,13 @@
 package spillfile
 
 import (
-	"io"
 	"io/fs"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
-
-// deniedFS lets nobody take a lock.
-type deniedFS struct{ FS }
-
-func (deniedFS) Lock(name string, _ bool) (io.Closer, error) {
-	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrPermission}
-}
 
 // A LOCK that cannot be opened says nothing about other processes.
 func TestLockThatCannotBeTakenBlamesNoOtherProcess(t *testing.T) {
@@ -23,7 +17,12 @@ func TestLockThatCannotBeTakenBlamesNoOtherProcess(t *testing.T) {
 	require.ErrorIs(t, err, ErrLocked)
 	require.ErrorContains(t, err, "close the other process")
 	require.NoError(t, l.Close())
-	o.FS = deniedFS{OS}
+	o.FS = vfstest.NewFaults(OS, func(op, _ string) error {
+		if op == "lock" {
+			return fs.ErrPermission
+		}
+		return nil
+	})
 	_, err = Open(o)
 	require.ErrorIs(t, err, fs.ErrPermission)
 	require.ErrorContains(t, err, o.Dir)

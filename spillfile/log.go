@@ -13,10 +13,8 @@ import (
 // segment.idx.healing, writer.mu, then queue.mu, prep.mu, dead.mu or segment.idx.mu, then
 // events.mu or quiet.mu. No callback but Logf runs under any of them.
 type Log struct {
-	o     Options
-	fs    FS
-	files *openFiles
-	lock  io.Closer // nil if read-only without a lock file
+	directory
+	lock io.Closer // nil if read-only without a lock file
 
 	current atomic.Pointer[View] // nil: nothing live
 	// batches enqueued and not answered; published views are older than its zero
@@ -43,8 +41,7 @@ type Log struct {
 	relief   atomic.Bool // somebody asks for memory
 	sizes    atomic.Pointer[sizes]
 	resized  atomic.Bool // and the background has not seen to it yet
-	cache    *blockCache
-	indexing sync.Mutex // one indexSealed at a time
+	indexing sync.Mutex  // one indexSealed at a time
 
 	truncated  int64 // set by Open
 	cleanClose bool

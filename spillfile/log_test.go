@@ -11,7 +11,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
@@ -136,7 +135,7 @@ func TestReverseIteratorAndOverwrite(t *testing.T) {
 		var got []string
 		it := v.NewIterator(reverse)
 		for it.Rewind(); it.Valid(); it.Next() {
-			ref := v.Ref(it.Value(), y.ParseTs(it.Key()))
+			ref := it.Ref()
 			value, err := v.Value(ref, nil)
 			require.NoError(t, err)
 			got = append(got, string(value))

@@ -60,22 +60,22 @@ func newLook(src Source) (_ *look, err error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
-	l := newLog(o)
-	c, err := l.list()
+	d := newDirectory(o)
+	c, err := d.list()
 	if err != nil {
 		return nil, err
 	}
-	k := &look{recovery: &recovery{l: l, contents: c, ctx: context.Background(), pastGaps: true}}
-	if c.newest, err = readNewest(l.fs, o.Dir); err != nil {
+	if c.newest, err = readNewest(d.fs, o.Dir); err != nil {
 		return nil, err
 	}
-	m, err := readManifest(l.fs, o.Dir)
+	k := &look{recovery: &recovery{directory: d, contents: c, ctx: context.Background(), pastGaps: true}}
+	m, err := readManifest(d.fs, o.Dir)
 	switch {
 	case err == nil:
 	case errors.Is(err, fs.ErrNotExist) && len(c.ids) == 0:
 		m, k.absent = &manifest{next: 1, firstLive: 1}, true
 	case errors.Is(err, fs.ErrNotExist):
-		m, k.manifestErr = &manifest{}, noManifest(l.fs, o.Dir, c)
+		m, k.manifestErr = &manifest{}, noManifest(d.fs, o.Dir, c)
 	case errors.Is(err, ErrCorrupt):
 		m, k.manifestErr = &manifest{}, err
 	default:
@@ -97,7 +97,7 @@ func newLook(src Source) (_ *look, err error) {
 			}
 		}
 	}
-	l.o.DatabaseID = m.databaseID
+	k.o.DatabaseID = m.databaseID
 	if err := k.link(); err != nil {
 		return nil, err
 	}
@@ -123,13 +123,13 @@ func verdict(src Source) (dropped int64, err error) {
 	if err := o.check(); err != nil {
 		return 0, err
 	}
-	l := newLog(o)
-	c, err := l.inspect()
+	d := newDirectory(o)
+	c, err := d.inspect()
 	if err != nil || c.manifest == nil {
 		return 0, err
 	}
-	l.o.DatabaseID = c.manifest.databaseID
-	r := &recovery{l: l, contents: c, ctx: context.Background()}
+	d.o.DatabaseID = c.manifest.databaseID
+	r := &recovery{directory: d, contents: c, ctx: context.Background()}
 	defer r.closeUnused(nil)
 	if err := r.decide(); err != nil {
 		return 0, err

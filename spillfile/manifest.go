@@ -5,19 +5,37 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"sync"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 const (
 	manifestName = "MANIFEST"
-	manifestTemp = "MANIFEST.tmp"
+	manifestTemp = manifestName + vfs.TempSuffix
 	lockName     = "LOCK"
 )
 
-// manifest is the small file that says what the segments alone can not: see docs/format.md.
+// manifest is the small file that says what the segments alone can not. Offset, size and field:
+//
+//	  0  8   magic
+//	  8  4   version
+//	 12  4   length
+//	 16  16  database
+//	 32  8   replayed through
+//	 40  8   next segment
+//	 48  8   first live
+//	 56  8   mark: segment
+//	 64  8   mark: offset
+//	 72  8   mark: sequence
+//	 80  8   last sequence
+//	 88  1   flags
+//	 89  7   zero
+//	 96  8   newest segment
+//	104  20  zero
+//	124  4   checksum
 type manifest struct {
 	databaseID [16]byte
 	replayed   uint64 // everything up to this sequence is in Badger, and synced there
@@ -96,46 +114,18 @@ func readManifest(fsys FS, dir string) (*manifest, error) {
 // write replaces the manifest. When it fails, the file may be the old or the new one.
 func (m *manifest) write(fsys FS, dir string) error { return m.writeOver(fsys, dir, nil) }
 
-// writeOver is write through a file that makeSpare has made, unless that is nil.
-func (m *manifest) writeOver(fsys FS, dir string, spare File) error {
-	if err := replaceFile(fsys, dir, manifestName, m.marshal(), spare); err != nil {
-		return fmt.Errorf("spill manifest %s: %w", filepath.Join(dir, manifestName), err)
+// writeOver is write through a file that vfs.CreateTemp has made, unless that is nil.
+func (m *manifest) writeOver(fsys FS, dir string, spare File) (err error) {
+	path := filepath.Join(dir, manifestName)
+	if spare == nil {
+		err = vfs.WriteFile(fsys, path, m.marshal())
+	} else {
+		err = vfs.Replace(fsys, path, spare, m.marshal())
+	}
+	if err != nil {
+		return fmt.Errorf("spill manifest %s: %w", path, err)
 	}
 	return nil
-}
-
-// replaceFile replaces a file as a whole, durably: it writes one beside it, called name.tmp, syncs
-// that, renames it, and syncs the directory. spare is that other file if it was made beforehand,
-// else nil. After an error the file may be the old or the new one.
-func replaceFile(fsys FS, dir, name string, b []byte, spare File) (err error) {
-	path := filepath.Join(dir, name)
-	if spare == nil {
-		if spare, err = createTemp(fsys, path+".tmp"); err != nil {
-			return err
-		}
-	}
-	if err := errors.Join(writeWhole(spare, b), spare.Close()); err != nil {
-		return err
-	}
-	if err := fsys.Rename(path+".tmp", path); err != nil {
-		return err
-	}
-	return fsys.SyncDir(dir)
-}
-
-func createTemp(fsys FS, temp string) (File, error) {
-	// A temporary file left by a crash is in the way of O_EXCL.
-	if err := fsys.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, err
-	}
-	f, err := fsys.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := f.Chmod(0o600); err != nil { // whatever the umask
-		return nil, errors.Join(err, f.Close())
-	}
-	return f, nil
 }
 
 // spareManifest is the file that the next manifest will be written to. It is made beforehand: where
@@ -166,13 +156,9 @@ func (l *Log) makeSpare() {
 		return
 	}
 	temp := filepath.Join(l.o.Dir, manifestTemp)
-	f, err := createTemp(l.fs, temp)
+	f, err := vfs.CreateTemp(l.fs, filepath.Join(l.o.Dir, manifestName))
 	if err == nil {
-		var n int
-		if n, err = f.WriteAt(make([]byte, manifestSize), 0); err == nil && n < manifestSize {
-			err = io.ErrShortWrite
-		}
-		if err != nil {
+		if err = vfs.WriteAll(f, make([]byte, manifestSize)); err != nil {
 			err = errors.Join(err, f.Close(), l.fs.Remove(temp))
 		}
 	}
@@ -201,16 +187,4 @@ func (l *Log) closeSpare(holds bool) {
 	if err != nil { // there is nothing in it, and the next Open removes it
 		l.note(Event{Kind: BackgroundError, Err: err})
 	}
-}
-
-func writeWhole(f File, b []byte) error {
-	if err := f.Chmod(0o600); err != nil {
-		return err
-	}
-	if n, err := f.WriteAt(b, 0); err != nil {
-		return err
-	} else if n < len(b) {
-		return io.ErrShortWrite
-	}
-	return f.Sync()
 }

@@ -112,7 +112,7 @@ func (l *Log) newMerge(from Position, maxBytes int64, p *Place) *Merge {
 	}
 	m.key, m.whole = append(m.key, p.Key...), append(m.whole, p.Key...)
 	m.passed, m.handed = p.Entries, Place{End: m.end, LastSeq: m.lastSeq, Key: bytes.Clone(p.Key), Entries: p.Entries}
-	for m.it.Seek(y.KeyWithTs(p.Key, 0)); m.it.Valid() && string(y.ParseKey(m.it.Key())) == string(p.Key); {
+	for m.it.Seek(y.KeyWithTs(p.Key, 0)); m.it.Valid() && string(m.it.UserKey()) == string(p.Key); {
 		m.it.Next()
 	}
 	return m
@@ -245,9 +245,9 @@ func (m *Merge) nextVersion() (*Ref, bool) {
 
 // nextHot returns the next version from hot that is not replayed already.
 func (m *Merge) nextHot() (*Ref, bool) {
-	for ; m.hot.Valid() && string(y.ParseKey(m.hot.Key())) == string(m.key); m.hot.Next() {
+	for ; m.hot.Valid() && string(m.hot.UserKey()) == string(m.key); m.hot.Next() {
 		m.walked++
-		if ref := m.view.Ref(m.hot.Value(), y.ParseTs(m.hot.Key())); !m.isReplayed(&ref) {
+		if ref := m.hot.Ref(); !m.isReplayed(&ref) {
 			m.hot.Next()
 			return &ref, true
 		}
@@ -267,15 +267,15 @@ func (m *Merge) nextKey() bool {
 		return false
 	}
 	m.whole = append(m.whole[:0], m.key...) // nothing of it is left
-	m.key = append(m.key[:0], y.ParseKey(m.it.Key())...)
+	m.key = append(m.key[:0], m.it.UserKey()...)
 	m.versions = m.versions[:0]
 	now := uint64(time.Now().Unix())
 	covered, kept, many := false, 0, false
 	var oldest uint64
-	for ; m.it.Valid() && string(y.ParseKey(m.it.Key())) == string(m.key); m.it.Next() {
+	for ; m.it.Valid() && string(m.it.UserKey()) == string(m.key); m.it.Next() {
 		m.walked++
 		m.passed++
-		ref := m.view.Ref(m.it.Value(), y.ParseTs(m.it.Key()))
+		ref := m.it.Ref()
 		if m.isReplayed(&ref) {
 			continue
 		}

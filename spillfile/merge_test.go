@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // retained is the rule again, over all versions of one key, newest first.
@@ -157,7 +159,7 @@ func TestMergeTakesWhatItMay(t *testing.T) {
 
 // A merge outlives the drop of its segments, and damage ends it with an error.
 func TestMergeOfWhatIsGoneOrDamaged(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o := faultOptions(m, false, nil)
 	o.SegmentSize, o.IndexArena = 1<<20, 1<<20
 	l := mustOpen(t, o)
@@ -178,8 +180,8 @@ func TestMergeOfWhatIsGoneOrDamaged(t *testing.T) {
 	}
 	require.NoError(t, l.Seal())
 	broken := errors.New("broken disk")
-	for name, fault := range map[string]func(op, name string, n int) error{
-		"read fails": func(op, name string, n int) error {
+	for name, fault := range map[string]vfstest.Fault{
+		"read fails": func(op, name string) error {
 			if op == "read" && strings.HasSuffix(name, segmentSuffix) {
 				return broken
 			}
@@ -187,20 +189,14 @@ func TestMergeOfWhatIsGoneOrDamaged(t *testing.T) {
 		},
 	} {
 		merge = l.NewMerge(Position{}, math.MaxInt64)
-		m.setFault(fault)
+		m.SetFault(fault)
 		var c Chunk
 		_, err := merge.Next(&c, 10_000, Retention{Versions: 1})
 		require.ErrorIs(t, err, broken, name)
 		merge.Close()
-		m.setFault(nil)
+		m.SetFault(nil)
 	}
-	m.mu.Lock()
-	for name, n := range m.names {
-		if strings.HasSuffix(name, segmentSuffix) {
-			n.data = []byte(flip(string(n.data), len(n.data)/2, 1))
-		}
-	}
-	m.mu.Unlock()
+	m.Alter(segmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
 	merge = l.NewMerge(Position{}, math.MaxInt64)
 	defer merge.Close()
 	var c Chunk

@@ -28,7 +28,18 @@ const (
 	newestDistance = 512 // a sector for each slot: what tears one leaves the other
 )
 
-// newestNote is what a slot says.
+// newestNote is what a slot says. Offset, size and field:
+//
+//	 0  8   magic
+//	 8  4   version
+//	12  4   length
+//	16  16  database
+//	32  8   count
+//	40  8   segment
+//	48  8   first sequence
+//	56  8   synced
+//	64  4   zero
+//	68  4   checksum
 type newestNote struct {
 	databaseID [16]byte
 	count      uint64 // of notes: the higher one holds
@@ -111,9 +122,9 @@ type newestWriter struct {
 // openNewest opens the file, and makes it if it is missing; who calls it syncs the directory.
 // Without it there are no notes, which is told and no more: a spill must open on a volume without
 // an inode, to free itself. fresh: the spill is new, and what is there is of an older one.
-func (l *Log) openNewest(fresh bool, old *newestNote) error {
-	path := filepath.Join(l.o.Dir, newestName)
-	f, err := l.fs.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func (d *directory) openNewest(fresh bool, old *newestNote) (w newestWriter, err error) {
+	path := filepath.Join(d.o.Dir, newestName)
+	f, err := d.fs.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err == nil {
 		if err = f.Chmod(0o600); err != nil {
 			err = errors.Join(err, f.Close())
@@ -121,22 +132,29 @@ func (l *Log) openNewest(fresh bool, old *newestNote) error {
 	}
 	if err != nil {
 		if fresh && old != nil {
-			return fmt.Errorf("spill: %w", err)
+			return w, fmt.Errorf("spill: %w", err)
 		}
-		l.o.Logf("spill: it would not be noticed if the newest segment went missing: %v", err)
-		return nil
+		d.o.Logf("spill: it would not be noticed if the newest segment went missing: %v", err)
+		return w, nil
 	}
 	if fresh && old != nil {
 		if err := errors.Join(f.Truncate(0), f.Sync()); err != nil {
-			return fmt.Errorf("spill %s: %w", path, errors.Join(err, f.Close()))
+			return w, fmt.Errorf("spill %s: %w", path, errors.Join(err, f.Close()))
 		}
 		old = nil
 	}
-	l.w.newest = newestWriter{file: f}
+	w.file = f
 	if old != nil {
-		l.w.newest.count = old.count
+		w.count = old.count
 	}
-	return nil
+	return w, nil
+}
+
+func (w *newestWriter) close() error {
+	if w.file == nil {
+		return nil
+	}
+	return w.file.Close()
 }
 
 // noteNewestLocked notes s, whose first group of batches ends at end, before that is acknowledged.
@@ -183,13 +201,10 @@ func (l *Log) syncNewest() error {
 // closeNewest ends the notes.
 func (l *Log) closeNewest() error {
 	l.w.mu.Lock()
-	f := l.w.newest.file
+	w := l.w.newest
 	l.w.newest = newestWriter{}
 	l.w.mu.Unlock()
-	if f == nil {
-		return nil
-	}
-	return f.Close()
+	return w.close()
 }
 
 // claim is the newest segment that must be there, and the file that says so. The zero claim is that
@@ -204,10 +219,10 @@ type claim struct {
 func (r *recovery) claim() claim {
 	m, n := r.contents.manifest, r.contents.newest
 	if n != nil && n.segment >= m.next && n.databaseID == m.databaseID {
-		return claim{n.segment, filepath.Join(r.l.o.Dir, newestName), n}
+		return claim{n.segment, filepath.Join(r.o.Dir, newestName), n}
 	}
 	if m.newest > 0 {
-		return claim{m.newest, filepath.Join(r.l.o.Dir, manifestName), nil}
+		return claim{m.newest, filepath.Join(r.o.Dir, manifestName), nil}
 	}
 	return claim{}
 }

@@ -3,9 +3,12 @@ package spillfile
 import (
 	"context"
 	"errors"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // The newest segment is gone, which no other segment names.
@@ -42,26 +45,26 @@ func TestNewestSegmentGone(t *testing.T) {
 		}, 2, manifestName, 1, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			o := test.o
 			o.FS, o.Dir, o.DatabaseID = m, "/spill", testID
 			l := mustOpen(t, o)
 			test.lives(t, l)
-			left := m.killed()
+			left := m.Killed()
 			require.NoError(t, l.Close())
-			files := left.files()
+			files := left.Files()
 			name := segmentName(test.gone)
 			require.Contains(t, files, name)
 			delete(files, name)
 			delete(files, indexName(test.gone))
-			left = memDisk("/spill", files)
+			left = vfstest.DiskOf("/spill", files)
 			o.FS = left
 			_, err := Open(o)
 			c := new(CorruptError)
 			require.ErrorAs(t, err, &c)
 			require.Equal(t, "/spill/"+name, c.File)
 			require.Contains(t, err.Error(), test.says)
-			require.Equal(t, files, left.files(), "a refused Open changed something")
+			require.Equal(t, files, left.Files(), "a refused Open changed something")
 			n, err := Walk(context.Background(), Source{Dir: "/spill", FS: left}, nil)
 			require.NoError(t, err)
 			require.True(t, n.Damaged())
@@ -79,9 +82,9 @@ func TestNewestSegmentGone(t *testing.T) {
 }
 
 // twoSegments opens a spill in memory, and commits to two segments, of which the second is written.
-func twoSegments(t *testing.T, sync bool) (*memFS, Options, *Log) {
+func twoSegments(t *testing.T, sync bool) (*vfstest.Disk, Options, *Log) {
 	t.Helper()
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o := Options{FS: m, Dir: "/spill", DatabaseID: testID, SyncWrites: sync}
 	l := mustOpen(t, o)
 	intoTwoSegments(t, l)
@@ -99,10 +102,10 @@ func intoTwoSegments(t *testing.T, l *Log) {
 func TestNewestSegmentEmptied(t *testing.T) {
 	for _, size := range []int{0, 100, segmentHeaderSize, segmentHeaderSize + 10} {
 		m, o, l := twoSegments(t, true)
-		files := m.killed().files()
+		files := m.Killed().Files()
 		require.NoError(t, l.Close())
 		files[segmentName(2)] = files[segmentName(2)][:size]
-		o.FS = memDisk("/spill", files)
+		o.FS = vfstest.DiskOf("/spill", files)
 		_, err := Open(o)
 		require.ErrorIs(t, err, ErrCorrupt, "%d bytes", size)
 		require.ErrorContains(t, err, segmentName(2))
@@ -111,31 +114,34 @@ func TestNewestSegmentEmptied(t *testing.T) {
 
 // A segment whose number was noted, and which is gone for a good reason, is not missed.
 func TestNewestSegmentGoneForGood(t *testing.T) {
-	for name, lives := range map[string]func(t *testing.T, l *Log, m *memFS){
-		"replayed while it was written": func(t *testing.T, l *Log, m *memFS) { require.NoError(t, l.MarkReplayed(2)) },
-		"replayed and prepared": func(t *testing.T, l *Log, m *memFS) {
+	for name, lives := range map[string]func(t *testing.T, l *Log, m *vfstest.Disk){
+		"replayed while it was written": func(t *testing.T, l *Log, m *vfstest.Disk) { require.NoError(t, l.MarkReplayed(2)) },
+		"replayed and prepared": func(t *testing.T, l *Log, m *vfstest.Disk) {
 			require.NoError(t, l.Prepare())
 			require.NoError(t, l.MarkReplayed(2))
 		},
-		"all at once":    func(t *testing.T, l *Log, m *memFS) { require.NoError(t, l.DiscardAll()) },
-		"by a hand-over": func(t *testing.T, l *Log, m *memFS) { _, err := l.MarkReplayedIfLast(2); require.NoError(t, err) },
-		"its first write failed": func(t *testing.T, l *Log, m *memFS) {
+		"all at once": func(t *testing.T, l *Log, m *vfstest.Disk) { require.NoError(t, l.DiscardAll()) },
+		"by a hand-over": func(t *testing.T, l *Log, m *vfstest.Disk) {
+			_, err := l.MarkReplayedIfLast(2)
+			require.NoError(t, err)
+		},
+		"its first write failed": func(t *testing.T, l *Log, m *vfstest.Disk) {
 			require.NoError(t, l.MarkReplayed(2))
-			m.setFault(func(op, name string, _ int) error {
-				if op == "write" && name == segmentName(3) {
+			m.SetFault(func(op, path string) error {
+				if op == "write" && filepath.Base(path) == segmentName(3) {
 					return errInjected
 				}
 				return nil
 			})
 			require.ErrorIs(t, put(l, 3, "c", "3"), errInjected)
-			m.setFault(nil)
+			m.SetFault(nil)
 			require.NoError(t, l.removeDead())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, o, l := twoSegments(t, false)
 			lives(t, l, m)
-			left := m.killed()
+			left := m.Killed()
 			require.NoError(t, l.Close())
 			o.FS = left
 			l = mustOpen(t, o)
@@ -146,52 +152,52 @@ func TestNewestSegmentGoneForGood(t *testing.T) {
 	}
 	t.Run("a torn tail, whose removal was interrupted", func(t *testing.T) {
 		m, o, l := twoSegments(t, false)
-		files := m.killed().files()
+		files := m.Killed().Files()
 		require.NoError(t, l.Close())
 		files[segmentName(2)] = "" // the power cut took what was not synced
 		for k := 1; ; k++ {
-			cut := memDisk("/spill", files)
-			cut.setFault(func(_, _ string, n int) error {
-				if n >= k {
+			cut := vfstest.DiskOf("/spill", files)
+			cut.SetFault(func(_, _ string) error {
+				if cut.Ops() >= k {
 					return errInjected
 				}
 				return nil
 			})
 			o.FS = cut
 			l, err := Open(o)
-			left := cut.killed()
+			left := cut.Killed()
 			if err == nil {
-				cut.setFault(nil)
+				cut.SetFault(nil)
 				require.NoError(t, l.Close())
 			}
 			o.FS = left
 			again := mustOpen(t, o)
 			require.EqualValues(t, 1, again.State().LastSeq)
 			require.NoError(t, again.Close())
-			if left.ops < k {
+			if left.Ops() < k {
 				break
 			}
 		}
 	})
 	t.Run("a spill that was removed, and made again", func(t *testing.T) {
-		m := newMemFS()
+		m := vfstest.NewDisk()
 		o := Options{FS: m, Dir: "/spill", DatabaseID: testID}
 		l := mustOpen(t, o)
 		for ts := uint64(1); ts < 9; ts++ {
 			mustPut(t, l, ts, "a", "1")
 			require.NoError(t, l.Seal())
 		}
-		files := m.killed().files()
+		files := m.Killed().Files()
 		require.NoError(t, l.Close())
 		for name := range files {
 			if name != newestName { // an older layer leaves it
 				delete(files, name)
 			}
 		}
-		o.FS = memDisk("/spill", files)
+		o.FS = vfstest.DiskOf("/spill", files)
 		l = mustOpen(t, o)
 		mustPut(t, l, 20, "b", "2")
-		left := o.FS.(*memFS).killed()
+		left := o.FS.(*vfstest.Disk).Killed()
 		require.NoError(t, l.Close())
 		o.FS = left
 		l = mustOpen(t, o)
@@ -200,14 +206,14 @@ func TestNewestSegmentGoneForGood(t *testing.T) {
 	})
 	t.Run("an older layer went on", func(t *testing.T) {
 		m, o, l := twoSegments(t, false)
-		files := m.killed().files()
+		files := m.Killed().Files()
 		require.NoError(t, l.Close())
 		// It has dropped segment 2 as a torn tail: its manifest knows the next number, and no
 		// newest segment.
 		old := manifest{databaseID: testID, next: 3, firstLive: 1}
 		files[manifestName] = string(old.marshal())
 		delete(files, segmentName(2))
-		o.FS = memDisk("/spill", files)
+		o.FS = vfstest.DiskOf("/spill", files)
 		require.NoError(t, mustOpen(t, o).Close())
 	})
 }
@@ -215,11 +221,11 @@ func TestNewestSegmentGoneForGood(t *testing.T) {
 // The note cannot be written: commits go on, and somebody is told.
 func TestNewestSegmentNotNoted(t *testing.T) {
 	for _, op := range []string{"create", "write", "sync"} {
-		m := newMemFS()
+		m := vfstest.NewDisk()
 		h := newHistory()
 		o := h.listen(Options{FS: m, Dir: "/spill", DatabaseID: testID, SyncWrites: true})
-		m.setFault(func(got, name string, _ int) error {
-			if got == op && name == newestName {
+		m.SetFault(func(got, path string) error {
+			if got == op && filepath.Base(path) == newestName {
 				return errInjected
 			}
 			return nil
@@ -227,7 +233,7 @@ func TestNewestSegmentNotNoted(t *testing.T) {
 		l := mustOpen(t, o)
 		mustPut(t, l, 1, "a", "1")
 		require.Contains(t, h.told, "went missing", op)
-		left := m.killed()
+		left := m.Killed()
 		require.NoError(t, l.Close())
 		o.FS = left
 		l = mustOpen(t, o)

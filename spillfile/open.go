@@ -5,10 +5,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // Open opens or creates a spill and recovers what it holds. It changes nothing on disk unless it
@@ -25,52 +28,58 @@ func OpenContext(ctx context.Context, o Options) (*Log, error) {
 		return nil, err
 	}
 	o.EncryptionKey = bytes.Clone(o.EncryptionKey)
-	l := newLog(o)
-	l.sizes.Store(newSizes(o.SegmentSize, o.IndexArena))
-	l.bg = newBackground()
+	d := newDirectory(o)
 	if o.Deferred {
+		l := newLog(d, nil)
 		l.prep.next, l.cleanClose, l.w.deferred = 1, true, true
 		return l, nil
 	}
 	if !o.ReadOnly {
-		if err := l.fs.MkdirAll(o.Dir, 0o700); err != nil {
+		if err := d.fs.MkdirAll(o.Dir, 0o700); err != nil {
 			return nil, fmt.Errorf("spill %s: %w", o.Dir, err)
 		}
 	}
 	// Before the lock too: not even a lock file goes into a directory that is not a spill.
-	if _, err := l.inspect(); err != nil {
+	if _, err := d.inspect(); err != nil {
 		return nil, o.explained(err)
 	}
-	lock, err := l.fs.Lock(filepath.Join(o.Dir, lockName), o.ReadOnly)
+	lock, err := d.fs.Lock(filepath.Join(o.Dir, lockName), o.ReadOnly)
 	switch {
 	case o.ReadOnly && errors.Is(err, fs.ErrNotExist): // nobody ever wrote here, or it is a copy
+		lock = nil
 	case err != nil:
 		return nil, lockError(o.Dir, err)
-	default:
-		l.lock = lock
 	}
-	if err := l.open(ctx); err != nil {
-		err = errors.Join(o.explained(err), l.closeNewest())
-		if l.lock != nil {
-			err = errors.Join(err, l.lock.Close())
+	l, err := open(ctx, d, lock)
+	if err != nil {
+		err = o.explained(err)
+		if lock != nil {
+			err = errors.Join(err, lock.Close())
 		}
 		return nil, err
 	}
 	return l, nil
 }
 
-// newLog returns a Log of checked options of which nothing is read yet.
-func newLog(o Options) *Log {
-	files := newOpenFiles(o.FS, o.OpenFiles)
-	return &Log{o: o, fs: sparingFS{o.FS, files}, files: files, cache: newBlockCache(o.CacheSize)}
+// directory is what is known of a spill before there is a Log, and what reads its files.
+type directory struct {
+	o     Options
+	fs    FS
+	files *openFiles
+	cache *blockCache
 }
 
-// signLock lets others name this process. It is called when nothing is left to be decided: before,
-// Open changes nothing.
-func (l *Log) signLock() {
-	if lock, ok := l.lock.(interface{ sign() }); ok {
-		lock.sign()
-	}
+// newDirectory takes checked options, and reads nothing.
+func newDirectory(o Options) directory {
+	files := newOpenFiles(o.FS, o.OpenFiles)
+	return directory{o: o, fs: sparingFS{o.FS, files}, files: files, cache: newBlockCache(o.CacheSize)}
+}
+
+// newLog returns the Log of an empty spill. lock is its lock, nil if it has none.
+func newLog(d directory, lock io.Closer) *Log {
+	l := &Log{directory: d, lock: lock, bg: newBackground()}
+	l.sizes.Store(newSizes(d.o.SegmentSize, d.o.IndexArena))
+	return l
 }
 
 // lockError says what to do about a lock that was not taken.
@@ -91,22 +100,23 @@ type contents struct {
 	newest   *newestNote
 }
 
-func (l *Log) inspect() (*contents, error) {
-	c, err := l.list()
+// inspect returns what the directory holds, with its manifest and its note of the newest segment.
+func (d *directory) inspect() (*contents, error) {
+	c, err := d.list()
 	if err != nil {
 		return nil, err
 	}
-	if c.newest, err = readNewest(l.fs, l.o.Dir); err != nil {
+	if c.newest, err = readNewest(d.fs, d.o.Dir); err != nil {
 		return nil, err
 	}
-	m, err := readManifest(l.fs, l.o.Dir)
+	m, err := readManifest(d.fs, d.o.Dir)
 	switch {
 	case err == nil:
 		c.manifest = m
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, err
 	case len(c.ids) > 0:
-		return nil, noManifest(l.fs, l.o.Dir, c)
+		return nil, noManifest(d.fs, d.o.Dir, c)
 	}
 	return c, nil
 }
@@ -121,11 +131,11 @@ func noManifest(fsys FS, dir string, c *contents) error {
 }
 
 // list returns what the directory holds by the names of its files.
-func (l *Log) list() (*contents, error) {
+func (d *directory) list() (*contents, error) {
 	c := new(contents)
-	entries, err := l.fs.ReadDir(l.o.Dir)
-	if err != nil && !(l.o.ReadOnly && errors.Is(err, fs.ErrNotExist)) {
-		return nil, fmt.Errorf("spill %s: %w", l.o.Dir, err)
+	entries, err := d.fs.ReadDir(d.o.Dir)
+	if err != nil && !(d.o.ReadOnly && errors.Is(err, fs.ErrNotExist)) {
+		return nil, fmt.Errorf("spill %s: %w", d.o.Dir, err)
 	}
 	for _, e := range entries {
 		if e.IsDir() && (e.Name() == rebuildingName || e.Name() == rebuiltName) {
@@ -152,100 +162,51 @@ func (l *Log) list() (*contents, error) {
 	return c, nil
 }
 
-func (l *Log) open(ctx context.Context) error {
-	c, err := l.inspect()
+// open recovers what the directory holds: it decides, carries that out unless it is read-only, and
+// makes a Log of what is live.
+func open(ctx context.Context, d directory, lock io.Closer) (_ *Log, err error) {
+	c, err := d.inspect()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	fresh, newest := c.manifest == nil, c.newest
-	if fresh {
+	r := &recovery{directory: d, contents: c, ctx: ctx, newestFound: c.newest}
+	if r.fresh = c.manifest == nil; r.fresh {
 		c.newest = nil // of a spill that was here before
-		c.manifest = &manifest{databaseID: l.o.DatabaseID, next: 1, firstLive: 1, clean: true}
+		c.manifest = &manifest{databaseID: d.o.DatabaseID, next: 1, firstLive: 1, clean: true}
 	}
-	r := &recovery{l: l, contents: c, ctx: ctx}
 	var kept []*segment
 	defer func() { r.closeUnused(kept) }()
 	if err := r.decide(); err != nil {
-		return err
+		return nil, err
 	}
 	r.progress.Bytes = r.progress.TotalBytes
 	if err := r.read(0); err != nil {
-		return err
+		return nil, err
 	}
 	m := c.manifest
-	adopt := m.databaseID != l.o.DatabaseID
-	if adopt && (len(r.live) > 0 || l.o.Existing) {
-		return r.foreign()
+	r.adopts = m.databaseID != d.o.DatabaseID
+	if r.adopts && (len(r.live) > 0 || d.o.Existing) {
+		return nil, r.foreign()
 	}
-	m.databaseID = l.o.DatabaseID
-
-	l.replayed.Store(m.replayed)
-	last := max(m.replayed, r.lastSeq)
-	l.lastSeq.Store(last)
-	l.queue.mu.lastSeq = last
-	l.prep.next = max(m.next, 1)
-	if n := len(c.ids); n > 0 {
-		l.prep.next = max(l.prep.next, c.ids[n-1]+1)
+	m.databaseID = d.o.DatabaseID
+	var newest newestWriter
+	if !d.o.ReadOnly {
+		vfs.Sign(lock) // nothing is left to be decided: before, Open changes nothing
+		if newest, err = d.openNewest(r.fresh, r.newestFound); err == nil {
+			err = r.carryOut()
+		}
+		if err != nil {
+			return nil, errors.Join(err, newest.close())
+		}
 	}
-	claimed := r.claim().segment
-	l.prep.next = max(l.prep.next, claimed+1)
-	l.truncated = r.droppedBytes
-	l.cleanClose = m.clean && r.cleanEnd()
-
-	if !l.o.ReadOnly {
-		l.signLock()
-		if err := l.openNewest(fresh, newest); err != nil {
-			return err
-		}
-		last := uint64(0)
-		if n := len(r.live); n > 0 {
-			last = r.live[n-1].id()
-		}
-		// the numbers of what is dropped are not used again, and nobody counts on it
-		if len(r.events) > 0 || claimed > last {
-			m.next, m.newest = l.prep.next, last
-			if err := m.write(l.fs, l.o.Dir); err != nil {
-				return err
-			}
-			r.temp = slices.DeleteFunc(r.temp, func(name string) bool { return name == manifestTemp })
-		}
-		if err := r.apply(); err != nil {
-			return err
-		}
-		// This spill goes on. What a Salvage has made of an earlier state must not be put in its
-		// place any more.
-		for _, name := range c.salvages {
-			if err := clearDir(l.fs, filepath.Join(l.o.Dir, name)); err != nil {
-				return fmt.Errorf("spill %s: what an interrupted salvage has left: %w", l.o.Dir, err)
-			}
-		}
-		if fresh {
-			// The name of Dir itself must be durable before anything in it is acknowledged.
-			if err := l.fs.SyncDir(filepath.Dir(l.o.Dir)); err != nil {
-				return fmt.Errorf("spill %s: %w", l.o.Dir, err)
-			}
-		}
-		if fresh || adopt {
-			if err := m.write(l.fs, l.o.Dir); err != nil {
-				return err
-			}
-		}
-		if len(r.live) > 0 {
-			tail := r.live[len(r.live)-1]
-			l.setMarkLocked(Position{tail.id(), tail.end.Load()})
-		}
+	kept = r.live
+	l := newLog(d, lock)
+	l.w.newest = newest
+	l.take(r)
+	if !d.o.ReadOnly {
 		l.makeSpare()
 		l.startBackground()
 	}
-	for _, s := range r.live {
-		l.w.direct = max(l.w.direct, s.header.directThrough)
-		l.disk.Add(s.size.Load() + s.idx.disk)
-	}
-	l.w.mu.Lock()
-	l.w.live = slices.Clone(r.live)
-	l.publishLocked()
-	l.w.mu.Unlock()
-	kept = r.live
 	if len(kept) > 0 {
 		l.wakeBackground() // to make the indexes that are missing
 	}
@@ -253,5 +214,32 @@ func (l *Log) open(ctx context.Context) error {
 	for _, e := range r.events {
 		l.o.OnEvent(e)
 	}
-	return nil
+	return l, nil
+}
+
+// take makes what was recovered that of a Log which nobody else knows yet.
+func (l *Log) take(r *recovery) {
+	m := r.contents.manifest
+	last := max(m.replayed, r.lastSeq)
+	l.replayed.Store(m.replayed)
+	l.lastSeq.Store(last)
+	l.queue.mu.lastSeq = last
+	l.prep.next = r.nextNumber()
+	l.truncated, l.cleanClose = r.droppedBytes, m.clean && r.cleanEnd()
+	for _, s := range r.live {
+		x := s.index.Load()
+		l.setIndex(s, x)
+		if x.mem != nil {
+			l.expectMore(s, x.mem.size()) // a node takes more than an entry's share of a file
+		}
+		l.w.direct = max(l.w.direct, s.header.directThrough)
+		l.disk.Add(s.size.Load() + s.idx.disk)
+	}
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if n := len(r.live); n > 0 && !l.o.ReadOnly { // carryOut has synced it
+		l.setMarkLocked(Position{r.live[n-1].id(), r.live[n-1].end.Load()})
+	}
+	l.w.live = slices.Clone(r.live)
+	l.publishLocked()
 }

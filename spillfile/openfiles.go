@@ -6,6 +6,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // Bounds of Options.OpenFiles.
@@ -49,17 +51,6 @@ func newOpenFiles(fsys FS, files int) *openFiles {
 // mostUnsynced is how many sealed segments may wait for their sync, which keeps their files open.
 func (p *openFiles) mostUnsynced() int { return p.limit / 4 }
 
-// outOfFiles says that the process, or the system, has no descriptor left. That says nothing about
-// a file.
-func outOfFiles(err error) bool {
-	for _, none := range noDescriptor {
-		if errors.Is(err, none) {
-			return true
-		}
-	}
-	return false
-}
-
 // openFile opens a file once there is a place for it.
 func (p *openFiles) openFile(path string, flag int, perm fs.FileMode) (f File, err error) {
 	p.take()
@@ -77,7 +68,7 @@ func (p *openFiles) openFile(path string, flag int, perm fs.FileMode) (f File, e
 // not in use, and tries again.
 func (p *openFiles) sparing(do func() error) error {
 	for {
-		if err := do(); !outOfFiles(err) || !p.shrink() {
+		if err := do(); !vfs.OutOfFiles(err) || !p.shrink() {
 			return err
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"math"
 	"math/rand/v2"
@@ -15,59 +14,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
-
-// limitFS is a file system on which only so many files are open at once, as under ulimit -n.
-type limitFS struct {
-	FS
-	mu         sync.Mutex
-	open, most int
-	limit      int
-	opened     int // ever
-}
-
-type limitFile struct {
-	File
-	fs *limitFS
-}
-
-func (l *limitFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.open >= l.limit {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: syscall.EMFILE}
-	}
-	f, err := l.FS.OpenFile(name, flag, perm)
-	if err != nil {
-		return nil, err
-	}
-	l.open++
-	l.opened++
-	l.most = max(l.most, l.open)
-	return &limitFile{f, l}, nil
-}
-
-func (f *limitFile) Close() error {
-	f.fs.mu.Lock()
-	f.fs.open--
-	f.fs.mu.Unlock()
-	return f.File.Close()
-}
-
-func (l *limitFS) set(limit int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.limit = limit
-}
-
-// peak returns the most files that were open at once since it was last asked.
-func (l *limitFS) peak() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	most := l.most
-	l.most = l.open
-	return most
-}
 
 // segmentsOf fills a log with n sealed segments of three keys each, and their indexes in files.
 func segmentsOf(t testing.TB, l *Log, n int) {
@@ -87,11 +36,11 @@ func segmentsOf(t testing.TB, l *Log, n int) {
 // many at once, merged, read in order, dropped, closed, opened, opened read-only, and looked at.
 func TestBoundedOpenFiles(t *testing.T) {
 	const segments, bound = 60, MinOpenFiles
-	fsys := &limitFS{FS: newMemFS(), limit: math.MaxInt}
+	fsys := vfstest.NewDescriptors(vfstest.NewDisk())
 	o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID, OpenFiles: bound}
 	check := func(what string) {
 		t.Helper()
-		require.Less(t, fsys.peak(), bound, "%s", what)
+		require.Less(t, fsys.Peak(), bound, "%s", what)
 	}
 	l := mustOpen(t, o)
 	segmentsOf(t, l, segments)
@@ -138,7 +87,7 @@ func TestBoundedOpenFiles(t *testing.T) {
 	require.Equal(t, 3*segments, n)
 	check("merged")
 	require.NoError(t, l.Close())
-	require.Zero(t, fsys.open, "all are closed")
+	require.Zero(t, fsys.Open(), "all are closed")
 	for _, readOnly := range []bool{true, false} {
 		o.ReadOnly = readOnly
 		l = mustOpen(t, o)
@@ -150,25 +99,26 @@ func TestBoundedOpenFiles(t *testing.T) {
 			check("dropped")
 		}
 		require.NoError(t, l.Close())
-		require.Zero(t, fsys.open)
+		require.Zero(t, fsys.Open())
 	}
 	report, err := Verify(context.Background(), Source{Dir: "/spill", FS: fsys}, nil)
 	require.NoError(t, err)
 	require.Empty(t, report.Faults)
-	require.LessOrEqual(t, fsys.most, 2*MinOpenFiles, "verified")
-	require.Zero(t, fsys.open)
+	require.LessOrEqual(t, fsys.Peak(), 2*MinOpenFiles, "verified")
+	require.Zero(t, fsys.Open())
 }
 
 // Where the process has fewer descriptors than the bound, the log gets along with those: it closes
 // what it does not use.
 func TestFewerDescriptorsThanTheBound(t *testing.T) {
-	fsys := &limitFS{FS: newMemFS(), limit: 20}
+	fsys := vfstest.NewDescriptors(vfstest.NewDisk())
+	fsys.Limit(20)
 	o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID}
 	l := mustOpen(t, o)
 	segmentsOf(t, l, 40)
 	require.Len(t, dump(t, l), 120)
 	require.NoError(t, l.Close())
-	fsys.FS = fsys.FS.(*memFS).killed()
+	fsys.FS = fsys.FS.(*vfstest.Disk).Killed()
 	l = mustOpen(t, o)
 	require.Len(t, dump(t, l), 120)
 	require.NoError(t, l.Close())
@@ -177,13 +127,13 @@ func TestFewerDescriptorsThanTheBound(t *testing.T) {
 // No descriptor is left at all: that is an error and no damage, wherever it is met. Nothing is made
 // again, cut off or changed for it, and once there are descriptors all is as it was.
 func TestNoDescriptors(t *testing.T) {
-	fsys := &limitFS{FS: newMemFS(), limit: math.MaxInt}
+	fsys := vfstest.NewDescriptors(vfstest.NewDisk())
 	o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID}
 	l := mustOpen(t, o)
 	segmentsOf(t, l, 10)
 	mustPut(t, l, 31, "in the active one", "v")
 	want := dump(t, l)
-	disk := fsys.FS.(*memFS)
+	disk := fsys.FS.(*vfstest.Disk)
 	none := func(err error) {
 		t.Helper()
 		require.ErrorIs(t, err, syscall.EMFILE)
@@ -193,7 +143,7 @@ func TestNoDescriptors(t *testing.T) {
 	// While it is open: files that are not open cannot be read.
 	for l.files.shrink() {
 	}
-	fsys.set(0)
+	fsys.Limit(0)
 	v := l.Acquire()
 	for i := range 30 {
 		_, _, err := v.Get(fmt.Appendf(nil, "key-%05d", i), math.MaxUint64, false)
@@ -209,26 +159,27 @@ func TestNoDescriptors(t *testing.T) {
 	v.Release()
 	mustPut(t, l, 32, "into a file that is open", "v")
 	want["into a file that is open@32"] = "v"
-	fsys.set(math.MaxInt)
+	fsys.Limit(math.MaxInt)
 	requireSame(t, want, dump(t, l))
 
 	// A kill, and Open with any number of descriptors: it opens whole, or not at all.
-	killed := disk.killed()
-	before := killed.files()
+	killed := disk.Killed()
+	before := killed.Files()
 	delete(before, manifestTemp) // it holds nothing
 	for limit := 0; ; limit++ {
-		fsys = &limitFS{FS: killed, limit: limit}
+		fsys = vfstest.NewDescriptors(killed)
+		fsys.Limit(limit)
 		o.FS = fsys
 		again, err := Open(o)
 		if err == nil {
 			require.LessOrEqual(t, limit, 3, "the manifest, or a segment and its index")
-			fsys.set(math.MaxInt)
+			fsys.Limit(math.MaxInt)
 			requireSame(t, want, dump(t, again))
 			require.NoError(t, again.Close())
 			break
 		}
 		none(err)
-		left := killed.files()
+		left := killed.Files()
 		delete(left, manifestTemp)
 		require.True(t, maps.Equal(before, left), "%d descriptors: something has changed", limit)
 		_, err = Verify(context.Background(), Source{Dir: "/spill", FS: fsys}, nil)
@@ -243,7 +194,7 @@ func TestNoDescriptors(t *testing.T) {
 func TestDroppedSegmentsStayForTheirReaders(t *testing.T) {
 	for _, end := range []string{"let go", "kill", "close"} {
 		t.Run(end, func(t *testing.T) {
-			disk := newMemFS()
+			disk := vfstest.NewDisk()
 			o := Options{Dir: "/spill", FS: disk, DatabaseID: testID, OpenFiles: MinOpenFiles}
 			l := mustOpen(t, o)
 			segmentsOf(t, l, 20)
@@ -265,8 +216,8 @@ func TestDroppedSegmentsStayForTheirReaders(t *testing.T) {
 			require.Equal(t, 60, n)
 			require.NoError(t, it.Close())
 			require.Positive(t, l.State().DiskBytes)
-			files := func(m *memFS) (n int) {
-				for name := range m.files() {
+			files := func(m *vfstest.Disk) (n int) {
+				for name := range m.Files() {
 					if filepath.Ext(name) == segmentSuffix {
 						n++
 					}
@@ -280,7 +231,7 @@ func TestDroppedSegmentsStayForTheirReaders(t *testing.T) {
 				require.True(t, waitFor(func() bool { return l.State().DiskBytes == 0 }))
 				require.True(t, waitFor(func() bool { return files(disk) <= 1 }), "the next segment may be prepared")
 			case "kill":
-				disk = disk.killed()
+				disk = disk.Killed()
 				o.FS = disk
 				again := mustOpen(t, o)
 				require.True(t, again.Empty())
@@ -306,8 +257,8 @@ func TestDroppedSegmentsStayForTheirReaders(t *testing.T) {
 // Sealed segments that are not synced keep their files open. Where the disk does not get to it, a
 // writer waits for the oldest rather than take more descriptors.
 func TestUnsyncedSegmentsAreBounded(t *testing.T) {
-	block := &syncGate{memFS: newMemFS(), open: make(chan struct{})}
-	fsys := &limitFS{FS: block, limit: math.MaxInt}
+	gate := make(chan struct{}) // no sync of a segment returns before it is open
+	fsys := vfstest.NewDescriptors(vfstest.NewFaults(vfstest.NewDisk(), beforeSync(func() { <-gate })))
 	o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID, OpenFiles: MinOpenFiles}
 	l := mustOpen(t, o)
 	done := make(chan error, 1)
@@ -330,56 +281,28 @@ func TestUnsyncedSegmentsAreBounded(t *testing.T) {
 		defer l.w.mu.Unlock()
 		return len(l.w.unsynced) == bound && l.pending.Load() > 0
 	}), "the writer does not wait")
-	close(block.open)
+	close(gate)
 	require.NoError(t, <-done)
 	require.NoError(t, l.Close()) // what works in the background is done then
-	require.Less(t, fsys.most, MinOpenFiles)
-}
-
-// syncGate makes files of which no sync returns before the gate is open.
-type syncGate struct {
-	*memFS
-	open chan struct{}
-}
-
-type gatedFile struct {
-	File
-	open chan struct{}
-}
-
-func (g *syncGate) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := g.memFS.OpenFile(name, flag, perm)
-	if err != nil || filepath.Ext(name) != segmentSuffix {
-		return f, err
-	}
-	return &gatedFile{f, g.open}, nil
-}
-
-func (f *gatedFile) Sync() error {
-	<-f.open
-	return f.File.Sync()
+	require.Less(t, fsys.Peak(), MinOpenFiles)
 }
 
 // A file that somebody has taken away while the log is open is damage, which is not tried again for
 // ever.
 func TestFileTakenAwayWhileOpen(t *testing.T) {
-	disk := newMemFS()
+	disk := vfstest.NewDisk()
 	o := Options{Dir: "/spill", FS: disk, DatabaseID: testID}
 	l := mustOpen(t, o)
 	segmentsOf(t, l, 2)
 	for l.files.shrink() {
 	}
-	disk.mu.Lock()
-	delete(disk.names, filepath.Join("/spill", indexName(1)))
-	disk.mu.Unlock()
+	require.NoError(t, disk.Remove(filepath.Join("/spill", indexName(1))))
 	_, ok := get(t, l, "key-00000")
 	require.True(t, ok, "the index is made again from its segment")
 	for l.files.shrink() {
 	}
 	l.cache.clear()
-	disk.mu.Lock()
-	delete(disk.names, filepath.Join("/spill", segmentName(2)))
-	disk.mu.Unlock()
+	require.NoError(t, disk.Remove(filepath.Join("/spill", segmentName(2))))
 	err := tryReadAll(l)
 	require.ErrorIs(t, err, ErrCorrupt)
 	require.ErrorContains(t, err, segmentName(2))
@@ -401,7 +324,7 @@ func TestOpenFilesOption(t *testing.T) {
 // The pool alone, with more users than places, and files that are closed under them.
 func TestPooledFilesUnderLoad(t *testing.T) {
 	dir := t.TempDir()
-	fsys := &limitFS{FS: OS, limit: math.MaxInt}
+	fsys := vfstest.NewDescriptors(OS)
 	p := newOpenFiles(fsys, MinOpenFiles)
 	const files = 3 * MinOpenFiles
 	var all []*pooledFile
@@ -435,11 +358,11 @@ func TestPooledFilesUnderLoad(t *testing.T) {
 		}()
 	}
 	wg.Wait()
-	require.LessOrEqual(t, fsys.most, p.limit)
+	require.LessOrEqual(t, fsys.Peak(), p.limit)
 	for _, f := range all {
 		require.NoError(t, f.Close())
 	}
-	require.Zero(t, fsys.open)
+	require.Zero(t, fsys.Open())
 	require.Zero(t, p.open)
 	require.Empty(t, p.ring)
 }

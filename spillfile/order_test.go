@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // TestEventsOfASegmentComeInOrder: created, sealed, dropped, removed, whichever goroutines do that.
@@ -15,7 +17,7 @@ func TestEventsOfASegmentComeInOrder(t *testing.T) {
 	var wrong []Event
 	removed := 0
 	o := testOptions(t.TempDir())
-	o.FS = newMemFS()
+	o.FS = vfstest.NewDisk()
 	o.Dir = "/spill"
 	o.OnEvent = func(e Event) {
 		runtime.Gosched()

@@ -55,6 +55,52 @@ func parseEntry(b []byte, e *Entry) (int, error) {
 	return v, nil
 }
 
+// entries walks the entries of a raw block, which must lie in memory until the end.
+//
+//	for e.next() { ... e.Entry ... }
+//
+// and then e.err: nothing is known of a block before its last entry is parsed.
+type entries struct {
+	Entry       // the one at hand; its version is filled in
+	own    bool // it has a version of its own
+	offset int  // in raw
+
+	block *rawBlock
+	raw   []byte
+	at    int    // of the next one in raw
+	n     uint32 // how many were parsed
+	bad   error
+}
+
+func (b *rawBlock) entries(raw []byte) entries { return entries{block: b, raw: raw} }
+
+func (e *entries) next() bool {
+	if e.n == e.block.count {
+		return false
+	}
+	size, err := parseEntry(e.raw[e.at:], &e.Entry)
+	if err != nil {
+		e.bad = err
+		return false
+	}
+	e.offset, e.at, e.n = e.at, e.at+size, e.n+1
+	if e.own = e.Version != 0; !e.own {
+		e.Version = e.block.ts
+	}
+	return true
+}
+
+// err returns a *CorruptError unless the block holds its entries and nothing else.
+func (e *entries) err(path string) error {
+	switch {
+	case e.bad != nil:
+		return corrupt(path, e.block.at.Offset, "block of %d entries: %v", e.block.count, e.bad)
+	case e.at != len(e.raw):
+		return corrupt(path, e.block.at.Offset, "block of %d entries has %d bytes more", e.block.count, len(e.raw)-e.at)
+	}
+	return nil
+}
+
 // decompress decodes a snappy payload of exactly raw bytes into buf, growing it. The caller has
 // checked the CRC and that raw is plausible for len(payload).
 func decompress(buf, payload []byte, raw uint32) ([]byte, error) {

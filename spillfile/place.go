@@ -9,11 +9,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 const (
 	placeName = "REPLAY"
-	placeTemp = "REPLAY.tmp"
+	placeTemp = placeName + vfs.TempSuffix
 
 	placeMagic      = "bspilrep"
 	placeHeaderSize = 96
@@ -33,7 +35,23 @@ type Place struct {
 	Entries int64    // of the merge that lie before, about
 }
 
-// The file: docs/format.md has the table.
+// marshal makes the file, which ends with the CRC of all before. Offset, size and field:
+//
+//	 0  8       magic
+//	 8  4       version
+//	12  4       length
+//	16  16      database
+//	32  8       end: segment
+//	40  8       end: offset
+//	48  8       last sequence
+//	56  8       entries
+//	64  4       segment's checksum
+//	68  1       flags
+//	69  3       zero
+//	72  4       stored
+//	76  12      nonce
+//	88  8       zero
+//	96  stored  key
 func (p *Place) marshal(id [16]byte, header uint32, key []byte) ([]byte, error) {
 	b := make([]byte, placeHeaderSize, placeHeaderSize+len(p.Key)+tagSize+4)
 	copy(b, placeMagic)
@@ -110,8 +128,9 @@ func (l *Log) NotePlace(p Place) error {
 	l.place.mu.Lock()
 	defer l.place.mu.Unlock()
 	l.place.lastSeq = p.LastSeq // of the file as it will be, or may be
-	if err := replaceFile(l.fs, l.o.Dir, placeName, b, nil); err != nil {
-		return fmt.Errorf("spill %s: %w", filepath.Join(l.o.Dir, placeName), err)
+	path := filepath.Join(l.o.Dir, placeName)
+	if err := vfs.WriteFile(l.fs, path, b); err != nil {
+		return fmt.Errorf("spill %s: %w", path, err)
 	}
 	return nil
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // fillForPlace commits some versions of some keys into several segments, and seals the last.
@@ -220,7 +222,7 @@ func TestPowerCutAtPlace(t *testing.T) {
 	r := newRand(t)
 	for _, mode := range faultModes {
 		t.Run(mode.name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			o := faultOptions(m, mode.sync, mode.key)
 			o.SegmentSize = 64 << 10
 			l := mustOpen(t, o)
@@ -237,18 +239,16 @@ func TestPowerCutAtPlace(t *testing.T) {
 			found := map[string]int{}
 			for k := 1; ; k++ {
 				require.NoError(t, l.NotePlace(places[0]))
-				m.mu.Lock()
-				first := m.ops
-				m.mu.Unlock()
-				m.setFault(func(_, _ string, n int) error {
-					if n >= first+k {
+				first := m.Ops()
+				m.SetFault(func(_, _ string) error {
+					if m.Ops() >= first+k {
 						return errInjected
 					}
 					return nil
 				})
 				err := l.NotePlace(places[1])
-				states := map[string]*memFS{"killed": m.killed(), "only what was synced": m.onlySynced(), "a part": m.powerCut(r), "another part": m.powerCut(r)}
-				m.setFault(nil)
+				states := map[string]*vfstest.Disk{"killed": m.Killed(), "only what was synced": m.OnlySynced(), "a part": m.PowerCut(r), "another part": m.PowerCut(r)}
+				m.SetFault(nil)
 				for name, state := range states {
 					cut := o
 					cut.FS = state
@@ -265,7 +265,7 @@ func TestPowerCutAtPlace(t *testing.T) {
 					}
 					require.EqualValues(t, 1500, next.State().LiveBatches)
 					require.NoError(t, next.Close())
-					_, left := state.files()[placeTemp]
+					_, left := state.Files()[placeTemp]
 					require.False(t, left, "what was half written is removed")
 				}
 				require.NoError(t, l.NotePlace(places[2]), "the next one succeeds")
@@ -286,23 +286,23 @@ func TestPowerCutAtPlace(t *testing.T) {
 // its first try could not sync the directory, or was that of a process that was killed before. A
 // replay that began below it would be taken for one that goes on at it.
 func TestVoidPlaceIsDurable(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o := faultOptions(m, true, nil)
 	o.SegmentSize = 64 << 10
 	l, _ := openAtPlace(t, o, 5)
-	m.setFault(func(op, _ string, _ int) error {
+	m.SetFault(func(op, _ string) error {
 		if op == "syncdir" {
 			return errInjected
 		}
 		return nil
 	})
 	require.ErrorIs(t, l.VoidPlace(), errInjected)
-	killed := m.killed()
-	m.setFault(nil)
-	again := func(m *memFS, l *Log) {
+	killed := m.Killed()
+	m.SetFault(nil)
+	again := func(m *vfstest.Disk, l *Log) {
 		require.NoError(t, l.VoidPlace())
 		cut := o
-		cut.FS = m.onlySynced()
+		cut.FS = m.OnlySynced()
 		next := mustOpen(t, cut)
 		_, ok := next.Place()
 		require.False(t, ok, "it has come back")

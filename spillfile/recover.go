@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // recovery decides what is live, torn or corrupt (decide: reads only), and then makes it so on disk
@@ -21,7 +23,7 @@ import (
 // none does, a power cut took bytes that nobody had synced, and everything from the cut on is
 // dropped, as a suffix.
 type recovery struct {
-	l *Log
+	directory
 	*contents
 	found []*foundSegment // ascending; those at or above the manifest's firstLive
 	chain []*foundSegment // ascending; live candidates
@@ -40,23 +42,14 @@ type recovery struct {
 	pastGaps bool  // link goes on where a segment is missing: for who only looks
 	gaps     []gap // what it went on from, the last of the log first
 
+	fresh       bool        // there was no spill
+	adopts      bool        // it is empty, and of another database so far
+	newestFound *newestNote // contents.newest; of an older spill, if this one is fresh
+
 	remove       []uint64 // dead, unused or dropped: removed highest first
 	truncate     *foundSegment
 	droppedBytes int64
 	events       []Event
-}
-
-// foundSegment is a file found at Open.
-type foundSegment struct {
-	id    uint64
-	path  string
-	file  *pooledFile
-	size  int64
-	bad   error // the header is not intact
-	limit int64 // nothing at or beyond counts: the smaller of want and size
-	known bool  // want is known, from the successor or from a clean close
-	want  int64 // where the acknowledged part ends
-	seg   *segment
 }
 
 // cut is the first place that does not hold what it should.
@@ -78,7 +71,6 @@ func (r *recovery) closeUnused(live []*segment) {
 		if f.seg == nil || !slices.Contains(live, f.seg) {
 			f.file.Close()
 			if f.seg != nil {
-				r.l.discount(f.seg)
 				_ = f.seg.closeIndex()
 			}
 		}
@@ -104,9 +96,9 @@ func (r *recovery) read(n int64) error {
 	}
 	r.unseen = 0
 	if err := r.ctx.Err(); err != nil {
-		return fmt.Errorf("spill %s: recovery given up, nothing was changed: %w", r.l.o.Dir, err)
+		return fmt.Errorf("spill %s: recovery given up, nothing was changed: %w", r.o.Dir, err)
 	}
-	r.l.o.OnRecovery(r.progress)
+	r.o.OnRecovery(r.progress)
 	return nil
 }
 
@@ -122,7 +114,7 @@ func (r *recovery) decide() error {
 		return err
 	}
 	if m.markSeq > m.replayed {
-		r.seeMark(m.mark, filepath.Join(r.l.o.Dir, manifestName))
+		r.seeMark(m.mark, filepath.Join(r.o.Dir, manifestName))
 		if !slices.ContainsFunc(r.chain, func(f *foundSegment) bool { return f.id == m.mark.Segment }) {
 			return corrupt(r.pathOf(m.mark.Segment), 0, "segment %d is missing, the MANIFEST has it with %d bytes", m.mark.Segment, m.mark.Offset)
 		}
@@ -145,8 +137,6 @@ func (r *recovery) decide() error {
 		what, r.mark.Offset, r.mark.Segment, r.markIn)
 }
 
-func (r *recovery) pathOf(id uint64) string { return filepath.Join(r.l.o.Dir, segmentName(id)) }
-
 func (r *recovery) seeMark(p Position, file string) {
 	if p.after(r.mark) {
 		r.mark, r.markIn = p, file
@@ -157,7 +147,7 @@ func (r *recovery) seeMark(p Position, file string) {
 // here: a file that is intact but not for us stops Open, whatever the rest looks like.
 func (r *recovery) openAll() error {
 	flag := os.O_RDWR
-	if r.l.o.ReadOnly {
+	if r.o.ReadOnly {
 		flag = os.O_RDONLY
 	}
 	for _, id := range r.ids {
@@ -166,7 +156,7 @@ func (r *recovery) openAll() error {
 			continue
 		}
 		f := &foundSegment{id: id, path: r.pathOf(id)}
-		file := r.l.files.file(f.path, flag)
+		file := r.files.file(f.path, flag)
 		f.file = file
 		r.found = append(r.found, f)
 		var err error
@@ -190,7 +180,7 @@ func (r *recovery) openAll() error {
 			}
 			continue
 		}
-		s.age(r.l.o.Now())
+		s.age(r.o.Now())
 		f.seg = s
 	}
 	return nil
@@ -285,8 +275,8 @@ func (r *recovery) scanChain() error {
 				ErrForeignSpill, f.path, s.header.databaseID, m.databaseID)
 		}
 		var err error
-		if s.aead, err = s.header.openDataKey(f.path, r.l.o.EncryptionKey); err != nil {
-			if m.databaseID != r.l.o.DatabaseID {
+		if s.aead, err = s.header.openDataKey(f.path, r.o.EncryptionKey); err != nil {
+			if m.databaseID != r.o.DatabaseID {
 				return r.foreign()
 			}
 			return err
@@ -320,22 +310,21 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
 		return false, nil
 	}
-	x, err := openIndexFile(r.l.files, filepath.Join(r.l.o.Dir, indexName(f.id)), r.l.o.EncryptionKey, r.l.cache)
-	if outOfFiles(err) {
+	x, err := openIndexFile(r.files, r.indexPath(f.id), r.o.EncryptionKey, r.cache)
+	if vfs.OutOfFiles(err) {
 		return false, err
 	}
 	if err != nil {
-		r.l.o.Logf("spill index of segment %s is made again: %v", f.path, err)
+		r.o.Logf("spill index of segment %s is made again: %v", f.path, err)
 		return false, r.seeIndex(f)
 	}
 	ft := &x.footer
-	fits := ft.databaseID == s.header.databaseID && ft.segment == f.id && ft.segmentCRC == s.header.checksum() &&
-		ft.encrypted == s.header.encrypted && ft.firstSeq == s.header.firstSeq && ft.lastSeq >= ft.firstSeq
+	fits := f.hasIndex(ft, r.contents.manifest.databaseID)
 	if fits {
 		r.seeMark(Position{f.id, ft.end}, x.path)
 	}
-	if fits = fits && ft.end <= f.size && (!f.known || ft.end == f.want); !fits {
-		r.l.o.Logf("spill index of segment %s is made again: it is not that of this file", f.path)
+	if fits = fits && f.mayEnd(ft.end); !fits {
+		r.o.Logf("spill index of segment %s is made again: it is not that of this file", f.path)
 	}
 	if fits { // what lies beyond are the remains of a failed write
 		f.known, f.want, f.limit = true, ft.end, ft.end
@@ -347,7 +336,7 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	r.tail = Position{f.id, ft.end}
 	r.lastSeq = max(r.lastSeq, ft.lastSeq)
 	s.idx.disk = x.size
-	r.l.setIndex(s, &segmentIndex{file: x})
+	s.index.Store(&segmentIndex{file: x})
 	if ft.lastSeq <= r.contents.manifest.replayed {
 		r.remove = append(r.remove, f.id)
 		return true, nil
@@ -366,28 +355,8 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	return true, nil
 }
 
-// seeIndex sees the synced mark that the index file of a segment is, also where the segment or the
-// rest of the index is damaged.
-func (r *recovery) seeIndex(f *foundSegment) error {
-	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
-		return nil
-	}
-	path := filepath.Join(r.l.o.Dir, indexName(f.id))
-	file := r.l.files.file(path, os.O_RDONLY)
-	defer file.Close()
-	ft, _, err := readIndexFooter(file, path)
-	if err == nil && ft.databaseID == r.contents.manifest.databaseID && ft.segment == f.id &&
-		(f.seg == nil || ft.segmentCRC == f.seg.header.checksum()) {
-		r.seeMark(Position{f.id, ft.end}, path)
-	}
-	if outOfFiles(err) {
-		return err
-	}
-	return nil
-}
-
 func (r *recovery) foreign() error {
-	return foreign(r.l.o.Dir, r.contents.manifest.databaseID, r.l.o.DatabaseID)
+	return foreign(r.o.Dir, r.contents.manifest.databaseID, r.o.DatabaseID)
 }
 
 // dropFrom drops the chain's f from offset on, unless a mark in it forbids.
@@ -420,13 +389,57 @@ func (r *recovery) cleanEnd() bool {
 	return m.mark == r.tail
 }
 
+// nextNumber returns the number of the next segment: above all that were ever used.
+func (r *recovery) nextNumber() uint64 {
+	next := max(r.contents.manifest.next, 1, r.claim().segment+1)
+	if n := len(r.ids); n > 0 {
+		next = max(next, r.ids[n-1]+1)
+	}
+	return next
+}
+
+// carryOut makes the disk agree with what was decided, and what was found durable.
+func (r *recovery) carryOut() error {
+	m, last := r.contents.manifest, uint64(0)
+	if n := len(r.live); n > 0 {
+		last = r.live[n-1].id()
+	}
+	// the numbers of what is dropped are not used again, and nobody counts on it
+	if len(r.events) > 0 || r.claim().segment > last {
+		m.next, m.newest = r.nextNumber(), last
+		if err := m.write(r.fs, r.o.Dir); err != nil {
+			return err
+		}
+		r.temp = slices.DeleteFunc(r.temp, func(name string) bool { return name == manifestTemp })
+	}
+	if err := r.apply(); err != nil {
+		return err
+	}
+	// This spill goes on. What a Salvage has made of an earlier state must not be put in its place
+	// any more.
+	for _, name := range r.salvages {
+		if err := clearDir(r.fs, filepath.Join(r.o.Dir, name)); err != nil {
+			return fmt.Errorf("spill %s: what an interrupted salvage has left: %w", r.o.Dir, err)
+		}
+	}
+	if r.fresh {
+		// The name of Dir itself must be durable before anything in it is acknowledged.
+		if err := r.fs.SyncDir(filepath.Dir(r.o.Dir)); err != nil {
+			return fmt.Errorf("spill %s: %w", r.o.Dir, err)
+		}
+	}
+	if r.fresh || r.adopts {
+		return m.write(r.fs, r.o.Dir)
+	}
+	return nil
+}
+
 // apply makes the disk agree with what was decided. Each intermediate state leads to the same
 // decision: the files are removed from the end, and only then is the tail cut.
 func (r *recovery) apply() error {
-	l := r.l
 	sync := func() error {
-		if err := l.fs.SyncDir(l.o.Dir); err != nil {
-			return fmt.Errorf("spill %s: %w", l.o.Dir, err)
+		if err := r.fs.SyncDir(r.o.Dir); err != nil {
+			return fmt.Errorf("spill %s: %w", r.o.Dir, err)
 		}
 		return nil
 	}
@@ -438,7 +451,7 @@ func (r *recovery) apply() error {
 	}
 	slices.Sort(r.remove)
 	for _, id := range slices.Backward(slices.Compact(r.remove)) {
-		if err := l.fs.Remove(r.pathOf(id)); err != nil {
+		if err := r.fs.Remove(r.pathOf(id)); err != nil {
 			return fmt.Errorf("spill segment %s: remove: %w", r.pathOf(id), err)
 		}
 		if err := sync(); err != nil {
@@ -453,8 +466,8 @@ func (r *recovery) apply() error {
 		}
 	}
 	for _, name := range useless {
-		if err := l.fs.Remove(filepath.Join(l.o.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("spill %s: remove: %w", filepath.Join(l.o.Dir, name), err)
+		if err := r.fs.Remove(filepath.Join(r.o.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("spill %s: remove: %w", filepath.Join(r.o.Dir, name), err)
 		}
 	}
 	if f := r.truncate; f != nil {

@@ -10,17 +10,19 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // damaged opens the files given on a disk of their own, and requires that a failing Open changes
 // none of them.
-func damaged(t *testing.T, o Options, files map[string]string) (*Log, *memFS, error) {
+func damaged(t *testing.T, o Options, files map[string]string) (*Log, *vfstest.Disk, error) {
 	t.Helper()
-	m := memDisk(o.Dir, files)
+	m := vfstest.DiskOf(o.Dir, files)
 	o.FS = m
 	l, err := Open(o)
 	if err != nil {
-		after := m.files()
+		after := m.Files()
 		require.Equal(t, len(files), len(after))
 		for name, b := range files {
 			require.True(t, b == after[name], "%s was changed", name)
@@ -50,7 +52,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 		"sync, encrypted": {SyncWrites: true, EncryptionKey: make([]byte, 16)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			o.FS, o.Dir, o.DatabaseID, o.SegmentSize = m, "/spill", testID, MinSegmentSize
 			l := mustOpen(t, o)
 			mustPut(t, l, 1, "a", "one")
@@ -60,7 +62,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 			require.Len(t, b.blocks, 2)
 			l.Enqueue(b, 3)
 			require.NoError(t, l.Commit(b))
-			files := m.files()
+			files := m.Files()
 			require.NoError(t, l.Close())
 			seg := segmentName(1)
 			whole := files[seg]
@@ -76,7 +78,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 				if want == 2 {
 					require.Equal(t, int64(cut)-intact, l.State().TruncatedBytes)
 					require.Equal(t, uint64(2), l.State().LastSeq)
-					require.Len(t, m.files()[seg], int(intact))
+					require.Len(t, m.Files()[seg], int(intact))
 				}
 				require.NoError(t, l.Close())
 			}
@@ -118,7 +120,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 func TestEveryFlippedByteIsNoticed(t *testing.T) {
 	for name, key := range map[string][]byte{"plain": nil, "encrypted": make([]byte, 32)} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			o := faultOptions(m, false, key)
 			l := mustOpen(t, o)
 			mustPut(t, l, 1, "a", "one")
@@ -127,7 +129,7 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 			mustPut(t, l, 3, "c", "three")
 			want := dump(t, l)
 			require.NoError(t, l.Close())
-			files := m.files()
+			files := m.Files()
 			for _, name := range []string{manifestName, segmentName(1), segmentName(2)} {
 				for at := range len(files[name]) {
 					for _, bit := range []byte{1, 0x80} {
@@ -167,7 +169,7 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 							require.Equal(t, v, got)
 						}
 						require.NoError(t, l.Close())
-						require.Len(t, m.files()[name], len(files[name]), "%s was not made again: %s at byte %d", name, what, at)
+						require.Len(t, m.Files()[name], len(files[name]), "%s was not made again: %s at byte %d", name, what, at)
 					}
 				}
 			}
@@ -207,7 +209,7 @@ func TestDamageWhileOpenIsFoundByReads(t *testing.T) {
 // sync.
 func disk(t *testing.T, o Options) map[string]string {
 	t.Helper()
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o.FS = m
 	l := mustOpen(t, o)
 	for i := range 6 {
@@ -216,7 +218,7 @@ func disk(t *testing.T, o Options) map[string]string {
 		}
 		mustPut(t, l, uint64(i+1), fmt.Sprint(i), strings.Repeat("v", 50))
 	}
-	files := m.files()
+	files := m.Files()
 	require.NoError(t, l.Close())
 	return files
 }
@@ -275,7 +277,7 @@ func TestDamagedDisks(t *testing.T) {
 			require.Len(t, dump(t, l), row.live+1)
 			require.NoError(t, l.Close())
 			if _, ok := files["README"]; ok {
-				require.Equal(t, "hello", m.files()["README"])
+				require.Equal(t, "hello", m.Files()["README"])
 			}
 		})
 	}
@@ -284,13 +286,13 @@ func TestDamagedDisks(t *testing.T) {
 // Without sync, a power cut may take the tail of a sealed segment and leave its successor. If
 // nobody knew those bytes to be durable, the log ends there; if anybody did, it is corrupt.
 func TestHoleBeforeTheLastSegment(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o := faultOptions(m, false, nil)
 	l := mustOpen(t, o)
 	mustPut(t, l, 1, "a", "1")
 	mustPut(t, l, 2, "b", "2")
 	// No sync gets through, so no mark exists.
-	m.setFault(func(op, _ string, _ int) error {
+	m.SetFault(func(op, _ string) error {
 		if op == "sync" {
 			return errInjected
 		}
@@ -298,15 +300,9 @@ func TestHoleBeforeTheLastSegment(t *testing.T) {
 	})
 	require.NoError(t, l.Seal())
 	mustPut(t, l, 3, "c", "3")
-	image := m.killed()
-	for _, n := range image.names {
-		if bytes.HasPrefix(n.data, []byte(segmentMagic)) {
-			n.durable = bytes.Clone(n.data)
-		}
-	}
-	first := image.names["/spill/"+segmentName(1)]
-	first.data = first.data[:len(first.data)-3]
-	o.FS = image
+	files := m.Killed().Files()
+	files[segmentName(1)] = files[segmentName(1)][:len(files[segmentName(1)])-3]
+	o.FS = vfstest.DiskOf("/spill", files)
 	var dropped []Event
 	o.OnEvent = func(e Event) { dropped = append(dropped, e) }
 	l2 := mustOpen(t, o)

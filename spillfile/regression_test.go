@@ -11,32 +11,36 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // powerCuts is how many outcomes of a power cut a test looks at: what was not synced is there or
 // not, by seed.
 const powerCuts = 64
 
-func cutPower(m *memFS, seed uint64) *memFS { return m.powerCut(rand.New(rand.NewPCG(seed, 1))) }
+func cutPower(m *vfstest.Disk, seed uint64) *vfstest.Disk {
+	return m.PowerCut(rand.New(rand.NewPCG(seed, 1)))
+}
 
 // failOp makes every operation of one kind fail, on all files or on those whose name ends with
 // suffix.
-func failOp(m *memFS, kind, suffix string) {
-	m.setFault(func(op, name string, _ int) error {
-		if op == kind && strings.HasSuffix(name, suffix) {
+func failOp(m *vfstest.Disk, kind, suffix string) {
+	m.SetFault(func(op, path string) error {
+		if op == kind && strings.HasSuffix(path, suffix) {
 			return errInjected
 		}
 		return nil
 	})
 }
 
-func fileNames(m *memFS) []string { return slices.Sorted(maps.Keys(m.files())) }
+func fileNames(m *vfstest.Disk) []string { return slices.Sorted(maps.Keys(m.Files())) }
 
 // Recovery removed the segments behind a cut without ordering the removals on disk. Cut power there
 // left the later ones without the earlier: Open called it corruption, for good.
 func TestPowerCutWhileRecoveryRemovesSegments(t *testing.T) {
 	for seed := range uint64(powerCuts) {
-		m := newMemFS()
+		m := vfstest.NewDisk()
 		l := mustOpen(t, faultOptions(m, false, nil))
 		failOp(m, "sync", "") // no block says that one before it is durable
 		mustPut(t, l, 1, "a", "1")
@@ -45,14 +49,14 @@ func TestPowerCutWhileRecoveryRemovesSegments(t *testing.T) {
 		mustPut(t, l, 3, "c", "3")
 		require.NoError(t, l.Seal())
 		mustPut(t, l, 4, "d", "4")
-		files := m.files()
+		files := m.Files()
 		_ = l.Close()
 		first := segmentName(1)
 		files[first] = files[first][:len(files[first])-3] // a first power cut
-		m = memDisk("/spill", files)
+		m = vfstest.DiskOf("/spill", files)
 		removed := false
 		// and a second one before the removals are synced
-		m.setFault(func(op, _ string, _ int) error {
+		m.SetFault(func(op, _ string) error {
 			removed = removed || op == "remove"
 			if removed && op == "syncdir" {
 				return errInjected
@@ -74,14 +78,14 @@ func TestPowerCutWhileRecoveryRemovesSegments(t *testing.T) {
 // gone.
 func TestManifestIsDurableBeforeRecoveryRemovesFiles(t *testing.T) {
 	for seed := range uint64(powerCuts) {
-		m := newMemFS()
+		m := vfstest.NewDisk()
 		l := mustOpen(t, faultOptions(m, true, nil))
 		mustPut(t, l, 1, "a", "1")
 		require.NoError(t, l.Seal())
 		mustPut(t, l, 2, "b", "2")
 		failOp(m, "syncdir", "")
 		require.ErrorIs(t, l.MarkReplayed(1), errInjected)
-		killed := m.killed()
+		killed := m.Killed()
 		_ = l.Close()
 		failOp(killed, "syncdir", "")
 		_, err := Open(faultOptions(killed, true, nil))
@@ -98,35 +102,32 @@ func TestManifestIsDurableBeforeRecoveryRemovesFiles(t *testing.T) {
 // when only the name of the next segment was there, the log took that batch back: its writer had
 // been told that it failed.
 func TestFailedBatchStaysOutWhenAnUnusedSegmentFollows(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	l := mustOpen(t, faultOptions(m, true, nil))
 	mustPut(t, l, 1, "good", "1")
-	m.setFault(func(op, name string, _ int) error {
-		if (op == "sync" || op == "truncate") && name == segmentName(1) {
+	m.SetFault(func(op, path string) error {
+		if (op == "sync" || op == "truncate") && filepath.Base(path) == segmentName(1) {
 			return errInjected
 		}
 		return nil
 	})
 	require.ErrorIs(t, put(l, 2, "bad", "2"), errInjected)
 	require.NoError(t, l.Close())
-	m.setFault(nil)
+	m.SetFault(nil)
 
 	l = mustOpen(t, faultOptions(m, true, nil))
 	require.NotContains(t, dump(t, l), "bad@2")
 	var killed map[string]string
-	m.setFault(func(op, _ string, _ int) error {
+	m.SetFault(func(op, _ string) error {
 		if op == "write" && killed == nil { // of the header
-			killed = map[string]string{}
-			for name, n := range m.names {
-				killed[filepath.Base(name)] = string(n.data)
-			}
+			killed = m.Files()
 		}
 		return nil
 	})
 	mustPut(t, l, 3, "k", "v")
 	require.NoError(t, l.Close())
 	require.Empty(t, killed[segmentName(2)])
-	l = mustOpen(t, faultOptions(memDisk("/spill", killed), true, nil))
+	l = mustOpen(t, faultOptions(vfstest.DiskOf("/spill", killed), true, nil))
 	defer l.Close()
 	got := dump(t, l)
 	require.Contains(t, got, "good@1")
@@ -192,19 +193,19 @@ func TestTornHeaderIsNotAVersion(t *testing.T) {
 }
 
 type dirSyncs struct {
-	*memFS
+	*vfstest.Disk
 	synced map[string]bool
 }
 
 func (d *dirSyncs) SyncDir(dir string) error {
 	d.synced[dir] = true
-	return d.memFS.SyncDir(dir)
+	return d.Disk.SyncDir(dir)
 }
 
 // The directory that Open makes was not durable in its parent: a power cut could take the whole
 // spill, synced or not.
 func TestNameOfTheDirectoryIsDurable(t *testing.T) {
-	d := &dirSyncs{newMemFS(), map[string]bool{}}
+	d := &dirSyncs{vfstest.NewDisk(), map[string]bool{}}
 	o := faultOptions(nil, true, nil)
 	o.FS = d
 	l := mustOpen(t, o)
@@ -216,16 +217,16 @@ func TestNameOfTheDirectoryIsDurable(t *testing.T) {
 // the first commit makes its segment. That left a segment without a manifest, which Open refuses.
 func TestFirstManifestIsDurableBeforeTheFirstSegment(t *testing.T) {
 	for seed := range uint64(powerCuts) {
-		m := newMemFS()
-		m.setFault(func(op, name string, _ int) error {
-			if op == "syncdir" && name == "spill" {
+		m := vfstest.NewDisk()
+		m.SetFault(func(op, path string) error {
+			if op == "syncdir" && filepath.Base(path) == "spill" {
 				return errInjected
 			}
 			return nil
 		})
 		_, err := Open(faultOptions(m, true, nil))
 		require.ErrorIs(t, err, errInjected)
-		m = m.killed()
+		m = m.Killed()
 		l := mustOpen(t, faultOptions(m, true, nil))
 		failOp(m, "syncdir", "")
 		require.ErrorIs(t, put(l, 1, "a", "1"), errInjected)
@@ -240,43 +241,42 @@ func TestFirstManifestIsDurableBeforeTheFirstSegment(t *testing.T) {
 // forgetful is a system that after a failed sync of a segment takes its pages for written: until
 // somebody writes them again, a sync succeeds and does nothing for them.
 type forgetful struct {
-	*memFS
+	*vfstest.Disk
 	fail      bool
 	forgotten map[string]int // by file, the offset from which on
 }
 
 type forgetfulFile struct {
-	*memFile
-	fs *forgetful
+	*vfstest.DiskFile
+	fs   *forgetful
+	name string
 }
 
 func (s *forgetful) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := s.memFS.OpenFile(name, flag, perm)
+	f, err := s.Disk.OpenFile(name, flag, perm)
 	if err != nil {
 		return nil, err
 	}
-	return &forgetfulFile{f.(*memFile), s}, nil
+	return &forgetfulFile{f.(*vfstest.DiskFile), s, name}, nil
 }
 
 func (f *forgetfulFile) WriteAt(b []byte, at int64) (int, error) {
 	if from, ok := f.fs.forgotten[f.name]; ok && int(at) <= from {
 		delete(f.fs.forgotten, f.name)
 	}
-	return f.memFile.WriteAt(b, at)
+	return f.DiskFile.WriteAt(b, at)
 }
 
 func (f *forgetfulFile) Sync() error {
 	if f.fs.fail && strings.HasSuffix(f.name, segmentSuffix) {
-		f.fs.forgotten[f.name] = len(f.n.durable)
+		f.fs.forgotten[f.name] = f.Durable()
 		return syscall.EIO
 	}
 	from, ok := f.fs.forgotten[f.name]
 	if !ok {
-		return f.memFile.Sync()
+		return f.DiskFile.Sync()
 	}
-	f.m.mu.Lock()
-	defer f.m.mu.Unlock()
-	f.n.durable = slices.Clone(f.n.data[:from])
+	f.SyncOnly(from)
 	return nil
 }
 
@@ -284,7 +284,7 @@ func (f *forgetfulFile) Sync() error {
 // the same pages, was told that they are durable, and acknowledged commits behind them: a power cut
 // took all of it.
 func TestRecoveryWritesAgainWhatMayHaveFailedToSync(t *testing.T) {
-	s := &forgetful{memFS: newMemFS(), forgotten: map[string]int{}}
+	s := &forgetful{Disk: vfstest.NewDisk(), forgotten: map[string]int{}}
 	o := faultOptions(nil, false, nil)
 	o.FS = s
 	l := mustOpen(t, o)
@@ -295,13 +295,13 @@ func TestRecoveryWritesAgainWhatMayHaveFailedToSync(t *testing.T) {
 	require.ErrorIs(t, l.Sync(), syscall.EIO)
 	require.NotEmpty(t, s.forgotten)
 
-	s = &forgetful{memFS: s.killed(), forgotten: maps.Clone(s.forgotten)}
+	s = &forgetful{Disk: s.Killed(), forgotten: maps.Clone(s.forgotten)}
 	_ = l.Close()
 	o.FS, o.SyncWrites = s, true
 	l = mustOpen(t, o)
 	require.Len(t, dump(t, l), 2)
 	mustPut(t, l, 3, "c", "3") // durable, says Commit
-	cut := s.onlySynced()
+	cut := s.OnlySynced()
 	require.NoError(t, l.Close())
 	l = mustOpen(t, faultOptions(cut, true, nil))
 	require.Len(t, dump(t, l), 3)
@@ -311,19 +311,19 @@ func TestRecoveryWritesAgainWhatMayHaveFailedToSync(t *testing.T) {
 // Segments that a power cut made worthless were removed, and their numbers given out again: a file
 // that came back, from a backup say, would have passed for another.
 func TestNumbersOfDroppedSegmentsAreNotUsedAgain(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	l := mustOpen(t, faultOptions(m, false, nil))
 	failOp(m, "sync", "")
 	mustPut(t, l, 1, "a", "1")
 	require.NoError(t, l.Seal())
 	mustPut(t, l, 2, "b", "2") // acknowledged in segment 2
-	files := m.files()
+	files := m.Files()
 	_ = l.Close()
 	files[segmentName(1)] = files[segmentName(1)][:segmentHeaderSize/2]
-	m = memDisk("/spill", files)
+	m = vfstest.DiskOf("/spill", files)
 	l = mustOpen(t, faultOptions(m, false, nil))
 	require.Empty(t, dump(t, l), "both are dropped")
-	killed := m.killed()
+	killed := m.Killed()
 	require.NoError(t, l.Close())
 	l = mustOpen(t, faultOptions(killed, false, nil))
 	mustPut(t, l, 3, "c", "3")
@@ -336,7 +336,7 @@ func TestNumbersOfDroppedSegmentsAreNotUsedAgain(t *testing.T) {
 func TestBatchesEnqueuedTogetherFailTogether(t *testing.T) {
 	for name, fails := range map[string]bool{"all are written": false, "the write fails": true} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			o := faultOptions(m, true, nil)
 			outcomes := map[uint64]error{}
 			groups := 0
@@ -354,7 +354,7 @@ func TestBatchesEnqueuedTogetherFailTogether(t *testing.T) {
 				together = append(together, newBatch(Entry{Key: []byte{byte('a' + i)}, Value: value}))
 			}
 			writes := 0
-			m.setFault(func(op, _ string, _ int) error {
+			m.SetFault(func(op, _ string) error {
 				if op == "write" {
 					writes++
 				}
@@ -377,7 +377,7 @@ func TestBatchesEnqueuedTogetherFailTogether(t *testing.T) {
 				require.NoError(t, err)
 				require.Len(t, dump(t, l), 5)
 			}
-			m.setFault(nil)
+			m.SetFault(nil)
 			require.NoError(t, l.Close())
 		})
 	}
@@ -386,7 +386,7 @@ func TestBatchesEnqueuedTogetherFailTogether(t *testing.T) {
 // A segment whose batches are all replayed stayed, and was read, while a commit was in the queue.
 // If that commit then went elsewhere the segment hid it.
 func TestReplayedSegmentGoesWhileABatchIsQueued(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	l := mustOpen(t, faultOptions(m, false, nil))
 	mustPut(t, l, 1, "k", "old")
 	b := newBatch(Entry{Key: []byte("k"), Value: []byte("new")})
@@ -399,5 +399,5 @@ func TestReplayedSegmentGoesWhileABatchIsQueued(t *testing.T) {
 	v, _ := get(t, l, "k")
 	require.Equal(t, "new", v)
 	require.NoError(t, l.Close())
-	require.Equal(t, map[string]string{"k@2": "new"}, dump(t, mustOpen(t, faultOptions(m.killed(), false, nil))))
+	require.Equal(t, map[string]string{"k@2": "new"}, dump(t, mustOpen(t, faultOptions(m.Killed(), false, nil))))
 }

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 func TestRemove(t *testing.T) {
@@ -58,20 +60,18 @@ func TestRemoveOnlyCloses(t *testing.T) {
 	require.FileExists(t, filepath.Join(dir, manifestName))
 }
 
-// removalFS fails one removal.
-type removalFS struct {
-	FS
-	fail string
-}
-
 var errRemoval = errors.New("injected failure")
 
-func (f *removalFS) Remove(name string) error {
-	if filepath.Base(name) == f.fail {
-		f.fail = ""
+// failRemoval fails the first removal of a name.
+func failRemoval(name string) vfstest.Fault {
+	failed := false
+	return func(op, path string) error {
+		if op != "remove" || filepath.Base(path) != name || failed {
+			return nil
+		}
+		failed = true
 		return errRemoval
 	}
-	return f.FS.Remove(name)
 }
 
 // Whatever is not removed, the next Open finds an empty spill, or none.
@@ -80,7 +80,7 @@ func TestRemoveThatFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "spill")
 			o := testOptions(dir)
-			o.FS = &removalFS{FS: OS, fail: name}
+			o.FS = vfstest.NewFaults(OS, failRemoval(name))
 			l := mustOpen(t, o)
 			require.NoError(t, put(l, 1, "k", "v"))
 			require.NoError(t, l.MarkReplayed(1))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // sizes are those of Options that Resize changes, and what follows from them. They are replaced as
@@ -99,7 +101,7 @@ func (l *Log) Make(databaseID [16]byte) error {
 		err = l.fs.SyncDir(filepath.Dir(l.o.Dir))
 	}
 	if err == nil {
-		err = l.openNewest(true, c.newest)
+		l.w.newest, err = l.openNewest(true, c.newest)
 	}
 	if err == nil {
 		m := &manifest{databaseID: databaseID, next: 1, firstLive: 1, clean: true}
@@ -110,16 +112,14 @@ func (l *Log) Make(databaseID [16]byte) error {
 		}
 	}
 	if err != nil {
-		if f := l.w.newest.file; f != nil {
-			err = errors.Join(err, f.Close())
-			l.w.newest = newestWriter{}
-		}
-		return errors.Join(err, lock.Close())
+		err = errors.Join(err, l.w.newest.close(), lock.Close())
+		l.w.newest = newestWriter{}
+		return err
 	}
 	l.files.serving.Store(true)
 	l.makeSpare()
 	l.lock, l.w.deferred, l.o.DatabaseID = lock, false, databaseID
-	l.signLock()
+	vfs.Sign(lock)
 	l.startBackground()
 	return nil
 }

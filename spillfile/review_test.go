@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // An index is a promise that its segment and all before it are durable. So damage before it is
@@ -27,7 +29,7 @@ func TestIndexAfterTheCutIsASyncedMark(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			m := newMemFS()
+			m := vfstest.NewDisk()
 			o := faultOptions(m, false, nil)
 			l := mustOpen(t, o)
 			defer l.Close()
@@ -41,9 +43,9 @@ func TestIndexAfterTheCutIsASyncedMark(t *testing.T) {
 			first.syncing.Unlock()
 			require.NoError(t, l.Sync())
 			require.NoError(t, l.indexSealed())
-			files := m.files()
+			files := m.Files()
 			damage(o, files)
-			o.FS = memDisk(o.Dir, files)
+			o.FS = vfstest.DiskOf(o.Dir, files)
 			again, err := Open(o)
 			if err == nil {
 				require.NoError(t, again.Close())

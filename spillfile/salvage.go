@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // Directories in that of the spill. Open looks at none of them, and removes the first two once it
@@ -229,7 +231,7 @@ func (s *salvage) swap() (aside string, err error) {
 // isSpillFile knows the names that this package gives to files, but for LOCK.
 func isSpillFile(name string) bool {
 	_, segment := parseSegmentName(name)
-	_, index := parseIndexName(strings.TrimSuffix(name, ".tmp"))
+	_, index := parseIndexName(strings.TrimSuffix(name, vfs.TempSuffix))
 	return segment || index || name == newestName || name == placeName || name == placeTemp || name == manifestName || name == manifestTemp
 }
 

@@ -18,7 +18,11 @@ func TestOpenRemovesWhatAnInterruptedSalvageHasLeft(t *testing.T) {
 	damage(t, places[3].File, places[3].Offset+60)
 	_, _, found := walkAll(t, src)
 	cut := src
-	cut.FS = &cutAtName{cutAfter(1 << 40), rebuiltName}
+	named := false
+	cut.FS = cutWhen(func(op, path string) bool {
+		defer func() { named = named || op == "rename" && filepath.Base(path) == rebuiltName }()
+		return named
+	})
 	_, err := Salvage(t.Context(), cut, found, false)
 	require.ErrorIs(t, err, errCut)
 	require.DirExists(t, filepath.Join(src.Dir, rebuiltName))
@@ -45,18 +49,4 @@ func TestOpenRemovesWhatAnInterruptedSalvageHasLeft(t *testing.T) {
 	got, _, _ := walkAll(t, src)
 	require.Len(t, got, len(all)+1)
 	require.Contains(t, byTs(got), uint64(1000))
-}
-
-// cutAtName allows no change after something was given a name.
-type cutAtName struct {
-	*cutFS
-	name string
-}
-
-func (c *cutAtName) Rename(a, b string) error {
-	err := c.cutFS.Rename(a, b)
-	if filepath.Base(b) == c.name {
-		c.left.Store(0)
-	}
-	return err
 }

@@ -3,7 +3,6 @@ package spillfile
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // damagedSpill is a spill of n commits, of which 3 and 9 are damaged.
@@ -139,56 +140,28 @@ func TestSalvageIsInterruptedBetweenCommits(t *testing.T) {
 	require.NoDirExists(t, filepath.Join(src.Dir, rebuildingName))
 }
 
-// cutFS is the operating system until the k-th change; from there on every change fails, as if the
-// process had been killed.
-type cutFS struct {
-	FS
-	left atomic.Int64
-}
-
-func cutAfter(changes int64) *cutFS {
-	c := &cutFS{FS: OS}
-	c.left.Store(changes)
-	return c
-}
-
 var errCut = errors.New("cut")
 
-func (c *cutFS) change() error {
-	if c.left.Add(-1) < 0 {
-		return errCut
-	}
-	return nil
-}
-
-func (c *cutFS) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	if flag&os.O_CREATE != 0 {
-		if err := c.change(); err != nil {
-			return nil, err
+// cutWhen is the operating system until a change for which cut is true; from there on every change
+// fails, as if the process had been killed.
+func cutWhen(cut func(op, path string) bool) FS {
+	var gone atomic.Bool
+	return vfstest.NewFaults(OS, func(op, path string) error {
+		switch op {
+		case "create", "rename", "remove", "mkdir":
+			if gone.Load() || cut(op, path) {
+				gone.Store(true)
+				return errCut
+			}
 		}
-	}
-	return c.FS.OpenFile(name, flag, perm)
+		return nil
+	})
 }
 
-func (c *cutFS) Rename(a, b string) error {
-	if err := c.change(); err != nil {
-		return err
-	}
-	return c.FS.Rename(a, b)
-}
-
-func (c *cutFS) Remove(name string) error {
-	if err := c.change(); err != nil {
-		return err
-	}
-	return c.FS.Remove(name)
-}
-
-func (c *cutFS) MkdirAll(dir string, perm fs.FileMode) error {
-	if err := c.change(); err != nil {
-		return err
-	}
-	return c.FS.MkdirAll(dir, perm)
+// cutAfter lets so many changes through.
+func cutAfter(changes int64) FS {
+	var n atomic.Int64
+	return cutWhen(func(string, string) bool { return n.Add(1) > changes })
 }
 
 // Salvage fails at its k-th change, k+1, and so on: the spill is the old one, or refused, or the

@@ -20,35 +20,16 @@ type scanned struct {
 // scan reads a segment of the chain, indexes its live batches, and sets the cut if it does not end
 // as it should.
 func (r *recovery) scan(f *foundSegment) error {
-	s := f.seg
-	sc := scanner{s: s, replayed: r.contents.manifest.replayed, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
-	rd := new(blockReader)
-	rd.reset(f.file, f.path, f.id, s.aead, f.limit)
-	var bad error
-	for at := int64(segmentHeaderSize); ; {
-		b, err := rd.next(at)
-		if err == io.EOF {
-			break
-		}
-		if errors.Is(err, ErrCorrupt) {
-			bad = err
-			break
-		}
-		if err != nil {
-			return readError(f.path, err)
-		}
+	s, replayed := f.seg, r.contents.manifest.replayed
+	sc, bad, err := s.scan(f.limit, replayed, func(b *rawBlock) error {
 		r.seeMark(b.mark, f.path)
-		whole := sc.seq
-		if err := sc.take(rd, &b); err != nil {
-			return err
-		}
-		if sc.seq > max(whole, r.contents.manifest.replayed) {
+		if b.flags&flagLast != 0 && b.seq > replayed {
 			r.progress.Commits++
 		}
-		if err := r.read(b.next - at); err != nil {
-			return err
-		}
-		at = b.next
+		return r.read(b.size())
+	})
+	if err != nil {
+		return err
 	}
 	if bad == nil && (sc.end != f.limit || f.known && sc.end != f.want) {
 		bad = corrupt(f.path, sc.end, "the file ends within a batch, or before %d where the next segment says that it ends", f.want)
@@ -57,13 +38,12 @@ func (r *recovery) scan(f *foundSegment) error {
 	if bad != nil {
 		r.cut = &cut{file: f.path, offset: sc.end, reason: bad}
 	}
-	if sc.end > segmentHeaderSize && sc.seq > r.contents.manifest.replayed {
+	if sc.end > segmentHeaderSize && sc.seq > replayed {
 		mem, err := sc.build()
 		if err != nil {
 			return err
 		}
-		r.l.setIndex(s, &segmentIndex{mem: mem})
-		r.l.expectMore(s, mem.size()) // a node takes more than an entry's share of a file
+		s.index.Store(&segmentIndex{mem: mem})
 		s.end.Store(sc.end)
 		s.lastSeq.Store(sc.seq)
 		s.size.Store(f.size)
@@ -84,6 +64,53 @@ func (r *recovery) scan(f *foundSegment) error {
 	return nil
 }
 
+// scan reads the blocks of a segment from its first one on, as far as limit and as they are intact,
+// and gathers the entries of batches that are not replayed: the way to make an index, at Open and
+// later. seen (nil: nobody) is told of each block. bad is the damage that ended it before the
+// limit, nil if none did.
+func (s *segment) scan(limit int64, replayed uint64, seen func(*rawBlock) error) (sc *scanner, bad, err error) {
+	sc = newScanner(s, replayed)
+	rd := new(blockReader)
+	rd.reset(s.file, s.path, s.id(), s.aead, limit)
+	for at := int64(segmentHeaderSize); ; {
+		b, err := rd.next(at)
+		switch {
+		case err == io.EOF:
+			return sc, nil, nil
+		case errors.Is(err, ErrCorrupt):
+			return sc, err, nil
+		case err != nil:
+			return nil, nil, readError(s.path, err)
+		}
+		if err := sc.take(rd, &b); err != nil {
+			return nil, nil, err
+		}
+		if seen != nil {
+			if err := seen(&b); err != nil {
+				return nil, nil, err
+			}
+		}
+		at = b.next
+	}
+}
+
+// readIndex makes the index of a sealed segment by reading all of it. It leaves out nothing: views
+// that were acquired before something was replayed hold older segments, whose entries must stay
+// hidden.
+func (s *segment) readIndex() (*memIndex, error) {
+	end := s.end.Load()
+	sc, bad, err := s.scan(end, 0, nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case bad != nil:
+		return nil, bad
+	case sc.end != end || sc.seq != s.lastSeq.Load():
+		return nil, corrupt(s.path, sc.end, "the segment ends with batch %d, want %d at %d", sc.seq, s.lastSeq.Load(), end)
+	}
+	return sc.build()
+}
+
 // scanner checks the sequence of blocks and gathers entries.
 type scanner struct {
 	s        *segment
@@ -97,6 +124,10 @@ type scanner struct {
 	kept    int       // entries of whole batches
 	entries []scanned // and those of the open one
 	slab    []byte
+}
+
+func newScanner(s *segment, replayed uint64) *scanner {
+	return &scanner{s: s, replayed: replayed, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
 }
 
 // take adds an intact block. What contradicts the block before it was not written by this package,
@@ -129,29 +160,18 @@ func (sc *scanner) decode(rd *blockReader, b *rawBlock) error {
 	if err != nil {
 		return err
 	}
-	rest := raw
-	for range b.count {
-		var e Entry
-		n, err := parseEntry(rest, &e)
-		if err != nil {
-			return corrupt(rd.path, b.at.Offset, "block of %d entries: %v", b.count, err)
-		}
-		if e.Version == 0 {
-			e.Version = b.ts
-		} else {
+	e := b.entries(raw)
+	for e.next() {
+		if e.own {
 			sc.s.mixed.Store(true)
 		}
 		sc.entries = append(sc.entries, scanned{
 			key: sc.internal(e.Key, e.Version), expiresAt: e.ExpiresAt, meta: e.Meta, userMeta: e.UserMeta, version: e.Version,
-			at: location{segment: b.at.Segment, block: b.at.Offset, stored: b.stored, offset: uint32(len(raw) - len(rest)),
+			at: location{segment: b.at.Segment, block: b.at.Offset, stored: b.stored, offset: uint32(e.offset),
 				keyLen: uint32(len(e.Key)), valueLen: uint32(len(e.Value))},
 		})
-		rest = rest[n:]
 	}
-	if len(rest) != 0 {
-		return corrupt(rd.path, b.at.Offset, "block of %d entries has %d bytes more", b.count, len(rest))
-	}
-	return nil
+	return e.err(rd.path)
 }
 
 func (sc *scanner) internal(key []byte, version uint64) []byte {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 var tortureFlag = flag.Duration("torture", 2*time.Second, "how long TestTorture runs")
@@ -36,7 +38,7 @@ type torture struct {
 	// killsOnly: power is never cut. sure: what was acknowledged stays, and so does what an Open
 	// has shown.
 	killsOnly, sure bool
-	disk            *memFS
+	disk            *vfstest.Disk
 	life            int
 	ts              uint64
 	told            *history
@@ -47,7 +49,7 @@ type torture struct {
 func newTorture(t *testing.T, seed uint64) *torture {
 	r := rand.New(rand.NewPCG(seed, 7))
 	mode := faultModes[r.IntN(len(faultModes))]
-	o := &torture{t: t, r: r, sync: mode.sync, key: mode.key, killsOnly: r.IntN(2) == 0, disk: newMemFS(),
+	o := &torture{t: t, r: r, sync: mode.sync, key: mode.key, killsOnly: r.IntN(2) == 0, disk: vfstest.NewDisk(),
 		told: newHistory(), shown: map[string]bool{}, gone: map[string]bool{}}
 	o.sure = o.sync || o.killsOnly
 	o.name = fmt.Sprintf("-spill.seed=%d: %s, only kills %v", seed, mode.name, o.killsOnly)
@@ -56,7 +58,7 @@ func newTorture(t *testing.T, seed uint64) *torture {
 
 func (o *torture) where() string { return fmt.Sprintf("%s, life %d", o.name, o.life) }
 
-func (o *torture) open(m *memFS) (*Log, error) { return Open(faultOptions(m, o.sync, o.key)) }
+func (o *torture) open(m *vfstest.Disk) (*Log, error) { return Open(faultOptions(m, o.sync, o.key)) }
 
 func (o *torture) run() {
 	for ; o.life < 6; o.life++ {
@@ -67,35 +69,29 @@ func (o *torture) run() {
 	}
 }
 
-func opsOf(m *memFS) int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.ops
-}
-
 // live is one life of a process, to its end.
 func (o *torture) live() {
 	m, r := o.disk, o.r
-	end, fails := opsOf(m)+1+r.IntN(60), -1
+	end, fails := m.Ops()+1+r.IntN(60), -1
 	if r.IntN(2) == 0 {
-		fails = opsOf(m) + 1 + r.IntN(60)
+		fails = m.Ops() + 1 + r.IntN(60)
 	}
-	m.shortWrite = r.IntN(300)
-	m.setFault(func(_, _ string, n int) error {
-		if n >= end || n == fails {
+	m.ShortWrite = r.IntN(300)
+	m.SetFault(func(_, _ string) error {
+		if m.Ops() >= end || m.Ops() == fails {
 			return errInjected
 		}
 		return nil
 	})
 	l, err := o.open(m)
-	if err != nil && opsOf(m) < end {
+	if err != nil && m.Ops() < end {
 		require.ErrorIs(o.t, err, errInjected, o.where())
 		l, err = o.open(m)
 	}
 	if err != nil {
 		require.ErrorIs(o.t, err, errInjected, o.where())
 	} else {
-		for opsOf(m) < end && r.IntN(25) > 0 {
+		for m.Ops() < end && r.IntN(25) > 0 {
 			o.step(l)
 		}
 		if r.IntN(3) == 0 {
@@ -103,13 +99,13 @@ func (o *torture) live() {
 		}
 	}
 	if o.killsOnly || r.IntN(2) == 0 {
-		o.disk = m.killed()
+		o.disk = m.Killed()
 	} else {
-		o.disk = m.powerCut(r)
+		o.disk = m.PowerCut(r)
 	}
-	o.disk.ops = 0
+	o.disk.CountFrom(0)
 	if err == nil {
-		m.setFault(nil)
+		m.SetFault(nil)
 		_ = l.Close()
 	}
 }
@@ -142,14 +138,14 @@ func (o *torture) step(l *Log) {
 // look opens the disk, or a copy of it that is thrown away, since what an Open repairs the next
 // life would not see.
 func (o *torture) look() {
-	m := o.disk.killed()
+	m := o.disk.Killed()
 	l, err := o.open(m)
 	require.NoError(o.t, err, o.where())
 	keep := o.r.IntN(2) == 0
 	o.check(l)
 	if keep {
 		o.remember(dump(o.t, l))
-		o.disk = m.killed()
+		o.disk = m.Killed()
 	}
 	require.NoError(o.t, l.Close(), o.where())
 	if keep && o.r.IntN(2) == 0 {

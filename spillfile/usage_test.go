@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // Usage counts an index file before it is made: its bytes must have been reserved when the entries
@@ -16,7 +18,7 @@ func TestUsageCountsTheIndexThatIsStillToBeMade(t *testing.T) {
 		for _, encrypted := range []bool{false, true} {
 			for _, n := range []int{1, 40, 2000} {
 				t.Run(fmt.Sprintf("%s/%v/%d", name, encrypted, n), func(t *testing.T) {
-					fsys := newMemFS()
+					fsys := vfstest.NewDisk()
 					o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID, SegmentSize: 16 << 20, IndexArena: 16 << 20}
 					if encrypted {
 						o.EncryptionKey = bytes.Repeat([]byte{7}, 32)
@@ -24,7 +26,7 @@ func TestUsageCountsTheIndexThatIsStillToBeMade(t *testing.T) {
 					if name == "huge" {
 						n = min(n, 100)
 					}
-					fsys.setFault(func(op, path string, _ int) error { // until all is counted
+					fsys.SetFault(func(op, path string) error { // until all is counted
 						if op == "create" && bytes.Contains([]byte(path), []byte(indexTempSuffix)) {
 							return errInjected
 						}
@@ -48,7 +50,7 @@ func TestUsageCountsTheIndexThatIsStillToBeMade(t *testing.T) {
 					const unreserved = segmentHeaderSize + indexFileFixed
 					require.LessOrEqual(t, expected, reserved+unreserved, "more is counted than was reserved")
 
-					fsys.setFault(nil)
+					fsys.SetFault(nil)
 					require.NoError(t, l.syncAll(false))
 					require.NoError(t, l.indexSealed())
 					require.NotNil(t, s.index.Load().file)
@@ -56,7 +58,7 @@ func TestUsageCountsTheIndexThatIsStillToBeMade(t *testing.T) {
 					require.LessOrEqual(t, disk, expected, "the file is larger than was expected")
 					require.Equal(t, l.State().DiskBytes, disk, "nothing more is expected")
 					var files int64
-					for file, b := range fsys.files() {
+					for file, b := range fsys.Files() {
 						if file != manifestName && file != manifestTemp && file != newestName && file != lockName {
 							files += int64(len(b))
 						}
@@ -119,20 +121,20 @@ func TestUsageOfAReplacedIndex(t *testing.T) {
 
 // What a failed write has left counts when it cannot be cut off.
 func TestUsageAfterAWriteThatFailedHalfway(t *testing.T) {
-	fsys := newMemFS()
+	fsys := vfstest.NewDisk()
 	l := mustOpen(t, Options{Dir: "/spill", FS: fsys, DatabaseID: testID, SegmentSize: 64 << 10})
 	defer l.Close()
 	mustPut(t, l, 1, "a", "1")
 	before := l.State().DiskBytes
-	fsys.shortWrite = 100
-	fsys.setFault(func(op, path string, _ int) error {
+	fsys.ShortWrite = 100
+	fsys.SetFault(func(op, path string) error {
 		if op == "write" || op == "truncate" {
 			return errInjected
 		}
 		return nil
 	})
 	require.ErrorIs(t, put(l, 2, "b", string(make([]byte, 4<<10))), errInjected)
-	fsys.setFault(nil)
+	fsys.SetFault(nil)
 	require.Equal(t, before+min(100, l.State().DiskBytes-before), l.State().DiskBytes)
 	require.Greater(t, l.State().DiskBytes, before)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4/y"
 )
@@ -53,10 +52,10 @@ func (w *walker) index(id uint64) error {
 			f = c
 		}
 	}
-	if f == nil || f.bad != nil {
+	if f == nil || f.bad != nil || f.seg.header.databaseID != w.contents.manifest.databaseID {
 		return nil // nobody uses it
 	}
-	v := indexCheck{w: w, f: f, x: &indexFile{path: filepath.Join(w.l.o.Dir, indexName(id))}}
+	v := indexCheck{w: w, f: f, x: &indexFile{path: w.indexPath(id)}}
 	if err := v.open(); err != nil || v.x.file == nil {
 		return err
 	}
@@ -91,8 +90,8 @@ func (v *indexCheck) fault(at int64, err error) {
 // open reads all but the leaves. x.file stays nil if the footer is not intact: nothing can be found
 // without it.
 func (v *indexCheck) open() error {
-	x, s := v.x, v.f.seg
-	file := v.w.l.files.file(x.path, os.O_RDONLY)
+	x := v.x
+	file := v.w.files.file(x.path, os.O_RDONLY)
 	err := file.keep()
 	if err != nil {
 		return fmt.Errorf("spill index %s: %w", x.path, err)
@@ -102,12 +101,12 @@ func (v *indexCheck) open() error {
 	ft := &x.footer
 	switch {
 	case err != nil:
-	case ft.databaseID != s.header.databaseID || ft.segment != v.f.id || ft.segmentCRC != s.header.checksum() || ft.encrypted != s.header.encrypted:
+	case !v.f.hasIndex(ft, v.w.contents.manifest.databaseID):
 		err = corrupt(x.path, at, "this is not the index of %s", v.f.path)
-	case ft.end > v.f.size || v.f.known && ft.end != v.f.want:
+	case !v.f.mayEnd(ft.end):
 		err = corrupt(x.path, at, "it says that %s ends at %d, want %d", v.f.path, ft.end, max(v.f.want, v.f.limit))
 	case ft.encrypted:
-		if x.aead, err = openKey(v.w.l.o.EncryptionKey, ft.nonce[:], ft.wrapped[:], ft.aad()); err != nil {
+		if x.aead, err = openKey(v.w.o.EncryptionKey, ft.nonce[:], ft.wrapped[:], ft.aad()); err != nil {
 			err = corrupt(x.path, at, "index key does not open: %v", err)
 		}
 	}

@@ -175,15 +175,13 @@ func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) 
 	}
 	entries := func(b *rawBlock) error {
 		raw, err := rd.decode(b)
-		for n := uint32(0); err == nil && n < b.count; n++ {
-			var e Entry
-			size, perr := parseEntry(raw, &e)
-			if perr != nil {
-				err = corrupt(s.path, b.at.Offset, "entry %d: %v", n, perr)
-			}
-			raw = raw[size:]
+		if err != nil {
+			return err
 		}
-		return err
+		e := b.entries(raw)
+		for e.next() { // parsed, and no more
+		}
+		return e.err(s.path)
 	}
 	look := newSearch(rd.limit)
 	for at = segmentHeaderSize; at < rd.limit; {

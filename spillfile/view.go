@@ -2,13 +2,9 @@ package spillfile
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
-
-	"github.com/dgraph-io/badger/v4/table"
-	"github.com/dgraph-io/badger/v4/y"
 )
 
 // View is a counted reference to a set of segments: what they hold stays readable until Release,
@@ -118,55 +114,13 @@ func (v *View) Get(key []byte, ts uint64, highest bool) (best Ref, found bool, e
 		if !ok || found && vs.Version <= best.Version {
 			continue
 		}
-		best, found = v.Ref(vs, vs.Version), true
+		best, found = refOf(vs, vs.Version), true
 		if !highest && !v.Unordered() {
 			break
 		}
 	}
 	best.fill = true
 	return best, found, nil
-}
-
-// NewIterator iterates over all entries, all versions, in the order of internal keys (key with the
-// inverted timestamp appended, as Badger's y.KeyWithTs makes it), or backwards; of identical
-// internal keys only the one in the newest segment shows. Value() gives Meta, UserMeta and
-// ExpiresAt, and a Value that only Ref understands. The iterator starts unpositioned: call Rewind
-// or Seek. Close it before Release. One goroutine at a time may use it. It reads the index files of
-// sealed segments.
-func (v *View) NewIterator(reverse bool) *Iterator { return v.newIterator(reverse, allVersions) }
-
-func (v *View) newIterator(reverse bool, what shown) *Iterator {
-	it := new(Iterator)
-	iters := make([]y.Iterator, 0, len(v.segs))
-	for i := len(v.segs) - 1; i >= 0; i-- {
-		iters = append(iters, v.log.iterator(v.segs[i], reverse, what, func(err error) { it.err = errors.Join(it.err, err) }))
-	}
-	it.Iterator = table.NewMergeIterator(iters, reverse)
-	return it
-}
-
-// Iterator is what View.NewIterator returns.
-type Iterator struct {
-	y.Iterator
-	err error
-}
-
-// Valid says whether the iterator is at an entry. It is false at the end, and after an error.
-func (it *Iterator) Valid() bool { return it.err == nil && it.Iterator.Valid() }
-
-// Err returns what ended the iteration early, nil if nothing did: a file could not be read, or
-// index and segment are both damaged. Ask it when Valid returns false.
-func (it *Iterator) Err() error { return it.err }
-
-// Ref turns what an iterator's Value() returned into a Ref. version is the timestamp of the
-// iterator's Key().
-func (v *View) Ref(vs y.ValueStruct, version uint64) Ref {
-	at, value, err := parseLocation(vs.Value)
-	if err != nil { // no segment 0 exists: Value will say so
-		at = location{}
-	}
-	return Ref{Version: version, ExpiresAt: vs.ExpiresAt, Meta: vs.Meta, UserMeta: vs.UserMeta,
-		ValueLen: int64(at.valueLen), at: at, value: value}
 }
 
 // Value appends the value of r to dst. It reads and checks the block: a *CorruptError means that

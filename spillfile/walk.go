@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"slices"
 )
@@ -252,7 +251,6 @@ func (w *walker) segment(f *foundSegment, first bool) error {
 			w.addError(f.path, g.err)
 		}
 	}
-	w.seeIndex(f)
 	w.knowIndex(f)
 	s := f.seg
 	w.resync = f.bad != nil
@@ -291,7 +289,7 @@ func (w *walker) segment(f *foundSegment, first bool) error {
 		w.sound[f.id] = false
 		return nil
 	}
-	w.order = scanner{s: s, replayed: ^uint64(0), end: segmentHeaderSize, seq: s.header.firstSeq - 1}
+	w.order = *newScanner(s, ^uint64(0))
 	w.rd.reset(f.file, f.path, f.id, s.aead, f.limit)
 	if err := w.blocks(f); err != nil {
 		return err
@@ -304,17 +302,18 @@ func (w *walker) openKey(f *foundSegment) (err error) {
 	if w.headers {
 		return nil
 	}
-	f.seg.aead, err = f.seg.header.openDataKey(f.path, w.l.o.EncryptionKey)
+	f.seg.aead, err = f.seg.header.openDataKey(f.path, w.o.EncryptionKey)
 	return err
 }
 
-// knowIndex learns from the footer of a segment's index which commits there were, and where they
-// end if nobody else says it: what a failed write has left may follow.
+// knowIndex learns from the footer of a segment's index which commits there were, that they were
+// durable, and where they end if nobody else says it: what a failed write has left may follow.
 func (w *walker) knowIndex(f *foundSegment) {
-	ft, _ := w.footer(f)
+	ft, _, _ := w.footer(f) // without a descriptor it is not known
 	if ft == nil {
 		return
 	}
+	w.seeMark(Position{f.id, ft.end}, w.indexPath(f.id))
 	w.know(ft.lastSeq)
 	if !f.known {
 		f.known, f.want = true, ft.end
@@ -539,24 +538,4 @@ func (w *walker) loseTail() {
 	if f := &n.Faults[i]; f.Kind == Damage && f.File == last.path && f.End > f.Offset && f.End >= last.limit {
 		n.Lost = append(n.Lost, Loss{FirstSeq: w.last + 1, AfterTs: w.lastTs})
 	}
-}
-
-// footer returns what the footer of a segment's index file says, nil if there is none that belongs
-// to it, and the size of that file.
-func (k *look) footer(f *foundSegment) (*indexFooter, int64) {
-	if _, ok := slices.BinarySearch(k.indexes, f.id); !ok {
-		return nil, 0
-	}
-	path := filepath.Join(k.l.o.Dir, indexName(f.id))
-	file, err := k.l.fs.OpenFile(path, os.O_RDONLY, 0)
-	if err != nil {
-		return nil, 0
-	}
-	defer file.Close()
-	ft, size, err := readIndexFooter(file, path)
-	if err != nil || ft.segment != f.id || ft.databaseID != k.contents.manifest.databaseID ||
-		f.bad == nil && ft.segmentCRC != f.seg.header.checksum() || ft.lastSeq < ft.firstSeq {
-		return nil, 0
-	}
-	return &ft, size
 }

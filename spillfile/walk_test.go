@@ -12,6 +12,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 var testKey = []byte("0123456789abcdef")
@@ -181,7 +183,7 @@ func TestEveryFlippedByteIsNamed(t *testing.T) {
 					}
 					bad := clone(files)
 					bad[file] = flip(content, int(at), 0x5a)
-					disk.FS = memDisk(src.Dir, bad)
+					disk.FS = vfstest.DiskOf(src.Dir, bad)
 					v, err := Verify(t.Context(), disk, nil)
 					if err != nil { // the version, or the flag that says that it is encrypted
 						require.True(t, at >= 8 && at < 12 && errors.Is(err, ErrFormatVersion), "%s %d: %v", file, at, err)

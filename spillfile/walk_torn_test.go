@@ -5,19 +5,22 @@ package spillfile
 import (
 	"errors"
 	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // A power cut took the end of a segment that was not synced, and left the next one. Open drops
 // both.
 func TestWalkOfWhatOpenDropsBehindATornSegment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemFS()
-		m.setFault(func(op, name string, _ int) error {
-			if op == "sync" && name == segmentName(1) {
+		m := vfstest.NewDisk()
+		m.SetFault(func(op, path string) error {
+			if op == "sync" && filepath.Base(path) == segmentName(1) {
 				return errors.New("not synced")
 			}
 			return nil
@@ -30,7 +33,7 @@ func TestWalkOfWhatOpenDropsBehindATornSegment(t *testing.T) {
 		l.Rotate(0)
 		mustPut(t, l, 30, "c", "3")
 		synctest.Wait()
-		cut := m.killed()
+		cut := m.Killed()
 		_ = l.Close()
 		src := Source{Dir: "spill", FS: cut}
 		_, places, _ := walkAll(t, src)
@@ -55,13 +58,13 @@ func TestWalkOfWhatOpenDropsBehindATornSegment(t *testing.T) {
 // What a kill or a power cut leaves is no damage.
 func TestTornTailIsNoDamage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemFS()
+		m := vfstest.NewDisk()
 		o := testOptions("spill")
 		o.FS = m
 		l := mustOpen(t, o)
 		all := fill(t, l, 12)
 		synctest.Wait()
-		m = m.killed()
+		m = m.Killed()
 		require.NoError(t, l.Close())
 		src := Source{Dir: "spill", FS: m}
 		_, places, n := walkAll(t, src)
@@ -85,14 +88,14 @@ func TestTornTailIsNoDamage(t *testing.T) {
 // The index of a segment says that it is durable, when nothing else does.
 func TestDamageThatOnlyAnIndexTellsFromATornTail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMemFS()
+		m := vfstest.NewDisk()
 		o := testOptions("spill")
 		o.FS = m
 		l := mustOpen(t, o)
 		fill(t, l, 7)
 		require.NoError(t, errors.Join(l.Seal(), l.syncAll(false), l.indexSealed()))
 		synctest.Wait()
-		files := m.files()
+		files := m.Files()
 		require.NoError(t, l.Close())
 		require.Contains(t, files, indexName(1))
 		for name, want := range map[string]FaultKind{indexName(1): Damage, "": Torn} {
@@ -103,7 +106,7 @@ func TestDamageThatOnlyAnIndexTellsFromATornTail(t *testing.T) {
 			blocks := blocksOf([]byte(disk[segmentName(1)]))
 			last := blocks[len(blocks)-2] // behind it comes the end
 			disk[segmentName(1)] = flip(disk[segmentName(1)], int(last)+60, 1)
-			n, err := Walk(t.Context(), Source{Dir: "spill", FS: memDisk("spill", disk)}, nil)
+			n, err := Walk(t.Context(), Source{Dir: "spill", FS: vfstest.DiskOf("spill", disk)}, nil)
 			require.NoError(t, err)
 			require.Len(t, n.Faults, 1)
 			require.Equal(t, want, n.Faults[0].Kind)

@@ -6,9 +6,9 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // Exists tells a file that is not there from one of which that is not known.
@@ -39,30 +39,9 @@ func ReadFile(fsys spillfile.FS, path string, limit int64) (text []byte, ok bool
 	return text, true, nil
 }
 
-// WriteFile makes a file durably, whole or not at all: written beside, synced, renamed, the
-// directory synced.
+// WriteFile is vfs.WriteFile, with the path in its error.
 func WriteFile(fsys spillfile.FS, path string, text []byte) error {
-	// What a crash has left is in the way of O_EXCL; so is anything that somebody else has put
-	// there.
-	err := fsys.Remove(path + ".tmp")
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
-	}
-	var f spillfile.File
-	if err == nil {
-		f, err = fsys.OpenFile(path+".tmp", os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
-	}
-	if err == nil {
-		_, werr := f.WriteAt(text, 0)
-		err = errors.Join(f.Chmod(0o600), werr, f.Sync(), f.Close()) // whatever the umask
-	}
-	if err == nil {
-		err = fsys.Rename(path+".tmp", path)
-	}
-	if err == nil {
-		err = fsys.SyncDir(filepath.Dir(path))
-	}
-	if err != nil {
+	if err := vfs.WriteFile(fsys, path, text); err != nil {
 		return fmt.Errorf("write of %s: %w", path, err)
 	}
 	return nil

@@ -1,6 +1,6 @@
 //go:build unix && !aix
 
-package spillfile
+package vfs
 
 import (
 	"errors"

@@ -1,6 +1,6 @@
 //go:build netbsd || solaris
 
-package spillfile
+package vfs
 
 import "golang.org/x/sys/unix"
 

@@ -1,4 +1,4 @@
-package spillfile
+package vfs
 
 import (
 	"errors"

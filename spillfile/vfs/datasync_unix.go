@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package spillfile
+package vfs
 
 import "os"
 

@@ -12,6 +12,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 // A scan that reads ahead gives what an iterator gives, with the values that the entries have.
@@ -36,7 +38,7 @@ func TestScanIsAnIterator(t *testing.T) {
 				return
 			}
 			require.Equal(t, want.Key(), got.Key())
-			ref := v.Ref(want.Value(), y.ParseTs(want.Key()))
+			ref := want.Ref()
 			require.Equal(t, ref, got.Ref())
 			value, err := v.Value(ref, nil)
 			require.NoError(t, err)
@@ -75,7 +77,7 @@ func TestScanIsAnIterator(t *testing.T) {
 func TestScanOfNewestVersions(t *testing.T) {
 	r := newRand(t)
 	const keys, commits = 200, 6_000
-	disk := &readCount{memFS: newMemFS()}
+	disk := &readCount{Disk: vfstest.NewDisk()}
 	l := mustOpen(t, Options{Dir: "/spill", FS: disk, DatabaseID: testID, SegmentSize: 64 << 10})
 	defer l.Close()
 	for ts := range commits {
@@ -98,7 +100,7 @@ func TestScanOfNewestVersions(t *testing.T) {
 			last := ""
 			for it.Rewind(); it.Valid(); it.Next() {
 				if key := string(y.ParseKey(it.Key())); key != last && y.ParseTs(it.Key()) <= at {
-					value, err := v.Value(v.Ref(it.Value(), y.ParseTs(it.Key())), nil)
+					value, err := v.Value(it.Ref(), nil)
 					require.NoError(t, err)
 					want, last = append(want, entry{string(it.Key()), string(value)}), key
 				}
@@ -156,7 +158,7 @@ func TestScanOfNewestVersionsHeals(t *testing.T) {
 	for _, reverse := range []bool{false, true} {
 		for _, at := range []uint64{commits / 3, math.MaxUint64} {
 			for part := range 8 {
-				disk := newMemFS()
+				disk := vfstest.NewDisk()
 				l := mustOpen(t, Options{Dir: "/spill", FS: disk, DatabaseID: testID})
 				newest := map[string]uint64{}
 				for ts := uint64(1); ts <= commits; ts++ {
@@ -173,13 +175,7 @@ func TestScanOfNewestVersionsHeals(t *testing.T) {
 				x := v.segs[0].index.Load().file
 				require.NotNil(t, x)
 				leaf := (x.table.len() - 1) * part / 7
-				disk.mu.Lock()
-				for name, n := range disk.names {
-					if strings.HasSuffix(name, indexSuffix) {
-						n.data = []byte(flip(string(n.data), int(x.table.offsets[leaf])+9, 1))
-					}
-				}
-				disk.mu.Unlock()
+				disk.Alter(indexSuffix, func(b string) string { return flip(b, int(x.table.offsets[leaf])+9, 1) })
 				s := v.NewScanAt(reverse, at)
 				got := map[string]uint64{}
 				last := ""
@@ -201,7 +197,7 @@ func TestScanOfNewestVersionsHeals(t *testing.T) {
 
 // readCount counts the bytes that are read of segments.
 type readCount struct {
-	*memFS
+	*vfstest.Disk
 	bytes atomic.Int64
 }
 
@@ -211,7 +207,7 @@ type readCountFile struct {
 }
 
 func (c *readCount) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
-	f, err := c.memFS.OpenFile(name, flag, perm)
+	f, err := c.Disk.OpenFile(name, flag, perm)
 	if err != nil || !strings.HasSuffix(name, segmentSuffix) {
 		return f, err
 	}
@@ -225,7 +221,7 @@ func (f *readCountFile) ReadAt(b []byte, at int64) (int, error) {
 
 // A value that cannot be read does not end the scan: it is the reader of that value who is told.
 func TestScanOfADamagedValue(t *testing.T) {
-	m := newMemFS()
+	m := vfstest.NewDisk()
 	o := faultOptions(m, false, nil)
 	o.SegmentSize, o.IndexArena = 1<<20, 1<<20
 	l := mustOpen(t, o)
@@ -235,13 +231,7 @@ func TestScanOfADamagedValue(t *testing.T) {
 		mustPut(t, l, uint64(i+1), fmt.Sprintf("%02d", i), string(randomValue(r, 500)))
 	}
 	require.NoError(t, l.Seal())
-	m.mu.Lock()
-	for name, n := range m.names {
-		if strings.HasSuffix(name, segmentSuffix) {
-			n.data = []byte(flip(string(n.data), len(n.data)/2, 1))
-		}
-	}
-	m.mu.Unlock()
+	m.Alter(segmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
 	v := l.Acquire()
 	defer v.Release()
 	s := v.NewScan(false)

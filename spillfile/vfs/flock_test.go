@@ -1,6 +1,6 @@
 //go:build unix && !aix
 
-package spillfile
+package vfs
 
 import (
 	"os"
@@ -13,7 +13,7 @@ import (
 // TestLockOfAFileThatIsRemoved: who waited with the file open while its holder removed it holds
 // nothing.
 func TestLockOfAFileThatIsRemoved(t *testing.T) {
-	name := filepath.Join(t.TempDir(), lockName)
+	name := filepath.Join(t.TempDir(), "LOCK")
 	f, err := os.Create(name)
 	require.NoError(t, err)
 	require.True(t, named(f, name))

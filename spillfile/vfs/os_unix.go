@@ -1,6 +1,6 @@
 //go:build unix
 
-package spillfile
+package vfs
 
 import (
 	"fmt"

@@ -1,4 +1,6 @@
-package spillfile
+//go:build aix || darwin || dragonfly || freebsd
+
+package vfs
 
 import "golang.org/x/sys/unix"
 
@@ -7,7 +9,7 @@ func volumeFree(dir string) (free, total int64, err error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, err
 	}
-	return bytesOf(st.F_bavail, st.F_bsize), bytesOf(st.F_blocks, st.F_bsize), nil
+	return bytesOf(st.Bavail, st.Bsize), bytesOf(st.Blocks, st.Bsize), nil
 }
 
 func volumeFiles(dir string) (free, total int64, err error) {
@@ -15,5 +17,5 @@ func volumeFiles(dir string) (free, total int64, err error) {
 	if err := unix.Statfs(dir, &st); err != nil {
 		return 0, 0, err
 	}
-	return bytesOf(st.F_favail, int64(1)), bytesOf(st.F_files, int64(1)), nil
+	return bytesOf(st.Ffree, int64(1)), bytesOf(st.Files, int64(1)), nil
 }

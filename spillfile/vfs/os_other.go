@@ -1,6 +1,6 @@
 //go:build !unix && !windows
 
-package spillfile
+package vfs
 
 import (
 	"errors"

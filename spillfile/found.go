@@ -1,0 +1,73 @@
+package spillfile
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
+)
+
+// foundSegment is a file found at Open.
+type foundSegment struct {
+	id    uint64
+	path  string
+	file  *pooledFile
+	size  int64
+	bad   error // the header is not intact
+	limit int64 // nothing at or beyond counts: the smaller of want and size
+	known bool  // want is known, from the successor or from a clean close
+	want  int64 // where the acknowledged part ends
+	seg   *segment
+}
+
+// hasIndex says whether an index is that of this segment: of this file, and not only of one with
+// its number. database is the identity in the manifest. Of a segment whose header is not intact
+// nothing but that and the number is known.
+func (f *foundSegment) hasIndex(x *indexFooter, database [16]byte) bool {
+	if x.databaseID != database || x.segment != f.id || x.lastSeq < x.firstSeq {
+		return false
+	}
+	if f.bad != nil {
+		return true
+	}
+	h := &f.seg.header
+	return x.segmentCRC == h.checksum() && x.encrypted == h.encrypted && x.firstSeq == h.firstSeq
+}
+
+// mayEnd says whether the acknowledged part of the segment can end there, by what is known of it.
+func (f *foundSegment) mayEnd(at int64) bool { return at <= f.size && (!f.known || at == f.want) }
+
+// footer returns what the footer of a segment's index file says, and the size of that file; nil if
+// there is no index, or not an intact footer of one that is this segment's. The error is that there
+// is no descriptor for it.
+func (r *recovery) footer(f *foundSegment) (*indexFooter, int64, error) {
+	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
+		return nil, 0, nil
+	}
+	path := r.indexPath(f.id)
+	file := r.files.file(path, os.O_RDONLY)
+	defer file.Close()
+	x, size, err := readIndexFooter(file, path)
+	switch {
+	case vfs.OutOfFiles(err):
+		return nil, 0, err
+	case err != nil || !f.hasIndex(&x, r.contents.manifest.databaseID):
+		return nil, 0, nil
+	}
+	return &x, size, nil
+}
+
+// seeIndex sees the synced mark that the index file of a segment is, also where the segment or the
+// rest of the index is damaged.
+func (r *recovery) seeIndex(f *foundSegment) error {
+	x, _, err := r.footer(f)
+	if x != nil {
+		r.seeMark(Position{f.id, x.end}, r.indexPath(f.id))
+	}
+	return err
+}
+
+func (r *recovery) pathOf(id uint64) string { return filepath.Join(r.o.Dir, segmentName(id)) }
+
+func (r *recovery) indexPath(id uint64) string { return filepath.Join(r.o.Dir, indexName(id)) }
