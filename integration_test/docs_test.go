@@ -94,6 +94,7 @@ var fragmentImports = func() map[string]string {
 		"spillfile":   module + "spillfile",
 		"replay":      module + "replay",
 		"http":        "net/http",
+		"slog":        "log/slog",
 		"signal":      "os/signal",
 		"debug":       "runtime/debug",
 		"filepath":    "path/filepath",
