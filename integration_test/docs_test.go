@@ -99,7 +99,7 @@ var fragmentImports = func() map[string]string {
 		"debug":       "runtime/debug",
 		"filepath":    "path/filepath",
 		"prometheus":  "github.com/prometheus/client_golang/prometheus",
-		"collectors":  "github.com/prometheus/client_golang/prometheus/collectors",
+		"spillprom":   module + "badgerspill/prometheus",
 		"promhttp":    "github.com/prometheus/client_golang/prometheus/promhttp",
 	}
 	for _, std := range strings.Fields("bytes context errors expvar fmt io log math os slices strings sync syscall time") {
