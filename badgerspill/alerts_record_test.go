@@ -288,31 +288,29 @@ func (r *recording) every(d time.Duration, f func() (undo func())) {
 	}
 }
 
-// sample appends a value to each series.
+// sample appends a value to each series, as the collector of badgerspill/prometheus names it.
 func (r *recording) sample() {
 	s := r.db.SpillStats()
-	for i := range metrics {
-		m := &metrics[i]
-		switch v := m.value(&s).(type) {
-		case map[string]any:
-			for _, label := range m.values {
-				r.append(fmt.Sprintf("%s{dir=%q,%s=%q}", m.Name, *recordWhat, m.Labels[1], label), v[label])
+	for _, m := range Metrics() {
+		if m.Prometheus == "" {
+			continue
+		}
+		for value, number := range m.Values(&s) {
+			labels := fmt.Sprintf("dir=%q", *recordWhat)
+			if value != "" {
+				labels += fmt.Sprintf(",%s=%q", m.Labels[1], value)
 			}
-		default:
-			r.append(fmt.Sprintf("%s{dir=%q}", m.Name, *recordWhat), v)
+			r.append(m.Prometheus+"{"+labels+"}", number)
 		}
 	}
 }
 
-func (r *recording) append(series string, v any) {
+func (r *recording) append(series string, v float64) {
 	if _, ok := r.series[series]; !ok {
 		r.order = append(r.order, series)
 	}
-	text := fmt.Sprint(v)
-	if f, ok := v.(float64); ok { // a millisecond is enough
-		text = strconv.FormatFloat(f, 'f', 3, 64)
-		text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
-	}
+	text := strconv.FormatFloat(v, 'f', 3, 64) // a millisecond is enough
+	text = strings.TrimRight(strings.TrimRight(text, "0"), ".")
 	r.series[series] = append(r.series[series], text)
 }
 

@@ -26,22 +26,51 @@ const progressLines = 10 * time.Second
 // BackgroundError, HealthChange, commits that wait. Of each kind at most five lines pass in ten
 // seconds; the next one says how many did not. Lines are at level info. A nil logger gives a
 // listener of nothing. One listener may serve several databases, but then their lines are limited
-// together.
+// together. NewSlogListener logs all events, with attributes.
 func NewLoggingListener(logger Logger) *EventListener {
 	if logger == nil {
 		return &EventListener{}
 	}
-	return (&eventLogger{to: logger, now: time.Now}).listener()
+	return (&eventLogger{to: logger, notable: notable{now: time.Now}}).listener()
 }
 
-type eventLogger struct {
-	to    Logger
+// notable tells which events are worth a line at level info.
+type notable struct {
 	now   func() time.Time
 	lines notify.Limiter
 
 	mu sync.Mutex // several databases may share the listener
 	// Guarded by mu.
 	progressed time.Time // when the last line of progress came
+}
+
+// tierChange leaves out the tier Flush, from which usage goes back and forth.
+func (n *notable) tierChange(i TierChangeInfo) bool {
+	return i.New != wbm.Flush && (i.New != wbm.Normal || i.Old != wbm.Flush)
+}
+
+func (n *notable) replayBegan() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.progressed = n.now()
+}
+
+// replayProgress lets one pass in progressLines.
+func (n *notable) replayProgress() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := n.now()
+	due := now.Sub(n.progressed) >= progressLines
+	if due {
+		n.progressed = now
+	}
+	return due
+}
+
+type eventLogger struct {
+	notable
+
+	to Logger
 }
 
 func (l *eventLogger) listener() *EventListener {
@@ -51,7 +80,7 @@ func (l *eventLogger) listener() *EventListener {
 		SpillBegin:     l.spillBegin,
 		HandOver:       l.handOver,
 		ReplayBegin:    l.replayBegin,
-		ReplayProgress: l.replayProgress,
+		ReplayProgress: l.progress,
 		ReplayEnd:      l.replayEnd,
 	}
 }
@@ -63,7 +92,7 @@ func (l *eventLogger) info(kind, format string, args ...any) {
 }
 
 func (l *eventLogger) tier(i TierChangeInfo) {
-	if i.New == wbm.Flush || i.New == wbm.Normal && i.Old == wbm.Flush {
+	if !l.tierChange(i) {
 		return
 	}
 	l.info("tier", "memory tier %v, was %v: %v of %v in use", i.New, i.Old, sizeOf(i.Usage), sizeOf(i.Limit))
@@ -89,20 +118,12 @@ func (l *eventLogger) handOver(i HandOverInfo) {
 }
 
 func (l *eventLogger) replayBegin(r replay.Run) {
-	l.mu.Lock()
-	l.progressed = l.now()
-	l.mu.Unlock()
+	l.replayBegan()
 	l.info("replay begin", "replay begins, reason %v", r.Reason)
 }
 
-func (l *eventLogger) replayProgress(r replay.Run) {
-	l.mu.Lock()
-	due := l.now().Sub(l.progressed) >= progressLines
-	if due {
-		l.progressed = l.now()
-	}
-	l.mu.Unlock()
-	if due {
+func (l *eventLogger) progress(r replay.Run) {
+	if l.replayProgress() {
 		l.info("replay progress", "replay goes on, reason %v: %v and %d entries in %v, %v/s", r.Reason, sizeOf(r.Bytes), r.Entries, round(r.Duration), sizeOf(int64(r.Rate())))
 	}
 }

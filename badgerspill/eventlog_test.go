@@ -21,7 +21,7 @@ func segmentCreated(n uint64) spillfile.Event {
 func TestLoggingListenerLines(t *testing.T) {
 	lines := &logLines{}
 	now := time.Unix(0, 0)
-	logger := &eventLogger{to: lines, now: func() time.Time { return now }}
+	logger := &eventLogger{to: lines, notable: notable{now: func() time.Time { return now }}}
 	l := logger.listener()
 	run := replay.Run{Reason: replay.ReasonQuiet, Bytes: 300 << 20, Entries: 2_000_000, Duration: 4321 * time.Millisecond}
 
@@ -65,7 +65,7 @@ func TestLoggingListenerLines(t *testing.T) {
 func TestLoggingListenerIsLimited(t *testing.T) {
 	lines := &logLines{}
 	now := time.Unix(0, 0)
-	logger := &eventLogger{to: lines, now: func() time.Time { return now }}
+	logger := &eventLogger{to: lines, notable: notable{now: func() time.Time { return now }}}
 	logger.lines.Now = logger.now
 	l := logger.listener()
 	for range 1000 {

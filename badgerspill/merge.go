@@ -81,10 +81,20 @@ func (op *MergeOperator) run(tick *time.Ticker) {
 		case <-tick.C:
 		}
 		if err := op.compact(); err != nil {
-			op.db.events.backgroundError("compact the values of a merge operator", fmt.Errorf("key %q: %w", op.key, err), "it is tried again at the next interval")
+			op.db.events.backgroundError("compact the values of a merge operator", &keyError{op.key, err}, "it is tried again at the next interval")
 		}
 	}
 }
+
+// keyError is an error about one key of the user's.
+type keyError struct {
+	key []byte
+	err error
+}
+
+func (e *keyError) Error() string { return fmt.Sprintf("key %q: %v", e.key, e.err) }
+
+func (e *keyError) Unwrap() error { return e.err }
 
 // merged is the outcome of all visible versions of a key.
 type merged struct {

@@ -2,6 +2,7 @@ package badgerspill
 
 import (
 	"expvar"
+	"iter"
 	"math"
 	"reflect"
 	"slices"
@@ -25,13 +26,18 @@ const (
 	MetricGauge   = "gauge"   // goes up and down
 )
 
-// Metric describes an expvar of the layer. Its value is a map from the database's directory
-// (Options.Dir) to a number, or, with a second label, to a map from that label's values to numbers:
-// as collectors.NewExpvarCollector of Prometheus reads it.
+// Metric describes a number of the layer that its users may watch, or a list of numbers. There is
+// an expvar of it, whose value is a map from the database's directory (Options.Dir) to a number,
+// or, with a second label, to a map from that label's values to numbers. For other systems Values
+// has the same numbers.
 type Metric struct {
-	Name  string // of the expvar: the field of SpillStats in snake case, with its unit
-	Field string // of SpillStats, as "Append.P99"
-	Type  string // MetricCounter or MetricGauge
+	Name string // of the expvar: the field of SpillStats in snake case, with its unit
+	// Prometheus is the name of the series that the collector of the module badgerspill/prometheus
+	// makes of it, by the rules there: the unit comes last, then _total, if it is a counter. It is
+	// "" where the collector has none, since Prometheus calculates that better.
+	Prometheus string
+	Field      string // of SpillStats, as "Append.P99"
+	Type       string // MetricCounter or MetricGauge
 	// of the numbers: "bytes", "seconds", "bytes per second", "commits" and the like; "" if they
 	// have none
 	Unit   string
@@ -44,10 +50,43 @@ type Metric struct {
 	values []string
 }
 
-// Metrics returns a description of each expvar that a database publishes unless MetricsEnabled is
-// off, in the order of SpillStats. They are the fields of SpillStats: durations are in seconds, a
-// state is its number. It is safe for concurrent use.
+// Metrics returns a description of each metric, in the order of SpillStats. They are the fields of
+// SpillStats: durations are in seconds, a state is its number. A database publishes them as expvars
+// unless MetricsEnabled is off. It does not block and is safe for concurrent use.
 func Metrics() []Metric { return slices.Clone(metrics) }
+
+// Values yields what s has of the metric: each number with the value of the second label that it
+// belongs to, or one number with "" if there is no such label. So a program can pass the metrics on
+// to a system of its own. A Metric that Metrics has not returned has no numbers. It does not block
+// and is safe for concurrent use.
+func (m Metric) Values(s *SpillStats) iter.Seq2[string, float64] {
+	return func(yield func(string, float64) bool) {
+		if s == nil || m.index == nil {
+			return
+		}
+		all, ok := m.value(s).(map[string]any)
+		if !ok {
+			yield("", floatOf(m.value(s)))
+			return
+		}
+		for _, name := range m.values {
+			if !yield(name, floatOf(all[name])) {
+				return
+			}
+		}
+	}
+}
+
+// floatOf takes what metricNumber returns.
+func floatOf(number any) float64 {
+	switch x := number.(type) {
+	case float64:
+		return x
+	case int:
+		return float64(x)
+	}
+	return float64(number.(int64))
+}
 
 var (
 	tierNames        = names[wbm.Tier](4)
@@ -86,9 +125,11 @@ var metrics = func() []Metric {
 		if u := strings.ReplaceAll(unit, " ", "_"); (strings.Contains(u, "bytes") || u == "seconds") && !strings.Contains(name, u) {
 			name += "_" + u
 		}
-		all = append(all, Metric{Name: name, Field: field, Type: typ, Unit: unit, Labels: []string{"dir"}, Help: help, index: index})
+		all = append(all, Metric{Name: name, Prometheus: prometheusName(name, typ), Field: field, Type: typ, Unit: unit,
+			Labels: []string{"dir"}, Help: help, index: index})
 		return &all[len(all)-1]
 	}
+	forPrometheus := func(m *Metric, name string) *Metric { m.Prometheus = name; return m }
 	numbered := func(m *Metric, values []string) { m.values = values }
 	labelled := func(m *Metric, label string, values []string) {
 		m.Labels = append(m.Labels, label)
@@ -139,20 +180,23 @@ var metrics = func() []Metric {
 	add("Segments", MetricGauge, "segments", "Segments of the spill that hold such commits.")
 	add("OldestSpilled", MetricGauge, "seconds", "Age of the oldest segment of the spill, 0 if it is empty.")
 
-	add("Append.Count", MetricCounter, "commits", "Appends to the spill, from the end of encoding to the acknowledgement.")
-	add("Append.Sum", MetricCounter, "seconds", "Time that appends to the spill took, summed.")
-	add("Append.Mean", MetricGauge, "seconds", "Mean time of an append since Open.")
+	// The collector makes one histogram of count, sum and buckets, badgerspill_append_seconds. What
+	// is since Open says little where a quantile of any five minutes can be had.
+	forPrometheus(add("Append.Count", MetricCounter, "commits", "Appends to the spill, from the end of encoding to the acknowledgement."), "badgerspill_append_seconds_count")
+	forPrometheus(add("Append.Sum", MetricCounter, "seconds", "Time that appends to the spill took, summed."), "badgerspill_append_seconds_sum")
+	forPrometheus(add("Append.Mean", MetricGauge, "seconds", "Mean time of an append since Open."), "")
 	add("Append.Max", MetricGauge, "seconds", "The longest append since Open.")
-	add("Append.P50", MetricGauge, "seconds", "Median of the appends since Open, at most a quarter too high.")
-	add("Append.P99", MetricGauge, "seconds", "99th percentile of the appends since Open, at most a quarter too high.")
-	labelled(add("Append.Buckets", MetricCounter, "commits", "Appends that took less than le seconds, for histogram_quantile."), "le", append(latencyBounds, "+Inf"))
+	forPrometheus(add("Append.P50", MetricGauge, "seconds", "Median of the appends since Open, at most a fifth too high."), "")
+	forPrometheus(add("Append.P99", MetricGauge, "seconds", "99th percentile of the appends since Open, at most a fifth too high."), "")
+	labelled(forPrometheus(add("Append.Buckets", MetricCounter, "commits", "Appends that took at most le seconds, for histogram_quantile."), "badgerspill_append_seconds_bucket"),
+		"le", append(latencyBounds, "+Inf"))
 
 	numbered(add("ReplayState", MetricGauge, "", "What replay does: 0 idle, 1 waiting for a quiet moment, 2 replaying, 3 paused for memory or disk, 4 backoff after an error, 5 stopped, 6 halted by an error that does not pass."), replayStateNames)
 	labelled(add("ReplayStateTime", MetricCounter, "seconds", "Time that replay has been in each state."), "state", replayStateNames)
 	numbered(add("Health", MetricGauge, "", "Whether replay can go on: 0 good; 1 delayed, it failed and is tried again; 2 stopped: DB.Health says why."), names[HealthState](3))
 	add("ReplayErrors", MetricCounter, "errors", "Errors of Badger or of the spill while replaying. Each is tried again, unless Health is stopped.")
 	add("ReplayRate", MetricGauge, "bytes per second", "Throughput of the run of replay under way, or the last one, pauses included, before compression.")
-	add("ReplayDuty", MetricGauge, "", "Share of its time that replay works at most, for the foreground's sake; 1 is all of it.")
+	forPrometheus(add("ReplayDuty", MetricGauge, "", "Share of its time that replay works at most, for the foreground's sake; 1 is all of it."), "badgerspill_replay_duty_ratio")
 	add("ReplayPausedTime", MetricCounter, "seconds", "Time that runs of replay have paused: for memory, for the foreground, for ReplayMaxRate.")
 
 	add("WriteRate", MetricGauge, "bytes per second", "Write rate of commits, exponentially weighted.")
@@ -180,6 +224,20 @@ func fieldIndex(path string) (index []int, ok bool) {
 		index, t = append(index, f.Index...), f.Type
 	}
 	return index, true
+}
+
+// prometheusName makes the collector's name of an expvar's: badgerspill_bytes_spilled is
+// badgerspill_spilled_bytes_total.
+func prometheusName(name, typ string) string {
+	name = strings.TrimPrefix(name, metricPrefix)
+	name = strings.Replace(name, "_time_seconds", "_seconds", 1)
+	if of, ok := strings.CutPrefix(name, "bytes_"); ok {
+		name = of + "_bytes"
+	}
+	if typ == MetricCounter {
+		name += "_total"
+	}
+	return metricPrefix + name
 }
 
 func snakeCase(name string) string {

@@ -6,6 +6,7 @@ import (
 	"math"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,9 @@ func TestMetricsCanBeTurnedOff(t *testing.T) {
 // them.
 func numericFields(t reflect.Type, path string) (all []string) {
 	for f := range fieldsOf(t) {
+		if !f.IsExported() { // Latency.Exponential returns it
+			continue
+		}
 		if f.Type.Kind() == reflect.Struct {
 			all = append(all, numericFields(f.Type, path+f.Name+".")...)
 			continue
@@ -130,6 +134,75 @@ func TestMetricsAreTheFieldsOfSpillStats(t *testing.T) {
 	require.Equal(t, slices.Compact(slices.Clone(names)), names)
 }
 
+// The names for Prometheus follow its rules, and no two are the same.
+func TestNamesForPrometheus(t *testing.T) {
+	var names, left []string
+	for _, m := range Metrics() {
+		if m.Prometheus == "" {
+			left = append(left, m.Field)
+			continue
+		}
+		names = append(names, m.Prometheus)
+		if m.Field != "Append.Max" && strings.HasPrefix(m.Field, "Append.") {
+			require.Regexp(t, "^badgerspill_append_seconds_(count|sum|bucket)$", m.Prometheus, m.Field)
+			continue
+		}
+		require.Equal(t, m.Type == MetricCounter, strings.HasSuffix(m.Prometheus, "_total"), m.Prometheus)
+		last := strings.TrimSuffix(m.Prometheus, "_total")
+		switch m.Unit {
+		case "bytes", "seconds":
+			require.True(t, strings.HasSuffix(last, "_"+m.Unit), m.Prometheus)
+		case "bytes per second":
+			require.True(t, strings.HasSuffix(last, "_bytes_per_second"), m.Prometheus)
+		}
+	}
+	require.Equal(t, []string{"Append.Mean", "Append.P50", "Append.P99"}, left)
+	for _, name := range []string{"badgerspill_state", "badgerspill_state_seconds_total", "badgerspill_spilled_bytes_total",
+		"badgerspill_pending_bytes", "badgerspill_blocked_seconds_total", "badgerspill_no_space_total", "badgerspill_replay_duty_ratio"} {
+		require.Contains(t, names, name)
+	}
+	slices.Sort(names)
+	require.Equal(t, slices.Compact(slices.Clone(names)), names)
+}
+
+// What Values yields are the numbers of the expvar, in the order of the label's values.
+func TestMetricValuesAreYielded(t *testing.T) {
+	f := open(t, func(opt *Options) { opt.SpillPolicy = Always })
+	f.put("k", "v")
+	s := f.SpillStats()
+	for _, m := range Metrics() {
+		var labels []string
+		numbers := map[string]float64{}
+		for label, n := range m.Values(&s) {
+			labels = append(labels, label)
+			numbers[label] = n
+		}
+		text, err := json.Marshal(m.value(&s))
+		require.NoError(t, err)
+		if len(m.Labels) == 1 {
+			require.Equal(t, []string{""}, labels, m.Name)
+			want, err := json.Marshal(numbers[""])
+			require.NoError(t, err)
+			require.JSONEq(t, string(text), string(want), m.Name)
+			continue
+		}
+		require.Equal(t, m.values, labels, m.Name)
+		want, err := json.Marshal(numbers)
+		require.NoError(t, err)
+		require.JSONEq(t, string(text), string(want), m.Name)
+	}
+	for range (Metric{}).Values(&s) {
+		t.Error("a number of no metric")
+	}
+	for range Metrics()[0].Values(nil) {
+		t.Error("a number of nothing")
+	}
+	for label := range Metrics()[1].Values(&s) { // who wants no more gets no more
+		require.Equal(t, "direct", label)
+		break
+	}
+}
+
 // Each metric shows its own field, in its unit.
 func TestMetricValues(t *testing.T) {
 	s := SpillStats{State: "spilling", ReplayState: "backoff", SpillStarts: map[string]int64{"stall": 3}}
@@ -170,7 +243,7 @@ func TestMetricValues(t *testing.T) {
 	}
 	want["Append.Buckets"].(map[string]any)["+Inf"] = s.Append.Count
 	require.Equal(t, map[string]any{"direct": s.StateTime[Direct].Seconds(), "spilling": s.StateTime[Spilling].Seconds()}, want["StateTime"])
-	require.Contains(t, want["Append.Buckets"], "0.000004096")
+	require.Contains(t, want["Append.Buckets"], "0.000003814")
 	for _, m := range Metrics() {
 		require.Equal(t, want[m.Field], m.value(&s), m.Name)
 	}

@@ -94,11 +94,12 @@ var fragmentImports = func() map[string]string {
 		"spillfile":   module + "spillfile",
 		"replay":      module + "replay",
 		"http":        "net/http",
+		"slog":        "log/slog",
 		"signal":      "os/signal",
 		"debug":       "runtime/debug",
 		"filepath":    "path/filepath",
 		"prometheus":  "github.com/prometheus/client_golang/prometheus",
-		"collectors":  "github.com/prometheus/client_golang/prometheus/collectors",
+		"spillprom":   module + "badgerspill/prometheus",
 		"promhttp":    "github.com/prometheus/client_golang/prometheus/promhttp",
 	}
 	for _, std := range strings.Fields("bytes context errors expvar fmt io log math os slices strings sync syscall time") {

@@ -67,42 +67,50 @@ func code(t *testing.T, cell string) string {
 	return strings.Trim(cell, "`")
 }
 
-// TestOperationsListsEveryMetric: docs/operations.md has a row for each metric, with its type, unit
-// and meaning as Metrics gives them, and no other. What it says to alert on is nothing, or an alert
-// of docs/alerts.yml that asks for the metric.
+// TestOperationsListsEveryMetric: docs/operations.md has a row for each metric, with its name for
+// Prometheus, its type, unit and meaning as Metrics gives them, and no other. What it says to alert
+// on is nothing, or an alert of docs/alerts.yml that asks for the metric.
 func TestOperationsListsEveryMetric(t *testing.T) {
 	want := map[string]badgerspill.Metric{}
-	for _, m := range badgerspill.Metrics() {
-		name := m.Name
-		if len(m.Labels) > 1 {
+	withLabels := func(name string, m badgerspill.Metric) string {
+		if len(m.Labels) > 1 && name != "" {
 			name += "{" + strings.Join(m.Labels[1:], ",") + "}"
 		}
-		want[name] = m
+		return name
+	}
+	for _, m := range badgerspill.Metrics() {
+		want[withLabels(m.Name, m)] = m
 	}
 	doc := readDoc(t, operations)
 	alerts := alertRulesByName(t)
 	unnamed := maps.Clone(alerts)
 	seen := map[string]bool{}
 	for _, row := range tables(t, doc, "Metrics") {
-		require.Len(t, row, 5, "%v", row)
+		require.Len(t, row, 6, "%v", row)
 		name := code(t, row[0])
 		m, ok := want[name]
 		require.True(t, ok, "%s is no metric", name)
 		require.False(t, seen[name], "%s twice", name)
 		seen[name] = true
-		require.Equal(t, []string{m.Type, m.Unit, m.Help}, row[1:4], name)
-		if strings.HasPrefix(row[4], "nothing") {
+		require.Equal(t, withLabels(m.Prometheus, m), strings.Trim(row[1], "`"), name)
+		require.Equal(t, []string{m.Type, m.Unit, m.Help}, row[2:5], name)
+		requireMetrics(t, "what to alert on of "+name, row[5])
+		if strings.HasPrefix(row[5], "nothing") {
 			continue
 		}
-		named := regexp.MustCompile("^`(Badgerspill\\w+)`: ").FindStringSubmatch(row[4])
+		named := regexp.MustCompile("^`(Badgerspill\\w+)`: ").FindStringSubmatch(row[5])
 		require.NotNil(t, named, "%s: what to alert on", name)
-		require.Contains(t, metricName.FindAllString(alerts[named[1]], -1), m.Name, "the rule of %s", named[1])
+		require.Contains(t, metricName.FindAllString(alerts[named[1]], -1), m.Prometheus, "the rule of %s", named[1])
 		delete(unnamed, named[1])
 	}
 	for name := range want {
 		require.True(t, seen[name], "docs/operations.md does not list %s", name)
 	}
 	require.Empty(t, unnamed, "alerts that no metric names")
+	// The rest of the page has expvars where it explains their names, else those for Prometheus.
+	for _, m := range badgerspill.Metrics() {
+		doc = strings.ReplaceAll(doc, "`"+withLabels(m.Name, m)+"`", "")
+	}
 	requireMetrics(t, "docs/operations.md", doc)
 }
 
@@ -144,13 +152,15 @@ var (
 	matcher    = regexp.MustCompile(`(\w+)\s*=~?\s*"([^"]*)"`)
 )
 
-// requireMetrics requires that all names of metrics in a text are metrics, and that selectors name
-// labels that they have.
+// requireMetrics requires that all names of metrics in a text are metrics of the collector, and
+// that selectors name labels that they have.
 func requireMetrics(t *testing.T, where, text string) (named map[string]bool) {
 	t.Helper()
-	metrics := map[string]badgerspill.Metric{}
+	metrics := map[string]badgerspill.Metric{"badgerspill_up": {}, "badgerspill_append_seconds": {}}
 	for _, m := range badgerspill.Metrics() {
-		metrics[m.Name] = m
+		if m.Prometheus != "" {
+			metrics[m.Prometheus] = m
+		}
 	}
 	named = map[string]bool{}
 	for _, name := range metricName.FindAllString(text, -1) {
@@ -159,7 +169,7 @@ func requireMetrics(t *testing.T, where, text string) (named map[string]bool) {
 	}
 	for _, s := range selector.FindAllStringSubmatch(text, -1) {
 		for _, m := range matcher.FindAllStringSubmatch(s[2], -1) {
-			require.Contains(t, append(metrics[s[1]].Labels, "job", "instance"), m[1], "%s: %s", where, s[0])
+			require.Contains(t, append(metrics[s[1]].Labels, "job", "instance", "dir"), m[1], "%s: %s", where, s[0])
 		}
 	}
 	return named
@@ -277,8 +287,8 @@ func TestOperationsListsEveryLogLine(t *testing.T) {
 	require.Equal(t, want, have)
 }
 
-// TestOperationsCode: the Go code of the page is that of a test, which is compiled and run, and its
-// YAML can be read.
+// TestOperationsCode: the handler for Prometheus is that of a test, which runs it, and the YAML can
+// be read. All Go code is compiled by TestDocsCode.
 func TestOperationsCode(t *testing.T) {
 	doc := readDoc(t, operations)
 	source := readDoc(t, "../badgerspill/prometheus/example_test.go")
@@ -288,14 +298,16 @@ func TestOperationsCode(t *testing.T) {
 		seen[b[1]]++
 		switch b[1] {
 		case "go":
-			require.Contains(t, source, b[2])
+			if strings.Contains(b[2], "prometheus.") {
+				require.Contains(t, source, b[2])
+			}
 		case "yaml":
 			require.YAMLEq(t, b[2], b[2])
 		default:
 			t.Errorf("a block of %q, which no test reads", b[1])
 		}
 	}
-	require.Equal(t, 1, seen["go"])
+	require.Equal(t, 2, seen["go"])
 	require.Equal(t, 1, seen["yaml"])
 }
 
@@ -360,6 +372,8 @@ func TestDashboard(t *testing.T) {
 			refs[target.RefID] = true
 			require.NotEmpty(t, target.Expr, where)
 			in := requireMetrics(t, where, target.Expr)
+			require.Equal(t, len(metricName.FindAllString(target.Expr, -1)),
+				strings.Count(target.Expr, `{job=~"$job",instance=~"$instance",dir=~"$dir"}`), "%s: %s", where, target.Expr)
 			require.NotEmpty(t, in, "%s: %s asks for nothing", where, target.Expr)
 			for name := range in {
 				named[name] = true
@@ -371,8 +385,9 @@ func TestDashboard(t *testing.T) {
 		}
 	}
 	// What the page says that the dashboard shows.
-	for _, want := range []string{"commits_direct", "commits_hedged", "commits_spilled", "tier", "spill_bytes", "append_buckets",
-		"replay_rate_bytes_per_second", "blocked_now", "blocked_time_seconds", "write_rate_bytes_per_second"} {
+	for _, want := range []string{"commits_direct_total", "commits_hedged_total", "commits_spilled_total", "tier", "spill_bytes",
+		"append_seconds", "append_seconds_bucket", "replay_rate_bytes_per_second", "blocked_now", "blocked_seconds_total",
+		"write_rate_bytes_per_second"} {
 		require.True(t, named["badgerspill_"+want], "no panel shows %s", want)
 	}
 }

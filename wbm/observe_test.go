@@ -119,14 +119,14 @@ func TestOnBlockedIsNotToldOfWhoDoesNotWait(t *testing.T) {
 
 func TestLatencyBuckets(t *testing.T) {
 	var h histogram
-	for _, d := range []time.Duration{0, 4095, 4096, 8191, 8192, time.Millisecond, 4 * time.Second, time.Hour} {
+	for _, d := range []time.Duration{0, 3814, 3815, 7629, 7630, time.Millisecond, 4 * time.Second, time.Hour} {
 		h.record(d)
 	}
 	l := h.snapshot()
-	require.Equal(t, 4096*time.Nanosecond, LatencyBound(0))
-	require.Equal(t, 4294967296*time.Nanosecond, LatencyBound(LatencyBuckets-1))
-	require.Equal(t, []int64{2, 4, 5, 5, 5, 5, 5, 5, 6, 6}, l.Buckets[:10], "1 ms is below 2^20 ns")
+	require.Equal(t, 3814*time.Nanosecond, LatencyBound(0), "2^-18 s")
+	require.Equal(t, 4*time.Second, LatencyBound(LatencyBuckets-1))
+	require.Equal(t, []int64{2, 4, 5, 5, 5, 5, 5, 5, 5, 6}, l.Buckets[:10], "1 ms is above 2^-10 s")
 	require.Equal(t, []int64{6, 7}, l.Buckets[19:])
 	require.EqualValues(t, 8, l.Count)
-	require.Equal(t, time.Hour+4*time.Second+time.Millisecond+24574, l.Sum)
+	require.Equal(t, time.Hour+4*time.Second+time.Millisecond+22888, l.Sum)
 }

@@ -1,7 +1,9 @@
 package wbm
 
 import (
+	"math"
 	"math/bits"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -74,34 +76,81 @@ type Latency struct {
 	// Sum, Mean and Max are exact.
 	Sum, Mean, Max time.Duration
 	// P50 and P99 are upper bounds of the bucket in which the quantile lies: at most a
-	// quarter too high.
+	// fifth too high.
 	P50, P99 time.Duration
-	// Buckets says how many took less than LatencyBound of the index; the rest took longer. The
+	// Buckets says how many took at most LatencyBound of the index; the rest took longer. The
 	// difference of two snapshots gives the quantiles of the time between.
 	Buckets [LatencyBuckets]int64
+
+	counts [latencyCounts]int64 // see histogram.counts
 }
 
 // LatencyBuckets is the number of Latency.Buckets.
 const LatencyBuckets = 21
 
-// minLatencyBits: the lowest bound of Latency.Buckets is 2^12 ns, less than an append ever takes;
-// the highest is 2^32 ns, 4.3 s.
-const minLatencyBits = 12
+// minLatencyPower: the lowest bound of Latency.Buckets is 2^-18 s, less than an append ever takes;
+// the highest is 2^2 s.
+const minLatencyPower = -18
 
-// LatencyBound returns the upper bound of a bucket of Latency, 0 to LatencyBuckets-1: from 4.1 µs
-// to 4.3 s, each twice the one before.
-func LatencyBound(i int) time.Duration { return 1 << (minLatencyBits + i) }
+// LatencyBound returns the upper bound of a bucket of Latency, 0 to LatencyBuckets-1: from 3.8 µs
+// to 4 s, each twice the one before.
+func LatencyBound(i int) time.Duration {
+	return time.Duration(math.Ldexp(float64(time.Second), minLatencyPower+i))
+}
 
-// subBuckets splits each power of two, so that a bucket is at most a quarter wide.
+// LatencySchema is the schema of the buckets of Latency.Exponential, as Prometheus numbers those of
+// its native histograms: there are 2^LatencySchema of them in each power of two.
+const LatencySchema = 2
+
+// Exponential returns the distribution as finely as it was counted, in the buckets of a native
+// histogram of Prometheus whose unit is the second. Bucket i has the samples above 2^((i-1)/4) s
+// and up to 2^(i/4) s; those without samples are left out. zero is the number of samples that took
+// no time at all. It does not block. It is safe for concurrent use.
+func (l Latency) Exponential() (zero int64, buckets map[int]int64) {
+	buckets = map[int]int64{}
+	for i, n := range l.counts[1:] {
+		if n > 0 {
+			buckets[minBucket+i] = n
+		}
+	}
+	return l.counts[0], buckets
+}
+
+// The buckets of a histogram, numbered as in Exponential: a nanosecond is in the lowest, the
+// longest time.Duration in the highest.
 const (
-	subBits    = 2
-	subBuckets = 1 << subBits
+	minBucket     = -119
+	maxBucket     = 133
+	latencyCounts = 1 + maxBucket - minBucket + 1
 )
 
-// histogram has one bucket per quarter of a power of two of nanoseconds.
+// bucketBounds are the upper bounds of the buckets in nanoseconds, from minBucket on.
+var bucketBounds = func() (bounds [latencyCounts - 1]int64) {
+	for i := range bounds {
+		power, fraction := (minBucket+i)>>LatencySchema, (minBucket+i)&(1<<LatencySchema-1)
+		// Both factors of a whole power of two are exact, so its bound is, too.
+		ns := math.Ldexp(math.Exp2(float64(fraction)/(1<<LatencySchema)), power) * float64(time.Second)
+		bounds[i] = math.MaxInt64
+		if ns < math.MaxInt64 {
+			bounds[i] = int64(ns)
+		}
+	}
+	return bounds
+}()
+
+// firstBucket is where to look for a number of so many bits: the bucket, as an index of
+// bucketBounds, of the lowest such number.
+var firstBucket = func() (first [64]int) {
+	for n := 1; n < len(first); n++ {
+		first[n], _ = slices.BinarySearch(bucketBounds[:], int64(1)<<(n-1))
+	}
+	return first
+}()
+
+// histogram counts durations in the buckets of Latency.Exponential. counts[0] is for 0.
 type histogram struct {
 	count, sum, max atomic.Int64
-	buckets         [64 * subBuckets]atomic.Int64
+	counts          [latencyCounts]atomic.Int64
 }
 
 func (h *histogram) record(d time.Duration) {
@@ -114,49 +163,51 @@ func (h *histogram) record(d time.Duration) {
 			break
 		}
 	}
-	h.buckets[bucketOf(ns)].Add(1)
+	h.counts[bucketOf(ns)].Add(1)
 }
 
+// bucketOf returns the index of histogram.counts for so many nanoseconds.
 func bucketOf(ns int64) int {
-	if ns < subBuckets {
-		return int(ns)
+	if ns == 0 {
+		return 0
 	}
-	exp := bits.Len64(uint64(ns)) - 1
-	return (exp-subBits+1)*subBuckets + int(ns>>(exp-subBits))&(subBuckets-1)
+	i := firstBucket[bits.Len64(uint64(ns))]
+	for ns > bucketBounds[i] { // five times at most
+		i++
+	}
+	return 1 + i
 }
 
 // bucketTop is the largest value that belongs to the bucket.
 func bucketTop(i int) int64 {
-	if i < subBuckets {
-		return int64(i)
+	if i == 0 {
+		return 0
 	}
-	exp := i/subBuckets - 1 + subBits
-	return int64(uint64(subBuckets+i%subBuckets+1)<<(exp-subBits)) - 1
+	return bucketBounds[i-1]
 }
 
 func (h *histogram) snapshot() Latency {
-	var counts [len(h.buckets)]int64
-	var total int64
-	for i := range counts {
-		counts[i] = h.buckets[i].Load()
-		total += counts[i]
+	var l Latency
+	for i := range l.counts {
+		l.counts[i] = h.counts[i].Load()
+		l.Count += l.counts[i]
 	}
-	l := Latency{Count: total, Max: time.Duration(h.max.Load())}
-	if total == 0 {
+	l.Max = time.Duration(h.max.Load())
+	if l.Count == 0 {
 		return l
 	}
 	l.Sum = time.Duration(h.sum.Load())
 	l.Mean = l.Sum / time.Duration(max(1, h.count.Load()))
 	var n int64
 	for b, i := 0, 0; b < len(l.Buckets); b++ {
-		for ; i < bucketOf(int64(LatencyBound(b))); i++ {
-			n += counts[i]
+		for ; i <= bucketOf(int64(LatencyBound(b))); i++ {
+			n += l.counts[i]
 		}
 		l.Buckets[b] = n
 	}
 	quantile := func(percent int64) time.Duration {
-		rank, seen := (total*percent+99)/100, int64(0)
-		for i, n := range counts {
+		rank, seen := (l.Count*percent+99)/100, int64(0)
+		for i, n := range l.counts {
 			if seen += n; seen >= rank {
 				return min(l.Max, time.Duration(bucketTop(i)))
 			}

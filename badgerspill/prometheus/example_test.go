@@ -9,25 +9,25 @@ import (
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	spillprom "github.com/badgerspill/badgerspill/badgerspill/prometheus"
 )
 
-// metricsHandler serves the metrics of all open databases to Prometheus.
-func metricsHandler() http.Handler {
-	exports := map[string]*prometheus.Desc{}
-	for _, m := range badgerspill.Metrics() {
-		exports[m.Name] = prometheus.NewDesc(m.Name, m.Help, m.Labels, nil)
-	}
+// metricsHandler serves the metrics of databases to Prometheus.
+func metricsHandler(dbs ...*badgerspill.DB) (http.Handler, error) {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewExpvarCollector(exports))
-	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+	for _, db := range dbs {
+		if err := registry.Register(spillprom.NewCollector(db)); err != nil {
+			return nil, err
+		}
+	}
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{}), nil
 }
 
-// Prometheus reads the expvars through its collector; each has the label dir, the database's
-// directory. A program serves the handler under /metrics.
+// A program registers a collector for each of its databases, and serves the registry under
+// /metrics.
 func Example() {
 	dir, err := os.MkdirTemp("", "badgerspill")
 	if err != nil {
@@ -43,12 +43,44 @@ func Example() {
 		log.Fatal(err)
 	}
 
+	handler, err := metricsHandler(db)
+	if err != nil {
+		log.Fatal(err)
+	}
 	scrape := httptest.NewRecorder()
-	metricsHandler().ServeHTTP(scrape, httptest.NewRequest(http.MethodGet, "/metrics", nil))
+	handler.ServeHTTP(scrape, httptest.NewRequest(http.MethodGet, "/metrics", nil))
 	for line := range strings.Lines(scrape.Body.String()) {
-		if strings.HasPrefix(line, "badgerspill_commits_direct") {
+		if strings.HasPrefix(line, "badgerspill_commits_direct_total") {
 			fmt.Print(strings.ReplaceAll(line, dir, "/var/lib/app"))
 		}
 	}
-	// Output: badgerspill_commits_direct{dir="/var/lib/app"} 1
+	// Output: badgerspill_commits_direct_total{dir="/var/lib/app"} 1
+}
+
+// Databases whose directories say little have labels of the program's own.
+func ExampleWithConstLabels() {
+	opt := badgerspill.DefaultOptions("").WithInMemory(true).WithLogger(nil)
+	registry := prometheus.NewRegistry()
+	for _, shard := range []string{"0", "1"} {
+		db, err := badgerspill.Open(opt)
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer db.Close()
+		registry.MustRegister(spillprom.NewCollector(db, spillprom.WithConstLabels(prometheus.Labels{"shard": shard})))
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == "badgerspill_up" {
+			for _, m := range family.GetMetric() {
+				fmt.Println(m.GetLabel()[1].GetValue(), m.GetGauge().GetValue())
+			}
+		}
+	}
+	// Output:
+	// 0 1
+	// 1 1
 }

@@ -104,6 +104,7 @@ func readRules(t *testing.T) (rules []rulefmt.Rule) {
 type recording struct {
 	series []storage.Series
 	last   time.Duration
+	absent map[string]bool // metrics that need not be there
 }
 
 // readRecording reads a recording, of which only every so many samples are scraped.
@@ -138,27 +139,12 @@ func readRecording(t *testing.T, name string, scrape time.Duration) (r recording
 // first.
 func (r recording) fire(t *testing.T, rules []rulefmt.Rule) map[string]time.Duration {
 	t.Helper()
-	engine := promql.NewEngine(promql.EngineOpts{MaxSamples: 1_000_000, Timeout: time.Minute})
-	find := func(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
-		found := slices.DeleteFunc(slices.Clone(r.series), func(s storage.Series) bool {
-			return slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(s.Labels().Get(m.Name)) })
-		})
-		require.NotEmpty(t, found, "not recorded: %v", matchers)
-		return &seriesSet{SeriesSet: storage.EmptySeriesSet(), all: found}
-	}
-	db := &storage.MockQueryable{MockQuerier: &storage.MockQuerier{SelectMockFunction: find}}
 	fired := map[string]time.Duration{}
 	for _, rule := range rules {
 		active := map[string]time.Duration{} // since when, by labels
 		for now := time.Duration(0); now <= r.last; now += evaluateEvery {
-			query, err := engine.NewInstantQuery(context.Background(), db, nil, rule.Expr, time.UnixMilli(now.Milliseconds()))
-			require.NoError(t, err, rule.Alert)
-			result := query.Exec(context.Background())
-			require.NoError(t, result.Err, rule.Alert)
-			vector, err := result.Vector()
-			require.NoError(t, err, rule.Alert)
 			still := map[string]time.Duration{}
-			for _, s := range vector {
+			for _, s := range r.query(t, rule.Alert, rule.Expr, now) {
 				require.NotEmpty(t, s.Metric.Get("dir"), "%s: of which database?", rule.Alert)
 				key := labels.NewBuilder(s.Metric).Del(labels.MetricName).Labels().String()
 				since, ok := active[key]
@@ -171,10 +157,37 @@ func (r recording) fire(t *testing.T, rules []rulefmt.Rule) map[string]time.Dura
 				}
 			}
 			active = still
-			query.Close()
 		}
 	}
 	return fired
+}
+
+var engine = promql.NewEngine(promql.EngineOpts{MaxSamples: 1_000_000, Timeout: time.Minute})
+
+// query has Prometheus evaluate an expression. A metric that it asks for must be there.
+func (r recording) query(t *testing.T, name, expr string, at time.Duration) promql.Vector {
+	t.Helper()
+	find := func(_ bool, _ *storage.SelectHints, matchers ...*labels.Matcher) storage.SeriesSet {
+		found := slices.DeleteFunc(slices.Clone(r.series), func(s storage.Series) bool {
+			return slices.ContainsFunc(matchers, func(m *labels.Matcher) bool { return !m.Matches(s.Labels().Get(m.Name)) })
+		})
+		if len(found) == 0 {
+			i := slices.IndexFunc(matchers, func(m *labels.Matcher) bool { return m.Name == labels.MetricName })
+			require.GreaterOrEqual(t, i, 0, "%s: no metric is named", name)
+			require.True(t, r.absent[matchers[i].Value], "%s: not recorded: %v", name, matchers)
+		}
+		return &seriesSet{SeriesSet: storage.EmptySeriesSet(), all: found}
+	}
+	db := &storage.MockQueryable{MockQuerier: &storage.MockQuerier{SelectMockFunction: find}}
+	query, err := engine.NewInstantQuery(context.Background(), db, nil, expr, time.UnixMilli(at.Milliseconds()))
+	require.NoError(t, err, name)
+	result := query.Exec(context.Background())
+	require.NoError(t, result.Err, name)
+	vector, err := result.Vector()
+	require.NoError(t, err, name)
+	vector = slices.Clone(vector) // Close may use it again
+	query.Close()
+	return vector
 }
 
 type seriesSet struct {

@@ -31,6 +31,15 @@ type lineCount struct {
 
 // Allow tells whether a line may pass, and what is to be appended to it.
 func (l *Limiter) Allow(kind string) (more string, ok bool) {
+	left, ok := l.Count(kind)
+	if left > 0 {
+		more = fmt.Sprintf(" (and %d more such lines since the last)", left)
+	}
+	return more, ok
+}
+
+// Count tells whether a line may pass, and how many of its kind did not since the last that did.
+func (l *Limiter) Count(kind string) (left int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -54,12 +63,9 @@ func (l *Limiter) Allow(kind string) (more string, ok bool) {
 	}
 	if c.passed >= most {
 		c.left++
-		return "", false
+		return 0, false
 	}
-	if c.left > 0 {
-		more = fmt.Sprintf(" (and %d more such lines since the last)", c.left)
-	}
+	left, c.left = c.left, 0
 	c.passed++
-	c.left = 0
-	return more, true
+	return left, true
 }
