@@ -222,14 +222,19 @@ func (e *events) stallBegin(s *stall, now int64) {
 }
 
 func (e *events) stallEnd(s *stall, now int64) {
-	notify.End(e.Queue, e.to.StallEnd, StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}, s.told)
+	info := StallInfo{s.cause, s.commits, time.Duration(now - s.begin)}
+	e.recent.note("StallEnd", info)
+	notify.End(e.Queue, e.to.StallEnd, info, s.told)
 }
 
 func (e *events) spillBegin(cause SpillCause, hedged int) {
-	notify.Deliver(e.Queue, e.to.SpillBegin, SpillBeginInfo{cause, hedged}, notify.Rare)
+	info := SpillBeginInfo{cause, hedged}
+	e.recent.note("SpillBegin", info)
+	notify.Deliver(e.Queue, e.to.SpillBegin, info, notify.Rare)
 }
 
 func (e *events) handOver(info HandOverInfo) {
+	e.recent.note("HandOver", info)
 	notify.Deliver(e.Queue, e.to.HandOver, info, notify.Rare)
 }
 
@@ -250,6 +255,7 @@ func (e *events) segment(ev spillfile.Event) {
 
 // replayBegin and the other two are called by the replayer's goroutine only.
 func (e *events) replayBegin(r replay.Run) {
+	e.recent.note("ReplayBegin", r)
 	e.replayTold = notify.Begin(e.Queue, e.to.ReplayBegin, r, e.to.ReplayEnd != nil, notify.Rare)
 }
 
@@ -257,7 +263,15 @@ func (e *events) replayProgress(r replay.Run) {
 	notify.Deliver(e.Queue, e.to.ReplayProgress, r, notify.Often)
 }
 
-func (e *events) replayEnd(r replay.Run) { notify.End(e.Queue, e.to.ReplayEnd, r, e.replayTold) }
+func (e *events) replayEnd(r replay.Run) {
+	e.recent.note("ReplayEnd", r)
+	notify.End(e.Queue, e.to.ReplayEnd, r, e.replayTold)
+}
+
+func (e *events) healthChange(info HealthInfo) {
+	e.recent.note("HealthChange", info)
+	notify.Deliver(e.Queue, e.to.HealthChange, info, notify.Rare)
+}
 
 // writerBlocked returns what is to be told at the end of the wait, nil if nobody listens.
 func (e *events) writerBlocked(bytes, waiting int64) (released func(WriterReleasedInfo)) {

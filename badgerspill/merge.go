@@ -3,7 +3,6 @@ package badgerspill
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -81,7 +80,7 @@ func (op *MergeOperator) run(tick *time.Ticker) {
 		case <-tick.C:
 		}
 		if err := op.compact(); err != nil {
-			op.db.events.backgroundError("compact the values of a merge operator", fmt.Errorf("key %q: %w", op.key, err), "it is tried again at the next interval")
+			op.db.events.backgroundError("compact the values of a merge operator", &keyedError{op.key, err}, "it is tried again at the next interval")
 		}
 	}
 }
