@@ -19,6 +19,7 @@ type events struct {
 	writers    atomic.Uint64 // numbers WriterBlocked
 	replayTold bool          // the replayer's goroutine's own
 	failures   notify.Limiter
+	recent     recent
 }
 
 func newEvents(to *EventListener, log badger.Logger) *events {
@@ -34,6 +35,7 @@ func newEvents(to *EventListener, log badger.Logger) *events {
 // by an event, and in the log, where then says what becomes of it. It must be called without locks
 // that a logger could need.
 func (e *events) backgroundError(op string, err error, then string) {
+	e.recent.note("BackgroundError", BackgroundErrorInfo{op, err})
 	notify.Deliver(e.Queue, e.to.BackgroundError, BackgroundErrorInfo{op, err}, notify.Rare)
 	if more, ok := e.failures.Allow(op); ok {
 		e.log.Errorf("badgerspill: could not %s: %s; %s%s\n", op, strings.TrimSpace(err.Error()), then, more)

@@ -223,7 +223,9 @@ func (e *events) stallBegin(s *pipeline.Stall) {
 }
 
 func (e *events) stallEnd(s *pipeline.Stall) {
-	notify.End(e.Queue, e.to.StallEnd, stallInfo(s), s.Told)
+	info := stallInfo(s)
+	e.recent.note("StallEnd", info)
+	notify.End(e.Queue, e.to.StallEnd, info, s.Told)
 }
 
 func stallInfo(s *pipeline.Stall) StallInfo {
@@ -231,10 +233,13 @@ func stallInfo(s *pipeline.Stall) StallInfo {
 }
 
 func (e *events) spillBegin(cause SpillCause, hedged int) {
-	notify.Deliver(e.Queue, e.to.SpillBegin, SpillBeginInfo{cause, hedged}, notify.Rare)
+	info := SpillBeginInfo{cause, hedged}
+	e.recent.note("SpillBegin", info)
+	notify.Deliver(e.Queue, e.to.SpillBegin, info, notify.Rare)
 }
 
 func (e *events) handOver(info HandOverInfo) {
+	e.recent.note("HandOver", info)
 	notify.Deliver(e.Queue, e.to.HandOver, info, notify.Rare)
 }
 
@@ -255,6 +260,7 @@ func (e *events) segment(ev spillfile.Event) {
 
 // replayBegin and the other two are called by the replayer's goroutine only.
 func (e *events) replayBegin(r replay.Run) {
+	e.recent.note("ReplayBegin", r)
 	e.replayTold = notify.Begin(e.Queue, e.to.ReplayBegin, r, e.to.ReplayEnd != nil, notify.Rare)
 }
 
@@ -262,7 +268,15 @@ func (e *events) replayProgress(r replay.Run) {
 	notify.Deliver(e.Queue, e.to.ReplayProgress, r, notify.Often)
 }
 
-func (e *events) replayEnd(r replay.Run) { notify.End(e.Queue, e.to.ReplayEnd, r, e.replayTold) }
+func (e *events) replayEnd(r replay.Run) {
+	e.recent.note("ReplayEnd", r)
+	notify.End(e.Queue, e.to.ReplayEnd, r, e.replayTold)
+}
+
+func (e *events) healthChange(info HealthInfo) {
+	e.recent.note("HealthChange", info)
+	notify.Deliver(e.Queue, e.to.HealthChange, info, notify.Rare)
+}
 
 // writerBlocked returns what is to be told at the end of the wait, nil if nobody listens.
 func (e *events) writerBlocked(bytes, waiting int64) (released func(WriterReleasedInfo)) {

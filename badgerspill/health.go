@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
@@ -213,7 +212,7 @@ func (db *DB) setHealth(change func(*health)) {
 	if next != nil {
 		err = next
 	}
-	notify.Deliver(db.events.Queue, db.events.to.HealthChange, HealthInfo{Old: old, New: state, Err: err}, notify.Rare)
+	db.events.healthChange(HealthInfo{Old: old, New: state, Err: err})
 	if state == HealthStopped {
 		h.normal.Load().end()
 	}

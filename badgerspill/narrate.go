@@ -1,6 +1,7 @@
 package badgerspill
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -133,16 +134,23 @@ func (n *narrator) drainProgress(i DrainProgressInfo) {
 
 // writerBlocked is called by a commit that begins to wait, which holds no lock.
 func (n *narrator) writerBlocked() {
-	if n.log != nil && n.waits.begin() {
+	if !n.waits.begin() {
+		return
+	}
+	n.db.events.recent.note("WriterBlocked", "memory and spill are exhausted: commits begin to wait for room")
+	if n.log != nil {
 		n.warn("blocked", "memory and spill are exhausted, commits wait for room: raise MemoryLimit or SpillCapacity, or write less")
 	}
 }
 
 func (n *narrator) writerReleased(took time.Duration, err error) {
-	if n.log == nil {
+	waited, failed, longest, last := n.waits.end(took, err)
+	if !last {
 		return
 	}
-	if waited, failed, longest, last := n.waits.end(took, err); last {
+	n.db.events.recent.note("WriterReleased",
+		fmt.Sprintf("no commit waits for room any more: %d did, for %v at most, and %d found none", waited, round(longest), failed))
+	if n.log != nil {
 		n.warn("released", "no commit waits for room any more: %d did, for %v at most, and %d found none", waited, round(longest), failed)
 	}
 }

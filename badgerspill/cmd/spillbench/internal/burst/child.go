@@ -61,6 +61,11 @@ func (c *child) run(ctx context.Context, open OpenFunc) error {
 	if err != nil {
 		return fmt.Errorf("open %s: %w", job.Engine, err)
 	}
+	done, err := c.serveLive(db)
+	if err != nil {
+		return err
+	}
+	defer done()
 	if err := c.load(ctx, db); err != nil {
 		return fmt.Errorf("load %s: %w", job.Engine, err)
 	}

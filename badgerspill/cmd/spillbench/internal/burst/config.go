@@ -74,6 +74,8 @@ type Config struct {
 
 	Plot string `json:"-"` // file for a figure, .svg or .png; empty: none
 	HTML string `json:"-"` // file for a page, .html or .htm; empty: none
+	// Serve is the address to show badgerspill at while it runs, a host and a port; empty: none
+	Serve string `json:"-"`
 }
 
 // DefaultConfig takes less than three minutes on two cores, and less than 3 GB of disk.
@@ -116,6 +118,9 @@ func (c Config) Validate() error {
 		}
 	}
 	if err := c.validateEngine(); err != nil {
+		return err
+	}
+	if err := c.validateServe(); err != nil {
 		return err
 	}
 	if _, ok := chart.FormatOf(c.Plot); c.Plot != "" && !ok {

@@ -13,6 +13,7 @@ type Job struct {
 	Engine string `json:"engine"`
 	Dir    string `json:"dir"` // exists and is empty
 	Config Config `json:"config"`
+	Live   bool   `json:"live,omitempty"` // serve the engine's page, if it has one
 }
 
 // Message is a line of JSON on a child's standard output: one of its fields is set.
@@ -20,6 +21,8 @@ type Message struct {
 	Progress *Progress     `json:"progress,omitempty"`
 	Result   *EngineResult `json:"result,omitempty"`
 	Error    string        `json:"error,omitempty"`
+	// Live is the address, on this machine, at which the child serves the engine's page.
+	Live string `json:"live,omitempty"`
 }
 
 // Progress is sent once a second.

@@ -29,6 +29,11 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	shown, err := openStand(cfg, progress)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, shown.close()) }()
 	work, err := workspace.Open(cfg.workspace())
 	if err != nil {
 		return err
@@ -44,7 +49,7 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 	fmt.Fprintf(progress, "databases in %s, up to %s\n", work.Dir(), worstCaseText(cfg))
 	report := Report{Config: cfg, OK: true, Build: ThisBuild()}
 	for _, turn := range cfg.turns() {
-		res, err := runEngine(ctx, cfg, work, turn, start, progress)
+		res, err := runEngine(ctx, cfg, work, turn, start, shown, progress)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -83,7 +88,7 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 }
 
 func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, turn turn, start StartFunc,
-	progress io.Writer,
+	shown *stand, progress io.Writer,
 ) (*EngineResult, error) {
 	engine := turn.engine
 	dir, err := work.Make(turn.name())
@@ -92,7 +97,9 @@ func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, turn 
 	}
 	var res *EngineResult
 	failure := ""
-	err = start(ctx, Job{Engine: engine, Dir: dir, Config: cfg}, func(m Message) {
+	defer shown.ended()
+	err = start(ctx, Job{Engine: engine, Dir: dir, Config: cfg, Live: shown != nil}, func(m Message) {
+		shown.note(engine, m)
 		switch {
 		case m.Progress != nil:
 			fmt.Fprintln(progress, strings.TrimRight(m.Progress.line(), " "))

@@ -47,6 +47,10 @@ wrong makes the exit code 1 and keeps the databases.
 With --plot the run is drawn second by second: above, the p99 of the writes that were due
 in each, below, how many were acknowledged in it, between them what badgerspill did.
 
+With --serve a browser shows badgerspill while it runs: rates, the spill, replay, memory
+and latency over the last five minutes. The page is that of package live. It takes a little
+of the processor, so leave it out where the numbers matter.
+
 Progress goes to standard error, the result to standard output.`
 
 func newBurst() *cobra.Command {
@@ -59,7 +63,8 @@ func newBurst() *cobra.Command {
   spillbench burst --burst-rate 100000 --burst 10s --value-size 256
   spillbench burst --engine badgerspill --sync --json
   spillbench burst --engine badger,badgerspill,log --reads 10 --pairs 5
-  spillbench burst --plot burst.svg --html burst.html`,
+  spillbench burst --plot burst.svg --html burst.html
+  spillbench burst --engine badgerspill --serve localhost:8080`,
 		Args: frame.NoArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return burst.Run(cmd.Context(), cfg, burst.Process, cmd.OutOrStdout(), cmd.ErrOrStderr())
@@ -91,6 +96,8 @@ func newBurst() *cobra.Command {
 	f.BoolVar(&cfg.Keep, "keep", cfg.Keep, "keep the temporary directory")
 	f.BoolVar(&cfg.JSON, "json", cfg.JSON, "print the result as JSON, with every second of the run")
 	f.StringVar(&cfg.Plot, "plot", cfg.Plot, "draw latency and throughput over time to a `file`, .svg or .png")
+	f.StringVar(&cfg.Serve, "serve", cfg.Serve,
+		"show badgerspill in a browser while it runs, at an `address`\nas localhost:8080")
 	f.StringVar(&cfg.HTML, "html", cfg.HTML, "write figure, tables and settings to a `file`, .html: one page to pass on")
 	return cmd
 }

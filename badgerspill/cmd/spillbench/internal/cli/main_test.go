@@ -5,10 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -47,6 +50,11 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"unknown engine", []string{"burst", "-engine", "bolt"}, `--engine "bolt": must be both, or some of badger, badgerspill, log, pebble, badger-mended and badgerspill-mended, separated by commas`},
 		{"engine named twice", []string{"burst", "-engine", "log,log"}, `--engine "log,log": must name log once`},
 		{"reads out of bounds", []string{"burst", "-reads", "101"}, "--reads 101: must be between 0 and 100"},
+		{"no address", []string{"burst", "-serve", "8080"}, `--serve "8080": must be a host and a port, as localhost:8080`},
+		{"no port", []string{"burst", "-serve", "localhost:http:x"}, `--serve "localhost:http:x": must be a host and a port, as localhost:8080`},
+		{"port that there is not", []string{"burst", "-serve", "localhost:99999"}, "--serve localhost:99999: cannot be listened on: "},
+		{"address of another machine", []string{"burst", "-serve", "192.0.2.1:0"}, "--serve 192.0.2.1:0: cannot be listened on: "},
+		{"nothing to be shown", []string{"burst", "-serve", "localhost:0", "-engine", "badger,log"}, "--serve localhost:0: shows badgerspill, which --engine leaves out"},
 		{"no pairs of a burst", []string{"burst", "-pairs", "0"}, "--pairs 0: must be between 1 and 100"},
 		{"argument", []string{"burst", "now"}, `unexpected argument "now"`},
 		{"no case", []string{"bench"}, "name one case, not 0"},
@@ -80,7 +88,7 @@ func TestHelpNamesTheVerbsAndEveryFlag(t *testing.T) {
 	code, stdout, _ = command(t, "burst", "--help")
 	require.Zero(t, code)
 	for _, flag := range strings.Fields("--calm-rate --burst-rate --quiet-rate --calm --burst --quiet --backlog " +
-		"--value-size --writers --engine --pairs --reads --sync --seed --dir --keep --json --plot --html") {
+		"--value-size --writers --engine --pairs --reads --sync --seed --dir --keep --json --plot --html --serve") {
 		require.Contains(t, stdout, flag+" ")
 	}
 
@@ -121,6 +129,50 @@ func TestSmallBurstEndToEnd(t *testing.T) {
 	require.NotNil(t, layer)
 	require.GreaterOrEqual(t, layer.CommitsDirect+layer.CommitsSpilled, int64(60+120+30))
 	require.Len(t, layer.TiersEntered, 4)
+}
+
+// A browser that looks at the address that the command tells gets the page of package live.
+func TestSmallBurstIsServed(t *testing.T) {
+	addresses := make(chan string, 1)
+	progress := lineWriter(func(line string) {
+		if address, ok := strings.CutPrefix(line, "live at "); ok {
+			addresses <- address
+		}
+	})
+	over := make(chan int, 1)
+	go func() {
+		over <- frame.Run(t.Context(), New(), strings.Fields("burst --engine badgerspill --serve localhost:0 --dir "+filepath.Join(t.TempDir(), "db")+
+			" --calm 0s --burst-rate 500 --burst 3s --quiet 0s"), strings.NewReader(""), &bytes.Buffer{}, progress)
+	}()
+	address := <-addresses
+	seen := false
+	for {
+		select {
+		case code := <-over:
+			require.Zero(t, code)
+			require.True(t, seen, "the page was there during the burst")
+			return
+		case <-time.After(50 * time.Millisecond):
+			resp, err := http.Get(address)
+			if err != nil {
+				continue // the run is over
+			}
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			seen = seen || err == nil && strings.Contains(string(body), `<body id="badgerspill-live">`)
+		}
+	}
+}
+
+// lineWriter calls itself with each line that is written at once.
+type lineWriter func(line string)
+
+// Write never fails.
+func (w lineWriter) Write(text []byte) (int, error) {
+	for line := range strings.Lines(string(text)) {
+		w(strings.TrimSuffix(line, "\n"))
+	}
+	return len(text), nil
 }
 
 // Every engine, twice, with reads: log is asked for keys while it is written.

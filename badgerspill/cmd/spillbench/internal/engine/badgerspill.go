@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/badgerspill/live"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -136,6 +138,9 @@ func (l layered) Layer() *Layer {
 	}
 	return layer
 }
+
+// Live returns the page of the database. It is called once.
+func (l layered) Live() http.Handler { return live.Handler(l.db) }
 
 func (l layered) LayerStats() any { return l.db.SpillStats() }
 

@@ -1,0 +1,51 @@
+package badgerspill
+
+// DiskSpace is the room on a volume, as DB.DiskSpace returns it. Sizes are in bytes.
+type DiskSpace struct {
+	Dir   string // that is on it: Dir, ValueDir or SpillDir of the options
+	Free  int64  // for the user that the process runs as
+	Total int64  // the size of the volume
+	// Floor is what MinFreeSpace makes of it, with what Badger may write of its own accord: below
+	// it commits fail with ErrNoSpace. 0 where nothing is checked.
+	Floor int64
+}
+
+// DiskSpace returns the room on the volumes of Dir, ValueDir and SpillDir: each volume once, those
+// left out that cannot be looked up. It is nil in memory, and for a closed database. It asks the
+// file system, so it may block; it is safe for concurrent use.
+func (db *DB) DiskSpace() (all []DiskSpace) {
+	if db.opt.InMemory || db.IsClosed() {
+		return nil
+	}
+	s := db.space
+	dirs := []string{db.opt.Dir, db.opt.ValueDir}
+	if db.log != nil {
+		dirs = append(dirs, db.opt.SpillDir)
+	}
+	volumes, names := map[uint64]bool{}, map[string]bool{}
+	for _, dir := range dirs {
+		there, _, err := db.opt.nearest(dir)
+		if err != nil || names[dir] {
+			continue
+		}
+		volume, known := s.volume(dir)
+		if known && volumes[volume] {
+			continue
+		}
+		free, total, err := db.opt.fs().Free(there)
+		if err != nil {
+			continue
+		}
+		names[dir], volumes[volume] = true, known
+		room := DiskSpace{Dir: dir, Free: free, Total: total}
+		if !s.off {
+			side := &s.badger
+			if dir == db.opt.SpillDir && s.separate() {
+				side = &s.spill
+			}
+			room.Floor = s.floorOf(side, total)
+		}
+		all = append(all, room)
+	}
+	return all
+}
