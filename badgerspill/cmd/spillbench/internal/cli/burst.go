@@ -92,6 +92,7 @@ func newBurst() *cobra.Command {
 	f.BoolVar(&cfg.JSON, "json", cfg.JSON, "print the result as JSON, with every second of the run")
 	f.StringVar(&cfg.Plot, "plot", cfg.Plot, "draw latency and throughput over time to a `file`, .svg or .png")
 	f.StringVar(&cfg.HTML, "html", cfg.HTML, "write figure, tables and settings to a `file`, .html: one page to pass on")
+	f.StringVar(&cfg.Data, "data", cfg.Data, "write what the figure draws to a `file`, .json: spillbench plot draws it again")
 	return cmd
 }
 
