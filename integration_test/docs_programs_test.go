@@ -48,6 +48,12 @@ func TestDocsPrograms(t *testing.T) {
 			require.Equal(t, "1024 bytes under client/0007/042", lines[2])
 			require.Regexp(t, `^quiet +direct .* in the spill: +0, +0 MB `, lines[len(lines)-1])
 		}},
+		{"docs/getting-started.md", "A service that survives a kill", func(t *testing.T, stdout string, _ int64) {
+			require.Regexp(t, `^0 commits were acknowledged before: all are there; the spill held 0
+the burst begins
+the burst is over: \d+ commits to Badger, [1-9]\d* to the spill
+$`, stdout)
+		}},
 		{"docs/tuning.md", "Small container with 256 MiB", func(t *testing.T, stdout string, maxRSS int64) {
 			require.Regexp(t, `^commits: \d+ direct, \d+ hedged, \d+ spilled; memory \d+ of 24 MiB\n$`, stdout)
 			if maxRSS > 0 && !raceEnabled() {

@@ -64,8 +64,8 @@ func copied(t *testing.T, from string) string {
 }
 
 // TestInterruptedDrains: a drain that is interrupted again and again, cleanly or by kills, gives
-// little more to Badger than one that is not, and the time left that is told is right within a
-// factor of two, with writers beside it, too.
+// little more to Badger than one that is not. The time left that is told is right within a factor
+// of two, with writers beside it, too.
 func TestInterruptedDrains(t *testing.T) {
 	if *drainsFlag == 0 {
 		t.Skip("it takes minutes: -drains 20")

@@ -18,9 +18,9 @@ import (
 )
 
 // In Badger PrefetchSize items of an iterator each own the memory of their key and value. A program
-// that relies on it is run three times: on Badger with a copy of all that it keeps, which gives
-// what is right; on Badger without copies, which shows that Badger keeps that many items; and on
-// badgerspill without.
+// that relies on it is run three times. On Badger with a copy of all that it keeps, which gives
+// what is right. On Badger without copies, which shows that Badger keeps that many items. And on
+// badgerspill without copies.
 
 // keeper is what a program keeps, and for how long it may.
 type keeper struct {

@@ -121,3 +121,36 @@ func TestBrokenLinksAreFound(t *testing.T) {
 		require.Equal(t, reason, broken("docs/x.md", target, anchors), target)
 	}
 }
+
+// docs/README.md leads to every page, and every page of docs/upstream is in the list of that
+// folder.
+func TestEveryPageIsListed(t *testing.T) {
+	all := pages(t)
+	for _, list := range []string{"docs/README.md", "docs/upstream/README.md"} {
+		require.Empty(t, unlisted(pageNamed(t, list), all), "%s does not lead to them", list)
+	}
+}
+
+// unlisted returns the pages in the folder of a list to which it has no link.
+func unlisted(list page, all []page) (missing []string) {
+	listed := map[string]bool{list.name: true}
+	for line := range strings.Lines(list.prose) {
+		for _, target := range links(line) {
+			file, _, _ := strings.Cut(target, "#")
+			listed[path.Join(path.Dir(list.name), file)] = true
+		}
+	}
+	for _, p := range all {
+		if path.Dir(p.name) == path.Dir(list.name) && !listed[p.name] {
+			missing = append(missing, p.name)
+		}
+	}
+	return missing
+}
+
+// The check itself.
+func TestUnlistedPagesAreFound(t *testing.T) {
+	list := readPage(t, "docs/README.md", "[a](a.md#x), not `[c](c.md)`\n\n```\n[d](d.md)\n```\n")
+	all := []page{list, {name: "docs/a.md"}, {name: "docs/c.md"}, {name: "docs/d.md"}, {name: "docs/below/e.md"}, {name: "README.md"}}
+	require.Equal(t, []string{"docs/c.md", "docs/d.md"}, unlisted(list, all))
+}

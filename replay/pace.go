@@ -53,9 +53,9 @@ const (
 // and the stricter one counts.
 //
 // The foreground: the duty, the share of time that replay works, is halved while the strain is
-// above 1 and grows slowly while it is not, so it settles below where the foreground suffers,
-// whatever the machine; but it is never less than gets the run done in time. A rest is as long as
-// the work before it makes necessary, and batches shrink with the duty.
+// above 1 and grows slowly while it is not. So it settles below where the foreground suffers,
+// whatever the machine. It is never less than gets the run done in time. A rest is as long as the
+// work before it makes necessary, and batches shrink with the duty.
 //
 // The ceiling: a token bucket over the bytes that Badger got. A batch may overdraw it, and the
 // next one waits until that is paid back, so the mean holds however large an entry is.

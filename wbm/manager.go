@@ -198,11 +198,11 @@ func (m *WriteBufferManager) change(f func(*limits) (*limits, error)) error {
 type Holder struct {
 	// Name tells accounts apart in statistics.
 	Name string
-	// Relieve asks the database to free memory: it starts an asynchronous flush. It runs
-	// on the goroutine of whoever needs the room, of any database, as often as every
-	// re-check of every waiter; so it must be cheap, must not block and must not wait for
-	// a lock that may be held over a call into this package. It may run concurrently, and
-	// once more after Close of the account has returned. Nil: nothing can be freed.
+	// Relieve asks the database to free memory: it starts an asynchronous flush. It runs on the
+	// goroutine of whoever needs the room, of any database, as often as every re-check of every
+	// waiter. So it must be cheap, must not block and must not wait for a lock that may be held
+	// over a call into this package. It may run concurrently, and once more after Close of the
+	// account has returned. Nil: nothing can be freed.
 	Relieve func()
 	// OnTier is told of each change of the manager's tier, in order, one call at a time,
 	// with no lock of this package held. It must not block. A call may still be running

@@ -143,10 +143,10 @@ func (s *SpilloverManager) ShouldSpillOver(n int64) bool {
 	return m.usage.Load() > m.limits.Load().spill-n
 }
 
-// IsSpilloverFull tells whether the spill has no room for that much more: there is none, it
-// is not usable, its capacity would be passed, its index would pass its share of the
-// memory limit, or memory as a whole would pass the limit. An empty spill takes a batch
-// larger than its capacity, or than the index's share.
+// IsSpilloverFull tells whether the spill has no room for that much more. It has none where there
+// is no spill, it is not usable, or its capacity would be passed. It has none either where its
+// index would pass its share of the memory limit, or memory as a whole the limit. An empty spill
+// takes a batch larger than its capacity, or than the index's share.
 func (s *SpilloverManager) IsSpilloverFull(spillBytes, indexBytes int64) bool {
 	capacity := s.capacity.Load()
 	if capacity == 0 || (s.usable != nil && !s.usable()) {
@@ -180,17 +180,16 @@ func (s *SpilloverManager) IsSpilloverFull(spillBytes, indexBytes int64) bool {
 // released, the spill is set active or inactive, or a timer fires. A batch larger than the
 // whole limit passes as Direct when nothing is in flight.
 //
-// Beyond HighWater a commit on its way to the spill is slowed first, holding nothing: commits
-// are let through one after the other at a rate that falls with the room that is left, and that
-// is looked at again every 10 ms. It ends when the commit's turn has come, when usage is
-// back below HighWater, when the way is Direct again, and when the spill is full for it, so that it
-// parks.
+// Beyond HighWater a commit on its way to the spill is slowed first, holding nothing. Commits are
+// let through one after the other, at a rate that falls with the room that is left. The rate is
+// looked at again every 10 ms. It ends when the commit's turn has come, when usage is back below
+// HighWater, when the way is Direct again, and when the spill is full for it, so that it parks.
 //
-// After timeout without room the error is ErrWriteBlocked; 0 waits for ever, a negative one
-// fails at once. Being slowed does not count and is no reason to fail: it lasts timeout at most,
-// if that is positive, then the commit goes on as if its turn had come; and with a negative
-// one, which asks not to wait, there is none. Other errors are ctx.Err() and ErrClosed. With
-// an error, nothing is reserved.
+// After timeout without room the error is ErrWriteBlocked; 0 waits for ever, a negative one fails
+// at once. Being slowed does not count and is no reason to fail. It lasts timeout at most, if that
+// is positive, then the commit goes on as if its turn had come. With a negative one, which asks not
+// to wait, nothing is slowed. Other errors are ctx.Err() and ErrClosed. With an error, nothing is
+// reserved.
 //
 // The caller must hold no lock that releasing memory, replay or SetActive need.
 func (s *SpilloverManager) Reserve(ctx context.Context, r Request, timeout time.Duration) (Outcome, error) {

@@ -42,11 +42,11 @@ const (
 //
 // # The bucket
 //
-// Tokens are bytes, added at the rate of the moment. A writer passes when there is a token,
-// and takes what it needs, into debt if need be: a batch larger than what a step adds passes,
-// and those behind it wait longer. Two bounds: tokens are worth one step at most, or
-// writers that paused would save up for a jump over the wall; the debt is at most the room,
-// so that it is paid within a horizon, whatever came before.
+// Tokens are bytes, added at the rate of the moment. A writer passes when there is a token, and
+// takes what it needs, into debt if need be: a batch larger than what a step adds passes, and those
+// behind it wait longer. There are two bounds. Tokens are worth one step at most, or writers that
+// paused would save up for a jump over the wall. The debt is at most the room, so that it is paid
+// within a horizon, whatever came before.
 //
 // # Liveness
 //

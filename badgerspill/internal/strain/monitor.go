@@ -34,7 +34,7 @@ const (
 	// calmShare is the share of its time up to which replay does not count: the latency then is
 	// that without it.
 	calmShare = 0.125
-	// What a machine does without replay is the median of the last looks at it, and no more than
+	// What a machine does without replay is the median of the last looks at it. It is no more than
 	// the median of the last calmPatience at which replay worked next to nothing: only after half
 	// of those, 15 s, does the machine pass for slow. It takes that long to tell its own slowness
 	// from a compaction that replay has caused. Medians, since where others use the machine, too, a
@@ -62,8 +62,8 @@ const (
 //     a request. This is where replay and the compaction it causes hurt first: they have the cores.
 //     It is measured by being such a goroutine. The runtime's own histogram (/sched/latencies)
 //     begins when a goroutine has become runnable, and what is due becomes that only when a core
-//     has time to look: with 2 cores under compaction its 95th percentile was 1 to 15 ms where
-//     requests were 50 to 150 ms late, and that of a commit from the call to its answer 0.05 ms.
+//     has time to look. With 2 cores under compaction its 95th percentile was 1 to 15 ms where
+//     requests were 50 to 150 ms late. That of a commit from the call to its answer was 0.05 ms.
 //   - Commits to the spill: where the disk is what is short, above all with SyncWrites.
 //   - Point reads, sampled: likewise.
 //

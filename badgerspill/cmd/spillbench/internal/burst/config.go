@@ -76,6 +76,7 @@ type Config struct {
 	HTML string `json:"-"` // file for a page, .html or .htm; empty: none
 	// Serve is the address to show badgerspill at while it runs, a host and a port; empty: none
 	Serve string `json:"-"`
+	Data  string `json:"-"` // file for what the figure draws, .json; empty: none
 }
 
 // DefaultConfig takes less than three minutes on two cores, and less than 3 GB of disk.
@@ -128,6 +129,9 @@ func (c Config) Validate() error {
 	}
 	if ext := strings.ToLower(filepath.Ext(c.HTML)); c.HTML != "" && ext != ".html" && ext != ".htm" {
 		return flagcheck.New("--html", c.HTML, "must end in .html or .htm")
+	}
+	if c.Data != "" && strings.ToLower(filepath.Ext(c.Data)) != ".json" {
+		return flagcheck.New("--data", c.Data, "must end in .json")
 	}
 	for _, p := range c.phases() {
 		if p.Duration > 0 && p.Writes() == 0 {

@@ -46,6 +46,7 @@ func TestBadValuesNameFlagValueAndBound(t *testing.T) {
 		{"figure of another kind", func(c *Config) { c.Plot = "burst.pdf" }, "--plot burst.pdf: must end in .svg or .png"},
 		{"figure without a kind", func(c *Config) { c.Plot = "/tmp/svg" }, "--plot /tmp/svg: must end in .svg or .png"},
 		{"page of another kind", func(c *Config) { c.HTML = "burst.svg" }, "--html burst.svg: must end in .html or .htm"},
+		{"data of another kind", func(c *Config) { c.Data = "burst.svg" }, "--data burst.svg: must end in .json"},
 		{"phase too short for a write", func(c *Config) { c.Quiet = time.Millisecond },
 			"--quiet 1ms: must be long enough for one write at 500/s, or 0s to leave the phase out"},
 		{"no phase at all", func(c *Config) { c.Calm, c.Burst, c.Quiet = 0, 0, 0 },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/chart"
 )
@@ -43,6 +44,9 @@ func openOutputs(cfg Config) (*outputs, error) {
 	err := open("--plot", cfg.Plot, func(r *Report, w io.Writer) error { return r.figure().Write(w, format) })
 	if err == nil {
 		err = open("--html", cfg.HTML, func(r *Report, w io.Writer) error { return r.writePage(w) })
+	}
+	if err == nil {
+		err = open("--data", cfg.Data, func(r *Report, w io.Writer) error { return r.writeData(w, time.Now()) })
 	}
 	if err != nil {
 		return nil, errors.Join(err, o.close())

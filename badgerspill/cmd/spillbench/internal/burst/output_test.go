@@ -8,14 +8,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/chart"
 )
 
 // withFiles is a small run that writes a figure and a page into dir.
 func withFiles(dir string) Config {
 	cfg := smallConfig()
-	cfg.Plot, cfg.HTML = filepath.Join(dir, "burst.svg"), filepath.Join(dir, "burst.html")
+	cfg.Plot, cfg.HTML, cfg.Data = filepath.Join(dir, "burst.svg"), filepath.Join(dir, "burst.html"), filepath.Join(dir, "burst.json")
 	return cfg
 }
 
@@ -32,7 +35,15 @@ func TestFilesAreWrittenAfterTheRun(t *testing.T) {
 	page, err := os.ReadFile(cfg.HTML)
 	require.NoError(t, err)
 	require.True(t, bytes.HasPrefix(page, []byte("<!DOCTYPE html>")))
-	require.Contains(t, progress.String(), cfg.Plot+" written\n"+cfg.HTML+" written\n")
+	d, _, err := readData(cfg.Data)
+	require.NoError(t, err)
+	require.Equal(t, time.Now().UTC().Format(time.DateOnly)[:4], d.Date[:4])
+	require.Contains(t, d.Command, "spillbench burst")
+	require.NotEmpty(t, d.Build.Go)
+	again, err := d.Figure.SVG(chart.Light)
+	require.NoError(t, err)
+	require.Equal(t, string(svg), again, "what was kept draws the same figure")
+	require.Contains(t, progress.String(), cfg.Plot+" written\n"+cfg.HTML+" written\n"+cfg.Data+" written\n")
 }
 
 func TestFilesThatCannotBeWrittenAreNoticedBeforeTheRun(t *testing.T) {
@@ -50,6 +61,7 @@ func TestFilesThatCannotBeWrittenAreNoticedBeforeTheRun(t *testing.T) {
 		{"plot in no directory", "--plot: ", func(c *Config) { c.Plot = filepath.Join(dir, "none", "a.svg") }},
 		{"plot that is a directory", "--plot: ", func(c *Config) { c.Plot = folder }},
 		{"page in no directory", "--html: ", func(c *Config) { c.HTML = filepath.Join(dir, "none", "a.html") }},
+		{"data in no directory", "--data: ", func(c *Config) { c.Data = filepath.Join(dir, "none", "a.json") }},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			root := tempRoot(t)
@@ -62,6 +74,7 @@ func TestFilesThatCannotBeWrittenAreNoticedBeforeTheRun(t *testing.T) {
 			requireEmpty(t, root)
 			require.NoFileExists(t, filepath.Join(dir, "burst.svg"), "it was made for nothing")
 			require.NoFileExists(t, filepath.Join(dir, "burst.html"))
+			require.NoFileExists(t, filepath.Join(dir, "burst.json"))
 		})
 	}
 }

@@ -85,6 +85,9 @@ func (f *Figure) SVG(scheme Scheme) (string, error) {
 	if f.Title != "" {
 		begin += "\n<title>" + html.EscapeString(f.Title) + "</title>"
 	}
+	if f.Source != "" {
+		begin += "\n<metadata>" + html.EscapeString(f.Source) + "</metadata>"
+	}
 	return begin + body, nil
 }
 

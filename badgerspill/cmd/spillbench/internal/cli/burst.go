@@ -99,6 +99,7 @@ func newBurst() *cobra.Command {
 	f.StringVar(&cfg.Serve, "serve", cfg.Serve,
 		"show badgerspill in a browser while it runs, at an `address`\nas localhost:8080")
 	f.StringVar(&cfg.HTML, "html", cfg.HTML, "write figure, tables and settings to a `file`, .html: one page to pass on")
+	f.StringVar(&cfg.Data, "data", cfg.Data, "write what the figure draws to a `file`, .json: spillbench plot draws it again")
 	return cmd
 }
 

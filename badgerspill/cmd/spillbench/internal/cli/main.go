@@ -9,5 +9,5 @@ import (
 // New returns the command.
 func New() *cobra.Command {
 	return frame.Root("spillbench", "Measure package badgerspill against plain Badger, Pebble and a bare log",
-		newBurst(), newBench(), newBurstChild(), newBenchChild())
+		newBurst(), newBench(), newPlot(), newBurstChild(), newBenchChild())
 }

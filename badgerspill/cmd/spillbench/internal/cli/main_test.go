@@ -65,6 +65,8 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"no pairs", []string{"bench", "settle", "-pairs", "0"}, "--pairs 0: must be between 1 and 100"},
 		{"scale out of bounds", []string{"bench", "settle", "--scale=-1"}, "--scale -1: must be between 0.0001 and 100"},
 		{"scale that is no number", []string{"bench", "settle", "--scale=NaN"}, "--scale NaN: must be between 0.0001 and 100"},
+		{"no file to plot", []string{"plot"}, "name one file, not 0"},
+		{"nothing to draw", []string{"plot", "burst.json"}, "nothing to draw: give --light, --dark, or both"},
 		{"unknown flag of a case", []string{"bench", "settle", "--writers", "5"}, "unknown flag: --writers"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -88,7 +90,7 @@ func TestHelpNamesTheVerbsAndEveryFlag(t *testing.T) {
 	code, stdout, _ = command(t, "burst", "--help")
 	require.Zero(t, code)
 	for _, flag := range strings.Fields("--calm-rate --burst-rate --quiet-rate --calm --burst --quiet --backlog " +
-		"--value-size --writers --engine --pairs --reads --sync --seed --dir --keep --json --plot --html --serve") {
+		"--value-size --writers --engine --pairs --reads --sync --seed --dir --keep --json --plot --html --data --serve") {
 		require.Contains(t, stdout, flag+" ")
 	}
 
@@ -100,6 +102,30 @@ func TestHelpNamesTheVerbsAndEveryFlag(t *testing.T) {
 	for _, c := range bench.Cases() {
 		require.Contains(t, stdout, "\n  "+c.Name+" ")
 	}
+
+	code, stdout, _ = command(t, "plot", "-h")
+	require.Zero(t, code)
+	require.Contains(t, stdout, "--light file")
+	require.Contains(t, stdout, "--dark file")
+}
+
+func TestPlotOfAnEarlierRun(t *testing.T) {
+	dir := t.TempDir()
+	data, dark := filepath.Join(dir, "burst.json"), filepath.Join(dir, "dark.svg")
+	code, _, stderr := command(t, "burst", "--engine", "log", "--data", data, "--dir", filepath.Join(dir, "db"),
+		"--calm", "0s", "--quiet", "0s", "--burst", "200ms", "--burst-rate", "1000", "--backlog", "5s")
+	require.Zero(t, code, stderr)
+	code, stdout, stderr := command(t, "plot", data, "--dark", dark)
+	require.Zero(t, code, stderr)
+	require.Empty(t, stdout)
+	require.Equal(t, dark+" written\n", stderr)
+	svg, err := os.ReadFile(dark)
+	require.NoError(t, err)
+	require.Contains(t, string(svg), "<metadata>drawn from burst.json, sha256 ")
+
+	code, _, stderr = command(t, "plot", filepath.Join(dir, "none.json"), "--light", dark)
+	require.Equal(t, frame.Failed, code)
+	require.Contains(t, stderr, "none.json")
 }
 
 func TestSmallBurstEndToEnd(t *testing.T) {

@@ -11,10 +11,10 @@ import (
 
 // Verify reads every key that was written, and those of slots 0 to before-1, which held the values
 // of their own slots before the run. A key must hold a write that was not followed by another one
-// to it: writes that were under way at the same time may have been committed in either order, but
-// one that began after another was acknowledged came later. The run must have been recorded and
-// must write keys of slots 0 to keys-1. Verify blocks until all was read; the only error is that of
-// the context.
+// to it. Writes that were under way at the same time may have been committed in either order. One
+// that began after another was acknowledged came later. The run must have been recorded and must
+// write keys of slots 0 to keys-1. Verify blocks until all was read; the only error is that of the
+// context.
 func (r *Run) Verify(ctx context.Context, store openloop.Reader, before, keys int64) (openloop.Verification, error) {
 	w := r.writesByKey(keys)
 	slots := func(yield func(slot int64) bool) {

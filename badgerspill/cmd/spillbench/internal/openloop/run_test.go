@@ -113,9 +113,9 @@ func TestStoreThatKeepsUpShowsItsServiceTime(t *testing.T) {
 }
 
 // One writer at one write a millisecond, and the store hangs from 1 s to 2 s. A closed loop would
-// record one write of a second. Here every write that fell due meanwhile waited too: the one due at
-// 1000 ms takes 1001 ms, the next one is sent when that is done and takes as long, and so on, as
-// the service time equals the interval and the queue never shrinks.
+// record one write of a second. Here every write that fell due meanwhile waited too. The one due at
+// 1000 ms takes 1001 ms, the next one is sent when that is done and takes as long, and so on. The
+// service time equals the interval, so the queue never shrinks.
 func TestStallIsCountedForEveryWriteThatWasDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		store := newFakeStore(ms)

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The store is down in the second second and then twice as fast as the load: the latencies are
-// those of the second in which a write was due, the rate is that of the second in which it was
+// The store is down in the second second and then twice as fast as the load. The latencies are
+// those of the second in which a write was due. The rate is that of the second in which it was
 // acknowledged.
 func TestSecondsOfAStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
