@@ -11,7 +11,8 @@ type CommitAnswer int
 
 // The answers.
 const (
-	AnsweredByNobody = CommitAnswer(pipeline.ByNobody) // the commit failed, or there was nothing to commit
+	// AnsweredByNobody: the commit failed, or there was nothing to commit.
+	AnsweredByNobody = CommitAnswer(pipeline.ByNobody)
 	AnsweredByBadger = CommitAnswer(pipeline.ByBadger)
 	AnsweredBySpill  = CommitAnswer(pipeline.BySpill)
 )

@@ -37,8 +37,8 @@ import (
 //	those of wbm, and those of spillfile: see spillfile.Log
 //	the queue of events: nothing is called under it
 //
-// Txn.mu is the transaction's own and is taken before the commit lock. Badger's own locks come last of all; it
-// calls its Logger under some of them, see badgerLogger.
+// Txn.mu is the transaction's own and is taken before the commit lock. Badger's own locks come last
+// of all; it calls its Logger under some of them, see badgerLogger.
 type DB struct {
 	opt Options // what Open has made of them; what Set... changes is not in it, see limits
 
@@ -99,7 +99,8 @@ type DB struct {
 	// hand-over, the flush of an idle memtable, a drop, a StreamWriter.
 	gate sync.Mutex
 
-	// pipe has the commit lock: all commits pass there. It is made when Badger and the log are open.
+	// pipe has the commit lock: all commits pass there. It is made when Badger and the log are
+	// open.
 	pipe *pipeline.Pipeline
 
 	levelZero levelZero

@@ -170,7 +170,8 @@ func (db *DB) retryDrop() error {
 	defer db.gate.Unlock()
 	err := db.guard.room()
 	if err == nil {
-		err = marker.AnnounceDrop(db.opt.fs(), db.opt.Dir, u.prefixes) // that may be what has failed
+		// that may be what has failed
+		err = marker.AnnounceDrop(db.opt.fs(), db.opt.Dir, u.prefixes)
 	}
 	if err == nil {
 		err = db.carryOutDrop(func() error { return db.dropInner(u.prefixes) })

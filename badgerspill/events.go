@@ -19,11 +19,11 @@ type SpillCause int
 // The causes.
 const (
 	CauseMemory   = SpillCause(pipeline.CauseMemory)   // the memory tier is Spill
-	CauseStall    = SpillCause(pipeline.CauseStall)    // the oldest commit in flight to Badger passed StallThreshold
+	CauseStall    = SpillCause(pipeline.CauseStall)    // the oldest in flight passed StallThreshold
 	CauseQueue    = SpillCause(pipeline.CauseQueue)    // too many commits are in flight to Badger
 	CauseRecovery = SpillCause(pipeline.CauseRecovery) // Open found commits in the spill
 	CausePolicy   = SpillCause(pipeline.CausePolicy)   // SpillPolicy is Always
-	CauseSpace    = SpillCause(pipeline.CauseSpace)    // Badger's volume is low on space, and the spill has another
+	CauseSpace    = SpillCause(pipeline.CauseSpace)    // Badger's volume is low, and the spill has another
 	CauseRate     = SpillCause(pipeline.CauseRate)     // commits come at SpillRate or faster
 	CauseHeld     = SpillCause(pipeline.CauseHeld)     // Badger gets no writes: see ErrBadgerHeld
 	causes        = SpillCause(pipeline.Causes)

@@ -215,8 +215,8 @@ func TestFailingForAMinute(t *testing.T) {
 	f.put("a", "1") // Badger itself takes commits
 	f.replayRecovered()
 	require.NoError(t, f.Health())
-	// A full spill is replayed at once, which would make room. Its batch stands: one that failed would
-	// be told with a shorter delay, and between two tellings nothing would have stopped.
+	// A full spill is replayed at once, which would make room. Its batch stands: one that failed
+	// would be told with a shorter delay, and between two tellings nothing would have stopped.
 	hold := make(chan struct{})
 	f.stub.set(func() { f.stub.mu.onLoad = func(int, []spillfile.Entry) error { <-hold; return nil } })
 	defer close(hold)

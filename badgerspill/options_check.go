@@ -295,7 +295,8 @@ func taken(name string) bool {
 	case ".sst", ".vlog", host.MemSuffix:
 		return true
 	}
-	return strings.HasPrefix(name, marker.IdentityName) // and marker.DropName, and both while they are written
+	// and marker.DropName, and both while they are written
+	return strings.HasPrefix(name, marker.IdentityName)
 }
 
 // maxLinks is how many symbolic links that lead to nothing are followed in one path: as many as

@@ -1,6 +1,3 @@
-// Package vfs is the file system as the spill sees it: an interface that a test can fail in any
-// place, the implementation of the operating system, and WriteFile, which replaces a file so that a
-// crash leaves the old one or the new one. Package vfstest has file systems for tests.
 package vfs
 
 import (
@@ -14,7 +11,7 @@ import (
 // Implementations are safe for concurrent use. All calls may block for the disk.
 type FS interface {
 	// OpenFile is os.OpenFile, but it opens nothing that is not a regular file, and follows no
-	// symbolic link in the last element of name: who may put a name into the directory must not
+	// symbolic link in the last element of name. Who may put a name into the directory must not
 	// choose what is read or written.
 	OpenFile(name string, flag int, perm fs.FileMode) (File, error)
 	// Remove is os.Remove.

@@ -52,8 +52,8 @@ func LevelZeroTables(inner *badger.DB) int {
 	return 0
 }
 
-// TableAge returns the age of an SSTable as Badger sees it, 0 for one that is gone. One whose age is
-// not known is old.
+// TableAge returns the age of an SSTable as Badger sees it, 0 for one that is gone. One whose age
+// is not known is old.
 func TableAge(dir string, id uint64) time.Duration {
 	info, err := os.Stat(table.NewFilename(id, dir))
 	if errors.Is(err, fs.ErrNotExist) { // compacted since

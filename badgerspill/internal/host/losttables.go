@@ -33,9 +33,9 @@ const (
 const manifestHeader = 8
 
 // LostTables notices a compaction that has lost tables. In Badger 4.9.6 one that cannot make a
-// table counts as done all the same (levels.go:897: the error that goes to the throttle is taken
-// while it is still nil): what it has merged is deleted, the table is nowhere, and neither an error
-// nor a line says so.
+// table counts as done all the same: levels.go:897 takes the error for the throttle while it is
+// still nil. What it has merged is deleted, the table is nowhere, and neither an error nor a line
+// says so.
 //
 // What tells: Badger logs each table that a compaction is about to make, and MANIFEST has a change
 // set for each compaction that is done, which deletes tables and creates others. So as many must

@@ -27,9 +27,9 @@ const MemSuffix = ".mem"
 const MemLogHeader = 20
 
 // MemLogEntries returns how many bytes the entries take in a memtable's log, without those that
-// fill it, whose key is fillerKey long: all have the same key and make one entry of a table. The headers of
-// entries are not encrypted. What cannot be understood ends the walk and counts as if all bytes to
-// the end were entries.
+// fill it, whose key is fillerKey long: all have the same key and make one entry of a table. The
+// headers of entries are not encrypted. What cannot be understood ends the walk and counts as if
+// all bytes to the end were entries.
 func MemLogEntries(path string, size, fillerKey int64) int64 {
 	f, err := os.Open(path)
 	if err != nil {
@@ -82,18 +82,17 @@ func MemLogEntries(path string, size, fillerKey int64) int64 {
 }
 
 // Logs that are not to be read again. An iterator holds the log of its memtable beyond the flush,
-// and beyond a drop, and after a kill Badger reads it again: what was dropped would be back; and so
-// would a key if a compaction has dropped its value with a tombstone that came in a later memtable,
-// whose log is gone.
+// and beyond a drop. After a kill Badger reads it again. What was dropped would be back. So would a
+// key if a compaction has dropped its value with a tombstone that came in a later memtable, whose
+// log is gone.
 //
 // Which are flushed is seen from the numbers, but not from any gap in them. An open Badger gives
-// numbers one after the other, seals only memtables that hold something, and flushes them in order:
-// where one of its own is missing, all before are flushed, and in its manifest. But a Badger that
-// opens what a kill has left removes the log of a memtable in which nothing was written, and goes
-// on with the next number, before it has flushed what came before; killed again it leaves a gap
-// that proves nothing. So it has to be known with which number the last process began. It is noted
-// in Badger's own LOCK file, as is a drop: everybody who opens the database writes that file anew,
-// and a clean close removes it, so a note that is there was made by the last who opened it.
+// numbers one after the other, seals only memtables that hold something, and flushes them in order.
+// Where one of its own is missing, all before are flushed, and in its manifest. A Badger that opens
+// what a kill has left is another matter. It removes the log of a memtable in which nothing was
+// written, and goes on with the next number before it has flushed what came before. Killed again it
+// leaves a gap that proves nothing. So it has to be known with which number the last process began:
+// package marker notes that in Badger's LOCK file, and drops too.
 
 // RemoveDeadLogs removes logs of memtables that are flushed or dropped, as far as notes tell which
 // are, and then the notes: Badger, which is opened next, changes what they speak of.

@@ -13,8 +13,8 @@ import (
 )
 
 // InterlockName is a file in Dir that plain Badger takes for a memtable's log, cannot parse, and
-// names in its error: it must not open the directory while the spill holds acknowledged commits, or
-// it would silently serve the past.
+// names in its error. Plain Badger must not open the directory while the spill holds acknowledged
+// commits: it would silently serve the past.
 const InterlockName = "UNREPLAYED-SPILL--open-with-badgerspill.mem"
 
 const doubted = "was missing, and Badger is not compared with the spill yet"

@@ -15,37 +15,37 @@
 //
 // # A commit, step by step
 //
-//	step     what happens                                    held meanwhile           may block
-//	admit    the way; memory or room in the spill; room on   nothing, then a ticket   yes, as long as
-//	         the disk; the batch, or Badger's transaction                             its Wait allows
-//	place    conflicts; the timestamp; the end of the line;  the commit lock, and     microseconds
-//	         the log's queue, or Badger's                    the ticket
-//	await    Badger's answer, or the append to the log       nothing                  yes
-//	settle   the outcome is noted; the head of the line      the commit lock          microseconds
-//	         moves over all that are settled
-//	acknowledge  room is accounted for; the writer wakes     nothing                  no
+//	step         what happens                                held               may block
+//	admit        the way; room for it; the batch, or         a ticket           yes: see Wait
+//	             Badger's transaction
+//	place        conflicts; the timestamp; the end of the    the commit lock,   no
+//	             line; the log's queue, or Badger's          and the ticket
+//	await        Badger's answer, or the append              nothing            yes
+//	settle       the outcome; the head of the line moves     the commit lock    no
+//	             over all that are settled
+//	acknowledge  room is accounted for; the writer wakes     nothing            no
 //
 // Submit is admit and place, Await is the rest. If the state has changed between admit and place,
 // or Badger's queue is full, the ticket is given back and the commit is admitted again. From place
 // on it cannot be given up: nobody would know whether it was written.
 //
 // What a crash leaves. Before place nothing is written. Between place and settle a commit may be in
-// the log, in Badger's log, in both, or in none: it was not acknowledged, so each is right, and the
-// log's order and Badger's are both the order of place, so that of the commits after it none is
-// there without it. After settle it is where its answer came from, as durable as SyncWrites says.
+// the log, in Badger's log, in both, or in none. It was not acknowledged, so each is right. The
+// log's order and Badger's are both the order of place, so none of the commits after it is there
+// without it. After settle it is where its answer came from, as durable as SyncWrites says.
 //
 // # The turns
 //
 // Direct to Spilling (startSpilling). What is in flight to Badger is hedged: it is appended to the
 // log with its timestamps, before any new commit, all in one step under the commit lock. Each
 // commit is then acknowledged by whoever answers first. A crash may leave the beginning of the
-// hedges in the log while Badger has them all; Rotate tells the log through which timestamp that
+// hedges in the log while Badger has them all. Rotate tells the log through which timestamp that
 // can be.
 //
 // Spilling to Direct (HandOver). New commits wait before place; the log's queue runs empty; under
 // the commit lock what little is left goes to Badger and is synced, then the manifest says that the
-// spill is empty, then the state changes. A crash before the manifest finds a spill that is live and
-// no later commit in Badger. A crash after it finds Badger with everything.
+// spill is empty, then the state changes. A crash before the manifest finds a spill that is live
+// and no later commit in Badger. A crash after it finds Badger with everything.
 //
 // The log could not take its first commits (spillFailed). All earlier commits are in Badger or in
 // its queue, and all later ones are behind them, so they go to Badger after all, in order.

@@ -18,8 +18,8 @@ import (
 
 var errFake = errors.New("the fake fails")
 
-// world is what is around a pipeline: a Badger that answers when it is told to, a log in memory, and
-// room that the test decides on.
+// world is what is around a pipeline: a Badger that answers when it is told to, a log in memory,
+// and room that the test decides on.
 type world struct {
 	*Pipeline
 	t       *testing.T

@@ -30,7 +30,7 @@ type Pipeline struct {
 		always bool // commits go to the spill whatever the tier says
 
 		closed  bool
-		refusal error // commits are refused with it: a drop is under way, or unfinished; nil: they are not
+		refusal error // of commits while a drop is under way, or unfinished; nil: there is none
 		// set and open while a hand-over keeps new commits from getting their place
 		held      chan struct{}
 		unordered bool // Log.Rotate was told so

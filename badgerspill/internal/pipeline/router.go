@@ -171,8 +171,8 @@ func (p *Pipeline) turn(to State) time.Duration {
 // startSpilling makes the transition to Spilling. Needs mu.
 //
 // All that is in flight to Badger is hedged: appended in order, with its timestamps, before any new
-// commit, so that it is acknowledged from there however long Badger takes, and so that the spill's
-// order is the commit order. followed says that the caller enqueues a batch of its own next, which
+// commit. So it is acknowledged from there however long Badger takes, and the spill's order is the
+// commit order. followed says that the caller enqueues a batch of its own next, which
 // carries the hedges along. Otherwise the last hedge is returned, if there is one, and the caller
 // must pass it to Log.Commit after releasing the lock.
 func (p *Pipeline) startSpilling(cause Cause, followed bool) (last *spillfile.Batch) {

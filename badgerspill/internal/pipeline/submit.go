@@ -14,8 +14,8 @@ import (
 // The walk of a write, from top to bottom: Submit, enter, admit, place, Await. See doc.go.
 
 // Submit gives a commit of transaction s its place in the commit order and sends it on its way. It
-// may block for room, as long as ctx, nil for none, and timeout allow: 0 is no bound, below 0 is not
-// at all. After an error nothing was written, and nothing is held.
+// may block for room, as long as ctx, nil for none, and timeout allow: 0 is no bound, below 0 is
+// not at all. After an error nothing was written, and nothing is held.
 func (p *Pipeline) Submit(ctx context.Context, timeout time.Duration, s *Snapshot, c *Commit) error {
 	w := p.newWait(ctx, timeout)
 	err := p.enter(s, c, &w)

@@ -13,7 +13,7 @@ type Part int
 // several times.
 const (
 	PartConflict Part = iota // fingerprints, the commit lock, the check for conflicts, the place
-	PartRoom                 // waiting for room, for a turn, for a hand-over, a subscriber, a full queue
+	PartRoom                 // waiting for room, a turn, a hand-over, a subscriber, a full queue
 	PartEncode               // the batch for the spill, or the transaction for Badger
 	PartQueued               // in the log's queue, until a leader took the commit's group
 	PartAppend               // writing that group

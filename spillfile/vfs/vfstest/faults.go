@@ -30,11 +30,14 @@ func (f Fault) ask(op, path string) error {
 
 // Torn is the error of a write of which a part happens.
 type Torn struct {
-	Err  error
+	Err  error           // why the write fails
 	Keep func(n int) int // how many of n bytes are written
 }
 
+// Error returns the text of Err.
 func (t *Torn) Error() string { return t.Err.Error() }
+
+// Unwrap returns Err.
 func (t *Torn) Unwrap() error { return t.Err }
 
 func opening(flag int) string {
