@@ -23,7 +23,7 @@ const (
 	CauseQueue    = SpillCause(pipeline.CauseQueue)    // too many commits are in flight to Badger
 	CauseRecovery = SpillCause(pipeline.CauseRecovery) // Open found commits in the spill
 	CausePolicy   = SpillCause(pipeline.CausePolicy)   // SpillPolicy is Always
-	CauseSpace    = SpillCause(pipeline.CauseSpace)    // Badger's volume is low, and the spill has another
+	CauseSpace    = SpillCause(pipeline.CauseSpace)    // Badger's volume is low, the spill's is not
 	CauseRate     = SpillCause(pipeline.CauseRate)     // commits come at SpillRate or faster
 	CauseHeld     = SpillCause(pipeline.CauseHeld)     // Badger gets no writes: see ErrBadgerHeld
 	causes        = SpillCause(pipeline.Causes)
