@@ -37,6 +37,7 @@ type Commit struct {
 	spilled  bool // its way is the spill
 	trace    *Trace
 	matches  uint64 // Audience.Matches when Updates was found
+	wait     Wait   // while it has no place; here, since it would escape to the heap
 
 	// Guarded by the commit lock.
 	start    int64 // when it was sent to Badger

@@ -17,8 +17,9 @@ import (
 // may block for room, as long as ctx, nil for none, and timeout allow: 0 is no bound, below 0 is
 // not at all. After an error nothing was written, and nothing is held.
 func (p *Pipeline) Submit(ctx context.Context, timeout time.Duration, s *Snapshot, c *Commit) error {
-	w := p.newWait(ctx, timeout)
-	err := p.enter(s, c, &w)
+	c.wait = p.newWait(ctx, timeout)
+	err := p.enter(s, c, &c.wait)
+	c.wait = Wait{} // the context may hold much
 	if err != nil {
 		c.giveUpPrepared()
 		c.trace.failed()
