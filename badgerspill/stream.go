@@ -126,7 +126,7 @@ func (st *Stream) snapshot(ctx context.Context) (*Txn, error) {
 	} else {
 		txn = db.NewTransaction(false)
 		if txn.wait != nil {
-			_ = txn.wait.AwaitVisible(nil)
+			txn.wait.Wait()
 		}
 	}
 	if err := db.drainThrough(ctx); err != nil {

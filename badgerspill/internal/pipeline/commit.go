@@ -144,6 +144,9 @@ func (c *Commit) giveUpPrepared() {
 	}
 }
 
+// Wait waits until c is acknowledged, and with it all commits before it.
+func (c *Commit) Wait() { c.done.Wait() }
+
 // AwaitVisible waits until c is acknowledged, and with it all commits before it, or until ctx ends;
 // nil is no context.
 func (c *Commit) AwaitVisible(ctx context.Context) error {

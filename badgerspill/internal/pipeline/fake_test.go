@@ -85,7 +85,7 @@ func (o *outcome) known() bool {
 }
 
 // put commits a write of key, in a goroutine of its own.
-func (w *world) put(key string) *outcome { return w.putIn(nil, w.begin(), key) }
+func (w *world) put(key string) *outcome { return w.putIn(context.Background(), w.begin(), key) }
 
 func (w *world) putIn(ctx context.Context, s *Snapshot, key string) *outcome {
 	o := &outcome{key: key, done: make(chan struct{})}
