@@ -15,7 +15,7 @@ import (
 // was noted is given twice, which is harmless.
 //
 // It does not break invariant I1: within a chunk keys come in order, and the versions of one key
-// oldest first; between chunks, and between a chunk and what is replayed in the order of the log,
+// oldest first. Between chunks, and between a chunk and what is replayed in the order of the log,
 // commits come in commit order.
 
 const (

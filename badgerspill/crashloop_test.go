@@ -28,7 +28,7 @@ func emptyMemLog(t *testing.T, opt badger.Options) []byte {
 }
 
 // TestCrashLoopKeepsUnflushedLogs: a process that is killed over and over, each time before Badger
-// has flushed what it found in the logs of the first, leaves a gap in their numbers: Badger removes
+// has flushed what it found in the logs of the first, leaves a gap in their numbers. Badger removes
 // the log of a memtable in which nothing was written, and goes on with the next number. What lies
 // before such a gap is not flushed.
 func TestCrashLoopKeepsUnflushedLogs(t *testing.T) {

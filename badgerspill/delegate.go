@@ -59,10 +59,10 @@ func (db *DB) BannedNamespaces() []uint64 { return db.inner.BannedNamespaces() }
 
 // RunValueLogGC rewrites a file of Badger's value log of which at least discardRatio, between 0 and
 // 1, is garbage. It blocks for the disk, and for a drop that is under way; it is safe for
-// concurrent use, one at a time. Errors: ErrNoRewrite if there was nothing to do, ErrRejected while
-// another one or a StreamWriter runs and after Close, ErrInvalidRequest for a discardRatio of at
-// most 0 or at least 1, ErrGCInMemoryMode, ErrGCInReadOnlyMode, ErrNoSpace if there is not room for
-// what it may write before it removes the file.
+// concurrent use, one at a time. Errors: ErrNoRewrite if there was nothing to do, and ErrRejected
+// while another one or a StreamWriter runs and after Close. ErrInvalidRequest for a discardRatio of
+// at most 0 or at least 1, ErrGCInMemoryMode, ErrGCInReadOnlyMode. ErrNoSpace if there is not room
+// for what it may write before it removes the file.
 func (db *DB) RunValueLogGC(discardRatio float64) error {
 	if db.IsClosed() {
 		return db.inner.RunValueLogGC(discardRatio)

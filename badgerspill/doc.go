@@ -4,7 +4,8 @@
 // Replace badger.Open by Open and keep everything else. While commits are few they go to Badger.
 // When it does not keep up, because its memtables are full or because compaction has the machine,
 // or when they come faster than SpillRate, commits are appended to a log of snappy-compressed
-// segments, acknowledged from there, served from there, and replayed into Badger in a quiet moment.
+// segments. They are acknowledged from there, served from there, and replayed into Badger in a
+// quiet moment.
 //
 // Two invariants carry the package. I1: Badger holds a prefix of the commit history, the spill the
 // suffix; while the spill holds anything, every commit goes there. I2: what is acknowledged is

@@ -113,7 +113,7 @@ func (e *badgerEngine) load(entries []spillfile.Entry) error {
 	return errors.Join(err, loader.Finish())
 }
 
-// sync syncs the logs of sealed memtables, too: Badger's own Sync covers only the active one, and a
+// sync syncs the logs of sealed memtables, too: Badger's own Sync covers only the active one. A
 // sealed one that is not flushed yet would be lost in a power cut although the spill had been
 // dropped by then.
 func (e *badgerEngine) sync() error {

@@ -54,7 +54,7 @@ var (
 	// write. Nothing was written; service is normal again when space is back.
 	ErrNoSpace = errors.New("free disk space is below MinFreeSpace")
 	// ErrBadgerHeld is returned by a commit that the spill does not take while Badger must get no
-	// writes, and by what else writes to Badger: a file has the name of its next memtable, or file
+	// writes, and by what else writes to Badger. A file has the name of its next memtable, or file
 	// descriptors have run out. The error names the cause and the way out. Nothing was written;
 	// service is normal again when the cause is gone, without a restart.
 	ErrBadgerHeld = errors.New("Badger gets no writes for now")

@@ -172,10 +172,10 @@ type WriterReleasedInfo struct {
 	Waiting int64         // how many commits still wait
 	Waited  time.Duration // how long this one did
 	Spilled bool          // the room that it found is in the spill, not in memory
-	// Err is nil if there was room. It is ErrWriteBlocked after BlockTimeout, ErrBlockedWrites if
-	// the database was closed, and matches ErrNoSpace if a disk got low, when the commit may still
-	// go to a spill on another one, and ErrReplayStopped if replay stopped, when it still takes
-	// what room there is.
+	// Err is nil if there was room. It is ErrWriteBlocked after BlockTimeout, and ErrBlockedWrites
+	// if the database was closed. It matches ErrNoSpace if a disk got low, when the commit may
+	// still go to a spill on another one, and ErrReplayStopped if replay stopped, when it still
+	// takes what room there is.
 	Err error
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 // An iterator keeps the log of its memtable beyond its flush. A value in it must not come back
-// after a kill if it was deleted, and compacted away with its tombstone, meanwhile: the iterator
+// after a kill if it was deleted, and compacted away with its tombstone, meanwhile. The iterator
 // may have a snapshot that is newer than both, since replay brings Badger what is older than
 // snapshots.
 func TestFlushedLogIsNotReadAgain(t *testing.T) {

@@ -94,7 +94,7 @@ func damagedSpill(t *testing.T, dir string) (file string, keys, firstBehind int)
 }
 
 // TestDamageStopsReplay: replay stops once and says so, what lies before the damage reaches Badger,
-// what is whole is read, commits go on until the spill is full and fail at once then, Close returns
+// what is whole is read. Commits go on until the spill is full and fail at once then, Close returns
 // the error and keeps the spill.
 func TestDamageStopsReplay(t *testing.T) {
 	bounded(t)

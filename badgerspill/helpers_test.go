@@ -508,9 +508,9 @@ func crash(t *testing.T, dir string) (to string) {
 }
 
 // copyTree copies a directory in which Badger may be flushing. What refers to something else, or
-// goes once something else is there, comes first: the note of the newest segment, segments, the
-// spill's manifest, segments that it may name and that came meanwhile, the spill before Badger,
-// memtables before the manifest that lists their tables, that before the tables.
+// goes once something else is there, comes first. That is the note of the newest segment, segments,
+// the spill's manifest, and segments that it may name and that came meanwhile. The spill comes
+// before Badger, memtables before the manifest that lists their tables, that before the tables.
 func copyTree(from, to string) error {
 	newest := filepath.Join("spill", "NEWEST")
 	if _, err := os.Stat(filepath.Join(from, newest)); err == nil {

@@ -18,7 +18,7 @@ import (
 // With an empty spill and no own writes it is Badger's iterator and nothing else. Otherwise the
 // sources are merged by internal key. Where the layer owns the timestamps a spilled version is
 // never older than Badger's of the same key (invariant I1), so Badger needs to give only its newest
-// visible version and no tombstones; where the caller owns them it gives all.
+// visible version and no tombstones. Where the caller owns them it gives all.
 type Iterator struct {
 	txn    *Txn
 	opt    IteratorOptions

@@ -34,9 +34,9 @@ func levelZeroTable(t *testing.T, opt badger.Options, version uint64, kvs ...*pb
 func setKV(key string) *pb.KV    { return &pb.KV{Key: []byte(key), Value: []byte("v")} }
 func deleteKV(key string) *pb.KV { return &pb.KV{Key: []byte(key), Meta: []byte{metaDelete}} }
 
-// A tombstone in level 0 does not leave it before the value that it covers, though its table has a
-// lower number than that of the value, which was merged within level 0 meanwhile, and though a
-// table between them overlaps neither.
+// A tombstone in level 0 does not leave it before the value that it covers. Its table has a lower
+// number than that of the value, which was merged within level 0 meanwhile, and a table between
+// them overlaps neither.
 func TestLevelZeroIsNotCompactedInTheOrderOfNumbers(t *testing.T) {
 	for _, managed := range []bool{false, true} {
 		t.Run(map[bool]string{false: "unmanaged", true: "managed"}[managed], func(t *testing.T) {

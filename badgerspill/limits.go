@@ -16,8 +16,8 @@ import (
 )
 
 // Options that can be changed while the database is open. What holds of them is not in DB.opt,
-// which is what Open has made of them: MemoryLimit and the ratios are the manager's, the capacity
-// the spillover manager's, the ceiling the replayer's, and sizes that follow from them are brought
+// which is what Open has made of them. MemoryLimit and the ratios are the manager's, the capacity
+// the spillover manager's, the ceiling the replayer's. Sizes that follow from them are brought
 // up to date by fit.
 
 type limits struct {
@@ -82,12 +82,11 @@ func (db *DB) Opts() Options {
 }
 
 // EffectiveOpts returns the options that the database runs with now, with all that follows from the
-// directory, the machine and other options: SpillDir, MemoryLimit and the ratios (the manager's),
-// MemTableSize, BaseLevelSize, BaseTableSize, NumCompactors, StallThreshold, SpillRate,
-// SpillCacheSize, QuietRate as it is known now,
-// SpillCapacity (0 = no spill), and in MinFreeSpace the floor of Badger's volume at the last look
-// (0 = it is not known). Do not open another directory with it: that is what Opts is for. It does
-// not block and is safe for concurrent use.
+// directory, the machine and other options. That is SpillDir, MemoryLimit and the ratios (the
+// manager's), MemTableSize, BaseLevelSize, BaseTableSize, NumCompactors, StallThreshold, SpillRate,
+// SpillCacheSize, QuietRate as it is known now, and SpillCapacity (0 = no spill). MinFreeSpace has
+// the floor of Badger's volume at the last look (0 = it is not known). Do not open another
+// directory with it: that is what Opts is for. It does not block and is safe for concurrent use.
 func (db *DB) EffectiveOpts() Options {
 	given := db.Opts()
 	opt := db.opt.asBadgerShows()

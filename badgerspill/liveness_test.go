@@ -27,7 +27,7 @@ import (
 )
 
 // The liveness test runs several databases on one budget, most of them idle, and does to them what
-// has made others hang: one goroutine writes to several in turn, transactions and iterators pin
+// has made others hang. One goroutine writes to several in turn, transactions and iterators pin
 // memtables, Badger does not answer for a while or for good, a database is closed while writers
 // wait in it. An oracle watches every call: it must end within its bound, and with an outcome that
 // fits. Stalls and runs of replay must begin and end in pairs. In the end the budget counts what is

@@ -9,12 +9,12 @@ import (
 	"github.com/badgerspill/badgerspill/replay"
 )
 
-// narrator writes the lines by which the log alone tells what a burst did: that it began, how large
-// it was, that writers wait or are slowed, that the spill is full, that replay is done, and how far
-// Close is. Each kind comes at most once in notify.LineInterval, and a database at rest has none.
-// It hears of what happens from the queue of events, so no lock of the commit path is held; but of
-// waits, of which thousands may be under way, from those who wait: they would fill the queue, and
-// the listener would be blamed for it.
+// narrator writes the lines by which the log alone tells what a burst did. They say that it began,
+// how large it was, that writers wait or are slowed, that the spill is full, that replay is done,
+// and how far Close is. Each kind comes at most once in notify.LineInterval, and a database at rest
+// has none. It hears of what happens from the queue of events, so no lock of the commit path is
+// held. Of waits it hears from those who wait. Thousands may be under way: they would fill the
+// queue, and the listener would be blamed for it.
 type narrator struct {
 	db    *DB
 	log   Logger

@@ -145,12 +145,12 @@ type Options struct {
 	// 0 = 5 ms (50 ms with SyncWrites), Off = no stall detection. A too small value costs a detour
 	// over the spill; a large one is added to the latency of every commit that a stall catches.
 	StallThreshold time.Duration
-	// BlockTimeout bounds how long a commit waits before it has its place in the commit order: when
-	// memory and the spill are both exhausted, when Badger has not answered as many commits as it
-	// takes and there is no room in the spill, when a subscriber is too far behind, while a
-	// hand-over is under way. Then it fails with ErrWriteBlocked and nothing is written. 0 = wait
-	// without a bound. Off = do not wait: fail at once, except for a hand-over, which bounds itself
-	// to milliseconds.
+	// BlockTimeout bounds how long a commit waits before it has its place in the commit order. It
+	// waits when memory and the spill are both exhausted, and when Badger has not answered as many
+	// commits as it takes and there is no room in the spill. It waits when a subscriber is too far
+	// behind, and while a hand-over is under way. Then it fails with ErrWriteBlocked and nothing is
+	// written. 0 = wait without a bound. Off = do not wait: fail at once, except for a hand-over,
+	// which bounds itself to milliseconds.
 	//
 	// It also bounds, apart from that, how long a commit is slowed (Tuning.ReplayHighWater), which
 	// never makes it fail; with Off none is slowed. What it does not bound: docs/guarantees.md,
@@ -206,7 +206,7 @@ type Tuning struct {
 	// not used for longest are closed. At least 16; 0 = 64.
 	SpillOpenFiles int
 	// SpillRate is the rate in commits per second from which Auto spills commits although Badger
-	// keeps up: an append to the spill takes a fraction of the time of a commit in Badger, and
+	// keeps up. An append to the spill takes a fraction of the time of a commit in Badger, and
 	// replay gives Badger larger, sorted batches. The database is quiet once the rate has stayed
 	// below half of SpillRate for QuietWindow. Until then it stays with the spill, which is
 	// replayed when its oldest commit is older than MaxSpillAge, or beyond ReplayHighWater. 0 =

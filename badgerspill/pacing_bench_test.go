@@ -22,12 +22,12 @@ import (
 var besideEntries = flag.Int("beside", 500_000, "entries of 1 KiB in the database, and as many in the spill, of BenchmarkForegroundBesideReplay")
 
 // BenchmarkForegroundBesideReplay reports what a foreground of 2,000 reads and 500 writes a second
-// sees, from when each was due: on plain Badger that compacts what it was just given by a
-// WriteBatch, and on the layer while a spill with the same entries is being replayed, without and
-// with pacing, the latter with data younger and older than MaxSpillAge. "settled" metrics go on
-// until compaction has caught up. One iteration is one run, of half a minute to two. Nothing else
-// should run: others-% is what other processes had of the cores, the kernel for writing back
-// included (15 to 30).
+// sees, from when each was due. It does so on plain Badger that compacts what it was just given by
+// a WriteBatch, and on the layer while a spill with the same entries is being replayed. That is
+// without and with pacing, the latter with data younger and older than MaxSpillAge. "settled"
+// metrics go on until compaction has caught up. One iteration is one run, of half a minute to two.
+// Nothing else should run: others-% is what other processes had of the cores, the kernel for
+// writing back included (15 to 30).
 func BenchmarkForegroundBesideReplay(b *testing.B) {
 	n := uint64(*besideEntries)
 	filled := b.TempDir()

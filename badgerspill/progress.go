@@ -95,8 +95,8 @@ type opening struct {
 
 // OpenContext is Open that gives up when ctx ends: while it reads the spill, before it opens Badger
 // if the spill holds commits, and while it compares the two. The error wraps that of ctx then, all
-// locks are released, no goroutine is left, and the directory holds what it held: nothing is
-// changed at all while the spill is read; after that a torn tail may be cut off and index files may
+// locks are released, no goroutine is left, and the directory holds what it held. Nothing is
+// changed at all while the spill is read. After that a torn tail may be cut off and index files may
 // be made, as by any Open. Opening Badger itself is not interrupted; when that is the last that is
 // to be done, OpenContext succeeds although ctx has ended. Progress is told by
 // EventListener.OpenProgress.

@@ -505,8 +505,8 @@ func TestWatcherLooksWhateverTheStallThreshold(t *testing.T) {
 	}
 }
 
-// With several writers there is always a batch in the log's queue, and a hand-over needs it empty:
-// a Drain did not end as long as they wrote, commits never went directly again, and what had long
+// With several writers there is always a batch in the log's queue, and a hand-over needs it empty.
+// A Drain did not end as long as they wrote, commits never went directly again, and what had long
 // been replayed stayed on disk.
 func TestDrainEndsUnderSteadyWrites(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SyncWrites, opt.StallThreshold = true, time.Second })

@@ -15,7 +15,7 @@ import (
 )
 
 // In managed mode the watcher once went round and round, from the first idle second on of a
-// database that held something when it was opened: it took what the oracle said may be discarded,
+// database that held something when it was opened. It took what the oracle said may be discarded,
 // which is the caller's to say there, for news. It saw no end to that, and so not Close either.
 func TestManagedWatcherSleepsAndEnds(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.managed = true })

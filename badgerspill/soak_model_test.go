@@ -14,7 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// What a writer writes is a function of its number and that of its commit, so what every key must
+// What a writer writes is a function of its number and that of its commit. So what every key must
 // be follows from the last commit of each writer, and all keys of a snapshot can be checked at any
 // time, by anybody.
 //

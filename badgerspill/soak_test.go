@@ -24,8 +24,8 @@ import (
 )
 
 // The soak: rounds of a child process that writes with several writers, in bursts and in quiet
-// phases, checks what it wrote, and runs into injected faults, until it is killed or told to close;
-// after each the parent opens the database and checks every key.
+// phases, checks what it wrote, and runs into injected faults, until it is killed or told to close.
+// After each the parent opens the database and checks every key.
 //
 //	go test -timeout 0 -v -run '^TestSoak$' ./badgerspill -args -soak 1h
 

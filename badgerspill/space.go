@@ -194,9 +194,9 @@ func (s *diskSpace) chunkRoom() int64 {
 }
 
 // reserve returns how much Badger may write of its own accord at most, with what it holds now,
-// before it gives back anything: the tables of all memtables, then a compaction of level 0, these
-// included, with the base level, and beside it one of the other levels by each other compactor. It
-// writes new tables before it removes what they replace.
+// before it gives back anything. That is the tables of all memtables, then a compaction of level 0,
+// these included, with the base level, and beside it one of the other levels by each other
+// compactor. It writes new tables before it removes what they replace.
 func (s *diskSpace) reserve() int64 {
 	unflushed := s.db.account.UsageByKind(wbm.Memtable)
 	need := 2 * unflushed

@@ -269,7 +269,7 @@ func (p *publisher) close(ctx context.Context) error {
 // ErrDBClosed, and that of a match that cannot be parsed.
 //
 // A subscriber for whom 65,536 updates wait, or updates that take 32 MiB of memory, holds up
-// commits until cb returns and is given them; as much again may be in the hands of cb, and what the
+// commits until cb returns and is given them. As much again may be in the hands of cb, and what the
 // commits tell that are on their way comes on top. See SpillStats.SubscriberBacklog. cb must not
 // commit itself: far behind, it would wait for itself.
 func (db *DB) Subscribe(ctx context.Context, cb func(kv *KVList) error, matches []pb.Match) error {

@@ -9,7 +9,7 @@ import (
 )
 
 // crowded is a spill of 1 MiB with room for 80 to 100 KiB, too little memory to replay it, and
-// commits that wait for their turn: 20 KiB pass in half a second, and the first waits for a debt
+// commits that wait for their turn. 20 KiB pass in half a second, and the first waits for a debt
 // besides.
 func crowded(t *testing.T) (f *fixture, slowed []<-chan error, free func()) {
 	f = open(t, func(opt *Options) { opt.SpillCapacity = 1 << 20 })

@@ -55,7 +55,7 @@ const (
 	freeShare, freeShareKept = 10, 8
 	// shapedTableSize is the size of tables in the base level. Those of each level below are twice
 	// as large. A StreamWriter, which doubles it for each level that there can be, has some of 128
-	// MiB in memory, of 64 MiB with Badger's default; and the fewer levels there are the smaller
+	// MiB in memory, of 64 MiB with Badger's default. The fewer levels there are, the smaller
 	// are those of the last one, and the more files.
 	shapedTableSize = 4 << 20
 )

@@ -532,7 +532,7 @@ func (txn *Txn) precheck() error {
 // has it (and has synced it, under SyncWrites), and so have all commits before it. Without writes
 // it is a Discard. Errors: ErrConflict (a key that was read has been written since; try again),
 // ErrBlockedWrites on a closed database, ErrWriteBlocked, ErrNoSpace, and what the file system
-// returns, also to an iteration that it ended early; with any of them nothing was written.
+// returns, also to an iteration that it ended early. With any of them nothing was written.
 func (txn *Txn) Commit() error {
 	if txn.writes.empty() {
 		txn.measured().start()

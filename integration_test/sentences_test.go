@@ -17,12 +17,6 @@ import (
 // tooManyWords is where a sentence is too long to be read once. Most have 25 words or fewer.
 const tooManyWords = 40
 
-// unread are packages whose comments TestSentences does not look at, each with the reason.
-var unread = map[string]string{
-	"badgerspill": "36 of its sentences are longer",
-	"spillfile":   "12 of its sentences are longer",
-}
-
 // No sentence of a page or of a comment has tooManyWords. A cell of a table and an item of a list
 // are texts of their own. Code counts as one word, whatever its length, and blocks of code do not
 // count.
@@ -39,9 +33,6 @@ func TestSentences(t *testing.T) {
 	}
 	looked := 0
 	for _, dir := range packageDirs(t) {
-		if unread[filepath.ToSlash(dir)] != "" {
-			continue
-		}
 		files, err := filepath.Glob(filepath.Join("..", dir, "*.go"))
 		require.NoError(t, err)
 		for _, file := range files {

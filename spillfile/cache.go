@@ -14,8 +14,8 @@ const (
 // blockCache keeps the decoded blocks that point reads have asked for last. What is in it is never
 // changed. A nil cache keeps nothing. Safe for concurrent use.
 //
-// It is not ristretto, which is at hand: that must be closed, a Set that meets its Close panics,
-// and views are read beyond the Close of the log; and it does not tell how much it holds but for a
+// It is not ristretto, which is at hand. That must be closed, a Set that meets its Close panics,
+// and views are read beyond the Close of the log. It does not tell how much it holds but for a
 // price above that of a small cache.
 type blockCache struct {
 	used   atomic.Int64 // bytes of all shards: every group of commits asks for it

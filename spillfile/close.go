@@ -8,7 +8,7 @@ import (
 )
 
 // Close makes everything durable, records the exact end of the log so that any later damage is
-// noticed, and closes the files that no View holds; a View that is still held reads those that are
+// noticed, and closes the files that no View holds. A View that is still held reads those that are
 // open, and fails with ErrClosed for others. Batches that are queued fail with ErrClosed. It
 // removes nothing live, and blocks for a group that is being written. Every other call afterwards
 // fails with ErrClosed or finds nothing; a second Close returns nil.

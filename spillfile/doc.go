@@ -7,15 +7,15 @@
 // The committing goroutine encodes its commit into a [Batch]: entries are gathered into blocks of
 // about 8 KiB, which are compressed and checksummed on the spot. [Log.Enqueue], called under
 // whatever lock orders commits, gives the batch its place. [Log.Commit] then either finds a leader
-// at work and waits, or leads: it takes what has gathered in the queue, stamps the block headers
-// with timestamp, sequence and place, writes all of it with one write (and one sync under
-// Options.SyncWrites), adds it to the index of the segment, tells Options.OnCommit, and wakes the
-// others. A batch alone passes through without any hand-off to another goroutine.
+// at work and waits, or leads. The leader takes what has gathered in the queue and stamps the block
+// headers with timestamp, sequence and place. He writes all of it with one write (and one sync
+// under Options.SyncWrites), adds it to the index of the segment, tells Options.OnCommit, and wakes
+// the others. A batch alone passes through without any hand-off to another goroutine.
 //
 // # A read
 //
 // A View is a set of segments that stays readable. The segment that is written has its index in
-// memory, each sealed one in a file, with a Bloom filter and the lowest key of each leaf in memory:
+// memory, each sealed one in a file, with a Bloom filter and the lowest key of each leaf in memory.
 // View.Get reads at most a leaf of each segment that may have the key, and View.Value the block
 // that the entry is in. An index is made again from its segment when it is damaged or missing.
 //

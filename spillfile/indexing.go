@@ -9,8 +9,8 @@ import (
 )
 
 // The life of a segment's index: in memory while the segment is written (lifecycle.go), in a file
-// once it is sealed and durable (indexSealed), in memory again if the file turns out to be damaged
-// (heal), and then in a new file.
+// once it is sealed and durable (indexSealed). It is in memory again if the file turns out to be
+// damaged (heal), and then in a new file.
 
 // setIndex gives s an index and accounts for its memory.
 func (l *Log) setIndex(s *segment, x *segmentIndex) {

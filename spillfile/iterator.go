@@ -14,7 +14,7 @@ import (
 // timestamp appended, as Badger's y.KeyWithTs makes it; or backwards. Of identical internal keys
 // only the one in the newest segment shows. It starts unpositioned: call Rewind or Seek. One
 // goroutine at a time may use it; Close it before the View is released. It blocks for reads of the
-// index files of sealed segments, and of values if it reads them ahead: then those of the next
+// index files of sealed segments, and of values if it reads them ahead. Then those of the next
 // entries are read, in the order of the files, while the caller works on the ones before.
 type Iterator struct {
 	view    *View

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Keys of 60 KB, whether they differ in their first bytes or in their last: beside the first and
+// Keys of 60 KB, whether they differ in their first bytes or in their last. Beside the first and
 // the last key of a segment its index takes some bytes an entry, on disk what the entries need, and
 // finds each.
 func TestIndexMemoryOfLongKeys(t *testing.T) {

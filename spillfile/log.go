@@ -106,8 +106,9 @@ func (l *Log) Behind(at Position) (bytes int64) {
 }
 
 // Usage returns the bytes that all files take on disk, those too that are dropped and still held by
-// a View, with what the index files that are still to be made will take at most; and the memory
-// that the indexes of live segments and the cache take. It does no I/O, and waits for none.
+// a View, with what the index files that are still to be made will take at most. It also returns
+// the memory that the indexes of live segments and the cache take. It does no I/O, and waits for
+// none.
 func (l *Log) Usage() (disk, memory int64) {
 	expected := l.expected.Load() // first: an index goes from here to disk
 	return l.disk.Load() + expected, l.indexBytes()

@@ -368,8 +368,8 @@ func TestPooledFilesUnderLoad(t *testing.T) {
 }
 
 // BenchmarkGetOpenFiles is a Get of a key that is in one of many sealed segments, each of which has
-// its turn: with a place for each file, and with the fewest places, where each Get opens the index
-// and the segment.
+// its turn. It is run with a place for each file, and with the fewest places, where each Get opens
+// the index and the segment.
 func BenchmarkGetOpenFiles(b *testing.B) {
 	for name, files := range map[string]int{"all open": 1000, "at the bound": MinOpenFiles} {
 		b.Run(name, func(b *testing.B) {

@@ -5,8 +5,8 @@ import "sync"
 // queue orders the batches and elects the leader.
 //
 // A commit is one walk: Enqueue gives it a place; Commit either waits for its token or, if nobody
-// leads, leads: lead takes a prefix of the queue, writes it (writer.go), tells OnCommit, wakes the
-// followers, and repeats until its own batch is done; then it passes leadership to a waiter, or
+// leads, leads. lead takes a prefix of the queue, writes it (writer.go), tells OnCommit, wakes the
+// followers, and repeats until its own batch is done. Then it passes leadership to a waiter, or
 // leaves it open. A batch whose owner has enqueued it but not called Commit yet is never made
 // leader: its owner may be asleep.
 type queue struct {
@@ -69,10 +69,10 @@ func (l *Log) Rotate(directThrough uint64) {
 }
 
 // Commit returns when the batch is on disk, durable under Options.SyncWrites, and readable; or with
-// the error that kept it from that, and then it never comes back; but over a crash before the next
-// group is durable the outcome of a failed sync is unknown. The error is ErrClosed, ErrReadOnly,
-// ErrTooLarge, that of Options.OnFirst, or wraps that of the file system (syscall.ENOSPC for a full
-// disk). After an error the log goes on with a fresh segment.
+// the error that kept it from that, and then it never comes back. Over a crash before the next
+// group is durable, though, the outcome of a failed sync is unknown. The error is ErrClosed,
+// ErrReadOnly, ErrTooLarge, that of Options.OnFirst, or wraps that of the file system
+// (syscall.ENOSPC for a full disk). After an error the log goes on with a fresh segment.
 func (l *Log) Commit(b *Batch) error {
 	if b.seq == 0 || b.detached {
 		return ErrNotEnqueued

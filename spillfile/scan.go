@@ -65,8 +65,8 @@ func (r *recovery) scan(f *foundSegment) error {
 }
 
 // scan reads the blocks of a segment from its first one on, as far as limit and as they are intact,
-// and gathers the entries of batches that are not replayed: the way to make an index, at Open and
-// later. seen (nil: nobody) is told of each block. bad is the damage that ended it before the
+// and gathers the entries of batches that are not replayed. It is the way to make an index, at Open
+// and later. seen (nil: nobody) is told of each block. bad is the damage that ended it before the
 // limit, nil if none did.
 func (s *segment) scan(limit int64, replayed uint64, seen func(*rawBlock) error) (sc *scanner, bad, err error) {
 	sc = newScanner(s, replayed)

@@ -148,7 +148,7 @@ func filesOf(t testing.TB, dir string) map[string]string {
 	return files
 }
 
-// Every seventh byte, from a random one on, of every file of a spill that was closed: Verify names
+// Every seventh byte, from a random one on, of every file of a spill that was closed. Verify names
 // the file and the structure that the byte is in, and Walk still finds every commit that does not
 // have the byte.
 func TestEveryFlippedByteIsNamed(t *testing.T) {
