@@ -3,7 +3,9 @@ package text
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Duration shows three significant digits, or "-" for 0: no latency is 0.
@@ -66,4 +68,26 @@ func Bytes(n int64) string {
 // Seconds is for times on the clock of a run, which may be 0.
 func Seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s"
+}
+
+// Wrap breaks s between words into lines of at most width columns. A longer word has a line of its
+// own.
+func Wrap(s string, width int) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(s) {
+		n := utf8.RuneCountInString(word)
+		switch {
+		case column == 0:
+		case column+1+n > width:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += n
+	}
+	return b.String()
 }

@@ -34,3 +34,14 @@ func TestCounts(t *testing.T) {
 		require.Equal(t, want, Count(n))
 	}
 }
+
+func TestWrap(t *testing.T) {
+	for _, c := range []struct{ in, out string }{
+		{"", ""},
+		{"one  two three four", "one two\nthree\nfour"},
+		{"extraordinary it is", "extraordinary\nit is"},
+		{"µµµ µµµ µµ", "µµµ µµµ\nµµ"},
+	} {
+		require.Equal(t, c.out, Wrap(c.in, 7))
+	}
+}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
@@ -60,12 +62,14 @@ func (r *Report) writeJSON(w io.Writer) error {
 func (r *Report) writeTable(w io.Writer) error {
 	t := text.NewWriter(w)
 	c := r.Config
-	t.Printf("%d writers, values of %s, one Update per key, %s%s; latency counts from when a write was due\n\n",
-		c.Writers, text.Bytes(int64(c.ValueSize)), c.readsText(), syncText(c.Sync))
+	say := func(s string) { t.Printf("%s\n", text.Wrap(s, terminalWidth)) }
+	say(fmt.Sprintf("%d writers, values of %s, one Update per key, %s%s; latency counts from when a write was due",
+		c.Writers, text.Bytes(int64(c.ValueSize)), c.readsText(), syncText(c.Sync)))
+	t.Printf("\n")
 	t.Columns(r.phaseRows())
 	t.Printf("\n")
 	for _, note := range r.notes(func(engine string) string { return engine }) {
-		t.Printf("%s\n", note)
+		say(note)
 	}
 	if rows := r.readRows(); len(rows) > 1 {
 		t.Printf("\npoint reads of keys acknowledged shortly before, on the same schedule\n\n")
@@ -97,7 +101,51 @@ func (r *Report) writeTable(w io.Writer) error {
 	for _, e := range r.Engines {
 		r.verification(t, e)
 	}
+	if seen := r.seen(); seen != "" {
+		t.Printf("\n")
+		say(seen)
+	}
 	return t.Err()
+}
+
+// terminalWidth is what a terminal shows at least.
+const terminalWidth = 80
+
+// seen is in one sentence what the run has shown of the burst, empty unless plain Badger and
+// badgerspill both ran. Of several runs it has the medians.
+func (r *Report) seen() string {
+	type side struct{ p99, rate, empty []float64 }
+	sides := map[string]*side{}
+	for _, e := range r.Engines {
+		p := phaseOf(e.Phases, PhaseBurst)
+		if p == nil || e.failed() > 0 {
+			return ""
+		}
+		s := sides[e.Engine]
+		if s == nil {
+			s = &side{}
+			sides[e.Engine] = s
+		}
+		s.p99, s.rate = append(s.p99, float64(p.P99)), append(s.rate, p.AchievedRate)
+		if t := e.Spill; t != nil && t.Used && t.Empty != 0 {
+			s.empty = append(s.empty, float64(max(t.AfterBurst, 0)))
+		}
+	}
+	plain, layer := sides["badger"], sides["badgerspill"]
+	if plain == nil || layer == nil {
+		return ""
+	}
+	middle := func(x []float64) float64 {
+		x = slices.Sorted(slices.Values(x))
+		return x[len(x)/2]
+	}
+	p99 := func(s *side) string { return text.Duration(time.Duration(middle(s.p99))) }
+	seen := fmt.Sprintf("Seen%s: in the burst the p99 of plain Badger was %s at %s, and that of badgerspill %s at %s",
+		r.medianText(), p99(plain), text.Rate(middle(plain.rate)), p99(layer), text.Rate(middle(layer.rate)))
+	if len(layer.empty) > 0 {
+		seen += fmt.Sprintf("; what it had spilled was in Badger %s after the burst", text.Seconds(time.Duration(middle(layer.empty))))
+	}
+	return seen + "."
 }
 
 func (r *Report) phaseRows() [][]string {
@@ -109,14 +157,14 @@ func (r *Report) readRows() [][]string {
 }
 
 // latencyRows shows some of the operations: a head, and a row for each engine in each phase of each
-// run.
+// run. It fits into terminalWidth; notes and JSON have the rest.
 func (r *Report) latencyRows(of func(*EngineResult) []openloop.PhaseResult) [][]string {
 	rows := [][]string{append(r.engineCells("phase", "engine", "run"),
-		"offered", "achieved", "p50", "p99", "p99.9", "p99.99", "max", "unsent", "failed")}
+		"offered", "achieved", "p50", "p99", "p99.99", "max")}
 	for _, p := range r.Config.phases() {
 		for _, e := range r.byEngine() {
 			if res := phaseOf(of(e), p.Name); res != nil {
-				rows = append(rows, append(r.engineCells(res.Phase, e.Engine, fmt.Sprint(e.Run)), latencyCells(res)...))
+				rows = append(rows, append(r.engineCells(res.Phase, e.Engine, fmt.Sprint(e.Run)), narrowCells(res)...))
 			}
 		}
 	}
@@ -136,6 +184,12 @@ func latencyCells(p *openloop.PhaseResult) []string {
 		text.Rate(p.OfferedRate), text.Rate(p.AchievedRate), text.Duration(p.P50), text.Duration(p.P99), text.Duration(p.P999),
 		text.Duration(p.P9999), text.Duration(p.Max), text.Count(p.Unsent), text.Count(p.Failed),
 	}
+}
+
+// narrowCells are those of latencyCells that a terminal has room for.
+func narrowCells(p *openloop.PhaseResult) []string {
+	all := latencyCells(p)
+	return append(all[:4:4], all[5:7]...)
 }
 
 // notes says what a reader of the table must know not to be misled by it, a sentence each.

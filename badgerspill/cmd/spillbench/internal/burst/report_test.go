@@ -5,8 +5,10 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -139,4 +141,18 @@ func TestProgressLines(t *testing.T) {
 		Progress{Engine: Badgerspill, Stage: stageReplay, At: 30 * time.Second, Left: 12 * time.Second, Layer: &engine.Layer{
 			Tier: "normal", State: "spilling", SpillBytes: 512 << 20, SpillPending: 600_000, BytesPending: 128 << 20,
 		}}.line())
+}
+
+// The tables fit into a terminal, and the sentence at the end is of both engines, none of which
+// failed.
+func TestReportFitsIntoATerminal(t *testing.T) {
+	for _, file := range []string{"both.txt", "badger_only.txt"} {
+		golden, err := os.ReadFile(filepath.Join("testdata", file))
+		require.NoError(t, err)
+		table, _, _ := strings.Cut(string(golden), "reopened and checked")
+		for line := range strings.Lines(table) {
+			require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), terminalWidth, line)
+		}
+		require.Equal(t, file == "both.txt", strings.Contains(string(golden), "\nSeen: in the burst"))
+	}
 }
