@@ -24,6 +24,7 @@ func Root(name, short string, verbs ...*cobra.Command) *cobra.Command {
 		Use:           name,
 		Version:       version(),
 		Short:         short,
+		Long:          about(short),
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -35,7 +36,9 @@ func Root(name, short string, verbs ...*cobra.Command) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
+	root.SetUsageFunc(usage)
 	root.AddCommand(verbs...)
+	root.AddCommand(manVerb())
 	return root
 }
 
@@ -64,6 +67,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
+	shorterCompletion(root)
 	cmd, err := root.ExecuteContextC(ctx)
 
 	var bad *flagcheck.Error
@@ -92,7 +96,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 
 // withLongFlags lets every flag be written with one dash too, as the go command does.
 func withLongFlags(root *cobra.Command, args []string) []string {
-	known := map[string]bool{}
+	known := map[string]bool{"help": true, "version": true} // cobra adds them later
 	for _, cmd := range root.Commands() {
 		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
 	}

@@ -9,10 +9,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerpatch/internal/badgercopy"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerpatch/internal/mend"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/manual"
 )
 
 // The codes to exit with.
@@ -22,28 +24,72 @@ const (
 	usage  = 2
 )
 
-const help = `Badgerpatch makes a mended copy of Badger ` + badgercopy.Version + ` in DIR, out of the module
+const short = "Make a mended copy of Badger " + badgercopy.Version
+
+const about = `Badgerpatch makes a mended copy of Badger ` + badgercopy.Version + ` in DIR, out of the module
 cache, and prints how a module uses it. DIR must be absent, empty, or a copy
 that nobody has changed. Plain Badger and the mended one take turns on the same
 databases.
+`
 
-Usage:
-  badgerpatch [flags] DIR    make the copy
+const usageLines = `  badgerpatch [flags] DIR    make the copy
   badgerpatch -drop          have the module here use Badger as released
   badgerpatch -list          tell what is mended
+  badgerpatch -version       tell its version and Badger's
+`
 
-Flags:
-  -replace          have the module here use the copy: a replace line in go.mod
-  -only mends       of all mends only these, separated by commas
-  -without mends    all mends but these
-  -h, -help         this text
+// flags are those of making a copy, and what they do.
+var flags = [][2]string{
+	{"-replace", "have the module here use the copy: a replace line in go.mod"},
+	{"-only mends", "of all mends only these, separated by commas"},
+	{"-without mends", "all mends but these"},
+	{"-h, -help", "this text"},
+}
 
-It exits with 0 when it is done, 1 when it failed and changed nothing, and 2
+const exits = `It exits with 0 when it is done, 1 when it failed and changed nothing, and 2
 when it was called wrongly.
 `
 
+func help() string {
+	var b strings.Builder
+	b.WriteString(about + "\nUsage:\n" + usageLines + "\nFlags:\n")
+	for _, f := range flags {
+		fmt.Fprintf(&b, "  %-17s %s\n", f[0], f[1])
+	}
+	b.WriteString("\n" + exits)
+	return b.String()
+}
+
+// page returns the manual page.
+func page() []byte {
+	p := manual.New("badgerpatch", short)
+	p.Section("SYNOPSIS")
+	p.Block(usageLines)
+	p.Section("DESCRIPTION")
+	p.Text(about)
+	p.Section("OPTIONS")
+	for _, f := range flags {
+		p.Item(f[0], f[1])
+	}
+	p.Section("EXIT STATUS")
+	p.Text(exits)
+	p.Section("SEE ALSO")
+	p.Text("The page mended.md in docs, at https://github.com/badgerspill/badgerspill")
+	return p.Bytes()
+}
+
+// version tells what the command was built from, and the Badger that it mends.
+func version() string {
+	own := "(devel)"
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		own = info.Main.Version
+	}
+	return "badgerpatch version " + own + " for Badger " + badgercopy.Version
+}
+
 type command struct {
 	replace, drop, list bool
+	version, man        bool
 	only, without       string
 	dir                 string
 }
@@ -52,7 +98,7 @@ type command struct {
 func Main(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c, err := parse(args)
 	if errors.Is(err, flag.ErrHelp) {
-		fmt.Fprint(stdout, help)
+		fmt.Fprint(stdout, help())
 		return done
 	}
 	if err != nil {
@@ -73,6 +119,8 @@ func parse(args []string) (command, error) {
 	f.BoolVar(&c.replace, "replace", false, "")
 	f.BoolVar(&c.drop, "drop", false, "")
 	f.BoolVar(&c.list, "list", false, "")
+	f.BoolVar(&c.version, "version", false, "")
+	f.BoolVar(&c.man, "man", false, "") // the manual page; for who packs the command
 	f.StringVar(&c.only, "only", "", "")
 	f.StringVar(&c.without, "without", "", "")
 	var dirs []string
@@ -87,10 +135,16 @@ func parse(args []string) (command, error) {
 		args = f.Args()[1:]
 	}
 	making := c.replace || c.only != "" || c.without != "" || len(dirs) > 0
+	alone := 0
+	for _, asked := range []bool{c.list, c.drop, c.version, c.man} {
+		if asked {
+			alone++
+		}
+	}
 	switch {
-	case c.list && c.drop, (c.list || c.drop) && making:
-		return c, errors.New("-list and -drop stand alone")
-	case c.list || c.drop:
+	case alone > 1, alone == 1 && making:
+		return c, errors.New("-list, -drop and -version stand alone")
+	case alone == 1:
 		return c, nil
 	case len(dirs) == 1 && dirs[0] == "help":
 		return c, flag.ErrHelp
@@ -122,6 +176,12 @@ func names(list string) []string {
 
 func (c command) run(ctx context.Context, stdout io.Writer) error {
 	switch {
+	case c.version:
+		fmt.Fprintln(stdout, version())
+		return nil
+	case c.man:
+		_, err := stdout.Write(page())
+		return err
 	case c.list:
 		for _, m := range mend.All() {
 			fmt.Fprintf(stdout, "%-12s %s\n", m.Name, m.Short)

@@ -16,19 +16,26 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-const discardHelp = `Discard is for who gives a spill up: the commits in it that Badger does not have are then missing from the database. It says how
-many they are and of when, and asks. Then it sets all files of the spill and the interlock aside, together, in a folder with a date in the
-spill's directory. It deletes nothing. The database opens afterwards, with plain Badger too, as it was before these commits.
+const discardHelp = `Discard is for who gives a spill up: the commits in it that Badger does not have
+are then missing from the database. It says how many they are and of when, and
+asks. Then it sets all files of the spill and the interlock aside, together, in
+a folder with a date in the spill's directory. It deletes nothing. The database
+opens afterwards, with plain Badger too, as it was before these commits.
 
-First try what loses less: "badgerspill drain" replays a spill that is sound, "badgerspill salvage" gets out of a damaged one what is
-intact, "badgerspill dump" shows what is in it.
+First try what loses less: "badgerspill drain" replays a spill that is sound,
+"badgerspill salvage" gets out of a damaged one what is intact, "badgerspill
+dump" shows what is in it.
 
-It is undone by moving back what is in the folder: the interlock to DIR first, then the other files to the spill's directory, the file
-MANIFEST last. Do that before anything is written to the database: badgerspill refuses a spill that is older than what Badger holds.
+It is undone by moving back what is in the folder: the interlock to DIR first,
+then the other files to the spill's directory, the file MANIFEST last. Do that
+before anything is written to the database: badgerspill refuses a spill that is
+older than what Badger holds.
 
-Without a terminal to ask on it changes nothing, unless -y says yes. Interrupted, the database is refused until it is run again.
+Without a terminal to ask on it changes nothing, unless -y says yes.
+Interrupted, the database is refused until it is run again.
 
-Exit code 0: set aside, or there was nothing. 1: it failed, or the answer was no. 2: another process has it open, and nothing was changed.`
+Exit code 0: set aside, or there was nothing. 1: it failed, or the answer was
+no. 2: another process has it open, and nothing was changed.`
 
 func newDiscard() *cobra.Command {
 	var flags place.Flags

@@ -20,14 +20,18 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-const drainHelp = `Drain replays everything that the spill holds into Badger, and leaves a plain Badger directory: the interlock is gone, and plain
-badger.Open works. No version is left out and none is discarded, whatever the program's own options are.
+const drainHelp = `Drain replays everything that the spill holds into Badger, and leaves a plain
+Badger directory: the interlock is gone, and plain badger.Open works. No version
+is left out and none is discarded, whatever the program's own options are.
 
-It can be interrupted (Ctrl-C) and killed at any moment: the database stays consistent, what is not in Badger for good stays in the
-spill, and drain, or the program, goes on from there. After a kill up to 64 MiB are given to Badger twice, which is harmless.
+It can be interrupted (Ctrl-C) and killed at any moment: the database stays
+consistent, what is not in Badger for good stays in the spill, and drain, or the
+program, goes on from there. After a kill up to 64 MiB are given to Badger
+twice, which is harmless.
 
-On a terminal it shows a bar with rate and time left, otherwise a line now and then. Exit code 0: drained. 1: it failed. 2: another
-process has it open, and nothing was changed. 130: interrupted; the last line says what is left.`
+On a terminal it shows a bar with rate and time left, otherwise a line now and
+then. Exit code 0: drained. 1: it failed. 2: another process has it open, and
+nothing was changed. 130: interrupted; the last line says what is left.`
 
 func newDrain() *cobra.Command {
 	var flags place.Flags

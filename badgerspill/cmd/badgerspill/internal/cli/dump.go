@@ -19,22 +19,29 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-const dumpHelp = `Dump prints the entries of a spill that are not replayed, in commit order, one JSON object a line:
+const dumpHelp = `Dump prints the entries of a spill that are not replayed, in commit order, one
+JSON object a line, here broken in two:
 
-  {"segment":3,"offset":4096,"seq":17,"ts":41,"version":41,"op":"set","key":"user/7","value":"...","meta":0,"user_meta":0}
+  {"segment":3,"offset":4096,"seq":17,"ts":41,"version":41,"op":"set",
+   "key":"user/7","value":"...","meta":0,"user_meta":0}
 
   segment, offset   where the commit begins; seq is its place in the log
-  ts                commit timestamp; the entries of one commit follow one another
+  ts                commit timestamp; the entries of one commit follow one
+                    another
   version           of the entry: ts, unless the program gave it another
   op                set or delete
-  key, value        text, if it is valid UTF-8; otherwise the fields are key_hex and value_hex, in
-                    hexadecimal. Either way every byte is there. A delete has no value
-  meta              Badger's bits: 1 delete, 4 discard earlier versions, 8 merge operand
+  key, value        text, if it is valid UTF-8; otherwise the fields are key_hex
+                    and value_hex, in hexadecimal. Either way every byte is
+                    there. A delete has no value
+  meta              Badger's bits: 1 delete, 4 discard earlier versions, 8 merge
+                    operand
   user_meta         the byte that the program set
-  expires_at        unix seconds; left out if it never expires. What has expired is shown
+  expires_at        unix seconds; left out if it never expires. What has expired
+                    is shown
 
-It writes nothing. If a program has the database open, what it shows may be moving, and it says so. Damage is named on standard error,
-the entries behind it are shown, and the exit code is 1.`
+It writes nothing. If a program has the database open, what it shows
+may be moving, and it says so. Damage is named on standard error, the entries
+behind it are shown, and the exit code is 1.`
 
 func newDump() *cobra.Command {
 	var flags place.Flags
@@ -178,9 +185,9 @@ func dump(cmd *cobra.Command, db *place.Database, f *filter) error {
 	case live:
 		return fmt.Errorf("%s: not all of it could be read while it is being written to; try again, or stop the other process", db.Dir)
 	}
-	faults, err := printFaults(cmd.ErrOrStderr(), n)
-	if err != nil {
+	v := newVerdict(db, n)
+	if err := v.printFaults(cmd.ErrOrStderr()); err != nil {
 		return err
 	}
-	return fmt.Errorf("%s: %s, what is behind them was shown; \"badgerspill salvage %s\" gets out what is intact", db.SpillDir, plural(faults, "fault"), db.Dir)
+	return fmt.Errorf("%s: %s, what is behind them was shown; \"badgerspill salvage %s\" gets out what is intact", db.SpillDir, plural(v.faults(), "fault"), db.Dir)
 }

@@ -21,20 +21,25 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-const infoHelp = `Info tells what a database and its spill hold: what is pending, how old it is, the segments with the timestamps of
-their commits, how well they compress, and whether the spill would open.
+const infoHelp = `Info tells what a database and its spill hold: what is pending, how old it is,
+the segments with the timestamps of their commits, how well they compress, and
+whether the spill would open.
 
-It opens no database, takes no lock and writes nothing, so it can be used while a program has the database open. Then files
-come and go while they are looked at, and the numbers may not fit each other; it says so. It reads manifests, headers and the ends of
-index files, and whole only those segments that have no index; "badgerspill verify" reads everything. An encryption key is needed
-only to say whether the spill would open.
+It opens no database, takes no lock and writes nothing, so it can be used while
+a program has the database open. Then files come and go while they are looked
+at, and the numbers may not fit each other; it says so. It reads manifests,
+headers and the ends of index files, and whole only those segments that have no
+index; "badgerspill verify" reads everything. An encryption key is needed only
+to say whether the spill would open.
 
   built on     the Badger that this command was built on, as released or mended
   tree         the shape that Open would choose for Badger's tree now
   pending      commits that are acknowledged and not in Badger yet
   oldest       age of the first segment with such commits
-  ratio        bytes of entries by bytes on disk, measured on the first blocks of each segment
-  interlock    the file that keeps plain Badger from opening the directory while commits are pending
+  ratio        bytes of entries by bytes on disk, measured on the first blocks
+               of each segment
+  interlock    the file that keeps plain Badger from opening the directory while
+               commits are pending
   health       sound: Open would take it; otherwise what Open would say`
 
 func newInfo() *cobra.Command {

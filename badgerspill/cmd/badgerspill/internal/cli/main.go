@@ -11,7 +11,7 @@ import (
 // New returns the command.
 func New() *cobra.Command {
 	return frame.Root("badgerspill", "Operate databases of package badgerspill, the layer over Badger that absorbs write bursts",
-		newInfo(), newVerify(), newDrain(), newDump(), newSalvage(), newDiscard())
+		newInfo(), newVerify(), newDrain(), newDump(), newSalvage(), newDiscard(), newPlan())
 }
 
 // oneDirectory is for verbs whose argument is a database.

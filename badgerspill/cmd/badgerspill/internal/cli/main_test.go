@@ -40,6 +40,11 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"prefix that is not hexadecimal", []string{"dump", "-prefix-hex", "xy", "a"}, "--prefix-hex xy: must be hexadecimal digits"},
 		{"two prefixes", []string{"dump", "-prefix-hex", "00", "-prefix", "a", "a"}, "--prefix and --prefix-hex: give one of them"},
 		{"range that is empty", []string{"dump", "-from", "5", "-to", "4", "a"}, "--from 5: must be at most --to 4"},
+		{"plan of nothing", []string{"plan", "--rate", "5"}, "--size: say what the load is, with --rate, --size and --seconds"},
+		{"plan of no writes", []string{"plan", "-rate", "0", "-size", "1", "-seconds", "1"}, "--rate 0: must be between 1 and 10000000"},
+		{"plan with a share that is none", []string{"plan", "-rate", "9", "-size", "1", "-seconds", "1", "-overwrites", "NaN"}, "--overwrites NaN: must be between 0 and 0.999"},
+		{"plan of too much", []string{"plan", "-rate", "1e7", "-size", "67108864", "-seconds", "1000"}, "--seconds 1000: makes "},
+		{"plan of a directory", []string{"plan", "a"}, `unexpected argument "a"`},
 		{"copy to nowhere", []string{"salvage", "-copy-only", "a"}, "--copy-only: name the file with --out"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
@@ -54,7 +59,7 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 
 func TestHelpOfEachCommandShowsAnExampleAndItsFlags(t *testing.T) {
 	for verb, flags := range map[string]string{
-		"info": "--json", "verify": "", "drain": "", "dump": "--prefix --prefix-hex --from --to --no-values",
+		"info": "--json", "verify": "--json", "drain": "", "dump": "--prefix --prefix-hex --from --to --no-values",
 		"salvage": "--out --copy-only --prefix --yes", "discard": "--yes",
 	} {
 		code, stdout, _ := command(t, verb, "-h")

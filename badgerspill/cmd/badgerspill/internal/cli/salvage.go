@@ -19,30 +19,41 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-const salvageHelp = `Salvage gets out of a damaged spill what is intact. It reads everything, names each fault with file and offset, and says which
-commits are lost. Then, if you say yes, it sets all files of the spill aside, renamed into a folder beside them and not deleted, and
-puts a new spill with the intact commits in their place, so that the database opens.
+const salvageHelp = `Salvage gets out of a damaged spill what is intact. It reads everything, names
+each fault with file and offset, and says which commits are lost. Then, if you
+say yes, it sets all files of the spill aside, renamed into a folder beside them
+and not deleted, and puts a new spill with the intact commits in their place, so
+that the database opens.
 
-A commit is kept whole or not at all: with one damaged block all of it is lost. Timestamps, versions, deletes and expiry are kept. Which
-commits are kept after the first lost one is yours to decide:
+A commit is kept whole or not at all: with one damaged block all of it is lost.
+Timestamps, versions, deletes and expiry are kept. Which commits are kept after
+the first lost one is yours to decide:
 
-  by default   every intact one. No more is lost than what is damaged; but the state of the database is one that never was:
-               a commit that is kept may have read, or written over, what a lost one wrote
-  --prefix     only those before the first lost one. The database is then as it was at an earlier moment,
-               and all later commits of the spill are gone with the lost ones
+  by default   every intact one. No more is lost than what is damaged; but the
+               state of the database is one that never was: a commit that is
+               kept may have read, or written over, what a lost one wrote
+  --prefix     only those before the first lost one. The database is then as it
+               was at an earlier moment, and all later commits of the spill are
+               gone with the lost ones
 
-In both cases parts of lost commits that a replay has already brought to Badger stay there.
+In both cases parts of lost commits that a replay has already brought to Badger
+stay there.
 
-  --out FILE   also copies every intact commit into FILE, whatever --prefix says: a backup in Badger's own format, in commit
-               order, one list of keys for each commit, with all versions and deletes. Restore it with "badger restore -f FILE" into
-               a new directory, or with DB.Load. FILE is not encrypted, also if the database is; its mode is 0600
+  --out FILE   also copies every intact commit into FILE, whatever --prefix
+               says: a backup in Badger's own format, in commit order, one list
+               of keys for each commit, with all versions and deletes. Restore
+               it with "badger restore -f FILE" into a new directory, or with
+               DB.Load. FILE is not encrypted, also if the database is; its mode
+               is 0600
   --copy-only  writes FILE and changes nothing in the database
 
-Without a terminal to ask on it changes nothing, unless -y says yes. It needs room beside the spill for what is intact. Interrupted, it
-has changed nothing, or goes on when it is run again.
+Without a terminal to ask on it changes nothing, unless -y says yes. It needs
+room beside the spill for what is intact. Interrupted, it has changed nothing,
+or goes on when it is run again.
 
-Exit code 0: the spill is sound, or is sound now, or FILE is written. 1: it failed, or the answer was no.
-2: another process has it open, and nothing was changed.`
+Exit code 0: the spill is sound, or is sound now, or FILE is written. 1: it
+failed, or the answer was no. 2: another process has it open, and nothing was
+changed.`
 
 func newSalvage() *cobra.Command {
 	var flags place.Flags
@@ -184,7 +195,7 @@ func (s *salvageRun) report(n *spillfile.Findings) error {
 	if n.Commits > 0 {
 		t.Printf(", timestamps %d to %d", n.FirstTs, n.LastTs)
 	}
-	t.Printf("\n%s", droppedByOpen(n, s.db))
+	t.Printf("\n%s", droppedByOpen(dropped(n), s.db.Dir))
 	if n.Damaged() && n.AfterLoss > 0 && !s.copyOnly {
 		if s.prefix {
 			t.Printf("Dropped: %s after the first lost one.\n", plural(int(n.AfterLoss), "intact commit"))

@@ -21,5 +21,5 @@ func TestReportOfWhatOpenDrops(t *testing.T) {
 	require.Contains(t, out.String(), "1 commit after a torn one")
 	require.Contains(t, out.String(), "salvage --copy-only --out FILE db")
 	n.AfterLoss = 0
-	require.Empty(t, droppedByOpen(n, s.db))
+	require.Empty(t, droppedByOpen(dropped(n), "db"))
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -76,6 +77,44 @@ func TestVerifyOfATornTail(t *testing.T) {
 	out := ok(t, "verify", d.dir)
 	require.Contains(t, out, torn+":0: torn tail: ")
 	require.Contains(t, out, "sound")
+}
+
+func TestVerifyAsJSON(t *testing.T) {
+	d := spilled(t, 200, nil)
+	segments := d.segments(t)
+	var sound verdict
+	require.NoError(t, json.Unmarshal([]byte(ok(t, "verify", "--json", d.dir)), &sound))
+	require.Equal(t, verdict{Dir: d.dir, SpillDir: filepath.Join(d.dir, "spill"), Exists: true, Sound: true, Faults: []fault{},
+		Segments: len(segments), Bytes: sound.Bytes, Blocks: 200, Commits: 200, Entries: 200, Indexes: sound.Indexes}, sound)
+	require.Positive(t, sound.Bytes)
+	require.Positive(t, sound.Indexes)
+
+	flip(t, segments[0], 192+60)
+	index := strings.TrimSuffix(segments[1], ".seg") + ".idx"
+	flip(t, index, 3)
+	code, stdout, stderr := built(t, "verify", "--json", d.dir)
+	require.Equal(t, frame.Failed, code)
+	var damaged verdict
+	require.NoError(t, json.Unmarshal([]byte(stdout), &damaged))
+	require.False(t, damaged.Sound)
+	require.True(t, damaged.Salvage)
+	require.Len(t, damaged.Faults, 2)
+	require.Equal(t, segments[0], damaged.Faults[0].File)
+	require.EqualValues(t, 192, damaged.Faults[0].Offset)
+	require.Equal(t, "damage", damaged.Faults[0].Kind)
+	require.Contains(t, damaged.Faults[0].Reason, "block checksum")
+	require.Equal(t, "damaged index", damaged.Faults[1].Kind)
+	require.Contains(t, stderr, "2 faults")
+
+	code, stdout, _ = built(t, "verify", "--json", filepath.Join(d.dir, "nothing"))
+	require.Equal(t, exitUnchecked, code)
+	require.Empty(t, stdout, "what could not be checked has no result")
+
+	plain := plainBadger(t).dir
+	var none verdict
+	require.NoError(t, json.Unmarshal([]byte(ok(t, "verify", "--json", plain)), &none))
+	require.False(t, none.Exists)
+	require.True(t, none.Sound)
 }
 
 func TestVerifyCannotCheck(t *testing.T) {

@@ -101,7 +101,7 @@ func (c Config) Validate() error {
 	if err := flagcheck.Between("--rate", c.Rate, 0, maxRate); err != nil {
 		return err
 	}
-	layers, others := slicesOf(engine.Names(), layered)
+	layers, others := Engines()
 	if !slices.Contains(layers, c.Engine) {
 		return flagcheck.New("--engine", fmt.Sprintf("%q", c.Engine), "must be one of %s", strings.Join(layers, ", "))
 	}
@@ -159,6 +159,10 @@ func (c Config) workload() *openloop.Workload { return openloop.NewWorkload(c.Se
 func (c Config) diskBytes(n int64) int64 {
 	return 2 * n * (int64(c.ValueSize) + openloop.KeySize + 32)
 }
+
+// Engines returns the names of the engines that a case measures, and of those that it may compare
+// them with.
+func Engines() (layers, others []string) { return slicesOf(engine.Names(), layered) }
 
 // slicesOf returns the names that are so, and the others.
 func slicesOf(names []string, is func(string) bool) (those, others []string) {

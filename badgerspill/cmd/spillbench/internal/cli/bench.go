@@ -10,17 +10,23 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/bench"
 )
 
-const benchHelp = `Bench measures what badgerspill costs and gains against plain Badger. A case is one experiment:
+const benchHelp = `Bench measures what badgerspill costs and gains against plain Badger. A case is
+one experiment:
 
 %s
-Each pair runs both engines, in turns who is first, every one in processes of its own with Badger's default options, on
-a copy of the same database where the case needs one: 16-byte keys, values of --value-size, three quarters of them random
-bytes. Settled means that the spill is empty, no level of Badger's tree is due for compaction, and nothing has changed
-for a second, which does not count. Case growth runs badgerspill alone. The ratio of a figure is badgerspill's value by plain Badger's; of several pairs it is the median of the
-ratios. CPU and bytes written are the process's own, from /proc: most cases need Linux.
+Each pair runs both engines, in turns who is first, every one in processes of
+its own with Badger's default options, on a copy of the same database where the
+case needs one: 16-byte keys, values of --value-size, three quarters of them
+random bytes. Settled means that the spill is empty, no level of Badger's tree
+is due for compaction, and nothing has changed for a second, which does not
+count. Case growth runs badgerspill alone. The ratio of a figure is
+badgerspill's value by plain Badger's; of several pairs it is the median of the
+ratios. CPU and bytes written are the process's own, from /proc: most cases need
+Linux.
 
-In the end the keys are read and compared with what was written: all of them, a sample in case growth and after the kill of case rss. A key
-that is missing or wrong makes the exit code 1 and keeps the database.
+In the end the keys are read and compared with what was written: all of them, a
+sample in case growth and after the kill of case rss. A key that is missing or
+wrong makes the exit code 1 and keeps the database.
 
 Progress goes to standard error, the result to standard output.`
 
@@ -40,6 +46,7 @@ func newBench() *cobra.Command {
 			_, err := bench.Find(args[0])
 			return err
 		},
+		ValidArgsFunction: frame.Argument(frame.Words(caseWords()...)),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := bench.Find(args[0])
 			if err != nil {
@@ -72,6 +79,11 @@ func newBench() *cobra.Command {
 		"`directory` for the databases, empty or absent\n(default a temporary one, removed at the end)")
 	f.BoolVar(&cfg.Keep, "keep", cfg.Keep, "keep the database of every run")
 	f.BoolVar(&cfg.JSON, "json", cfg.JSON, "print the result as JSON, with all that the layer has counted")
+	layers, others := bench.Engines()
+	completeFlag(cmd, "engine", frame.Words(layers...))
+	completeFlag(cmd, "against", frame.Words(others...))
+	completeFlag(cmd, "dir", directories)
+	completeFlag(cmd, "mended", files)
 	return cmd
 }
 
@@ -79,9 +91,21 @@ func newBench() *cobra.Command {
 func caseList() string {
 	var b strings.Builder
 	for _, c := range bench.Cases() {
-		fmt.Fprintf(&b, "  %-12s%s\n", c.Name, strings.ReplaceAll(c.Short, "\n", "\n"+strings.Repeat(" ", 14)))
+		name := c.Name
+		for _, line := range frame.Fold(c.Short, frame.Columns-14) {
+			fmt.Fprintf(&b, "  %-12s%s\n", name, line)
+			name = ""
+		}
 	}
 	return b.String()
+}
+
+// caseWords are the cases, as a shell completes them.
+func caseWords() (words []string) {
+	for _, c := range bench.Cases() {
+		words = append(words, c.Name+"\t"+strings.Join(strings.Fields(c.Short), " "))
+	}
+	return words
 }
 
 func newBenchChild() *cobra.Command {

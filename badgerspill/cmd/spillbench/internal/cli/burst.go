@@ -13,43 +13,52 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
 )
 
-const burstHelp = `Burst drives the same load through plain Badger and through badgerspill, one after the
-other, each in a process of its own with the same Badger options, and compares them. With
---engine it runs others, too: log is a bare group-committed log of the same entries, with no
-index and no background work, the floor for a durable write on this machine.
+const burstHelp = `Burst drives the same load through plain Badger and through badgerspill, one
+after the other, each in a process of its own with the same Badger options, and
+compares them. With --engine it runs others, too: log is a bare group-committed
+log of the same entries, with no index and no background work, the floor for a
+durable write on this machine.
 
-The load has three phases: calm, burst, quiet. It is an open loop: every write has a time
-at which it is due, fixed in advance, and its latency counts from then until it is
-acknowledged. A write that waits behind a stalled one carries the wait, as a request to a
-service would. Writes are sent in the order in which they are due, so an engine that fell
-behind in the burst starts the quiet phase with a backlog. How to read the table:
+The load has three phases: calm, burst, quiet. It is an open loop: every write
+has a time at which it is due, fixed in advance, and its latency counts from
+then until it is acknowledged. A write that waits behind a stalled one carries
+the wait, as a request to a service would. Writes are sent in the order in which
+they are due, so an engine that fell behind in the burst starts the quiet phase
+with a backlog. How to read the table:
 
   offered     writes of the phase, by its duration
-  achieved    those of them acknowledged before the phase was over, by its duration
-  p50 ... max latency of the phase's acknowledged writes, however late they were sent
-  unsent      writes that were due and not sent when the run was cut off, --backlog after
-              the last phase; they have no latency and are in no percentile
+  achieved    those of them acknowledged before the phase was over, by its
+              duration
+  p50 ... max latency of the phase's acknowledged writes, however late they were
+              sent
+  unsent      writes that were due and not sent when the run was cut off,
+              --backlog after the last phase; they have no latency and are in no
+              percentile
 
-With --reads that share of the operations, on the same schedule, is a read of one of the
-10,000 keys acknowledged last. Reads have a table of their own, and one that does not find
-its key, or finds another value, makes the run fail. With reads log is no floor: it looks
-for the key in the file that it has written, beside its writes.
+With --reads that share of the operations, on the same schedule, is a read of
+one of the 10,000 keys acknowledged last. Reads have a table of their own, and
+one that does not find its key, or finds another value, makes the run fail. With
+reads log is no floor: it looks for the key in the file that it has written,
+beside its writes.
 
-With --pairs everything runs several times, every second time in reverse order. Ratios are
-then made run by run, and the median is shown; the tables have all runs, the figure the
-first.
+With --pairs everything runs several times, every second time in reverse order.
+Ratios are then made run by run, and the median is shown; the tables have all
+runs, the figure the first.
 
-Keys are unique and in random order, one Update for each. Values hardly compress: three
-quarters are random bytes, one quarter is text. Then the databases are reopened, and every
-acknowledged key is read and compared with what was written. A key that is missing or
-wrong makes the exit code 1 and keeps the databases.
+Keys are unique and in random order, one Update for each. Values hardly
+compress: three quarters are random bytes, one quarter is text. Then the
+databases are reopened, and every acknowledged key is read and compared with
+what was written. A key that is missing or wrong makes the exit code 1 and keeps
+the databases.
 
-With --plot the run is drawn second by second: above, the p99 of the writes that were due
-in each, below, how many were acknowledged in it, between them what badgerspill did.
+With --plot the run is drawn second by second: above, the p99 of the writes that
+were due in each, below, how many were acknowledged in it, between them what
+badgerspill did.
 
-With --serve a browser shows badgerspill while it runs: rates, the spill, replay, memory
-and latency over the last five minutes. The page is that of package live. It takes a little
-of the processor, so leave it out where the numbers matter.
+With --serve a browser shows badgerspill while it runs: rates, the spill,
+replay, memory and latency over the last five minutes. The page is that of
+package live. It takes a little of the processor, so leave it out where the
+numbers matter.
 
 Progress goes to standard error, the result to standard output.`
 
@@ -100,6 +109,13 @@ func newBurst() *cobra.Command {
 		"show badgerspill in a browser while it runs, at an `address`\nas localhost:8080")
 	f.StringVar(&cfg.HTML, "html", cfg.HTML, "write figure, tables and settings to a `file`, .html: one page to pass on")
 	f.StringVar(&cfg.Data, "data", cfg.Data, "write what the figure draws to a `file`, .json: spillbench plot draws it again")
+	completeFlag(cmd, "engine", engines())
+	completeFlag(cmd, "dir", directories)
+	completeFlag(cmd, "mended", files)
+	completeFlag(cmd, "plot", endingIn("svg", "png"))
+	completeFlag(cmd, "serve", cobra.NoFileCompletions)
+	completeFlag(cmd, "html", endingIn("html", "htm"))
+	completeFlag(cmd, "data", endingIn("json"))
 	return cmd
 }
 

@@ -10,9 +10,10 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/burst"
 )
 
-const plotHelp = `Plot draws the figure of an earlier run of burst again, from the file that its --data has
-written: for light pages, for dark ones, or for both. Each figure carries the name of that
-file and its SHA-256, so that it can be seen whether they belong together.`
+const plotHelp = `Plot draws the figure of an earlier run of burst again, from the file that its
+--data has written: for light pages, for dark ones, or for both. Each figure
+carries the name of that file and its SHA-256, so that it can be seen whether
+they belong together.`
 
 func newPlot() *cobra.Command {
 	var light, dark string
@@ -28,6 +29,7 @@ func newPlot() *cobra.Command {
 			}
 			return nil
 		},
+		ValidArgsFunction: endingIn("json"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if light == "" && dark == "" {
 				return &frame.UsageError{Err: errors.New("nothing to draw: give --light, --dark, or both")}
@@ -39,5 +41,7 @@ func newPlot() *cobra.Command {
 	f.SortFlags = false
 	f.StringVar(&light, "light", "", "draw on white, to a `file`, .svg")
 	f.StringVar(&dark, "dark", "", "draw on black, to a `file`, .svg")
+	completeFlag(cmd, "light", endingIn("svg"))
+	completeFlag(cmd, "dark", endingIn("svg"))
 	return cmd
 }

@@ -1,0 +1,2 @@
+// Package manual writes manual pages.
+package manual
