@@ -34,8 +34,9 @@ run "spillbench bench replay" with your --value-size, on the machine: its figure
 
 It does not know: what else the machine does, the database that is there, keys
 that begin alike or come in order (their index is smaller), how a slow disk
-holds up Badger before its memory is full. Sizes on disk and in memory were
-checked against runs, and are right within a third: see docs/capacity.md.`
+holds up Badger before its memory is full. The sizes of the spill, on disk and
+in memory, were checked against runs, and are right within a third. The page
+docs/capacity.md has examples.`
 
 func newPlan() *cobra.Command {
 	burst := plan.DefaultBurst()

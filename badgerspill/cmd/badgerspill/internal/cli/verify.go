@@ -91,7 +91,7 @@ type verdict struct {
 	SpillDir string  `json:"spill_dir"`
 	Exists   bool    `json:"exists"` // there is a spill
 	Sound    bool    `json:"sound"`  // no faults, but for torn tails
-	InUse    bool    `json:"in_use"` // by another process: the end of the newest segment was not checked
+	InUse    bool    `json:"in_use"` // by another: the newest segment's end was not checked
 	Faults   []fault `json:"faults"` // torn tails, too
 	Segments int     `json:"segments"`
 	Bytes    int64   `json:"bytes"` // of segments

@@ -24,7 +24,7 @@ const (
 	tableMost            = 2 // bytes of the table for each entry at most
 	filterEntry          = 2 // bytes of the filter for each key
 	indexFixed           = 512
-	// of the spill's capacity: a segment is no larger, so that a small spill frees its room in parts
+	// of the spill's capacity: a segment is no larger, so a small spill frees its room in parts
 	segmentShare = 16
 
 	// inlineValue is up to how many bytes a value lies in the index in memory.

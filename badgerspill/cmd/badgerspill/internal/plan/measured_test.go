@@ -14,9 +14,9 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
-// spilled writes a burst through a database whose spill takes all of it and keeps it, closes it,
-// and returns the bytes of its segments and of its indexes, and what these take of the budget in
-// the database that is opened then, which has no segment that is being written.
+// spilled writes a burst through a database whose spill takes all of it and keeps it, and closes
+// it. It returns the bytes and the number of its segments, the bytes of its indexes, and what these
+// take of the budget in the database that is opened then. That one writes no segment.
 func spilled(t *testing.T, b Burst, capacity int64) (segments, indexes, files, memory int64) {
 	t.Helper()
 	const never = 1000 * time.Hour

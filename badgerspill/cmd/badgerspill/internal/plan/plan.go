@@ -45,8 +45,8 @@ type Spill struct {
 	// beside it.
 	MemoryBytes int64 `json:"memory_bytes"`
 	ArenaBytes  int64 `json:"arena_bytes"` // of these
-	// LeastDiskBytes is what the spill holds at its peak if replay takes BadgerRate from MaxSpillAge
-	// on, all the time; DiskBytes for a burst that is shorter than that.
+	// LeastDiskBytes is what the spill holds at its peak if replay takes BadgerRate from
+	// MaxSpillAge on, all the time; DiskBytes for a burst that is shorter than that.
 	LeastDiskBytes int64 `json:"least_disk_bytes"`
 }
 
@@ -94,7 +94,7 @@ const (
 	tableEntry = 24
 	// spillFiles are the spill's lock, manifest and notes, beside its segments and indexes.
 	spillFiles = 5
-	// badgerFiles are logs of memtables and values, manifest, registry and lock, and a full level 0.
+	// badgerFiles are logs of memtables and values, manifest, registry, lock, and a full level 0.
 	badgerFiles = 10 + 15
 	tableSize   = 4 << 20
 	// level0, base: what a compaction may write anew before it gives anything back.

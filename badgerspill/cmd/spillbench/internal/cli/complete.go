@@ -12,7 +12,8 @@ import (
 
 // completeFlag has a shell complete the value of a flag that cmd has.
 func completeFlag(cmd *cobra.Command, flag string, complete cobra.CompletionFunc) {
-	_ = cmd.RegisterFlagCompletionFunc(flag, complete) // fails for a flag that is not there, or twice
+	// It fails for a flag that is not there, or twice.
+	_ = cmd.RegisterFlagCompletionFunc(flag, complete)
 }
 
 // engines completes a list of engines; both stands alone.
