@@ -124,8 +124,8 @@ type Audience interface {
 	InFlight()
 	// Appended: this goroutine's append took so long.
 	Appended(took time.Duration, err error)
-	// GivenUp: the spill holds nothing, and could not be written. Called before the commits that
-	// were to go there are acknowledged.
+	// GivenUp: the spill holds nothing, and could not be written. Closing waits until it has
+	// returned. Badger may have answered the commits that were to go there by then.
 	GivenUp()
 	// AppendFailed: a group of batches could not be written.
 	AppendFailed(err error)

@@ -427,6 +427,7 @@ type fakeAudience struct {
 	told  []string
 	turns []Turn
 	cause int
+	gate  chan struct{} // if set, GivenUp returns when it is closed
 
 	subscribers uint64
 	delivered   []uint64
@@ -482,6 +483,12 @@ func (a *fakeAudience) StallEnded(*Stall)             { a.note("stall ends") }
 func (a *fakeAudience) StallCause() int               { return a.cause }
 func (a *fakeAudience) InFlight()                     {}
 func (a *fakeAudience) Appended(time.Duration, error) {}
-func (a *fakeAudience) GivenUp()                      { a.note("given up") }
 func (a *fakeAudience) AppendFailed(error)            { a.note("append failed") }
 func (a *fakeAudience) DiscardEnded()                 { a.note("discard ended") }
+
+func (a *fakeAudience) GivenUp() {
+	if a.gate != nil {
+		<-a.gate
+	}
+	a.note("given up")
+}

@@ -521,6 +521,37 @@ func TestAppendFailsForGood(t *testing.T) {
 	}
 }
 
+// Closing waits until it is told that the spill holds nothing: what follows from that must not be
+// done when the files are another's. No commit need be on its way any more by then.
+func TestCloseWaitsForGivenUp(t *testing.T) {
+	for name, held := range map[string]bool{"commits go to Badger": false, "commits fail": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				require.NoError(t, w.TurnToSpill(CauseRate))
+				w.log.fail, w.room.held, w.audience.gate = errFake, held, make(chan struct{})
+				w.put("a")
+				synctest.Wait()
+				w.Close()
+				w.Settle()
+				closed := make(chan struct{})
+				go func() {
+					defer close(closed)
+					w.env.Background.Wait()
+				}()
+				synctest.Wait()
+				select {
+				case <-closed:
+					t.Error("nothing is waited for")
+				default:
+				}
+				close(w.audience.gate)
+				<-closed
+				require.Contains(t, w.audience.notes(), "given up")
+			})
+		})
+	}
+}
+
 func TestConflicts(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.badger.hold()

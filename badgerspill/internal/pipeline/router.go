@@ -343,6 +343,7 @@ func (p *Pipeline) Spilled(batches []*spillfile.Batch, err error) {
 	p.env.Room.Spilled(batches, claimed)
 	if emptied {
 		p.env.Audience.GivenUp()
+		p.env.Background.Done()
 	}
 	acked.acknowledge()
 	if err != nil {
@@ -350,7 +351,8 @@ func (p *Pipeline) Spilled(batches []*spillfile.Batch, err error) {
 	}
 }
 
-// settleSpilled settles a group. emptied says that the log holds nothing, and could not be written.
+// settleSpilled settles a group. emptied says that the log holds nothing, and could not be written;
+// closing waits until that is told: no commit of the group need be on its way any more.
 func (p *Pipeline) settleSpilled(batches []*spillfile.Batch, err error) (acked ackList, claimed int64, emptied bool) {
 	var commits, hedged, written int64
 	p.mu.Lock()
@@ -383,6 +385,9 @@ func (p *Pipeline) settleSpilled(batches []*spillfile.Batch, err error) (acked a
 	p.Counters.Hedged.Add(hedged)
 	if err != nil {
 		emptied = p.spillFailed(batches, err, &acked)
+	}
+	if emptied {
+		p.env.Background.Add(1)
 	}
 	return acked, claimed, emptied
 }
