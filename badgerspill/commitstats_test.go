@@ -283,3 +283,21 @@ func BenchmarkMeasuredCommit(b *testing.B) {
 		}
 	}
 }
+
+// TestCommitStatsAfterCommitWith: what was asked for is fixed when CommitWith is called. The
+// transaction is the caller's again when it returns, before the outcome is known.
+func TestCommitStatsAfterCommitWith(t *testing.T) {
+	f := open(t)
+	f.stub.hold()
+	var asked, other CommitStats
+	txn := f.NewTransaction(true)
+	txn.Measure(&asked)
+	require.NoError(t, txn.Set([]byte("k"), []byte("v")))
+	done := make(chan error, 1)
+	txn.CommitWith(func(err error) { done <- err })
+	txn.Measure(&other)
+	f.stub.release()
+	require.NoError(t, <-done)
+	require.Equal(t, AnsweredByBadger, asked.AnsweredBy)
+	require.Zero(t, other)
+}

@@ -87,7 +87,7 @@ func (l *KVLoader) send() error {
 			l.throttle.Done(nil)
 			return err
 		}
-		go func() { l.throttle.Done(l.db.await(txn, c)) }()
+		go func() { l.throttle.Done(l.db.await(c, nil)) }()
 	}
 	l.entries, l.zeroes, l.size, l.bytes = nil, nil, 0, 0
 	return nil

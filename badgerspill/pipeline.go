@@ -75,10 +75,11 @@ func (db *DB) submit(txn *Txn) (*pipeline.Commit, error) {
 	return c, nil
 }
 
-// await waits until the transaction's commit is acknowledged.
-func (db *DB) await(txn *Txn, c *pipeline.Commit) error {
+// await waits until c, which m measures, is acknowledged. The transaction may be its owner's again:
+// see CommitWith.
+func (db *DB) await(c *pipeline.Commit, m *measure) error {
 	err := db.pipe.Await(c)
-	txn.measured().done()
+	m.done()
 	return err
 }
 

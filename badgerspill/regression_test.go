@@ -152,7 +152,7 @@ func TestReplayedSegmentHidesNoDirectCommit(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, f.replayLog.Checkpoint(t.Context()))
 	f.hooks.set(failSegmentWrites)
-	require.NoError(t, f.await(txn, c))
+	require.NoError(t, f.await(c, nil))
 	f.hooks.clear()
 	require.Equal(t, "new", f.inBadger("k"))
 	require.Equal(t, "new", f.get("k"))
@@ -218,7 +218,7 @@ func putTs(db *DB, key string) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
-	return c.Ts, db.await(txn, c)
+	return c.Ts, db.await(c, nil)
 }
 
 // The removal of the interlock failed once. Nobody tried again, and plain Badger stayed locked out

@@ -547,7 +547,7 @@ func (txn *Txn) Commit() error {
 	if err != nil {
 		return err
 	}
-	return txn.db.await(txn, c)
+	return txn.db.await(c, txn.measured())
 }
 
 // CommitWith is Commit with a callback: it returns once the transaction has its place in the commit
@@ -573,7 +573,8 @@ func (txn *Txn) CommitWith(cb func(error)) {
 		go cb(err)
 		return
 	}
-	go func() { cb(txn.db.await(txn, c)) }()
+	m := txn.measured()
+	go func() { cb(txn.db.await(c, m)) }()
 }
 
 // CommitAt is Commit, or CommitWith if callback is not nil, at commitTs. It panics if the database
