@@ -31,8 +31,7 @@ type limits struct {
 	}
 }
 
-// policy returns the SpillPolicy of now. It stays so while the commit lock is
-// held.
+// policy returns the SpillPolicy of now. It stays so while the commit lock is held.
 func (db *DB) policy() SpillPolicy { return SpillPolicy(db.limits.policy.Load()) }
 
 // spillCapacity returns the bytes that the spill may take: none if there is none. Needs
