@@ -342,7 +342,7 @@ func (r *replayLog) syncBadger() error {
 // the manifest says that all is replayed, and the state is Direct. So at every moment either the
 // manifest says that the spill is dead, and Badger has all of it, or it is live and no later commit
 // has gone to Badger: a crash needs no guess which it was. The price is that writers wait for one
-// small batch, handOverWait at most, and one manifest write. If Badger is slower than that, the
+// small batch, patience at most, and one manifest write. If Badger is slower than that, the
 // attempt is given up, and the spill goes on.
 func (r *replayLog) HandOver(ctx context.Context) (handed bool, err error) {
 	db := r.db

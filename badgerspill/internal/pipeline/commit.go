@@ -51,6 +51,7 @@ type Commit struct {
 	done   sync.WaitGroup // the acknowledgement
 	oneKey [1]uint64      // keys and Entries of a commit of one entry
 	one    [1]spillfile.Entry
+	pooled *[]spillfile.Entry // where Entries come from, and go back to; nil if they are one
 }
 
 // NewCommit returns a commit of n entries, which Add fills in. ts is 0 unless the caller owns
@@ -61,7 +62,8 @@ func (p *Pipeline) NewCommit(n int, ts uint64, load bool, trace *Trace) *Commit 
 	c.done.Add(1)
 	c.Entries = c.one[:0]
 	if n > len(c.one) {
-		c.Entries = make([]spillfile.Entry, 0, n)
+		c.pooled = takeEntries(n)
+		c.Entries = (*c.pooled)[:0]
 	}
 	if p.opt.DetectConflicts && !load {
 		c.keys = c.oneKey[:0]
@@ -83,6 +85,32 @@ func (p *Pipeline) Add(c *Commit, e spillfile.Entry) {
 		c.keys = append(c.keys, Fingerprint(e.Key))
 	}
 	c.Entries = append(c.Entries, e)
+}
+
+// entryPool has slices of entries for commits that went to the spill: nobody but the commit has seen
+// them. Those that Badger has got are left to it.
+var entryPool sync.Pool
+
+// pooledEntries is how many entries a slice may have to be kept.
+const pooledEntries = 4 << 10
+
+func takeEntries(n int) *[]spillfile.Entry {
+	if p, ok := entryPool.Get().(*[]spillfile.Entry); ok && cap(*p) >= n {
+		return p
+	}
+	s := make([]spillfile.Entry, 0, n)
+	return &s
+}
+
+// letGo lets go of all that an acknowledged commit, which a transaction may still refer to, need not
+// keep alive.
+func (c *Commit) letGo() {
+	if c.pooled != nil && !c.owned && cap(c.Entries) <= pooledEntries {
+		clear(c.Entries)
+		*c.pooled = c.Entries[:0]
+		entryPool.Put(c.pooled)
+	}
+	c.pooled, c.next, c.Entries, c.one, c.Updates = nil, nil, nil, [1]spillfile.Entry{}, nil
 }
 
 // ownSlab is up to where one allocation for all keys and values is cheaper than one for each entry:

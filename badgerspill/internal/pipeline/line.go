@@ -1,7 +1,5 @@
 package pipeline
 
-import "github.com/badgerspill/badgerspill/spillfile"
-
 // line is the queue of commits in commit order. The head is acknowledged when it is settled; so
 // commits are acknowledged, and become visible, in order. All methods need the commit lock.
 type line struct {
@@ -61,9 +59,8 @@ func (a *ackList) add(c *Commit) {
 func (a *ackList) acknowledge() {
 	for c := a.head; c != nil; {
 		next := c.next
-		// An acknowledged commit, which a transaction may still refer to, keeps nothing alive. Its
-		// transaction of Badger's is sent, or was given up when it took the way to the spill.
-		c.next, c.Entries, c.one, c.Updates = nil, nil, [1]spillfile.Entry{}, nil
+		// Its transaction of Badger's is sent, or was given up when it took the way to the spill.
+		c.letGo()
 		c.done.Done()
 		c = next
 	}

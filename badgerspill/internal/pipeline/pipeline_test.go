@@ -803,6 +803,32 @@ func TestListenerWhoComesMeanwhile(t *testing.T) {
 	})
 }
 
+// The list of a commit's entries is cleared for the next commit once the spill has acknowledged it.
+// What Badger has got is left to it.
+func TestEntriesAfterTheAcknowledgement(t *testing.T) {
+	for _, spilled := range []bool{false, true} {
+		t.Run(fmt.Sprint("spilled ", spilled), func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				if spilled {
+					require.NoError(t, w.TurnToSpill(CauseRate))
+				}
+				w.badger.hold()
+				s := w.begin()
+				c := w.NewCommit(2, 0, false, nil)
+				for range 2 {
+					w.Add(c, spillfile.Entry{Key: []byte("k")})
+				}
+				require.NoError(t, w.Submit(context.Background(), 0, s, c))
+				entries := c.Entries
+				w.badger.answer(nil, false)
+				require.NoError(t, w.Await(c))
+				require.Nil(t, c.Entries)
+				require.Equal(t, spilled, entries[1].Key == nil)
+			})
+		})
+	}
+}
+
 // A load takes no timestamp, and the log is told that timestamps say nothing about order.
 func TestLoad(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
