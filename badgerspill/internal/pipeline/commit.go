@@ -87,8 +87,8 @@ func (p *Pipeline) Add(c *Commit, e spillfile.Entry) {
 	c.Entries = append(c.Entries, e)
 }
 
-// entryPool has slices of entries for commits that went to the spill: nobody but the commit has seen
-// them. Those that Badger has got are left to it.
+// entryPool has slices of entries for commits that went to the spill: nobody but the commit has
+// seen them. Those that Badger has got are left to it.
 var entryPool sync.Pool
 
 // pooledEntries is how many entries a slice may have to be kept.
@@ -102,8 +102,8 @@ func takeEntries(n int) *[]spillfile.Entry {
 	return &s
 }
 
-// letGo lets go of all that an acknowledged commit, which a transaction may still refer to, need not
-// keep alive.
+// letGo lets go of all that an acknowledged commit, which a transaction may still refer to, need
+// not keep alive.
 func (c *Commit) letGo() {
 	if c.pooled != nil && !c.owned && cap(c.Entries) <= pooledEntries {
 		clear(c.Entries)
