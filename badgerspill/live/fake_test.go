@@ -108,7 +108,7 @@ func (f *fake) append(n int64, d time.Duration) func(s *badgerspill.SpillStats) 
 		s.Append.Count += n
 		s.Append.Max = max(s.Append.Max, d)
 		for i := range s.Append.Buckets {
-			if d < wbm.LatencyBound(i) {
+			if d <= wbm.LatencyBound(i) {
 				s.Append.Buckets[i] += n
 			}
 		}
