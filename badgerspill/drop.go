@@ -107,7 +107,7 @@ func (db *DB) dropInner(prefixes [][]byte) error {
 
 // dropTree runs Badger's DropAll, or what does the same. Badger then counts its tables from 1
 // again. The files of those that a reader still holds are there, and a compaction that meets one
-// loses its keys (see losttables.go); and their blocks are in the cache by number. So the numbers
+// loses its keys (see host.LostTables); and their blocks are in the cache by number. So the numbers
 // go on.
 func (db *DB) dropTree(dropAll func() error) error {
 	next := db.badger.NextTable()
