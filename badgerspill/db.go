@@ -56,7 +56,7 @@ type DB struct {
 	replayer  *replay.Replayer     // nil without a spill
 	replayLog *replayLog
 	interlock *marker.Interlock
-	dirLocks  *dirLocks
+	dirLocks  *host.DirLocks
 	shadow    *shadow // nil unless read-only with commits in the spill
 	memtables *memtables
 	spillUse  *spillUse
@@ -236,7 +236,7 @@ func (db *DB) close(ctx context.Context) error {
 			errs = append(errs, db.interlock.Drop(), db.log.Close())
 		}
 	}
-	errs = append(errs, db.inner.Close(), db.shadow.remove(), db.dirLocks.release())
+	errs = append(errs, db.inner.Close(), db.shadow.remove(), db.dirLocks.Release())
 	db.account.Close()
 	db.events.Close()
 	return errors.Join(errs...)

@@ -146,11 +146,11 @@ func (db *DB) openBudget() (err error) {
 // be touched.
 func (db *DB) open() (err error) {
 	db.phase(OpenSpill)
-	if db.dirLocks, err = lockDirs(db.opt.Badger(), db.opt.fs(), db.opt.system()); err != nil {
-		return err
+	if db.dirLocks, err = host.LockDirs(db.opt.Badger(), db.opt.fs(), db.opt.system().locks); err != nil {
+		return errors.Join(asLocked(db.opt.Dir, err), db.dirLocks.Abandon())
 	}
 	if err := db.openSpill(); err != nil {
-		return errors.Join(err, db.dirLocks.abandon())
+		return errors.Join(err, db.dirLocks.Abandon())
 	}
 	db.phaseDone()
 	defer func() {
@@ -161,7 +161,7 @@ func (db *DB) open() (err error) {
 			if db.log != nil {
 				err = errors.Join(err, db.log.Close())
 			}
-			err = errors.Join(err, db.shadow.remove(), db.dirLocks.abandon())
+			err = errors.Join(err, db.shadow.remove(), db.dirLocks.Abandon())
 		}
 	}()
 	if db.log != nil && !db.log.Empty() {
@@ -441,7 +441,7 @@ func (db *DB) openBadger() (err error) {
 		}
 	}()
 	if !opt.ReadOnly {
-		if err := errors.Join(db.cleanLogs(opt), db.dirLocks.note(opt)); err != nil {
+		if err := errors.Join(db.cleanLogs(opt), db.dirLocks.WritePID(opt)); err != nil {
 			return err
 		}
 	}
@@ -505,7 +505,7 @@ func (db *DB) openInner(opt badger.Options) error {
 		db.lost = host.NewLostTables(opt.Dir, db.badgerFailed)
 	}
 	lines := &badgerLogger{to: opt.Logger, lost: db.lost}
-	inner, err := badger.OpenManaged(db.dirLocks.options(opt).WithLogger(lines))
+	inner, err := badger.OpenManaged(db.dirLocks.Options(opt).WithLogger(lines))
 	if err != nil {
 		return asLocked(opt.Dir, named(err))
 	}
@@ -545,7 +545,7 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 		return nil
 	}
 	db.opt.Infof("badgerspill: flushing memtables of %v that an unclean stop left, before opening with %v\n", sizeOf(size), sizeOf(opt.MemTableSize))
-	old, err := badger.OpenManaged(db.dirLocks.options(opt).WithMemTableSize(size))
+	old, err := badger.OpenManaged(db.dirLocks.Options(opt).WithMemTableSize(size))
 	if err != nil {
 		return asLocked(opt.Dir, named(err))
 	}

@@ -14,7 +14,7 @@ import (
 
 // shadow lets Badger open a directory read-only in which the interlock lies, without a change to
 // that directory: a temporary directory of symbolic links to Badger's files. The locks are on the
-// real one; see dirLocks.
+// real one; see host.DirLocks.
 type shadow struct {
 	dir *scratch.Dir
 }

@@ -4,6 +4,8 @@ import (
 	"io/fs"
 	"math"
 	"runtime"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 )
 
 // system is what Open has to know of the operating system, beside what spillfile.FS does. A test
@@ -11,7 +13,7 @@ import (
 type system struct {
 	name  string // GOOS and GOARCH, for texts
 	maps  bool   // files can be mapped into memory, which Badger does with each of its own
-	locks bool   // the layer holds Badger's directory locks itself; see dirLocks
+	locks bool   // the layer holds Badger's directory locks itself; see host.DirLocks
 	notes bool   // LOCK can be read and written beside the lock; see noteMemtable
 	// volume returns what tells the volume of a file from all others; false if that is not known.
 	volume func(fs.FileInfo) (uint64, bool)
@@ -25,8 +27,8 @@ type system struct {
 var thisSystem = &system{
 	name:     runtime.GOOS + "/" + runtime.GOARCH,
 	maps:     systemMaps,
-	locks:    systemLocks,
-	notes:    pidFiles,
+	locks:    host.SystemLocks,
+	notes:    host.PIDFiles,
 	volume:   volumeOf,
 	maxPiece: math.MaxInt,
 

@@ -10,16 +10,6 @@ import (
 
 const systemMaps = true
 
-// runs reports whether a process of that number runs.
-func runs(pid int) bool {
-	p, err := os.FindProcess(pid)
-	if err != nil {
-		return false
-	}
-	err = p.Signal(syscall.Signal(0))
-	return err == nil || errors.Is(err, os.ErrPermission)
-}
-
 // descriptorsFree reports whether n more files could be open, as far as opening the directory
 // tells.
 func descriptorsFree(dir string, n int) bool {

@@ -1,4 +1,4 @@
-package badgerspill
+package host
 
 import (
 	"bytes"
@@ -29,15 +29,15 @@ const (
 	cannotOpen9 = "Cannot open pid lock file"
 )
 
-// LockedError is the error of Open for a directory that is open already: in another process, or in
-// another DB of this one. It matches ErrLocked. Its text begins with Badger's own for the system.
+// LockedError says that a directory is open already: in another process, or in another database of
+// this one. It matches spillfile.ErrLocked.
 type LockedError struct {
-	Dir string // the directory: that of Options.Dir, ValueDir or SpillDir
+	Dir string // as it was given
 	PID int    // the process that has it open for writing; 0 if that is not known
-	Err error  // what the system, Badger or package spillfile says
+	Err error  // what the system says
 }
 
-// Error returns the text.
+// Error returns the text, which begins with Badger's own for the system.
 func (e *LockedError) Error() string {
 	text := e.Err.Error()
 	if !strings.Contains(text, inUse) {
@@ -55,8 +55,11 @@ func (e *LockedError) Error() string {
 // Unwrap returns Err.
 func (e *LockedError) Unwrap() error { return e.Err }
 
-// Is reports whether target is ErrLocked.
-func (e *LockedError) Is(target error) bool { return target == ErrLocked }
+// Is reports whether target is spillfile.ErrLocked.
+func (e *LockedError) Is(target error) bool { return target == spillfile.ErrLocked }
+
+// SaysLocked reports whether an error of Badger's says that another process has a directory.
+func SaysLocked(err error) bool { return err != nil && strings.Contains(err.Error(), inUse) }
 
 // lockedText is what Badger says on a system of a directory that another process has. Programs
 // search errors for it (dir_unix.go, dir_windows.go, dir_plan9.go and dir_aix.go of Badger).
@@ -78,29 +81,36 @@ func lockPath(dir string) string {
 	return filepath.Join(dir, marker.LockName)
 }
 
-// dirLocks are Badger's own locks of Dir and ValueDir. The layer takes them before it touches
+const (
+	// SystemLocks says that this system lets others than Badger take its locks: see DirLocks.
+	SystemLocks = systemLocks
+	// PIDFiles says that LOCK can be read and written beside the lock.
+	PIDFiles = pidFiles
+)
+
+// DirLocks are Badger's own locks of Dir and ValueDir. The layer takes them before it touches
 // anything, so that an Open beside another process changes nothing, and keeps them until Badger is
 // closed: Badger itself is opened with BypassLockGuard. So there is no moment, while the interlock
-// is set aside, at which another process could get in. Where system.locks is false Badger takes its
-// locks itself, and dirLocks are empty.
-type dirLocks struct {
+// is set aside, at which another process could get in. Where they cannot be taken from outside
+// Badger takes its locks itself, and DirLocks are empty.
+//
+// DirLocks are not safe for concurrent use: Open and Close call them, one after the other. There is
+// no mutex. Release and Abandon may be called on nil.
+type DirLocks struct {
 	held []io.Closer
 	pids []string // files with the process id that were written
 	made []string // directories that were made, and are locked
 }
 
-// lockDirs takes the locks, as Badger would: shared ones if it is to be read only. It makes
-// directories that are missing.
-func lockDirs(opt badger.Options, fsys spillfile.FS, sys *system) (l *dirLocks, err error) {
-	l = &dirLocks{}
-	if opt.InMemory || opt.BypassLockGuard || !sys.locks {
+// LockDirs takes the locks, as Badger would: shared ones if it is to be read only, none with
+// InMemory or BypassLockGuard. It makes directories that are missing. supported is SystemLocks; a
+// test may have it otherwise. It does not wait for a lock: one that another has is a *LockedError.
+// With an error, too, it returns what it has taken and made, for Abandon.
+func LockDirs(opt badger.Options, fsys spillfile.FS, supported bool) (*DirLocks, error) {
+	l := &DirLocks{}
+	if opt.InMemory || opt.BypassLockGuard || !supported {
 		return l, nil
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.abandon())
-		}
-	}()
 	dirs := []string{opt.Dir}
 	if !samePath(opt.Dir, opt.ValueDir) {
 		dirs = append(dirs, opt.ValueDir)
@@ -115,7 +125,7 @@ func lockDirs(opt badger.Options, fsys spillfile.FS, sys *system) (l *dirLocks, 
 
 // lock makes a directory if it is missing, and locks it. Another Open that fails may remove the one
 // that it has made between the two: then it begins again.
-func (l *dirLocks) lock(dir string, readOnly bool, fsys spillfile.FS) error {
+func (l *DirLocks) lock(dir string, readOnly bool, fsys spillfile.FS) error {
 	for {
 		made := false
 		switch _, err := os.Stat(dir); {
@@ -152,14 +162,15 @@ func samePath(a, b string) bool {
 	return aerr == nil && berr == nil && a == b
 }
 
-// options are those to open Badger with.
-func (l *dirLocks) options(opt badger.Options) badger.Options {
+// Options returns opt as Badger is to be opened with it while the locks are held.
+func (l *DirLocks) Options(opt badger.Options) badger.Options {
 	return opt.WithBypassLockGuard(opt.BypassLockGuard || len(l.held) > 0)
 }
 
-// note writes the process id where Badger does. It comes after the notes in LOCK have been read.
-func (l *dirLocks) note(opt badger.Options) error {
-	if opt.ReadOnly || !pidFiles {
+// WritePID writes the process id where Badger does, for LockHolder. It comes after the notes in
+// LOCK have been read, over which it writes. opt is that of LockDirs.
+func (l *DirLocks) WritePID(opt badger.Options) error {
+	if opt.ReadOnly || !PIDFiles {
 		return nil
 	}
 	for i := range l.held {
@@ -172,12 +183,12 @@ func (l *dirLocks) note(opt badger.Options) error {
 	return nil
 }
 
-// release ends it, after Badger was closed. It may be called on nil, and again.
-func (l *dirLocks) release() error {
+// Release gives the locks back, after Badger was closed. It may be called again.
+func (l *DirLocks) Release() error {
 	if l == nil {
 		return nil
 	}
-	err := l.forget()
+	err := l.removePIDs()
 	for _, held := range l.held {
 		err = errors.Join(err, held.Close())
 	}
@@ -185,9 +196,9 @@ func (l *dirLocks) release() error {
 	return err
 }
 
-// forget removes the files with the process id, while the locks are held: the next one writes its
-// own.
-func (l *dirLocks) forget() error {
+// removePIDs removes the files with the process id, while the locks are held: the next one writes
+// its own.
+func (l *DirLocks) removePIDs() error {
 	var errs []error
 	for _, path := range l.pids {
 		errs = append(errs, os.Remove(path))
@@ -196,54 +207,37 @@ func (l *dirLocks) forget() error {
 	return errors.Join(errs...)
 }
 
-// abandon is release after an Open that failed: directories that it made are removed if they are
+// Abandon is Release after an Open that failed: directories that it made are removed if they are
 // empty. Where the directory itself is what is locked that comes first: afterwards another Open may
 // be at work in it. Where a file in it is, it comes afterwards, and fails if another has made one.
-func (l *dirLocks) abandon() error {
+func (l *DirLocks) Abandon() error {
 	if l == nil {
 		return nil
 	}
-	err := l.forget()
+	err := l.removePIDs()
 	if !lockIsFile {
-		l.unmake()
+		l.removeMade()
 	}
-	err = errors.Join(err, l.release())
+	err = errors.Join(err, l.Release())
 	if lockIsFile {
-		l.unmake()
+		l.removeMade()
 	}
 	return err
 }
 
-// unmake removes the directories that were made, but for those that hold something.
-func (l *dirLocks) unmake() {
+// removeMade removes the directories that were made, but for those that hold something.
+func (l *DirLocks) removeMade() {
 	for i := len(l.made) - 1; i >= 0; i-- {
 		_ = os.Remove(l.made[i])
 	}
 	l.made = nil
 }
 
-// asLocked makes a LockedError of an error that says that a directory is locked, and leaves others
-// as they are.
-func asLocked(dir string, err error) error {
-	var theirs *spillfile.LockedError
-	switch {
-	case errors.As(err, new(*LockedError)):
-		return err
-	case errors.As(err, &theirs):
-		return &LockedError{Dir: dir, PID: theirs.PID, Err: err}
-	case errors.Is(err, spillfile.ErrLocked):
-		return &LockedError{Dir: dir, Err: err}
-	case err != nil && strings.Contains(err.Error(), inUse): // Badger's own
-		return &LockedError{Dir: dir, PID: holder(dir), Err: err}
-	}
-	return err
-}
-
-// holder returns the process that Badger's LOCK file names, 0 if there is none, or one that has
-// ended. Where LOCK is what is locked it stays closed: on AIX a process that closes it has lost its
-// own lock.
-func holder(dir string) int {
-	if !pidFiles {
+// LockHolder returns the process that Badger's LOCK file in dir names, 0 if there is none, or one
+// that has ended. Where LOCK is what is locked it stays closed: on AIX a process that closes it has
+// lost its own lock.
+func LockHolder(dir string) int {
+	if !PIDFiles {
 		return 0
 	}
 	text, err := os.ReadFile(lockPath(dir))

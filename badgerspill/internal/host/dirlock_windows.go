@@ -1,10 +1,11 @@
-package badgerspill
+package host
 
 import (
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/dgraph-io/badger/v4"
 	"golang.org/x/sys/windows"
 )
 
@@ -18,7 +19,7 @@ const (
 // can open meanwhile, and that goes with the handle.
 func lockDir(dir string, shared bool) (io.Closer, error) {
 	if shared {
-		return nil, ErrWindowsNotSupported
+		return nil, badger.ErrWindowsNotSupported
 	}
 	path, err := windows.UTF16PtrFromString(lockPath(dir))
 	if err != nil {

@@ -1,6 +1,6 @@
 //go:build aix || (!unix && !windows)
 
-package badgerspill
+package host
 
 import "io"
 

@@ -1,6 +1,6 @@
 //go:build unix && !aix
 
-package badgerspill
+package host
 
 import (
 	"fmt"
@@ -45,7 +45,7 @@ func lockDir(dir string, shared bool) (io.Closer, error) {
 	}
 	_ = f.Close()
 	if err == unix.EWOULDBLOCK {
-		return nil, &LockedError{Dir: dir, PID: holder(dir), Err: err}
+		return nil, &LockedError{Dir: dir, PID: LockHolder(dir), Err: err}
 	}
 	return nil, fmt.Errorf("%s %q err: %w", cannotLock, dir, &os.PathError{Op: "flock", Path: dir, Err: err})
 }
