@@ -148,7 +148,7 @@ type recordEngine struct {
 	end            chan struct{}
 }
 
-func (e *recordEngine) load(entries []spillfile.Entry) error {
+func (e *recordEngine) Load(entries []spillfile.Entry) error {
 	if rate := e.bytesPerSecond.Load(); rate > 0 {
 		bytes := 0
 		for i := range entries {
@@ -163,7 +163,7 @@ func (e *recordEngine) load(entries []spillfile.Entry) error {
 		e.failed.Store(now)
 		return fmt.Errorf("recording: %w", syscall.EIO)
 	}
-	return e.engine.load(entries)
+	return e.engine.Load(entries)
 }
 
 // recordDisk is the file system, whose volume can be full.

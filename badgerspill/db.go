@@ -171,7 +171,7 @@ func (db *DB) Sync() error {
 			return err
 		}
 	}
-	return db.engine.sync()
+	return db.engine.Sync()
 }
 
 // Drain replays the whole spill now, whatever the write rate, and returns when commits go to Badger

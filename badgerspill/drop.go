@@ -214,7 +214,7 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 	}
 	if len(prefixes) > 0 {
 		// What was replayed last may not be durable, and the spill is about to be dropped.
-		if err := db.engine.sync(); err != nil {
+		if err := db.engine.Sync(); err != nil {
 			return err
 		}
 	}

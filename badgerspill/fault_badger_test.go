@@ -21,7 +21,7 @@ import (
 func (f *fixture) failLoads(err error) (end func()) {
 	f.stub.set(func() {
 		f.stub.mu.onLoad = func(_ int, entries []spillfile.Entry) error {
-			return errors.Join(f.stub.engine.load(entries[:len(entries)/2]), err)
+			return errors.Join(f.stub.engine.Load(entries[:len(entries)/2]), err)
 		}
 	})
 	return func() { f.stub.set(func() { f.stub.mu.onLoad = nil }) }

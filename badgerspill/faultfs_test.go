@@ -89,34 +89,34 @@ type faultEngine struct {
 	*injector
 }
 
-func (e *faultEngine) send(c *pipeline.Commit, answer func(error)) {
+func (e *faultEngine) Send(c *pipeline.Commit, answer func(error)) {
 	if err := e.ask("send", "commit"); err != nil {
 		c.Prepared.Discard()
 		c.Prepared = nil
 		go answer(err)
 		return
 	}
-	e.engine.send(c, answer)
+	e.engine.Send(c, answer)
 }
 
-func (e *faultEngine) load(entries []spillfile.Entry) error {
+func (e *faultEngine) Load(entries []spillfile.Entry) error {
 	err := e.ask("load", "entries")
 	if err == nil {
-		return e.engine.load(entries)
+		return e.engine.Load(entries)
 	}
 	if e.kind.partly {
-		if lerr := e.engine.load(entries[:len(entries)/2]); lerr != nil {
+		if lerr := e.engine.Load(entries[:len(entries)/2]); lerr != nil {
 			return lerr
 		}
 	}
 	return err
 }
 
-func (e *faultEngine) sync() error {
+func (e *faultEngine) Sync() error {
 	if err := e.ask("sync", "Badger"); err != nil {
 		return err
 	}
-	return e.engine.sync()
+	return e.engine.Sync()
 }
 
 // faultFS is the file system behind an injector, which is asked for all operations but closing

@@ -38,9 +38,9 @@ func TestFlushedLogIsNotReadAgain(t *testing.T) {
 	defer txn.Discard()
 	it := txn.NewIterator(badger.DefaultIteratorOptions)
 	defer it.Close()
-	require.NoError(t, f.stub.engine.seal())
+	require.NoError(t, f.stub.engine.Seal())
 	require.NoError(t, f.Update(func(txn *Txn) error { return txn.Delete([]byte("k")) }))
-	require.NoError(t, f.stub.engine.seal())
+	require.NoError(t, f.stub.engine.Seal())
 	eventually(t, "both memtables are flushed", func() bool {
 		numbers, err := host.MemNumbers(f.opt.Dir)
 		require.NoError(t, err)

@@ -189,7 +189,7 @@ func (r *replayLog) load(wait time.Duration, to spillfile.Position) error {
 		db.account.Force(wbm.InFlight, memory)
 		load := func() error {
 			defer db.space.settle(cost)
-			err := db.engine.load(entries)
+			err := db.engine.Load(entries)
 			if err != nil {
 				db.account.Release(wbm.InFlight, memory)
 				return err
@@ -329,7 +329,7 @@ func (r *replayLog) syncBadger() error {
 	if r.synced == r.seq {
 		return nil
 	}
-	if err := r.db.engine.sync(); err != nil {
+	if err := r.db.engine.Sync(); err != nil {
 		return err
 	}
 	r.synced = r.seq

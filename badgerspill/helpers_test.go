@@ -139,7 +139,7 @@ func (s *stubEngine) count(n *int) int {
 func (s *stubEngine) hold()        { s.set(func() { s.mu.holdSends = true }) }
 func (s *stubEngine) holdAnswers() { s.set(func() { s.mu.holdAnswers = true }) }
 
-func (s *stubEngine) send(c *pipeline.Commit, answer func(error)) {
+func (s *stubEngine) Send(c *pipeline.Commit, answer func(error)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mu.sends++
@@ -158,10 +158,10 @@ func (s *stubEngine) forwardLocked(c *pipeline.Commit, answer func(error)) {
 		}
 	}
 	if !s.mu.holdAnswers {
-		s.engine.send(c, answer)
+		s.engine.Send(c, answer)
 		return
 	}
-	s.engine.send(c, func(err error) {
+	s.engine.Send(c, func(err error) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		if s.mu.holdAnswers {
@@ -196,7 +196,7 @@ func (s *stubEngine) answerOne(i int) {
 	answer()
 }
 
-func (s *stubEngine) load(entries []spillfile.Entry) error {
+func (s *stubEngine) Load(entries []spillfile.Entry) error {
 	s.mu.Lock()
 	s.mu.loads++
 	n, before, after := s.mu.loads, s.mu.onLoad, s.mu.afterLoad
@@ -206,14 +206,14 @@ func (s *stubEngine) load(entries []spillfile.Entry) error {
 			return err
 		}
 	}
-	err := s.engine.load(entries)
+	err := s.engine.Load(entries)
 	if after != nil {
 		after(n)
 	}
 	return err
 }
 
-func (s *stubEngine) sync() error {
+func (s *stubEngine) Sync() error {
 	s.mu.Lock()
 	s.mu.syncs++
 	f := s.mu.onSync
@@ -223,10 +223,10 @@ func (s *stubEngine) sync() error {
 			return err
 		}
 	}
-	return s.engine.sync()
+	return s.engine.Sync()
 }
 
-func (s *stubEngine) seal() error {
+func (s *stubEngine) Seal() error {
 	s.mu.Lock()
 	s.mu.seals++
 	f := s.mu.onSeal
@@ -236,7 +236,7 @@ func (s *stubEngine) seal() error {
 			return err
 		}
 	}
-	return s.engine.seal()
+	return s.engine.Seal()
 }
 
 func (s *stubEngine) loads() int { return s.count(&s.mu.loads) }

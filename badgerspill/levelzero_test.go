@@ -117,7 +117,7 @@ func TestNothingIsDiscardedWhileLevelZeroLiesOnNothing(t *testing.T) {
 				require.NoError(t, loader.Set(&pb.KV{Key: []byte(key), Value: []byte("v"), Version: 8, UserMeta: []byte{0}, Meta: []byte{0}}))
 			}
 			require.NoError(t, loader.Finish())
-			require.NoError(t, db.engine.seal())
+			require.NoError(t, db.engine.Seal())
 			eventually(t, "a table", func() bool { return host.LevelZeroTables(db.inner) == 1 })
 			require.NoError(t, db.inner.Flatten(1))
 			require.Zero(t, versions())

@@ -214,7 +214,7 @@ func (m *memtables) look() {
 				return
 			}
 			defer m.db.space.settle(size)
-			if err := m.db.engine.seal(); err != nil && !m.db.closing.Load() {
+			if err := m.db.engine.Seal(); err != nil && !m.db.closing.Load() {
 				m.db.events.backgroundError("seal Badger's memtable", err, "it is tried again while memory is short")
 			}
 			m.db.watch.hurry()

@@ -25,6 +25,16 @@ import (
 // spillRetry is how long a spill that failed is not tried again.
 const spillRetry = time.Second
 
+// engine writes to Badger: a *host.Engine, which says what each method does. Tests put their own in
+// between, to hold Badger up or to let it fail.
+type engine interface {
+	Prepare(c *pipeline.Commit) error
+	Send(c *pipeline.Commit, answer func(error))
+	Load(entries []spillfile.Entry) error
+	Sync() error
+	Seal() error
+}
+
 // seams are where tests take hold.
 type seams struct {
 	engine func(engine) engine
@@ -175,7 +185,7 @@ func (db *DB) open() (err error) {
 		return err
 	}
 	db.phaseDone()
-	db.engine = &badgerEngine{db: db.inner, opt: &db.opt}
+	db.engine = host.NewEngine(db.inner)
 	if wrap := db.opt.seams.engine; wrap != nil {
 		db.engine = wrap(db.engine)
 	}

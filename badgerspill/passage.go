@@ -106,7 +106,7 @@ func (r *replayLog) notePassage() error {
 	if p.given == p.durable {
 		return nil
 	}
-	if err := r.db.engine.sync(); err != nil {
+	if err := r.db.engine.Sync(); err != nil {
 		return err
 	}
 	r.synced = r.seq

@@ -87,9 +87,9 @@ func (db *DB) await(c *pipeline.Commit, m *measure) error {
 // pipeline was made: tests put theirs in between.
 type pipelineBadger struct{ db *DB }
 
-func (b pipelineBadger) Prepare(c *pipeline.Commit) error { return b.db.engine.prepare(c) }
+func (b pipelineBadger) Prepare(c *pipeline.Commit) error { return b.db.engine.Prepare(c) }
 
-func (b pipelineBadger) Send(c *pipeline.Commit, answer func(error)) { b.db.engine.send(c, answer) }
+func (b pipelineBadger) Send(c *pipeline.Commit, answer func(error)) { b.db.engine.Send(c, answer) }
 
 func (b pipelineBadger) SetDiscardTs(ts uint64) { b.db.inner.SetDiscardTs(ts) }
 

@@ -107,7 +107,7 @@ func TestHedgedDeleteStaysAfterCompactionAndReplay(t *testing.T) {
 	f.hooks.clear()
 	_ = f.get("x") // Badger may discard what is older
 	for range 2 {
-		require.NoError(t, f.stub.engine.seal())
+		require.NoError(t, f.stub.engine.Seal())
 		eventually(t, "Badger has flushed", func() bool {
 			numbers, err := host.MemNumbers(f.opt.Dir)
 			return err == nil && len(numbers) == 1

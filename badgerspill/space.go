@@ -541,7 +541,7 @@ func (opt *Options) roomToOpen() error {
 			switch {
 			case err != nil:
 			case exact:
-				need += min(allocated(info), host.MemLogEntries(path, info.Size(), int64(len(fillerKey(opt.MemTableSize)))))
+				need += min(allocated(info), host.MemLogEntries(path, info.Size(), int64(len(host.FillerKey(opt.MemTableSize)))))
 			default:
 				need += min(allocated(info), info.Size())
 			}

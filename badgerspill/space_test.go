@@ -373,7 +373,7 @@ func TestReserveIsWhatBadgerMayWrite(t *testing.T) {
 	held := f.account.UsageByKind(wbm.Memtable)
 	require.Positive(t, held)
 	require.Equal(t, 2*held, f.space.reserve(), "a table, and its compaction")
-	require.NoError(t, f.stub.seal())
+	require.NoError(t, f.stub.Seal())
 	eventually(t, "the memtable is a table", func() bool {
 		f.watch.hurry()
 		return f.account.UsageByKind(wbm.Memtable) == 0
@@ -415,9 +415,9 @@ func TestOpenNeedsNoRoomForFilling(t *testing.T) {
 			f := open(t, on(d), with)
 			value := strings.Repeat("1", 512<<10)
 			f.put("a", value)
-			filler := fillerKey(f.opt.MemTableSize)
+			filler := host.FillerKey(f.opt.MemTableSize)
 			fill := func(bytes int) {
-				loader := f.inner.NewKVLoader(loadPending)
+				loader := f.inner.NewKVLoader(4)
 				for n := 0; n < bytes; n += len(filler) {
 					require.NoError(t, loader.Set(&pb.KV{Key: filler, Version: 1, Meta: []byte{metaDelete}}))
 				}

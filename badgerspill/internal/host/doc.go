@@ -28,10 +28,10 @@
 //     on.
 //   - db.go, Flatten, DropPrefix, RunValueLogGC. Beside each other they crash, or never end. Here:
 //     badgerspill's upkeep. Tests: TestUpkeepPairs, TestMaintenanceInPairs.
-//   - db.go, Sync. It syncs the log of the active memtable, not those of sealed ones. Here: the
-//     sync of badgerspill's engine. It can go when all are synced.
-//   - db.go has no call that flushes an idle memtable. Here: the seal of badgerspill's engine.
-//     Test: TestReliefSealsTheIdleHolder.
+//   - db.go, Sync. It syncs the log of the active memtable, not those of sealed ones. Here:
+//     [Engine.Sync]. Test: TestSyncOfSealedMemtables. It can go when all are synced.
+//   - db.go has no call that flushes an idle memtable. Here: [Engine.Seal]. Tests:
+//     TestSealLeavesNoTrace, TestReliefSealsTheIdleHolder. It can go when there is such a call.
 //   - txn.go, newCommitTs and doneRead. An assertion ends the process at or below the discard
 //     timestamp. Here: Badger is opened without DetectConflicts, and the pipeline detects them.
 //   - memtable.go, value.go, table/table.go. A full disk is a SIGBUS, since files are mapped. Here:

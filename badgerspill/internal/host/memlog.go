@@ -27,7 +27,7 @@ const MemSuffix = ".mem"
 const MemLogHeader = 20
 
 // MemLogEntries returns how many bytes the entries take in a memtable's log, without those that
-// fill it, whose key is fillerKey long: all have the same key and make one entry of a table. The
+// fill it, whose key is fillerKey long (see FillerKey): all have the same key and make one entry of a table. The
 // headers of entries are not encrypted. What cannot be understood ends the walk and counts as if
 // all bytes to the end were entries.
 func MemLogEntries(path string, size, fillerKey int64) int64 {

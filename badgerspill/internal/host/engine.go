@@ -1,4 +1,4 @@
-package badgerspill
+package host
 
 import (
 	"errors"
@@ -11,35 +11,23 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
 
-	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
-// engine is what the write path needs of Badger: a seam, so that tests can hold Badger up or let it
-// fail.
-type engine interface {
-	// prepare builds the transaction that carries c; it needs no lock.
-	prepare(c *pipeline.Commit) error
-	// send queues c in Badger and returns. Calls are in commit order, and Badger keeps it. answer
-	// is called from another goroutine when Badger has written c, or failed to.
-	send(c *pipeline.Commit, answer func(error))
-	// load writes entries that carry their own versions, and waits. It keeps every bit of their
-	// metadata.
-	load(entries []spillfile.Entry) error
-	// sync makes all that Badger has answered durable.
-	sync() error
-	// seal makes Badger seal its active memtable, whose flush to an SSTable then starts.
-	seal() error
-}
-
-// badgerEngine is Badger in managed mode.
-type badgerEngine struct {
+// Engine writes to a Badger that is open in managed mode. Its methods are safe for concurrent use:
+// it has no state of its own, and no lock. What comes before what is the callers' affair.
+type Engine struct {
 	db  *badger.DB
-	opt *Options
+	opt badger.Options
 }
 
-func (e *badgerEngine) prepare(c *pipeline.Commit) error {
+// NewEngine returns the engine of an open Badger.
+func NewEngine(db *badger.DB) *Engine { return &Engine{db: db, opt: db.Opts()} }
+
+// Prepare builds the transaction that carries c, in c.Prepared, unless its entries have versions of
+// their own. It needs no lock and does not block. After an error nothing is prepared.
+func (e *Engine) Prepare(c *pipeline.Commit) error {
 	if c.Raw {
 		return nil
 	}
@@ -48,12 +36,12 @@ func (e *badgerEngine) prepare(c *pipeline.Commit) error {
 	for i := range c.Entries {
 		s := &c.Entries[i]
 		var err error
-		if s.Meta&metaDelete > 0 {
+		if s.Meta&spillfile.MetaDelete > 0 {
 			err = txn.Delete(s.Key)
 		} else {
 			be := &entries[i]
 			be.Key, be.Value, be.ExpiresAt, be.UserMeta = s.Key, s.Value, s.ExpiresAt, s.UserMeta
-			if s.Meta&metaDiscardEarlier > 0 {
+			if s.Meta&spillfile.MetaDiscardEarlier > 0 {
 				be.WithDiscard()
 			}
 			err = txn.SetEntry(be)
@@ -68,7 +56,9 @@ func (e *badgerEngine) prepare(c *pipeline.Commit) error {
 	return nil
 }
 
-func (e *badgerEngine) send(c *pipeline.Commit, answer func(error)) {
+// Send queues c in Badger and returns. Calls are in commit order, and Badger keeps it. answer is
+// called once, from another goroutine, when Badger has written c, or failed to.
+func (e *Engine) Send(c *pipeline.Commit, answer func(error)) {
 	if c.Prepared == nil {
 		if c.Raw {
 			// Entries with versions of their own. Their order among concurrent commits is free, and
@@ -79,10 +69,10 @@ func (e *badgerEngine) send(c *pipeline.Commit, answer func(error)) {
 					entries[i].Version = c.Ts
 				}
 			}
-			go func() { answer(e.load(entries)) }()
+			go func() { answer(e.Load(entries)) }()
 			return
 		}
-		if err := e.prepare(c); err != nil {
+		if err := e.Prepare(c); err != nil {
 			go answer(err)
 			return
 		}
@@ -96,7 +86,9 @@ func (e *badgerEngine) send(c *pipeline.Commit, answer func(error)) {
 // fills more than one.
 const loadPending = 4
 
-func (e *badgerEngine) load(entries []spillfile.Entry) error {
+// Load writes entries that carry their own versions, and waits. It keeps every bit of their
+// metadata.
+func (e *Engine) Load(entries []spillfile.Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -113,20 +105,21 @@ func (e *badgerEngine) load(entries []spillfile.Entry) error {
 	return errors.Join(err, loader.Finish())
 }
 
-// sync syncs the logs of sealed memtables, too: Badger's own Sync covers only the active one. A
-// sealed one that is not flushed yet would be lost in a power cut although the spill had been
-// dropped by then.
-func (e *badgerEngine) sync() error {
+// Sync makes all that Badger has answered durable, and waits for the disk. It syncs the logs of
+// sealed memtables, too: Badger's own Sync covers only the active one. A sealed one that is not
+// flushed yet would be lost in a power cut although the spill had been dropped by then. In memory
+// it does nothing.
+func (e *Engine) Sync() error {
 	if e.opt.InMemory {
 		return nil
 	}
 	if !e.opt.SyncWrites { // with it every log was synced when it was written
-		numbers, err := host.MemNumbers(e.opt.Dir)
+		numbers, err := MemNumbers(e.opt.Dir)
 		if err != nil {
 			return err
 		}
 		for _, n := range numbers {
-			if err := syncFile(host.MemPath(e.opt.Dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := syncFile(MemPath(e.opt.Dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("sync of Badger's memtable log: %w", err)
 			}
 		}
@@ -142,20 +135,21 @@ func syncFile(path string) error {
 	return errors.Join(f.Sync(), f.Close())
 }
 
-// fillerKey is where seal writes. Badger hides its internal keys from everybody, and the value is a
-// tombstone at a version below all others, so compaction drops it. It is as long as a transaction
-// over small memtables allows.
-func fillerKey(memTableSize int64) []byte {
+// FillerKey is where Seal writes, with memtables of that size. Badger hides its internal keys from
+// everybody, and the value is a tombstone at a version below all others, so compaction drops it. It
+// is as long as a transaction over small memtables allows.
+func FillerKey(memTableSize int64) []byte {
 	return append([]byte("!badger!badgerspill!fill"), make([]byte, min(32<<10, memTableSize/16))...)
 }
 
-// seal fills the active memtable's log. Badger has no call for it: it seals a memtable when its log
-// or its arena is full. Rewriting one long internal key fills the log but neither the arena nor the
-// SSTable.
-func (e *badgerEngine) seal() error {
-	key := fillerKey(e.opt.MemTableSize)
+// Seal makes Badger seal its active memtable, whose flush to an SSTable then starts. It writes as
+// much as a memtable's log holds, and waits for that. Badger has no call for it: it seals a
+// memtable when its log or its arena is full. Rewriting one long internal key fills the log but
+// neither the arena nor the SSTable.
+func (e *Engine) Seal() error {
+	key := FillerKey(e.opt.MemTableSize)
 	kv := func() *pb.KV {
-		return &pb.KV{Key: key, Version: 1, Meta: []byte{metaDelete}}
+		return &pb.KV{Key: key, Version: 1, Meta: []byte{spillfile.MetaDelete}}
 	}
 	loader := e.db.NewKVLoader(loadPending)
 	var err error
