@@ -32,7 +32,7 @@ import (
 //	guard.mu, space.mu one look at Badger, or at the disks, at a time
 //	health.mu         whether replay can go on
 //	interlock.mu      its file, over writes to disk
-//	memtables.mu, spillUse.mu, host.LostTables, replayMarks.mu, drainMeter.mu, narrator.mu,
+//	host.Memtables, host.LostTables, spillUse.mu, replayMarks.mu, drainMeter.mu, narrator.mu,
 //	recent.mu: each guards what one part counts
 //	those of wbm, and those of spillfile: see spillfile.Log
 //	the queue of events: nothing is called under it
@@ -58,7 +58,8 @@ type DB struct {
 	interlock *marker.Interlock
 	dirLocks  *host.DirLocks
 	shadow    *shadow // nil unless read-only with commits in the spill
-	memtables *memtables
+	memtables *host.Memtables
+	sealing   atomic.Bool // the active memtable is being sealed
 	spillUse  *spillUse
 	space     *diskSpace
 	limits    limits

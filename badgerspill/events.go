@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/replay"
@@ -40,10 +41,11 @@ type StallCause int
 // The causes, the most exact last.
 const (
 	// memtables have room: compaction, or somebody else, has the CPU or the disk
-	StallBusy      StallCause = iota
-	StallMemtables            // all memtables are full, and the flusher is behind
+	StallBusy = StallCause(host.Busy)
+	// all memtables are full, and the flusher is behind
+	StallMemtables = StallCause(host.MemtablesFull)
 	// and the flusher waits for compaction: level 0 has NumLevelZeroTablesStall tables
-	StallLevelZero
+	StallLevelZero = StallCause(host.LevelZeroFull)
 )
 
 // String returns the cause in a word.

@@ -16,6 +16,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
@@ -450,35 +451,22 @@ func TestTeeEventListener(t *testing.T) {
 	require.NotNil(t, TeeEventListener(a, nil).SpillBegin)
 }
 
-// Memtables that are all full make the stall theirs, and a full level 0 its.
-func TestStallCause(t *testing.T) {
-	opt := testOptions("")
-	listening := newEvents(&EventListener{StallEnd: func(StallInfo) {}}, nil)
-	levelZero := 0
-	m := &memtables{db: &DB{opt: opt, events: listening}}
-	m.levels = func() []badger.LevelInfo {
-		return []badger.LevelInfo{{Level: 1, NumTables: 100}, {Level: 0, NumTables: levelZero}}
-	}
-	require.Equal(t, StallBusy, m.judge(opt.NumMemtables), "one more may be sealed")
-	require.Equal(t, StallMemtables, m.judge(opt.NumMemtables+1))
-	levelZero = opt.NumLevelZeroTablesStall
-	require.Equal(t, StallLevelZero, m.judge(opt.NumMemtables+1))
-	require.Equal(t, StallBusy, m.judge(0))
-	m.db.events = newEvents(nil, nil)
-	require.Equal(t, StallBusy, m.judge(opt.NumMemtables+1), "nobody asks")
-	require.Equal(t, 2, unflushed([]*memtable{{bytes: 1}, {pinned: 1}, {bytes: 2}}))
-}
-
 // The end of a stall knows what was found out while it lasted.
 func TestStallEndKnowsTheCause(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.StallThreshold = 5 * time.Millisecond })
+	f := open(t, small, func(opt *Options) { opt.StallThreshold = 5 * time.Millisecond })
 	f.stub.hold()
 	f.put("k", "v")
 	require.Equal(t, StallBusy, receive(t, "StallBegin", f.events.stallBegin).Cause)
-	eventually(t, "the watcher has seen it", func() bool {
-		f.memtables.cause.Store(int64(StallMemtables)) // a look may take it back
-		return f.pipe.Status().StallCause == int(StallMemtables)
-	})
+	active := f.memtables.Known().Active
+	for n := active + 1; n <= active+f.opt.NumMemtables+1; n++ { // memtables that Badger seems to have sealed
+		f.account.Force(wbm.InFlight, 1)
+		f.memtables.Answered(1, 1)
+		path := host.MemPath(f.opt.Dir, n)
+		require.NoError(t, os.WriteFile(path, nil, 0o600))
+		defer os.Remove(path)
+		eventually(t, "it is seen", func() bool { return f.memtables.Known().Active == n })
+	}
+	eventually(t, "the watcher has seen it", func() bool { return f.pipe.Status().StallCause == int(StallMemtables) })
 	f.stub.release()
 	require.Equal(t, StallMemtables, receive(t, "StallEnd", f.events.stallEnd).Cause)
 }

@@ -305,18 +305,6 @@ func TestTablesPassNamesInTheWay(t *testing.T) {
 	require.NoError(t, plainCheck(f.opt, want))
 }
 
-// TestMemtablesInTheWayAreNotCounted: a directory is no memtable that Badger has sealed.
-func TestMemtablesInTheWayAreNotCounted(t *testing.T) {
-	f := open(t)
-	n, _ := f.badger.NextMemtable()
-	require.NoError(t, os.Mkdir(host.MemPath(f.opt.Dir, n), 0o700))
-	f.memtables.look()
-	require.Equal(t, n-1, f.memtables.mu.active.number)
-	numbers, err := host.MemNumbers(f.opt.Dir)
-	require.NoError(t, err)
-	require.Equal(t, []int{n - 1}, numbers)
-}
-
 func TestDescriptorsFree(t *testing.T) {
 	require.True(t, descriptorsFree(t.TempDir(), 3))
 	require.True(t, descriptorsFree(filepath.Join(t.TempDir(), "none"), 3))

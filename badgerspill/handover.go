@@ -194,7 +194,7 @@ func (r *replayLog) load(wait time.Duration, to spillfile.Position) error {
 				db.account.Release(wbm.InFlight, memory)
 				return err
 			}
-			db.memtables.took(memory, newest)
+			db.memtables.Answered(memory, newest)
 			db.watch.wake()
 			return nil
 		}

@@ -118,8 +118,8 @@ func TestStallIsSeenUnderAnOpenIterator(t *testing.T) {
 	fillMemtable(t, f.DB, "b")
 	f.drained()
 	eventually(t, "a pinned memtable is left", func() bool {
-		f.memtables.relieve()
-		return f.SpillStats().MemoryPinned > 0 && !f.memtables.flushing()
+		f.relieve()
+		return f.SpillStats().MemoryPinned > 0 && !f.memtables.Flushing()
 	})
 	// Only then does the watcher slow down.
 	never(t, time.Duration(watchIdle)*5/4, "commits take the spill", func() bool { return f.routerState() != Direct })

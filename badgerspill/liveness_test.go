@@ -604,19 +604,13 @@ func (l *liveness) settle() {
 // counts says what is wrong with the accounts of a database in which nothing goes on.
 func (l *liveness) counts(o *openDB) string {
 	st := o.logState()
-	o.memtables.mu.Lock()
-	defer o.memtables.mu.Unlock()
-	inMemtables := o.memtables.mu.active.bytes
-	var gone, files int
-	for _, m := range o.memtables.mu.sealed {
-		inMemtables += m.bytes
-		if !o.memtables.exists(m.number) {
+	known := o.memtables.Known()
+	numbers, _ := host.MemNumbers(o.opt.Dir)
+	gone := 0
+	for _, n := range known.Sealed {
+		if !slices.Contains(numbers, n) {
 			gone++
 		}
-	}
-	numbers, err := host.MemNumbers(o.opt.Dir)
-	if err == nil {
-		files = len(numbers)
 	}
 	switch a, sp := o.account, o.spill.Stats(); {
 	case sp.Parked != 0:
@@ -627,10 +621,10 @@ func (l *liveness) counts(o *openDB) string {
 		return fmt.Sprintf("the index of the spill has %d bytes, %d are counted", st.IndexBytes, a.UsageByKind(wbm.SpillIndex))
 	case o.spill.Usage() != st.DiskBytes:
 		return fmt.Sprintf("the spill has %d bytes, %d are counted", st.DiskBytes, o.spill.Usage())
-	case a.UsageByKind(wbm.Memtable) != inMemtables:
-		return fmt.Sprintf("the memtables have %d bytes, %d are counted", inMemtables, a.UsageByKind(wbm.Memtable))
-	case gone > 0 || files != 1+len(o.memtables.mu.sealed):
-		return fmt.Sprintf("Badger has %d memtables, %d are known, %d of them are gone", files, 1+len(o.memtables.mu.sealed), gone)
+	case a.UsageByKind(wbm.Memtable) != known.Bytes:
+		return fmt.Sprintf("the memtables have %d bytes, %d are counted", known.Bytes, a.UsageByKind(wbm.Memtable))
+	case gone > 0 || len(numbers) != 1+len(known.Sealed):
+		return fmt.Sprintf("Badger has %d memtables, %d are known, %d of them are gone", len(numbers), 1+len(known.Sealed), gone)
 	case st.LiveBatches > 0 || o.routerState() != Direct:
 		return "the spill is not empty"
 	}

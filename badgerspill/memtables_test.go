@@ -66,15 +66,15 @@ func TestPinnedMemtableIsReportedAndNotCounted(t *testing.T) {
 	f.drained()
 	eventually(t, "the flushed memtable is pinned", func() bool {
 		f.watch.hurry()
-		f.memtables.relief.Store(true)
+		f.memtables.AskRelief()
 		return f.SpillStats().MemoryPinned > 900<<10
 	})
 	eventually(t, "only the active one counts", func() bool {
-		f.memtables.relieve()
+		f.relieve()
 		return f.manager.Usage() < 1<<20
 	})
 	release()
-	eventually(t, "nothing is pinned", func() bool { f.memtables.relieve(); return f.SpillStats().MemoryPinned == 0 })
+	eventually(t, "nothing is pinned", func() bool { f.relieve(); return f.SpillStats().MemoryPinned == 0 })
 	require.Zero(t, f.manager.Leaks())
 }
 
@@ -105,7 +105,7 @@ func TestPinnedMemtableIsNotCountedWhenIdle(t *testing.T) {
 	fillMemtable(t, f.DB, "a")
 	eventually(t, "an SSTable", func() bool { return len(f.inner.Tables()) > 0 })
 	eventually(t, "the flushed memtable is reported as pinned", func() bool {
-		f.memtables.relieve()
+		f.relieve()
 		return f.SpillStats().MemoryPinned > 0
 	})
 }

@@ -138,7 +138,7 @@ func (db *DB) openBudget() (err error) {
 		},
 		Relieve: func() {
 			if db.ready.Load() {
-				db.memtables.relieve()
+				db.relieve()
 			}
 		},
 	})
@@ -206,7 +206,9 @@ func (db *DB) open() (err error) {
 	}
 	db.banned.offset = db.opt.NamespaceOffset
 	db.banned.load(db.inner)
-	if db.memtables, err = newMemtables(db); err != nil {
+	to := db.events.to
+	db.memtables, err = host.NewMemtables(db.inner, db.account, db.now, to.StallBegin != nil || to.StallEnd != nil)
+	if err != nil {
 		return err
 	}
 	db.space = newDiskSpace(db)
@@ -482,6 +484,14 @@ func (db *DB) cleanLogs(opt badger.Options) error {
 		err = errors.Join(err, host.RemoveDeadLogs(opt))
 	}
 	return err
+}
+
+// noteMemtable makes a note of the active memtable, where LOCK can be written beside the lock;
+// nobody may write to Badger meanwhile.
+func (db *DB) noteMemtable(note marker.Note) {
+	if db.opt.system().notes {
+		host.NoteMemtable(db.opt.Badger(), note)
+	}
 }
 
 // removeEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it

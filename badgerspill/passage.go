@@ -44,7 +44,7 @@ func (r *replayLog) took() (durable int64) {
 	}
 	// All of the batch is in memtables up to the newest, and what is in one before the oldest is in
 	// a table.
-	numbers, err := host.MemNumbers(db.memtables.dir)
+	numbers, err := host.MemNumbers(db.opt.Dir)
 	if err != nil || len(numbers) == 0 {
 		return 0
 	}

@@ -123,7 +123,7 @@ func TestKilledInAChunk(t *testing.T) {
 	f := openAt(t, dir, memtables)
 	g.hold = make(chan struct{})
 	g.until(t, f, 30<<20)
-	eventually(t, "what is sealed is flushed", func() bool { return !f.memtables.flushing() })
+	eventually(t, "what is sealed is flushed", func() bool { return !f.memtables.Flushing() })
 	killed := crash(t, dir)
 	before := g.bytes.Load()
 	close(g.hold)

@@ -143,7 +143,7 @@ func (r pipelineRoom) BadgerTakes() bool {
 
 func (r pipelineRoom) Answered(c *pipeline.Commit, err error) {
 	if err == nil {
-		r.db.memtables.took(c.Memory, c.Ts)
+		r.db.memtables.Answered(c.Memory, c.Ts)
 	} else {
 		r.db.account.Release(wbm.InFlight, c.Memory)
 	}
@@ -179,7 +179,7 @@ func (a pipelineAudience) StallBegan(s *pipeline.Stall) { a.db.events.stallBegin
 
 func (a pipelineAudience) StallEnded(s *pipeline.Stall) { a.db.events.stallEnd(s) }
 
-func (a pipelineAudience) StallCause() int { return int(a.db.memtables.stallCause()) }
+func (a pipelineAudience) StallCause() int { return int(a.db.memtables.StallCause()) }
 
 func (a pipelineAudience) InFlight() { a.db.watch.wake() }
 

@@ -349,7 +349,7 @@ func TestBurstStaysWithinASmallVolume(t *testing.T) {
 				require.ErrorIs(t, <-ended, ErrNoSpace)
 			}
 			// What is on its way yet: flushes and compactions.
-			eventually(t, "memtables are flushed", func() bool { return !f.memtables.flushing() })
+			eventually(t, "memtables are flushed", func() bool { return !f.memtables.Flushing() })
 			never(t, 100*time.Millisecond, "the volume is exceeded", func() bool { return d.left() < 0 })
 			close(stop)
 			watcher.Wait()

@@ -17,9 +17,6 @@ const (
 	memtableInterval = int64(25 * time.Millisecond)
 	// pinnedInterval is the same while only memtables are left that open iterators hold.
 	pinnedInterval = int64(time.Second)
-	// tablesInterval is how often Badger's list of SSTables, which may be long, is asked for at
-	// most.
-	tablesInterval = int64(100 * time.Millisecond)
 	// watchIdle is how long the watcher goes on without commits before it sleeps until the next
 	// one.
 	watchIdle = int64(time.Second)
@@ -96,14 +93,16 @@ func (w *watcher) run() {
 				db.inner.SetDiscardTs(discard)
 			}
 		}
-		if db.memtables.relief.Load() || now-lastMemtables >= memtableInterval {
+		if db.memtables.ReliefAsked() || now-lastMemtables >= memtableInterval {
 			lastMemtables = now
-			db.memtables.look()
+			if db.memtables.Look() {
+				db.sealMemtable()
+			}
 			guarded = db.guardLevelZero()
 		}
-		if now-lastActive >= watchIdle && guarded && !db.memtables.flushing() && !db.pipe.InFlight() {
+		if now-lastActive >= watchIdle && guarded && !db.memtables.Flushing() && !db.pipe.InFlight() {
 			var pinned <-chan time.Time
-			if db.memtables.pinned() || db.levelZero.pending {
+			if db.memtables.Pinned() || db.levelZero.pending {
 				timer.Reset(time.Duration(pinnedInterval))
 				pinned = timer.C
 			}

@@ -142,6 +142,21 @@ func RemoveDeadLogs(opt badger.Options) error {
 	return nil
 }
 
+// NoteMemtable makes a note of the active memtable's number in LOCK, for RemoveDeadLogs; nobody may
+// write to Badger meanwhile. If it fails no log is removed because of it, as without. It is not to
+// be called where LOCK is what is locked: Windows would refuse it, and on AIX it would end the lock.
+func NoteMemtable(opt badger.Options, note marker.Note) {
+	// the notes are another's; others may not write the file anew
+	if opt.ReadOnly || opt.BypassLockGuard {
+		return
+	}
+	numbers, err := MemNumbers(opt.Dir)
+	if err != nil || len(numbers) == 0 {
+		return
+	}
+	_ = marker.WriteNote(opt.Dir, note, numbers[len(numbers)-1])
+}
+
 // MemNumbers returns the numbers of the logs of Badger's live memtables in dir, oldest first.
 func MemNumbers(dir string) ([]int, error) {
 	list, err := os.ReadDir(dir)

@@ -1,4 +1,4 @@
-package badgerspill
+package host
 
 import (
 	"os"
@@ -9,28 +9,48 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
-	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
-	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// memtables knows what Badger's memtables hold, by observation: every live memtable has one file
+// Tree is what Badger tells of itself. *badger.DB is one.
+type Tree interface {
+	Opts() badger.Options
+	MaxVersion() uint64
+	Levels() []badger.LevelInfo
+	Tables() []badger.TableInfo
+}
+
+// StallCause says what holds Badger up.
+type StallCause int32
+
+// The causes, the most exact last.
+const (
+	Busy          StallCause = iota // memtables have room
+	MemtablesFull                   // all memtables are full, and the flusher is behind
+	LevelZeroFull                   // and the flusher waits for level 0 to be compacted
+)
+
+// Memtables knows what Badger's memtables hold, by observation: every live memtable has one file
 // NNNNN.mem in Dir, numbered in sequence, that is removed when the memtable is in an SSTable and
 // its last reader is gone. Bytes that Badger took are counted to the memtable that was active when
-// the last look was taken; so a late look counts them to an older memtable, and every byte is
+// the last Look was taken; so a late one counts them to an older memtable, and every byte is
 // released in the end.
-type memtables struct {
-	db  *DB
-	dir string // empty: in-memory database, nothing to observe, nothing to count
+//
+// All methods but Look are safe for concurrent use. mu is held over looks at the file system, and
+// nothing of account or tree is called under it.
+type Memtables struct {
+	tree    Tree
+	opt     badger.Options
+	dir     string // empty: nothing to observe, nothing to count
+	account *wbm.Account
+	now     func() int64
+	stalls  bool // somebody wants to know StallCause
 
-	relief  atomic.Bool // the budget's manager asks for memory
-	sealing atomic.Bool // a forced seal is under way
+	relief atomic.Bool  // memory is asked for
+	cause  atomic.Int32 // the StallCause that the last Look has seen
 
-	cause atomic.Int64 // the StallCause that the last look has seen
-
-	levels   func() []badger.LevelInfo
-	tables   func() []badger.TableInfo
-	lastList int64 // when tables was called last, in nanoseconds of DB.now; the watcher's own
+	// Look's own.
+	lastList int64 // when Tables was called last, as now tells it
 	lastMove int64 // when a memtable was found sealed, or bytes were freed; likewise
 
 	mu struct {
@@ -45,20 +65,23 @@ type memtables struct {
 type memtable struct {
 	number int
 	bytes  int64
-	marks  []mark // of bytes, in the order in which they came
+	spans  []span // of bytes, in the order in which they came
 	// pinned are bytes that were released although the file is there: they are in an SSTable, and
 	// the memtable is merely held by an open iterator. No action of ours can free it, so it is
 	// reported but not counted.
 	pinned int64
 }
 
-// mark stands for some bytes that Badger took. Badger flushes its memtables in sequence, so once an
+// span stands for some bytes that Badger took. Badger flushes its memtables in sequence, so once an
 // SSTable holds a version that came no earlier than these bytes, they are in an SSTable, too: any
 // version from flushed on.
-type mark struct {
+type span struct {
 	flushed uint64
 	bytes   int64
 }
+
+// tablesInterval is how often Badger's list of SSTables, which may be long, is asked for at most.
+const tablesInterval = int64(100 * time.Millisecond)
 
 // stuckInterval is how long sealed memtables may show no sign of their flush while memory is asked
 // for. Past it they are taken for flushed, and held by an iterator, although no version says so:
@@ -67,8 +90,8 @@ type mark struct {
 // are known to be flushed.
 const stuckInterval = int64(time.Second)
 
-// markBytes is about how many bytes one mark stands for.
-const markBytes = 64 << 10
+// spanBytes is about how many bytes one span stands for.
+const spanBytes = 64 << 10
 
 // add counts bytes of which the newest timestamp is ts. latest is the highest that came before.
 func (t *memtable) add(bytes int64, ts, latest uint64) {
@@ -77,24 +100,24 @@ func (t *memtable) add(bytes int64, ts, latest uint64) {
 		flushed = ts
 	}
 	t.bytes += bytes
-	if n := len(t.marks); n > 0 && t.marks[n-1].bytes < markBytes {
-		last := &t.marks[n-1]
+	if n := len(t.spans); n > 0 && t.spans[n-1].bytes < spanBytes {
+		last := &t.spans[n-1]
 		last.bytes += bytes
 		last.flushed = max(last.flushed, flushed)
 		return
 	}
-	t.marks = append(t.marks, mark{flushed, bytes})
+	t.spans = append(t.spans, span{flushed, bytes})
 }
 
 // release takes out what is flushed if an SSTable holds version, and returns how many bytes that
 // is.
 func (t *memtable) release(version uint64) (freed int64) {
 	n := 0
-	for n < len(t.marks) && t.marks[n].flushed <= version {
-		freed += t.marks[n].bytes
+	for n < len(t.spans) && t.spans[n].flushed <= version {
+		freed += t.spans[n].bytes
 		n++
 	}
-	t.marks = t.marks[n:]
+	t.spans = t.spans[n:]
 	t.bytes -= freed
 	t.pinned += freed
 	return freed
@@ -104,28 +127,29 @@ func (t *memtable) release(version uint64) (freed int64) {
 func (t *memtable) releaseAll() (freed int64) {
 	freed = t.bytes
 	t.pinned += freed
-	t.bytes, t.marks = 0, nil
+	t.bytes, t.spans = 0, nil
 	return freed
 }
 
-// newMemtables looks at the memtables that a Badger just opened has: the newest is active, the
-// others, left by an unclean stop, are being flushed.
-func newMemtables(db *DB) (*memtables, error) {
-	m := &memtables{db: db, tables: db.inner.Tables, levels: db.inner.Levels}
-	if db.opt.InMemory || db.opt.ReadOnly {
+// NewMemtables looks at the memtables that a Badger just opened has: the newest is active, the
+// others, left by an unclean stop, are being flushed. Their bytes are counted in account from here
+// on. now is a clock in nanoseconds; stalls says that somebody wants to know StallCause.
+func NewMemtables(tree Tree, account *wbm.Account, now func() int64, stalls bool) (*Memtables, error) {
+	m := &Memtables{tree: tree, opt: tree.Opts(), account: account, now: now, stalls: stalls}
+	if m.opt.InMemory || m.opt.ReadOnly {
 		return m, nil
 	}
-	m.dir = db.opt.Dir
-	numbers, err := host.MemNumbers(m.dir)
+	m.dir = m.opt.Dir
+	numbers, err := MemNumbers(m.dir)
 	if err != nil {
 		return nil, err
 	}
-	m.mu.newest = db.inner.MaxVersion()
+	m.mu.newest = tree.MaxVersion()
 	for i, n := range numbers {
 		if i < len(numbers)-1 {
-			bytes := db.opt.MemTableSize
+			bytes := m.opt.MemTableSize
 			m.mu.sealed = append(m.mu.sealed, &memtable{number: n, bytes: bytes})
-			db.account.Force(wbm.Memtable, bytes)
+			account.Force(wbm.Memtable, bytes)
 			continue
 		}
 		m.mu.active.number = n
@@ -133,37 +157,38 @@ func newMemtables(db *DB) (*memtables, error) {
 	return m, nil
 }
 
-// took counts bytes that Badger has answered, up to timestamp ts: from in flight to the active
+// Answered counts bytes that Badger has answered, up to timestamp ts: from in flight to the active
 // memtable.
-func (m *memtables) took(bytes int64, ts uint64) {
+func (m *Memtables) Answered(bytes int64, ts uint64) {
 	if m.dir == "" {
-		m.db.account.Release(wbm.InFlight, bytes)
+		m.account.Release(wbm.InFlight, bytes)
 		return
 	}
-	// first: what is marked can be released
-	m.db.account.Transfer(wbm.InFlight, wbm.Memtable, bytes)
+	// first: what is in a span can be released
+	m.account.Transfer(wbm.InFlight, wbm.Memtable, bytes)
 	m.mu.Lock()
 	m.mu.active.add(bytes, ts, m.mu.newest)
 	m.mu.newest = max(m.mu.newest, ts)
 	m.mu.Unlock()
 }
 
-func (m *memtables) exists(number int) bool {
-	info, err := os.Stat(host.MemPath(m.dir, number))
+func (m *Memtables) exists(number int) bool {
+	info, err := os.Stat(MemPath(m.dir, number))
 	if err == nil {
-		return !info.IsDir() // which is in Badger's way: see guard
+		return !info.IsDir() // which is in Badger's way: see Guard
 	}
 	return !os.IsNotExist(err)
 }
 
-// look finds memtables that were sealed or are gone, and releases what is gone. If relief was asked
-// for and nothing is on its way to disk, it seals the active memtable. Only the watcher calls it.
-func (m *memtables) look() {
+// Look finds memtables that were sealed or are gone, and releases what is gone. It returns whether
+// the active one is to be sealed: memory is asked for, and nothing is on its way to disk. Only one
+// goroutine calls it, again and again.
+func (m *Memtables) Look() (seal bool) {
 	if m.dir == "" {
-		return
+		return false
 	}
 	relief := m.relief.Swap(false)
-	now := m.db.now()
+	now := m.now()
 	m.mu.Lock()
 	active := m.mu.active.number
 	gone := m.findSealed(relief)
@@ -176,7 +201,7 @@ func (m *memtables) look() {
 
 	var version uint64
 	if list {
-		for _, t := range m.tables() {
+		for _, t := range m.tree.Tables() {
 			version = max(version, t.MaxVersion)
 		}
 		m.lastList = now
@@ -184,7 +209,8 @@ func (m *memtables) look() {
 
 	// What all databases of the budget may keep unsealed stays an eighth of it, however many they
 	// are.
-	worth := min(m.db.opt.MemTableSize, m.db.manager.Limit()/int64(max(1, len(m.db.manager.Accounts())))) / 8
+	budget := m.account.Manager()
+	worth := min(m.opt.MemTableSize, budget.Limit()/int64(max(1, len(budget.Accounts())))) / 8
 	m.mu.Lock()
 	var pinned int64
 	for _, t := range m.mu.sealed {
@@ -195,57 +221,39 @@ func (m *memtables) look() {
 		m.lastMove = now
 	}
 	waiting := unflushed(m.mu.sealed)
-	seal := relief && freed == 0 && !flushing(m.mu.sealed) && m.mu.active.bytes > worth
+	seal = relief && freed == 0 && !flushing(m.mu.sealed) && m.mu.active.bytes > worth
 	seal = seal || list && freed == 0 && now-m.lastMove >= stuckInterval
 	m.mu.Unlock()
-	m.cause.Store(int64(m.judge(waiting)))
-	m.db.account.SetPinned(pinned)
+	m.cause.Store(int32(m.judge(waiting)))
+	m.account.SetPinned(pinned)
 	if freed > 0 {
-		m.db.account.Release(wbm.Memtable, freed)
+		m.account.Release(wbm.Memtable, freed)
 	}
-	if seal && m.sealing.CompareAndSwap(false, true) {
-		m.db.inBackground(func() {
-			defer m.sealing.Store(false)
-			m.db.gate.Lock()
-			defer m.db.gate.Unlock()
-			// It fills a log. Without room for that, the bytes stay where they are.
-			size := m.db.opt.MemTableSize
-			if m.db.guard.check() != nil || m.db.space.claim(&m.db.space.badger, size) != nil {
-				return
-			}
-			defer m.db.space.settle(size)
-			if err := m.db.engine.Seal(); err != nil && !m.db.closing.Load() {
-				m.db.events.backgroundError("seal Badger's memtable", err, "it is tried again while memory is short")
-			}
-			m.db.watch.hurry()
-		})
-	}
+	return seal
 }
 
 // judge tells what holds Badger up, if anything does, with so many memtables that wait for the
 // flusher, or are with it.
-func (m *memtables) judge(waiting int) StallCause {
-	to := m.db.events.to
-	if waiting <= m.db.opt.NumMemtables || to.StallBegin == nil && to.StallEnd == nil {
-		return StallBusy
+func (m *Memtables) judge(waiting int) StallCause {
+	if waiting <= m.opt.NumMemtables || !m.stalls {
+		return Busy
 	}
-	for _, l := range m.levels() {
-		if l.Level == 0 && l.NumTables >= m.db.opt.NumLevelZeroTablesStall {
-			return StallLevelZero
+	for _, l := range m.tree.Levels() {
+		if l.Level == 0 && l.NumTables >= m.opt.NumLevelZeroTablesStall {
+			return LevelZeroFull
 		}
 	}
-	return StallMemtables
+	return MemtablesFull
 }
 
-// stallCause returns what the last look, 25 ms ago at most while commits come, has seen. It does
-// not block.
-func (m *memtables) stallCause() StallCause { return StallCause(m.cause.Load()) }
+// StallCause returns what the last Look has seen.
+func (m *Memtables) StallCause() StallCause { return StallCause(m.cause.Load()) }
 
 // findSealed finds memtables that Badger has sealed since the last look. It returns the number of
 // one that came and went unseen between two looks, or -1. The file of the one that was active may
 // still be there then, held by an iterator; so with thorough it looks for higher numbers in any
 // case. Needs mu.
-func (m *memtables) findSealed(thorough bool) (gone int) {
+func (m *Memtables) findSealed(thorough bool) (gone int) {
 	gone = -1
 	for m.exists(m.mu.active.number + 1) {
 		m.sealActive(m.mu.active.number + 1)
@@ -261,7 +269,7 @@ func (m *memtables) findSealed(thorough bool) (gone int) {
 	return gone
 }
 
-func (m *memtables) sealActive(next int) {
+func (m *Memtables) sealActive(next int) {
 	sealed := m.mu.active
 	m.mu.sealed = append(m.mu.sealed, &sealed)
 	m.mu.active = memtable{number: next}
@@ -270,7 +278,7 @@ func (m *memtables) sealActive(next int) {
 // releaseGone takes out the memtables that are gone, and what those hold that came before one that
 // is gone: they are flushed, too, and held by an iterator. gone is the number of one that is known
 // to be gone, or -1. It returns the bytes that this frees. Needs mu.
-func (m *memtables) releaseGone(gone int) (freed int64) {
+func (m *Memtables) releaseGone(gone int) (freed int64) {
 	m.mu.sealed = slices.DeleteFunc(m.mu.sealed, func(t *memtable) bool {
 		if m.exists(t.number) {
 			return false
@@ -287,27 +295,22 @@ func (m *memtables) releaseGone(gone int) (freed int64) {
 	return freed
 }
 
-func (m *memtables) newest() int {
-	numbers, err := host.MemNumbers(m.dir)
+func (m *Memtables) newest() int {
+	numbers, err := MemNumbers(m.dir)
 	if err != nil || len(numbers) == 0 {
 		return 0
 	}
 	return numbers[len(numbers)-1]
 }
 
-// relieve is the budget manager's request for memory: the soft limit's flush, of Badger's memtables
-// and of the spill's index. It never blocks.
-func (m *memtables) relieve() {
-	m.relief.Store(true)
-	m.db.watch.hurry()
-	if m.db.log != nil {
-		m.db.log.Relieve()
-	}
-	m.db.wakeReplay()
-}
+// AskRelief says that memory is asked for: the next Look then looks closer.
+func (m *Memtables) AskRelief() { m.relief.Store(true) }
 
-// flushing reports whether a sealed memtable is on its way to an SSTable.
-func (m *memtables) flushing() bool {
+// ReliefAsked reports whether memory was asked for since the last Look.
+func (m *Memtables) ReliefAsked() bool { return m.relief.Load() }
+
+// Flushing reports whether a sealed memtable is on its way to an SSTable.
+func (m *Memtables) Flushing() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return flushing(m.mu.sealed)
@@ -326,28 +329,28 @@ func unflushed(sealed []*memtable) (n int) {
 	return n
 }
 
-// pinned reports whether a flushed memtable is still held by a reader.
-func (m *memtables) pinned() bool {
+// Pinned reports whether there are sealed memtables: if none is being flushed, readers hold them.
+func (m *Memtables) Pinned() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return len(m.mu.sealed) > 0
 }
 
-// noteMemtable makes a note of the active memtable's number; nobody may write to Badger meanwhile.
-// If it fails no log is removed because of it, as without. It is not made where LOCK is what is
-// locked: Windows would refuse it, and on AIX it would end the lock.
-func (db *DB) noteMemtable(note marker.Note) {
-	opt := &db.opt
-	// the notes are another's; others may not write the file anew
-	if opt.ReadOnly || opt.BypassLockGuard {
-		return
+// Known is what Memtables know.
+type Known struct {
+	Active int   // the number of the active memtable
+	Sealed []int // those of the others, oldest first
+	Bytes  int64 // that all hold and that count
+}
+
+// Known returns what the last Look has seen, and what came since.
+func (m *Memtables) Known() Known {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := Known{Active: m.mu.active.number, Bytes: m.mu.active.bytes}
+	for _, t := range m.mu.sealed {
+		k.Sealed = append(k.Sealed, t.number)
+		k.Bytes += t.bytes
 	}
-	if !opt.system().notes {
-		return
-	}
-	numbers, err := host.MemNumbers(opt.Dir)
-	if err != nil || len(numbers) == 0 {
-		return
-	}
-	_ = marker.WriteNote(opt.Dir, note, numbers[len(numbers)-1])
+	return k
 }
