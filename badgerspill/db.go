@@ -29,7 +29,7 @@ import (
 //	gate              writes to Badger besides commits
 //	the commit lock   of pipe: see internal/pipeline
 //	publisher.mu      subscribers and what waits for them
-//	guard.mu, space.mu one look at Badger, or at the disks, at a time
+//	host.Guard, space.mu one look at Badger, or at the disks, at a time
 //	health.mu         whether replay can go on
 //	interlock.mu      its file, over writes to disk
 //	host.Memtables, host.LostTables, spillUse.mu, replayMarks.mu, drainMeter.mu, narrator.mu,

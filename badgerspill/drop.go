@@ -168,7 +168,7 @@ func (db *DB) retryDrop() error {
 	defer db.background.Done()
 	db.gate.Lock()
 	defer db.gate.Unlock()
-	err := db.guard.room()
+	err := db.guard.Look()
 	if err == nil {
 		// that may be what has failed
 		err = marker.AnnounceDrop(db.opt.fs(), db.opt.Dir, u.prefixes)
@@ -218,7 +218,7 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 			return err
 		}
 	}
-	if err := db.guard.room(); err != nil { // a drop that fails in the middle keeps commits waiting
+	if err := db.guard.Look(); err != nil { // a drop that fails in the middle keeps commits waiting
 		return err
 	}
 	if err := db.keepOthersOut(); err != nil {

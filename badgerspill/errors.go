@@ -7,6 +7,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -57,11 +58,11 @@ var (
 	// writes, and by what else writes to Badger. A file has the name of its next memtable, or file
 	// descriptors have run out. The error names the cause and the way out. Nothing was written;
 	// service is normal again when the cause is gone, without a restart.
-	ErrBadgerHeld = errors.New("Badger gets no writes for now")
+	ErrBadgerHeld = host.ErrHeld
 	// ErrBadgerFailed is ErrBadgerHeld for what no waiting ends: Badger has lost keys that a
 	// compaction was to keep, which the error says more of. Reads go on, and so do commits while
 	// the spill has room.
-	ErrBadgerFailed = errors.New("Badger gets no writes any more until the database is opened again")
+	ErrBadgerFailed = host.ErrFailed
 	// ErrForeignWrites is returned by Open when Badger holds commits that are newer than the spill
 	// and that did not come through the layer: somebody removed the interlock and wrote with plain
 	// Badger.

@@ -3,14 +3,11 @@ package badgerspill
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/table"
@@ -19,17 +16,6 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
-
-// TestBadgerIsKnown: a new release of Badger may have named its fields otherwise, and then nothing
-// of it is mended.
-func TestBadgerIsKnown(t *testing.T) {
-	f := open(t)
-	require.NotNil(t, f.badger)
-	require.EqualValues(t, 1, f.badger.NextTable())
-	n, known := f.badger.NextMemtable()
-	require.True(t, known)
-	require.FileExists(t, host.MemPath(f.opt.Dir, n-1))
-}
 
 // blockMemtable takes the name of Badger's next memtable.
 func (f *fixture) blockMemtable() (path string, free func()) {
@@ -43,6 +29,9 @@ func (f *fixture) blockMemtable() (path string, free func()) {
 
 // inTree keeps values out of the value log, so that they fill memtables.
 func inTree(opt *Options) { opt.ValueThreshold = 100 << 10 }
+
+// unguarded lets Badger have writes that it does not survive.
+func unguarded(opt *Options) { opt.seams.unguarded = true }
 
 // few says that descriptors have run out, as long as on is true.
 func few(on *atomic.Bool) func(*Options) {
@@ -82,7 +71,7 @@ func TestHeldBadger(t *testing.T) {
 					want["spilled"] = "1"
 				}
 				end := tt.begin(f, &short)
-				f.guard.look()
+				_ = f.guard.Look()
 				for i := range 40 { // more than a memtable takes
 					want[key(i)] = incompressible(64<<10, i)
 					f.put(key(i), want[key(i)])
@@ -135,7 +124,7 @@ func TestHeldBadgerWithoutASpill(t *testing.T) {
 	parked := f.putAsync("k", "1")
 	eventually(t, "parked", f.parked)
 	path, end := f.blockMemtable()
-	f.guard.look()
+	_ = f.guard.Look()
 	require.ErrorIs(t, receive(t, "the commit that waits", parked), ErrBadgerHeld)
 	free()
 	err := put(f.DB, "k", "2")
@@ -143,15 +132,14 @@ func TestHeldBadgerWithoutASpill(t *testing.T) {
 	require.ErrorContains(t, err, path)
 	require.Equal(t, absent, f.get("k"))
 	end()
-	f.guard.look()
+	_ = f.guard.Look()
 	f.put("k", "3")
 }
 
 // TestBadgerWithoutANextMemtable: it happens nevertheless, under readers. In plain Badger they
 // panic, and the next write ends the process.
 func TestBadgerWithoutANextMemtable(t *testing.T) {
-	f := open(t, small, inTree, noSpill)
-	f.guard.off = true // as if the cause came between a look and the write
+	f := open(t, small, inTree, noSpill, unguarded)
 	want := map[string]string{}
 	var mu sync.Mutex
 	f.put("there", "1")
@@ -214,8 +202,7 @@ func TestBadgerWithoutANextMemtable(t *testing.T) {
 func TestReplayIntoABadgerWithoutANextMemtable(t *testing.T) {
 	for _, ended := range []string{"freed", "closed", "reopened"} {
 		t.Run(ended, func(t *testing.T) {
-			f := open(t, small, inTree, func(opt *Options) { opt.SpillPolicy, opt.KeepSpillOnClose = Always, true })
-			f.guard.off = true
+			f := open(t, small, inTree, unguarded, func(opt *Options) { opt.SpillPolicy, opt.KeepSpillOnClose = Always, true })
 			want := map[string]string{}
 			for i := range 60 {
 				want[key(i)] = incompressible(60<<10, i)
@@ -255,8 +242,7 @@ func TestReplayIntoABadgerWithoutANextMemtable(t *testing.T) {
 
 // TestCloseOfABadgerWithoutANextMemtable does not end the process.
 func TestCloseOfABadgerWithoutANextMemtable(t *testing.T) {
-	f := open(t, small, inTree, noSpill)
-	f.guard.off = true
+	f := open(t, small, inTree, noSpill, unguarded)
 	_, free := f.blockMemtable()
 	n := 0
 	for ; put(f.DB, key(n), incompressible(60<<10, n)) == nil; n++ {
@@ -288,7 +274,7 @@ func (f *fixture) blockTables(n uint64) (paths []string) {
 func TestTablesPassNamesInTheWay(t *testing.T) {
 	f := open(t, small, inTree, compacting)
 	paths := f.blockTables(8)
-	f.guard.look()
+	_ = f.guard.Look()
 	want := map[string]string{}
 	for i := range 60 {
 		want[key(i)] = incompressible(60<<10, i)
@@ -303,37 +289,4 @@ func TestTablesPassNamesInTheWay(t *testing.T) {
 	}
 	require.NoError(t, f.Close())
 	require.NoError(t, plainCheck(f.opt, want))
-}
-
-func TestDescriptorsFree(t *testing.T) {
-	require.True(t, descriptorsFree(t.TempDir(), 3))
-	require.True(t, descriptorsFree(filepath.Join(t.TempDir(), "none"), 3))
-}
-
-// TestGuardLooksSeldom: a look opens files.
-func TestGuardLooksSeldom(t *testing.T) {
-	var looks atomic.Int64
-	f := open(t, func(opt *Options) {
-		sys := *thisSystem
-		sys.descriptorsFree = func(string, int) bool { looks.Add(1); return true }
-		opt.seams.system = &sys
-	})
-	begin := time.Now()
-	before := looks.Load()
-	for i := range 300 {
-		f.put(key(i), "v")
-	}
-	for range 300 {
-		require.NoError(t, f.guard.replays(f.opt.MemTableSize/1000))
-	}
-	most := math.Ceil(float64(time.Since(begin))/float64(guardInterval)) + 1
-	require.LessOrEqual(t, float64(looks.Load()-before), most)
-
-	before = looks.Load()
-	for range 8 { // of a quarter of a memtable each
-		f.guard.last.Store(f.now() + int64(time.Hour))
-		require.NoError(t, f.guard.replays(f.opt.MemTableSize/4))
-	}
-	require.GreaterOrEqual(t, looks.Load()-before, int64(3))
-	require.LessOrEqual(t, looks.Load()-before, int64(4))
 }

@@ -175,7 +175,7 @@ func (r *replayLog) load(wait time.Duration, to spillfile.Position) error {
 			memory += memoryCost(len(e.Key), len(e.Value), db.opt.ValueThreshold)
 			newest = max(newest, e.Version)
 		}
-		held := db.guard.blocked() // a hand-over has looked before it took the commit lock
+		held := db.guard.Blocked() // a hand-over has looked before it took the commit lock
 		if wait == 0 {
 			held = db.guard.replays(memory)
 		}
@@ -319,10 +319,7 @@ func (r *replayLog) notLost() error {
 	if err := r.db.lost.Check(); err != nil {
 		return err
 	}
-	if err := r.db.guard.failed.Load(); err != nil {
-		return err
-	}
-	return nil
+	return r.db.guard.Failed()
 }
 
 func (r *replayLog) syncBadger() error {

@@ -227,7 +227,7 @@ func (db *DB) setHealth(change func(*health)) {
 // judgeHealth returns what is the matter, nil if nothing is. Needs health.mu.
 func (db *DB) judgeHealth() *HealthError {
 	const goOn = "commits go on while the spill has room; "
-	h, guard, low, drop := &db.health, db.guard.cause(), db.space.low(), db.unfinished.Load()
+	h, guard, low, drop := &db.health, db.guard.Blocked(), db.space.low(), db.unfinished.Load()
 	stopped := func(err error, way string) *HealthError {
 		return &HealthError{State: HealthStopped, Err: err, Way: way}
 	}

@@ -12,10 +12,9 @@ import (
 // and the database says so.
 func TestLostTablesAreNoticed(t *testing.T) {
 	skipMended(t)
-	f := open(t, small, inTree, compacting)
-	f.guard.off = true
+	f := open(t, small, inTree, compacting, unguarded)
 	f.blockTables(8)
-	for i := 0; f.guard.failed.Load() == nil; i++ {
+	for i := 0; f.guard.Failed() == nil; i++ {
 		err := put(f.DB, key(i%500), incompressible(60<<10, i))
 		if err != nil {
 			require.ErrorIs(t, err, ErrBadgerFailed)
@@ -69,6 +68,6 @@ func TestNoTablesAreLostInOrdinaryCompactions(t *testing.T) {
 		}
 	}
 	require.NoError(t, f.lost.Check())
-	require.Nil(t, f.guard.failed.Load())
+	require.NoError(t, f.guard.Failed())
 	require.Positive(t, f.lost.Compared())
 }

@@ -40,8 +40,10 @@ type seams struct {
 	engine func(engine) engine
 	fs     spillfile.FS
 	system *system
-	now    func() time.Time            // the wall clock that dates segments
-	strain func(share float64) float64 // of the foreground, for the replayer
+	// Badger gets writes that it does not survive, as if the cause came between a look and the write
+	unguarded bool
+	now       func() time.Time            // the wall clock that dates segments
+	strain    func(share float64) float64 // of the foreground, for the replayer
 }
 
 func (opt *Options) fs() spillfile.FS {
@@ -213,7 +215,7 @@ func (db *DB) open() (err error) {
 	}
 	db.space = newDiskSpace(db)
 	db.setHealth(nil) // of what its first look has found
-	_ = db.guard.refresh()
+	_ = db.guard.Refresh()
 	db.start()
 	db.publishMetrics()
 	return nil

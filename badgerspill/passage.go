@@ -83,7 +83,7 @@ func (r *replayLog) notePlace(p spillfile.Place) bool {
 		db.events.backgroundError("note how far replay is", err, "after a kill more of it is replayed twice; it is tried again")
 		return false
 	}
-	if db.guard.failed.Load() != nil { // badgerFailed may have removed it before it was there
+	if db.guard.Failed() != nil { // badgerFailed may have removed it before it was there
 		db.voidPlace()
 		return false
 	}

@@ -138,7 +138,7 @@ func (r pipelineRoom) ForceDirect(c *pipeline.Commit) (claim int64) {
 }
 
 func (r pipelineRoom) BadgerTakes() bool {
-	return r.db.space.badger.low.Load() == nil && r.db.guard.blocked() == nil
+	return r.db.space.badger.low.Load() == nil && r.db.guard.Blocked() == nil
 }
 
 func (r pipelineRoom) Answered(c *pipeline.Commit, err error) {

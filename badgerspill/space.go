@@ -467,7 +467,7 @@ func (db *DB) reserveRoom(req wbm.Request, w *pipeline.Wait) (wbm.Outcome, error
 	s := db.space
 	for {
 		s.refresh()
-		low, stopped := db.guard.refresh(), db.health.stopped()
+		low, stopped := db.guard.Refresh(), db.health.stopped()
 		held := low != nil
 		if short := s.badger.low.Load(); !held && short != nil {
 			low = short

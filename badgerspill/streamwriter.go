@@ -84,7 +84,7 @@ func (sw *StreamWriter) Write(buf *z.Buffer) error {
 	if sw.ended || sw.db.IsClosed() {
 		return ErrDBClosed
 	}
-	if err := sw.db.guard.refresh(); err != nil {
+	if err := sw.db.guard.Refresh(); err != nil {
 		return err
 	}
 	cost := int64(buf.LenNoPadding())

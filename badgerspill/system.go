@@ -14,7 +14,7 @@ type system struct {
 	name  string // GOOS and GOARCH, for texts
 	maps  bool   // files can be mapped into memory, which Badger does with each of its own
 	locks bool   // the layer holds Badger's directory locks itself; see host.DirLocks
-	notes bool   // LOCK can be read and written beside the lock; see noteMemtable
+	notes bool   // LOCK can be read and written beside the lock; see host.NoteMemtable
 	// volume returns what tells the volume of a file from all others; false if that is not known.
 	volume func(fs.FileInfo) (uint64, bool)
 	// descriptorsFree reports whether n more files could be open, as far as opening the directory
@@ -32,7 +32,7 @@ var thisSystem = &system{
 	volume:   volumeOf,
 	maxPiece: math.MaxInt,
 
-	descriptorsFree: descriptorsFree,
+	descriptorsFree: host.DescriptorsFree,
 }
 
 func (opt *Options) system() *system {

@@ -330,7 +330,7 @@ func (txn *Txn) getInner(key []byte) (*Item, error) {
 func (txn *Txn) getBadger(key []byte) (item *badger.Item, err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			txn.db.rescued(r)
+			txn.db.badger.Rescue(r)
 			item, err = txn.getBadger(key)
 		}
 	}()
@@ -352,7 +352,7 @@ func (txn *Txn) badgerKeyIterator(key []byte, opt IteratorOptions) *badger.Itera
 func (txn *Txn) beginIterator(begin func(*badger.Txn) *badger.Iterator) (it *badger.Iterator) {
 	defer func() {
 		if r := recover(); r != nil {
-			txn.db.rescued(r)
+			txn.db.badger.Rescue(r)
 			txn.inner.Store(txn.db.inner.NewTransactionAt(txn.snap.ReadTs, false))
 			it = txn.beginIterator(begin)
 		}

@@ -18,9 +18,9 @@
 //     gone. Here: [LostTables]. Tests: TestLostTables, TestLostTablesAreNoticed. It can go when the
 //     error reaches the compaction.
 //   - db.go, ensureRoomForWrite, dropAll, DropPrefix. Without an active memtable reads panic, and
-//     the next write ends the process. Here: [State.Mend], and badgerspill's guard, which looks at
-//     the name that comes next. Test: TestBadgerWithoutANextMemtable. It can go when that is an
-//     error, and tried again.
+//     the next write ends the process. Here: [State.Mend], [State.Rescue], and [Guard],
+//     which looks at the name that comes next. Tests: TestBadgerWithoutANextMemtable,
+//     TestNameInTheWay. It can go when that is an error, and tried again.
 //   - db.go, DropPrefix. A memtable that could not be flushed is active and sealed at once. Here:
 //     [State.Mend]. Test: TestDropThatBadgerFailsLeavesItWhole.
 //   - levels.go, dropTree. Numbers of tables begin again beside files that readers hold. Here:

@@ -2,6 +2,7 @@ package host
 
 import (
 	"reflect"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,4 +147,20 @@ func (s *State) MendedLately() bool {
 	s.lock.RLock()
 	defer s.lock.RUnlock()
 	return !s.active.IsNil()
+}
+
+// Rescue handles a panic of a read of Badger. It returns if that is to be tried again: Badger had
+// no memtable for a moment, which is mended by now. Else it panics. It may wait for that, a second
+// at most.
+func (s *State) Rescue(panicked any) {
+	const patience, step = time.Second, time.Millisecond
+	if _, ok := panicked.(runtime.Error); ok {
+		for waited := time.Duration(0); waited < patience; waited += step {
+			if s.MendedLately() {
+				return
+			}
+			time.Sleep(step)
+		}
+	}
+	panic(panicked)
 }
