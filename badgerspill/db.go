@@ -104,7 +104,7 @@ type DB struct {
 	// open.
 	pipe *pipeline.Pipeline
 
-	levelZero levelZero
+	levelZero *host.LevelZero // the watcher's own, and Open's before
 }
 
 // now is a monotonic clock in nanoseconds.

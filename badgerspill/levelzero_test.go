@@ -9,7 +9,6 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
-	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
@@ -123,18 +122,4 @@ func TestNothingIsDiscardedWhileLevelZeroLiesOnNothing(t *testing.T) {
 			require.Zero(t, versions())
 		})
 	}
-}
-
-func TestUncoveredTables(t *testing.T) {
-	table := func(id uint64, level int, left, right string) badger.TableInfo {
-		return badger.TableInfo{ID: id, Level: level, Left: y.KeyWithTs([]byte(left), 7), Right: y.KeyWithTs([]byte(right), 7)}
-	}
-	tables := []badger.TableInfo{
-		table(1, 0, "a", "c"), table(2, 0, "c", "d"), table(3, 0, "e", "e"), table(4, 0, "a", "z"), table(5, 0, "y", "z"), table(6, 0, "f", "n"),
-	}
-	require.Equal(t, []uint64{1, 2, 3, 4, 5, 6}, host.UncoveredTables(tables))
-	tables = append(tables, table(7, 5, "d", "d"), table(8, 6, "g", "h"))
-	require.Equal(t, []uint64{1, 3, 5}, host.UncoveredTables(tables))
-	tables = append(tables, table(9, 6, "z", "zz"))
-	require.Equal(t, []uint64{1, 3}, host.UncoveredTables(tables))
 }

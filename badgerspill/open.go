@@ -40,7 +40,7 @@ type seams struct {
 	engine func(engine) engine
 	fs     spillfile.FS
 	system *system
-	// Badger gets writes that it does not survive, as if the cause came between a look and the write
+	// Badger gets writes that it does not survive, as if their cause came after the look
 	unguarded bool
 	now       func() time.Time            // the wall clock that dates segments
 	strain    func(share float64) float64 // of the foreground, for the replayer
@@ -201,6 +201,7 @@ func (db *DB) open() (err error) {
 		}
 	}
 	db.pipe = db.newPipeline(last, replayFirst)
+	db.levelZero = host.NewLevelZero(db.inner, db.now)
 	db.guardLevelZero()
 	if _, discard := db.pipe.Progress(); discard > 0 {
 		db.discarded.Store(discard)

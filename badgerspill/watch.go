@@ -102,7 +102,7 @@ func (w *watcher) run() {
 		}
 		if now-lastActive >= watchIdle && guarded && !db.memtables.Flushing() && !db.pipe.InFlight() {
 			var pinned <-chan time.Time
-			if db.memtables.Pinned() || db.levelZero.pending {
+			if db.memtables.Pinned() || db.levelZero.Pending() {
 				timer.Reset(time.Duration(pinnedInterval))
 				pinned = timer.C
 			}
@@ -131,6 +131,17 @@ func (w *watcher) run() {
 			return
 		}
 	}
+}
+
+// guardLevelZero keeps Badger from discarding anything while a merge within level 0 could lose a
+// tombstone. It returns whether it has looked just now, or need not. Only the watcher calls it, and
+// Open before.
+func (db *DB) guardLevelZero() (fresh bool) {
+	risk, fresh := db.levelZero.Look()
+	if fresh {
+		db.pipe.HoldDiscard(risk)
+	}
+	return fresh
 }
 
 // checkRate turns to the spill if commits come at SpillRate or faster. What the first of them would
