@@ -458,7 +458,8 @@ func TestStallEndKnowsTheCause(t *testing.T) {
 	f.put("k", "v")
 	require.Equal(t, StallBusy, receive(t, "StallBegin", f.events.stallBegin).Cause)
 	active := f.memtables.Known().Active
-	for n := active + 1; n <= active+f.opt.NumMemtables+1; n++ { // memtables that Badger seems to have sealed
+	// memtables that Badger seems to have sealed
+	for n := active + 1; n <= active+f.opt.NumMemtables+1; n++ {
 		f.account.Force(wbm.InFlight, 1)
 		f.memtables.Answered(1, 1)
 		path := host.MemPath(f.opt.Dir, n)

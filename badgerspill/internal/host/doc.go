@@ -1,45 +1,82 @@
-// Package host is what is known of Badger 4.9.6 and done to it from outside: each fault or gap of
-// Badger's with its place there, what stands against it here, the test of that, and when it can go.
-// TestBadgerIsTheOneInTheTable fails when Badger's version changes: then each is looked at again.
+// Package host is what is known of Badger 4.9.6 and done to it from outside. It promises:
+//
+//   - [DirLocks]: Badger's locks are held from before anything is touched until Badger is closed.
+//   - [Engine]: what is written gets there with its versions and metadata, and is durable after a
+//     sync.
+//   - [Memtables]: bytes count as long as they are in no table, and no longer.
+//   - [Guard]: Badger gets no write that it would not survive, as far as a look ten times a second
+//     can tell.
+//   - [LostTables]: what a compaction loses all the same is noticed.
+//   - [State]: what a failure leaves behind is put right.
+//   - [LevelZero], [SortLevelZero]: once Badger is open, a tombstone in level 0 does not pass the
+//     value that it covers.
+//
+// It knows nothing of a database over Badger: what it needs of one it is given when it is made.
+// Each type says what guards it, and none takes a lock of its caller's.
+//
+// # The table
+//
+// Each fault or gap of Badger's: its place there, what it does, what stands against it here, the
+// test of that, and when that can go. TestBadgerIsTheOneInTheTable fails when Badger's version
+// changes: then each is looked at again.
 //
 //   - levels.go, fillTablesL0ToLbase. After an open level 0 is in the order of numbers, and a
 //     tombstone passes its value. Here: [SortLevelZero]. Test:
 //     TestLevelZeroIsNotCompactedInTheOrderOfNumbers. It can go when level 0 is sorted by key at
 //     open.
 //   - levels.go, fillTablesL0ToL0. A merge within level 0 drops a tombstone over a value that it
-//     leaves out. Here: [UncoveredTables], and badgerspill's guardLevelZero. Test:
+//     leaves out. Here: [LevelZero]. Tests: TestRiskOfAMergeWithinLevelZero,
 //     TestNothingIsDiscardedWhileLevelZeroLiesOnNothing. It can go when a merge looks at all tables
 //     of level 0.
 //   - memtable.go, openMemTables. Logs of flushed memtables that an iterator held are read again.
-//     Here: [RemoveDeadLogs], with the notes of package marker. Tests:
+//     Here: [RemoveDeadLogs] and [NoteMemtable], with the notes of package marker. Tests:
 //     TestFlushedLogIsNotReadAgain, TestCrashLoopKeepsUnflushedLogs. It can go when the manifest
 //     says which memtables are flushed.
+//   - memtable.go, openMemTables, and value.go, open. A log of no length, which a killed process
+//     leaves, is an error. Here: badgerspill's removeEmptyLogs. Test:
+//     TestEmptyLogsThatAKillHasLeft. It can go when such a log counts as empty.
+//   - memtable.go, UpdateSkipList. A log that was written with larger memtables does not fit. Here:
+//     badgerspill's flushLargerMemtables. Test: TestSmallerMemoryLimitAfterAKill. It can go when
+//     the memtable is as large as its log asks for.
 //   - levels.go:897, subcompact. A table that could not be made counts as done, and its keys are
 //     gone. Here: [LostTables]. Tests: TestLostTables, TestLostTablesAreNoticed. It can go when the
 //     error reaches the compaction.
+//   - levels.go, subcompact. A compaction cannot make a table whose name is taken, or without
+//     descriptors. Here: [Guard]. Tests: TestTablesPassNamesThatAreTaken,
+//     TestTablesPassNamesInTheWay, TestHeldBadger. It can go when it fails then, and is tried
+//     again.
 //   - db.go, ensureRoomForWrite, dropAll, DropPrefix. Without an active memtable reads panic, and
-//     the next write ends the process. Here: [State.Mend], [State.Rescue], and [Guard],
-//     which looks at the name that comes next. Tests: TestBadgerWithoutANextMemtable,
+//     the next write ends the process. Here: [State.Mend], [State.Rescue], and [Guard], which looks
+//     at the name that comes next. Tests: TestBadgerWithoutANextMemtable, TestRescue,
 //     TestNameInTheWay. It can go when that is an error, and tried again.
 //   - db.go, DropPrefix. A memtable that could not be flushed is active and sealed at once. Here:
-//     [State.Mend]. Test: TestDropThatBadgerFailsLeavesItWhole.
+//     [State.Mend]. Test: TestDropThatBadgerFailsLeavesItWhole. It can go when a drop that fails
+//     leaves the memtables as they were.
 //   - levels.go, dropTree. Numbers of tables begin again beside files that readers hold. Here:
 //     [State.RaiseTable]. Test: TestDropPrefixAfterDropAllBesideAnIterator. It can go when they go
 //     on.
 //   - db.go, Flatten, DropPrefix, RunValueLogGC. Beside each other they crash, or never end. Here:
-//     badgerspill's upkeep. Tests: TestUpkeepPairs, TestMaintenanceInPairs.
+//     badgerspill's upkeep. Tests: TestUpkeepPairs, TestMaintenanceInPairs. It can go when they
+//     keep out of each other's way.
 //   - db.go, Sync. It syncs the log of the active memtable, not those of sealed ones. Here:
 //     [Engine.Sync]. Test: TestSyncOfSealedMemtables. It can go when all are synced.
 //   - db.go has no call that flushes an idle memtable. Here: [Engine.Seal]. Tests:
-//     TestSealLeavesNoTrace, TestReliefSealsTheIdleHolder. It can go when there is such a call.
+//     TestSealLeavesNoTrace, TestReliefSealsTheIdleHolder. It can go when there is one.
+//   - db.go does not tell what its memtables hold, nor when that is in a table. Here: [Memtables].
+//     Tests: TestBytesGoWithTheirMemtable, TestPinnedMemtableIsReportedAndNotCounted. It can go
+//     when it does.
+//   - dir_unix.go, dir_windows.go. The locks of the directories begin and end with Badger. Here:
+//     [LockDirs]. Tests: TestLocksKeepOthersOut, TestLocked. It can go when locks that are held
+//     already can be given to it.
 //   - txn.go, newCommitTs and doneRead. An assertion ends the process at or below the discard
 //     timestamp. Here: Badger is opened without DetectConflicts, and the pipeline detects them.
+//     Test: TestBetterThanBadger. It can go when that is an error.
 //   - memtable.go, value.go, table/table.go. A full disk is a SIGBUS, since files are mapped. Here:
 //     badgerspill's diskSpace. Test: TestFullVolume. It can go when files are written.
 //   - backup.go, NewKVLoader. It takes memory for its largest batch, however small. Here: replay
-//     gives it 512 KiB or more.
+//     gives it 512 KiB or more. Test: TestDutyFollowsStrain. It can go when it takes what it needs.
 //   - value.go, rewrite. Value log GC brings deleted keys back. Here: nothing; the FAQ says who is
-//     concerned.
+//     concerned. Test: none. It can go when the tombstone is moved with the value.
 //
 // docs/upstream has a page for most of them, with a reproducer, and badgerpatch mends them in a
 // copy.

@@ -28,7 +28,7 @@ func TestBadgerIsTheOneInTheTable(t *testing.T) {
 // TestTheTestsInTheTableExist, so that it is known what fails without a remedy.
 func TestTheTestsInTheTableExist(t *testing.T) {
 	var tests strings.Builder
-	for _, dir := range []string{"badgerspill", "integration_test"} {
+	for _, dir := range []string{"badgerspill", "integration_test", "replay"} {
 		require.NoError(t, filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
 			if err == nil && strings.HasSuffix(path, "_test.go") {
 				text, rerr := os.ReadFile(path)
@@ -42,6 +42,18 @@ func TestTheTestsInTheTableExist(t *testing.T) {
 	require.Greater(t, len(names), 10)
 	for _, name := range names {
 		require.Contains(t, tests.String(), "func "+name+"(", "no such test")
+	}
+}
+
+// TestTheTableIsWhole: each row says what stands against the fault, which test would fail without
+// that, and when it can go.
+func TestTheTableIsWhole(t *testing.T) {
+	_, table, ok := strings.Cut(comment(t), "looked at again. - ")
+	require.True(t, ok)
+	rows := strings.Split(table, ". - ")
+	require.Greater(t, len(rows), 10)
+	for _, row := range rows {
+		require.Regexp(t, `^\S+\.go.*\. Here: .*\. Tests?: .*\. It can go when .*`, row)
 	}
 }
 

@@ -27,9 +27,9 @@ const MemSuffix = ".mem"
 const MemLogHeader = 20
 
 // MemLogEntries returns how many bytes the entries take in a memtable's log, without those that
-// fill it, whose key is fillerKey long (see FillerKey): all have the same key and make one entry of a table. The
-// headers of entries are not encrypted. What cannot be understood ends the walk and counts as if
-// all bytes to the end were entries.
+// fill it, whose key is fillerKey long (see FillerKey): all have the same key and make one entry of
+// a table. The headers of entries are not encrypted. What cannot be understood ends the walk and
+// counts as if all bytes to the end were entries.
 func MemLogEntries(path string, size, fillerKey int64) int64 {
 	f, err := os.Open(path)
 	if err != nil {
@@ -143,8 +143,8 @@ func RemoveDeadLogs(opt badger.Options) error {
 }
 
 // NoteMemtable makes a note of the active memtable's number in LOCK, for RemoveDeadLogs; nobody may
-// write to Badger meanwhile. If it fails no log is removed because of it, as without. It is not to
-// be called where LOCK is what is locked: Windows would refuse it, and on AIX it would end the lock.
+// write to Badger meanwhile. If it fails no log is removed because of it, as without. Only where
+// PIDFiles may it be called: Windows would refuse it, and on AIX it would end the lock.
 func NoteMemtable(opt badger.Options, note marker.Note) {
 	// the notes are another's; others may not write the file anew
 	if opt.ReadOnly || opt.BypassLockGuard {
