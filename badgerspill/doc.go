@@ -19,9 +19,13 @@
 // transitions are in its router.go, timestamps and conflicts in its order.go. What the pipeline
 // needs of this package is in pipeline.go.
 //
+// How the spill gets into Badger is internal/feed: batches, chunks, checkpoints and the hand-over,
+// with what is held at each step and what a crash leaves. What it needs of this package is in
+// feed.go.
+//
 // A read is one walk: Txn.Get (txn.go), the view of the spill (package spillfile), Badger. The
-// memory that Badger holds is in memtables.go, replay in handover.go and chunk.go, the order of a
-// start in open.go. The order of locks is at DB.
+// memory that Badger holds is in memtables.go, the order of a start in open.go. The order of locks
+// is at DB.
 //
 // The budget and its tiers are package wbm, the log is package spillfile (its bytes:
 // docs/format.md), when to replay is package replay. docs/design.md says why all of it is as it is.

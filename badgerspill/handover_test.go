@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/feed"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
 
@@ -159,7 +160,7 @@ func TestSlowHandOverIsGivenUp(t *testing.T) {
 		f.put(key(i), "v")
 		longest = max(longest, time.Since(begin))
 	}
-	require.Less(t, longest, handOverWait+500*time.Millisecond)
+	require.Less(t, longest, feed.HandOverWait+500*time.Millisecond)
 	require.Equal(t, Spilling, f.routerState())
 	require.Empty(t, drain)
 	require.Zero(t, f.SpillStats().HandOvers)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/feed"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -206,20 +207,23 @@ func (m *memtables) look() {
 	if seal && m.sealing.CompareAndSwap(false, true) {
 		m.db.inBackground(func() {
 			defer m.sealing.Store(false)
-			m.db.gate.Lock()
-			defer m.db.gate.Unlock()
-			// It fills a log. Without room for that, the bytes stay where they are.
-			size := m.db.opt.MemTableSize
-			if m.db.guard.check() != nil || m.db.space.claim(&m.db.space.badger, size) != nil {
-				return
-			}
-			defer m.db.space.settle(size)
-			if err := m.db.engine.seal(); err != nil && !m.db.closing.Load() {
-				m.db.events.backgroundError("seal Badger's memtable", err, "it is tried again while memory is short")
-			}
-			m.db.watch.hurry()
+			_ = m.db.feed.Exclusively(m.sealNow)
 		})
 	}
+}
+
+// sealNow fills the active memtable's log. Without room for that, the bytes stay where they are.
+func (m *memtables) sealNow(*feed.Exclusive) error {
+	size := m.db.opt.MemTableSize
+	if m.db.guard.check() != nil || m.db.space.claim(&m.db.space.badger, size) != nil {
+		return nil
+	}
+	defer m.db.space.settle(size)
+	if err := m.db.engine.seal(); err != nil && !m.db.closing.Load() {
+		m.db.events.backgroundError("seal Badger's memtable", err, "it is tried again while memory is short")
+	}
+	m.db.watch.hurry()
+	return nil
 }
 
 // judge tells what holds Badger up, if anything does, with so many memtables that wait for the
