@@ -1,0 +1,69 @@
+//go:build go1.25
+
+package feed
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A drain counts from when it begins, in a chunk too, and is told now and then, and at its end.
+func TestDrainIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.fill(80)
+		live := w.log.State().LiveBytes
+		w.replay(1 << 10)
+		w.Progressed()
+		require.Empty(t, w.audience.drains, "nobody drains")
+		left := w.Pending().Left
+		require.Less(t, left, live)
+
+		end := w.BeginDrain()
+		endOther := w.BeginDrain() // shares it
+		begun := time.Now()
+		end()
+		for w.replay(1 << 10).Midway {
+			time.Sleep(30 * time.Millisecond)
+			w.Progressed()
+		}
+		w.put("meanwhile", "1")
+		w.replay(1 << 10)
+		require.True(t, w.handOver())
+		endOther()
+
+		all := w.audience.drains
+		require.Greater(t, len(all), 2)
+		for i, d := range all {
+			require.LessOrEqual(t, d.Bytes, d.TotalBytes)
+			require.LessOrEqual(t, d.Commits, d.TotalCommits)
+			if i > 0 {
+				require.GreaterOrEqual(t, d.Bytes, all[i-1].Bytes)
+				if !d.Done {
+					require.GreaterOrEqual(t, d.Duration-all[i-1].Duration, 100*time.Millisecond)
+				}
+			}
+			require.Equal(t, i == len(all)-1, d.Done)
+		}
+		require.Zero(t, all[0].Commits, "those of a chunk count when it is done")
+		require.InDelta(t, left, all[0].TotalBytes, float64(live)/40)
+		last := all[len(all)-1]
+		require.Equal(t, last.TotalBytes, last.Bytes)
+		require.Greater(t, last.TotalBytes, left)
+		require.EqualValues(t, 81, last.Commits)
+		require.EqualValues(t, 81, last.TotalCommits)
+		require.Equal(t, time.Since(begun), last.Duration)
+
+		w.Progressed()
+		require.Len(t, w.audience.drains, len(all), "nobody drains any more")
+		w.pipeline.turnToSpill()
+		w.put("k", "1")
+		end = w.BeginDrain()
+		w.drained()
+		end()
+		last = w.audience.drains[len(all)]
+		require.EqualValues(t, 1, last.TotalCommits, "the next one begins at 0")
+		require.True(t, last.Done)
+	})
+}
