@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync/atomic"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -114,28 +113,6 @@ func TestChunkKeepsWhatReadersSee(t *testing.T) {
 	item, err := inner.Get([]byte("k"))
 	require.NoError(t, err)
 	require.EqualValues(t, 3, item.Version())
-}
-
-// A load that Badger refuses is tried again, with the same entries, and none is lost or skipped.
-func TestChunkGoesOnAfterAnError(t *testing.T) {
-	f := open(t, sorted)
-	var failures atomic.Int32
-	f.stub.set(func() {
-		f.stub.mu.onLoad = func(n int, entries []spillfile.Entry) error {
-			if failures.Load() < 3 {
-				failures.Add(1)
-				return errTest
-			}
-			return nil
-		}
-	})
-	want := f.spillMany(300, 300, 200)
-	f.drained()
-	require.EqualValues(t, 3, failures.Load())
-	f.direct()
-	for k, v := range want {
-		require.Equal(t, v, f.inBadger(k))
-	}
 }
 
 // Interrupted between two batches, a chunk goes on where it was, not from its beginning; until it

@@ -49,7 +49,7 @@ func TestSpillThatCannotBeSyncedIsReplayed(t *testing.T) {
 }
 
 // A load that fails is tried again with the same entries, in a chunk too, and nothing is let go of.
-func TestLoadThatFails(t *testing.T) {
+func TestLoadThatFailsIsTriedAgain(t *testing.T) {
 	for kind, n := range map[string]int{"in the order of the log": 0, "in a chunk": 40} {
 		t.Run(kind, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {

@@ -214,7 +214,11 @@ func TestDamage(t *testing.T) {
 		// What is damaged is dropped: the error is not of what is there now.
 		w.drop()
 		require.True(t, w.Outdated())
-		w.fill(40)
+		w.fill(60)
+		for w.replay(1 << 10).Midway {
+		}
+		w.checkpoint()
+		require.True(t, w.log.Empty(), "a chunk has many segments again")
 		w.drained()
 		require.EqualValues(t, 81, w.badger.version(keys[0]))
 	})

@@ -3,6 +3,7 @@
 package feed
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -65,5 +66,44 @@ func TestDrainIsTold(t *testing.T) {
 		last = w.audience.drains[len(all)]
 		require.EqualValues(t, 1, last.TotalCommits, "the next one begins at 0")
 		require.True(t, last.Done)
+	})
+}
+
+// A chunk that breaks off in a drain, and goes on at its key, counts once.
+func TestDrainOverAChunkThatBreaksOff(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.fill(80)
+		live := w.log.State().LiveBytes
+		defer w.BeginDrain()()
+		told := func() Drain {
+			time.Sleep(time.Duration(progressInterval))
+			w.Progressed()
+			return w.audience.drains[len(w.audience.drains)-1]
+		}
+		require.Zero(t, told().Bytes)
+		w.replay(1 << 10)
+		before := told().Bytes
+		require.Positive(t, before)
+		w.disk.SetFault(func(op, path string) error {
+			if op == "read" && segment(path) {
+				return errFake
+			}
+			return nil
+		})
+		for err := error(nil); err == nil; {
+			_, err = w.Replay(context.Background(), 1<<10)
+		}
+		w.disk.SetFault(nil)
+		broken := told()
+		require.GreaterOrEqual(t, broken.Bytes, before)
+		w.replay(1 << 10)
+		resumed := told()
+		require.Greater(t, resumed.Bytes, broken.Bytes)
+		require.InDelta(t, live, resumed.TotalBytes, 1)
+		w.drained()
+		last := told()
+		require.InDelta(t, live, last.Bytes, 1)
+		require.Equal(t, last.Bytes, last.TotalBytes)
+		require.EqualValues(t, 80, last.Commits)
 	})
 }

@@ -40,7 +40,13 @@ func TestStartOverInTheMiddleOfAChunk(t *testing.T) {
 		w.fill(40)
 		w.replay(1 << 10)
 		w.checkpoint()
+		reached := w.Reached(w.log.State().LastSeq)
 		w.drop()
+		select {
+		case <-reached:
+		default:
+			require.FailNow(t, "who waits for what was dropped waits for ever")
+		}
 		require.Zero(t, w.log.State().HeldBytes)
 		require.Zero(t, w.Pending().Left)
 		loads := w.badger.countLoads()

@@ -32,6 +32,7 @@ func TestHandOverTakesTheRest(t *testing.T) {
 			"account", "interlock",
 		}, w.steps())
 		require.Equal(t, []string{"a", "b"}, w.badger.given(0))
+		require.Equal(t, 2, w.audience.entries)
 		require.EqualValues(t, 2, w.pipeline.replayed)
 		w.put("a", "direct")
 		require.True(t, w.handOver(), "it goes to Badger already")

@@ -37,8 +37,11 @@ func TestPlaceFollowsBadgersFlushes(t *testing.T) {
 		p := w.replay(1 << 10)
 		require.Equal(t, []string{"sync spill", "load", "sync directory", "place"}, append([]string{"sync spill"}, w.steps()...))
 		require.EqualValues(t, 2*first.Bytes, p.Synced)
-		w.replay(1 << 10)
+		next := w.replay(1 << 10)
 		require.NotContains(t, w.steps(), "place", "nothing was flushed since")
+		given = len(w.badger.given(0))
+		w.badger.flush()
+		require.EqualValues(t, p.Bytes+next.Bytes, w.replay(1<<10).Synced, "each byte counts once")
 
 		w.killed()
 		loads := w.badger.countLoads()

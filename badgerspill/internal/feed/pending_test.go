@@ -16,11 +16,15 @@ func TestPending(t *testing.T) {
 		require.EqualValues(t, 1, w.Pending().Bytes, "a turn to the spill that no commit has followed is to be handed over")
 		w.spill.always = true
 		require.Equal(t, replay.Pending{}, w.Pending(), "there is no hand-over")
+		b, _ := w.enqueue("queued", "1")
+		require.EqualValues(t, 1, w.Pending().Bytes)
+		require.NoError(t, w.log.Commit(b))
 		w.spill.always = false
 		w.drained()
 		require.Equal(t, replay.Pending{}, w.Pending())
 
 		w.pipeline.turnToSpill()
+		w.replay(0)
 		begun := time.Now()
 		w.fill(40)
 		w.spill.usage, w.spill.slowed = w.spill.capacity/4, true
