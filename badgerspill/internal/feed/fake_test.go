@@ -261,7 +261,6 @@ type fakeLog struct {
 	w        *world
 	failSync error
 	failNote error
-	appended func() // called before MarkReplayedIfLast, as if a commit got in
 }
 
 func (l *fakeLog) Sync() error {
