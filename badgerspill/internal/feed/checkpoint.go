@@ -23,12 +23,12 @@ func (f *Feed) Checkpoint(context.Context) (err error) {
 		return err
 	}
 	f.mu.noted = f.mu.seq
-	f.count()
 	return f.released()
 }
 
 // released is called when the manifest says that less is live than before. Needs mu.
 func (f *Feed) released() error {
+	f.count()
 	f.env.Spill.Refresh()
 	f.env.Pipeline.Replayed(f.mu.noted)
 	return f.env.Interlock.Drop()

@@ -24,12 +24,12 @@ func TestPending(t *testing.T) {
 		require.Equal(t, replay.Pending{}, w.Pending())
 
 		w.pipeline.turnToSpill()
-		w.replay(0)
 		begun := time.Now()
 		w.fill(40)
 		w.spill.usage, w.spill.slowed = w.spill.capacity/4, true
 		live := w.log.State().LiveBytes
-		require.Equal(t, replay.Pending{Bytes: live, Left: live, Fill: 0.25, Slowed: true, Oldest: begun}, w.Pending())
+		require.Equal(t, replay.Pending{Bytes: live, Left: live, Fill: 0.25, Slowed: true, Oldest: begun}, w.Pending(),
+			"what was handed over does not count any more")
 		w.spill.full, w.spill.slowed, w.spill.capacity = true, false, 0
 		p := w.replay(1 << 10)
 		require.True(t, p.Midway)
