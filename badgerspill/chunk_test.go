@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"sync/atomic"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
@@ -116,28 +115,6 @@ func TestChunkKeepsWhatReadersSee(t *testing.T) {
 	require.EqualValues(t, 3, item.Version())
 }
 
-// A load that Badger refuses is tried again, with the same entries, and none is lost or skipped.
-func TestChunkGoesOnAfterAnError(t *testing.T) {
-	f := open(t, sorted)
-	var failures atomic.Int32
-	f.stub.set(func() {
-		f.stub.mu.onLoad = func(n int, entries []spillfile.Entry) error {
-			if failures.Load() < 3 {
-				failures.Add(1)
-				return errTest
-			}
-			return nil
-		}
-	})
-	want := f.spillMany(300, 300, 200)
-	f.drained()
-	require.EqualValues(t, 3, failures.Load())
-	f.direct()
-	for k, v := range want {
-		require.Equal(t, v, f.inBadger(k))
-	}
-}
-
 // Interrupted between two batches, a chunk goes on where it was, not from its beginning; until it
 // is through its segments stay.
 func TestChunkResumesAtItsKey(t *testing.T) {
@@ -152,10 +129,10 @@ func TestChunkResumesAtItsKey(t *testing.T) {
 		}
 	})
 	for range 5 {
-		p, err := f.replayLog.Replay(t.Context(), 4<<10)
+		p, err := f.feed.Replay(t.Context(), 4<<10)
 		require.NoError(t, err)
 		require.True(t, p.Midway)
-		require.NoError(t, f.replayLog.Checkpoint(t.Context()))
+		require.NoError(t, f.feed.Checkpoint(t.Context()))
 	}
 	require.True(t, slices.IsSorted(firsts))
 	require.Len(t, slices.Compact(firsts), 5)
@@ -181,10 +158,10 @@ func TestCrashInTheMiddleOfAChunk(t *testing.T) {
 	free()
 	want["key/0001"], want["key/0150"] = absent, absent
 	for range 4 {
-		_, err := f.replayLog.Replay(t.Context(), 4<<10)
+		p, err := f.feed.Replay(t.Context(), 4<<10)
 		require.NoError(t, err)
+		require.True(t, p.Midway, "the chunk is through")
 	}
-	require.NotNil(t, f.replayLog.merge, "the chunk is through")
 	require.NoError(t, f.inner.Flatten(1))
 	dir := crash(t, f.opt.Dir)
 	g := openAt(t, dir, sorted)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/feed"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
@@ -26,13 +27,13 @@ import (
 //	limits.setting    one Set... at a time, over writes to disk
 //	limits.fitting    one adaption to new limits at a time
 //	upkeep.mu         which maintenance is under way; not held while it is
-//	gate              writes to Badger besides commits
+//	the feed's lock   writes to Badger besides commits: see internal/feed
 //	the commit lock   of pipe: see internal/pipeline
 //	publisher.mu      subscribers and what waits for them
 //	host.Guard, space.mu one look at Badger, or at the disks, at a time
 //	health.mu         whether replay can go on
 //	interlock.mu      its file, over writes to disk
-//	host.Memtables, host.LostTables, spillUse.mu, replayMarks.mu, drainMeter.mu, narrator.mu,
+//	host.Memtables, host.LostTables, spillUse.mu, the feed's marks and drains, narrator.mu,
 //	recent.mu: each guards what one part counts
 //	those of wbm, and those of spillfile: see spillfile.Log
 //	the queue of events: nothing is called under it
@@ -54,7 +55,7 @@ type DB struct {
 	commits   *replay.RateDetector // of commits sent to it under Auto, nil if SpillRate is Off
 	turning   atomic.Bool          // a turn to the spill because of it is being prepared
 	replayer  *replay.Replayer     // nil without a spill
-	replayLog *replayLog
+	feed      *feed.Feed
 	interlock *marker.Interlock
 	dirLocks  *host.DirLocks
 	shadow    *shadow // nil unless read-only with commits in the spill
@@ -65,7 +66,6 @@ type DB struct {
 	limits    limits
 	tree      TreeInfo // since Open
 	opening   opening
-	drains    drainMeter
 	watch     *watcher
 	events    *events
 	counters  counters
@@ -95,10 +95,6 @@ type DB struct {
 	lost       *host.LostTables               // nil: nothing is compacted to disk
 	unfinished atomic.Pointer[unfinishedDrop] // nil for none
 	drops      atomic.Uint64                  // that are done
-
-	// gate is held by who writes to Badger besides commits, over those writes: a batch of replay, a
-	// hand-over, the flush of an idle memtable, a drop, a StreamWriter.
-	gate sync.Mutex
 
 	// pipe has the commit lock: all commits pass there. It is made when Badger and the log are
 	// open.
@@ -223,9 +219,7 @@ func (db *DB) close(ctx context.Context) error {
 	db.space.stop()
 	db.background.Wait()
 	db.upkeep.settle()
-	if db.replayLog != nil { // only now: a drop ends the chunk, too
-		db.replayLog.endChunk()
-	}
+	db.feed.Close() // only now: a drop ends the chunk, too
 	if db.log != nil {
 		// Before Badger is closed: a crash in between leaves the interlock in place.
 		switch {

@@ -19,10 +19,13 @@
 // transitions are in its router.go, timestamps and conflicts in its order.go. What the pipeline
 // needs of this package is in pipeline.go.
 //
+// How the spill gets into Badger is internal/feed: batches, chunks, checkpoints and the hand-over,
+// with what is held at each step and what a crash leaves. What it needs of this package is in
+// feed.go.
+//
 // A read is one walk: Txn.Get (txn.go), the view of the spill (package spillfile), Badger. What is
 // known of Badger and done to it is in internal/host: its faults, the memory that it holds, how
-// commits and replay get into it. Replay is in handover.go and chunk.go, the order of a start in
-// open.go. The order of locks is at DB.
+// commits and replay get into it. The order of a start is in open.go. The order of locks is at DB.
 //
 // The budget and its tiers are package wbm, the log is package spillfile (its bytes:
 // docs/format.md), when to replay is package replay. docs/design.md says why all of it is as it is.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/feed"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
@@ -166,24 +167,24 @@ func (db *DB) retryDrop() error {
 		return ErrBlockedWrites
 	}
 	defer db.background.Done()
-	db.gate.Lock()
-	defer db.gate.Unlock()
-	err := db.guard.Look()
-	if err == nil {
-		// that may be what has failed
-		err = marker.AnnounceDrop(db.opt.fs(), db.opt.Dir, u.prefixes)
-	}
-	if err == nil {
-		err = db.carryOutDrop(func() error { return db.dropInner(u.prefixes) })
-	}
-	if err != nil {
-		return errors.Join(errDropStays, err)
-	}
-	db.dropped()
-	db.unfinished.Store(nil)
-	u.resume()
-	db.setHealth(nil)
-	return nil
+	return db.feed.Exclusively(func(x *feed.Exclusive) error {
+		err := db.guard.Look()
+		if err == nil {
+			// that may be what has failed
+			err = marker.AnnounceDrop(db.opt.fs(), db.opt.Dir, u.prefixes)
+		}
+		if err == nil {
+			err = db.carryOutDrop(x, func() error { return db.dropInner(u.prefixes) })
+		}
+		if err != nil {
+			return errors.Join(errDropStays, err)
+		}
+		db.dropped()
+		db.unfinished.Store(nil)
+		u.resume()
+		db.setHealth(nil)
+		return nil
+	})
 }
 
 // dropped is called when all of a drop is done, while commits are stopped.
@@ -207,11 +208,12 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 		}
 	}
 	// Neither replay nor the flush of an idle memtable may write to Badger now.
-	db.gate.Lock()
-	defer db.gate.Unlock()
-	if db.replayLog != nil {
-		db.replayLog.awaitLate()
-	}
+	return db.feed.Exclusively(func(x *feed.Exclusive) error { return db.dropExclusively(x, prefixes, dropInner) })
+}
+
+// dropExclusively drops while nobody else writes to Badger.
+func (db *DB) dropExclusively(x *feed.Exclusive, prefixes [][]byte, dropInner func() error) error {
+	x.AwaitLate()
 	if len(prefixes) > 0 {
 		// What was replayed last may not be durable, and the spill is about to be dropped.
 		if err := db.engine.Sync(); err != nil {
@@ -230,7 +232,7 @@ func (db *DB) dropStopped(prefixes [][]byte, dropInner func() error) error {
 		}
 		return err
 	}
-	if err := db.carryOutDrop(dropInner); err != nil {
+	if err := db.carryOutDrop(x, dropInner); err != nil {
 		return errors.Join(errDropStays, err)
 	}
 	db.dropped()
@@ -246,14 +248,14 @@ func (db *DB) keepOthersOut() error {
 	return db.interlock.Keep()
 }
 
-// carryOutDrop does what is announced, and withdraws that.
-func (db *DB) carryOutDrop(dropInner func() error) error {
+// carryOutDrop does what is announced, and withdraws that. x is nil while Open finishes a drop.
+func (db *DB) carryOutDrop(x *feed.Exclusive, dropInner func() error) error {
 	err := dropInner()
 	if err == nil { // iterators may hold older ones
 		db.noteMemtable(marker.Dropped)
 	}
 	if err == nil && db.log != nil {
-		err = db.discardSpill()
+		err = db.discardSpill(x)
 	}
 	if err == nil {
 		err = db.withdrawDrop()
@@ -261,14 +263,15 @@ func (db *DB) carryOutDrop(dropInner func() error) error {
 	return err
 }
 
-// discardSpill drops what the spill holds, all of which is in Badger or to be forgotten.
-func (db *DB) discardSpill() error {
+// discardSpill drops what the spill holds, all of which is in Badger or to be forgotten. x is nil
+// while Open finishes a drop: there is no feed yet.
+func (db *DB) discardSpill(x *feed.Exclusive) error {
 	if err := db.log.DiscardAll(); err != nil {
 		return err
 	}
-	if db.replayLog != nil { // not yet while Open finishes a drop
+	if x != nil {
 		db.spillUse.refresh()
-		db.replayLog.startOver()
+		x.StartOver()
 		db.spillChanged()
 		db.pipe.Emptied()
 	}
@@ -299,7 +302,7 @@ func (db *DB) finishDrop() error {
 	}
 	db.opt.Infof("badgerspill: finishing a drop of %s in %s that a crash has interrupted\n", what, db.opt.Dir)
 	if err = db.keepOthersOut(); err == nil {
-		err = db.carryOutDrop(func() error { return db.dropInner(prefixes) })
+		err = db.carryOutDrop(nil, func() error { return db.dropInner(prefixes) })
 	}
 	if err != nil {
 		return fmt.Errorf("badgerspill: finishing an interrupted drop: %w", err)
@@ -370,7 +373,7 @@ func (db *DB) drainThrough(ctx context.Context) error {
 		return fmt.Errorf("badgerspill: the spill in %s holds commits that are not replayed, which a stream has to see in Badger: "+
 			"open the database for writing first", db.opt.SpillDir)
 	}
-	if err := db.drainNow(ctx, db.replayLog.reached(db.log.State().LastSeq)); err != nil {
+	if err := db.drainNow(ctx, db.feed.Reached(db.log.State().LastSeq)); err != nil {
 		return fmt.Errorf("badgerspill: replaying the spill: %w", err)
 	}
 	return nil

@@ -282,10 +282,10 @@ func (s *story) live() {
 	s.read()
 	// A part of a chunk, which the next process begins again.
 	for range 2 {
-		_, err := s.db.replayLog.Replay(s.t.Context(), 1<<10)
+		_, err := s.db.feed.Replay(s.t.Context(), 1<<10)
 		s.injected("replay", err)
 	}
-	s.injected("checkpoint", s.db.replayLog.Checkpoint(s.t.Context()))
+	s.injected("checkpoint", s.db.feed.Checkpoint(s.t.Context()))
 	s.reopen()
 	s.drain()
 	s.check()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/feed"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 )
 
@@ -121,19 +122,6 @@ func duringHandOver(f *fixture, key, value string) {
 	})
 }
 
-func TestHandOverTakesTheRest(t *testing.T) {
-	f := open(t)
-	f.spillOne("k", "1")
-	duringHandOver(f, "k", "2")
-	f.drained()
-	f.direct()
-	require.GreaterOrEqual(t, f.stub.loads(), 2)
-	require.Equal(t, "2", f.inBadger("k"))
-	require.EqualValues(t, 2, f.SpillStats().EntriesReplayed)
-	require.Zero(t, f.manager.Leaks())
-	require.Zero(t, f.SpillStats().MemoryInFlight)
-}
-
 func TestSlowHandOverIsGivenUp(t *testing.T) {
 	f := open(t)
 	f.spillOne("k", "1")
@@ -159,7 +147,7 @@ func TestSlowHandOverIsGivenUp(t *testing.T) {
 		f.put(key(i), "v")
 		longest = max(longest, time.Since(begin))
 	}
-	require.Less(t, longest, handOverWait+500*time.Millisecond)
+	require.Less(t, longest, feed.HandOverWait+500*time.Millisecond)
 	require.Equal(t, Spilling, f.routerState())
 	require.Empty(t, drain)
 	require.Zero(t, f.SpillStats().HandOvers)
@@ -171,35 +159,6 @@ func TestSlowHandOverIsGivenUp(t *testing.T) {
 		require.Equal(t, "v", f.inBadger(key(i)))
 	}
 	require.Zero(t, f.manager.Leaks())
-}
-
-// TestGivenUpLoadEndsBeforeTheHandOver: a load that was given up and is still on its way would
-// bring old versions to Badger after newer commits, which Badger's compaction does not expect
-// (invariant I1).
-func TestGivenUpLoadEndsBeforeTheHandOver(t *testing.T) {
-	f := open(t)
-	f.spillOne("k", "1")
-	duringHandOver(f, "k", "2")
-	gate, given := make(chan struct{}), make(chan struct{}, 1)
-	release := sync.OnceFunc(func() { close(gate) })
-	defer release()
-	f.stub.set(func() {
-		f.stub.mu.onLoad = func(n int, _ []entry) error {
-			if n == 2 { // only this one is late, before Badger has seen it
-				given <- struct{}{}
-				<-gate
-			}
-			return nil
-		}
-	})
-	drain := async(func() error { return f.Drain(f.ctx) })
-	receive(t, "the load of the hand-over", given)
-	never(t, 200*time.Millisecond, "direct commits while an older load is on its way to Badger", func() bool {
-		return f.routerState() == Direct
-	})
-	release()
-	require.NoError(t, receive(t, "Drain", drain))
-	f.direct()
 }
 
 func TestFailedHandOverLoadIsTriedAgain(t *testing.T) {

@@ -134,7 +134,7 @@ func lasting(err error) bool {
 func (db *DB) replayFailed(err error, retryIn time.Duration) {
 	state := HealthDelayed
 	switch {
-	case retryIn == 0 && db.replayLog.failedIn != db.replayLog.era.Load():
+	case retryIn == 0 && db.feed.Outdated():
 		// what it is about was dropped meanwhile
 		db.replayRecovered()
 		db.replayer.Resume()

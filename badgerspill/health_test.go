@@ -273,10 +273,16 @@ func TestHealthOfAVolumeThatIsLowAtOpen(t *testing.T) {
 // TestDamageThatWasDropped: an error of what was dropped meanwhile does not stop replay.
 func TestDamageThatWasDropped(t *testing.T) {
 	f := open(t)
-	f.replayLog.failedIn = f.replayLog.era.Load() - 1
+	require.True(t, f.feed.Outdated(), "no error of what the spill holds now")
 	f.replayFailed(ErrCorrupt, 0)
 	require.NoError(t, f.Health())
-	f.replayLog.failedIn = f.replayLog.era.Load()
+	f.spillOne("k", "1")
+	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { return errTest } })
+	_, err := f.feed.Replay(t.Context(), 1<<10)
+	require.ErrorIs(t, err, errTest)
+	f.stub.set(func() { f.stub.mu.onLoad = nil })
+	f.drained()
+	require.False(t, f.feed.Outdated())
 	f.replayFailed(errTest, replay.DefaultBackoffMax)
 	require.NotErrorIs(t, f.Health(), ErrCorrupt)
 	f.replayFailed(ErrCorrupt, 0)

@@ -47,7 +47,7 @@ func TestSpillKeepsWhatBadgerMayHaveLost(t *testing.T) {
 	f.spillOne("k", "1")
 	f.badgerFailed(errors.New("lost"))
 	before := f.log.State().LiveBatches
-	require.ErrorIs(t, f.replayLog.notLost(), ErrBadgerFailed)
+	require.ErrorIs(t, feedGuard{f.DB}.Lost(), ErrBadgerFailed)
 	require.ErrorIs(t, f.drainNow(t.Context(), nil), ErrBadgerFailed)
 	require.Equal(t, before, f.log.State().LiveBatches)
 	require.ErrorIs(t, f.Close(), ErrBadgerFailed)

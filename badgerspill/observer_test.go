@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/feed"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
@@ -206,9 +207,11 @@ func TestNothingThatFailedWasSeen(t *testing.T) {
 				seen := observers[0].snapshot()
 				// A copy is not of one moment, and what replay moves from a part that was copied to
 				// one that was not yet would look like foreign writes.
-				f.gate.Lock()
-				left := crash(t, f.opt.Dir)
-				f.gate.Unlock()
+				var left string
+				_ = f.feed.Exclusively(func(*feed.Exclusive) error {
+					left = crash(t, f.opt.Dir)
+					return nil
+				})
 				last = requireStays(t, left, f.opt, seen)
 			}
 			close(stop)

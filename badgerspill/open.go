@@ -699,6 +699,7 @@ func sameEntry(ours spillfile.Ref, theirs *badger.Item) bool {
 func (db *DB) start() {
 	opt := &db.opt
 	tuning := &opt.Tuning
+	db.feed = db.newFeed()
 	db.rate = replay.NewRateDetector(replay.RateOptions{QuietRate: tuning.QuietRate, QuietWindow: tuning.QuietWindow})
 	if opt.ReadOnly {
 		return
@@ -707,23 +708,19 @@ func (db *DB) start() {
 		db.commits = replay.NewRateDetector(replay.RateOptions{QuietRate: tuning.SpillRate / 2, QuietWindow: tuning.QuietWindow})
 	}
 	if db.log != nil {
-		db.replayLog = &replayLog{db: db}
-		db.replayLog.startOver()
 		suffering := db.strain.Strain
 		if opt.seams.strain != nil {
 			suffering = opt.seams.strain
 		}
 		db.replayer = replay.New(replay.Options{
-			Log: db.replayLog, Rate: db.rate, Commits: db.commits, MaxRate: tuning.ReplayMaxRate, Strain: suffering,
+			Log: db.feed, Rate: db.rate, Commits: db.commits, MaxRate: tuning.ReplayMaxRate, Strain: suffering,
 			Absorbed:    int64(opt.NumMemtables+1) * opt.MemTableSize,
 			MaxSpillAge: tuning.MaxSpillAge, HighWater: tuning.ReplayHighWater,
 			CheckpointBytes: min(replay.DefaultCheckpointBytes, db.spillPiece()),
 			OnBegin:         db.events.replayBegin,
 			OnProgress: func(r replay.Run) {
 				db.events.replayProgress(r)
-				db.gate.Lock() // a drop may start replay over
-				db.replayLog.tellDrain(false)
-				db.gate.Unlock()
+				db.feed.Progressed()
 				db.replayMoves()
 			},
 			OnEnd:   db.events.replayEnd,

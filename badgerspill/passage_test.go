@@ -196,20 +196,3 @@ func TestNoPlaceOfWhatBadgerLost(t *testing.T) {
 	f.drained()
 	require.EqualValues(t, 8000<<10, again.bytes.Load(), "all of it is given again")
 }
-
-// TestReplayBelowAPlace: who does not go on at a place makes it void first.
-func TestReplayBelowAPlace(t *testing.T) {
-	f, _ := openMidway(t)
-	f.gate.Lock()
-	require.NotNil(t, f.replayLog.resume)
-	f.replayLog.resume = nil
-	require.NoError(t, f.replayLog.beginChunk())
-	_, ok := f.log.Place()
-	require.False(t, ok)
-	f.replayLog.endChunk()
-	f.gate.Unlock()
-	var again given
-	again.on(f)
-	f.drained()
-	require.EqualValues(t, 8000<<10, again.bytes.Load())
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
@@ -149,87 +148,12 @@ func (db *DB) recovered(p spillfile.RecoveryProgress) {
 	db.tellOpenSoon()
 }
 
-// drainMeter measures drains: from when the first caller comes until the last one is served or has
-// left.
-type drainMeter struct {
-	mu     sync.Mutex
-	number int // of the drain, from 1
-	active int
-	begun  int64
-
-	// The replaying goroutine's own.
-	seen   int    // number of the drain that the rest is about
-	bytes  int64  // that are done
-	seq    uint64 // where it began
-	toldAt int64
-}
-
 func (db *DB) drain(ctx context.Context) error {
 	if db.replayer == nil {
 		return nil
 	}
-	m := &db.drains
-	m.mu.Lock()
-	if m.active == 0 {
-		m.number++
-		m.begun = db.now()
-	}
-	m.active++
-	m.mu.Unlock()
-	defer func() {
-		m.mu.Lock()
-		m.active--
-		m.mu.Unlock()
-	}()
+	defer db.feed.BeginDrain()()
 	return db.replayer.Drain(ctx)
-}
-
-// draining reports whether somebody drains, and since when. A new drain begins to count.
-func (r *replayLog) draining() (begun int64, yes bool) {
-	m := &r.db.drains
-	m.mu.Lock()
-	number, active := m.number, m.active
-	begun = m.begun
-	m.mu.Unlock()
-	if active == 0 {
-		return 0, false
-	}
-	if m.seen != number {
-		m.seen, m.bytes, m.seq, m.toldAt = number, -r.chunkDone(), r.seq, 0
-	}
-	return begun, true
-}
-
-// measure counts what lies between the last place and the next one, which replay is about to pass.
-func (r *replayLog) measure(next spillfile.Position) {
-	if _, yes := r.draining(); yes {
-		r.db.drains.bytes += r.db.log.Behind(r.pos) - r.db.log.Behind(next)
-	}
-}
-
-// tellDrain tells how far a drain is. Called by the replaying goroutine.
-func (r *replayLog) tellDrain(done bool) {
-	db := r.db
-	begun, yes := r.draining()
-	m := &db.drains
-	if !yes || db.events.to.DrainProgress == nil {
-		return
-	}
-	now := db.now()
-	if !done && now-m.toldAt < progressInterval {
-		return
-	}
-	m.toldAt = now
-	left := db.log.Behind(r.pos)
-	info := DrainProgressInfo{Bytes: m.bytes, Duration: time.Duration(now - begun), Done: done}
-	part := r.chunkDone()
-	info.Bytes += part
-	left -= part
-	st := db.log.State()
-	info.TotalBytes = info.Bytes + left
-	info.Commits = int64(r.seq - min(r.seq, m.seq))
-	info.TotalCommits = info.Commits + int64(st.LastSeq-min(st.LastSeq, r.seq)) + st.Queued
-	notify.Deliver(db.events.Queue, db.events.to.DrainProgress, info, notify.Often)
 }
 
 // CloseContext is Close that gives up replaying the spill, and waiting for a callback of Subscribe,

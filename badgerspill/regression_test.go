@@ -143,14 +143,14 @@ func (f *fixture) versions(key string) (n int) {
 func TestReplayedSegmentHidesNoDirectCommit(t *testing.T) {
 	f := open(t)
 	f.spillOne("k", "old")
-	_, err := f.replayLog.Replay(t.Context(), 1<<20)
+	_, err := f.feed.Replay(t.Context(), 1<<20)
 	require.NoError(t, err)
 	txn := f.NewTransaction(true)
 	defer txn.Discard()
 	require.NoError(t, txn.Set([]byte("k"), []byte("new")))
 	c, err := f.submit(txn) // what CommitWith does before it returns
 	require.NoError(t, err)
-	require.NoError(t, f.replayLog.Checkpoint(t.Context()))
+	require.NoError(t, f.feed.Checkpoint(t.Context()))
 	f.hooks.set(failSegmentWrites)
 	require.NoError(t, f.await(c, nil))
 	f.hooks.clear()
@@ -369,7 +369,7 @@ func TestSpillIsSyncedBeforeBadgerGetsIt(t *testing.T) {
 	before, err := os.Stat(paths[0])
 	require.NoError(t, err)
 	f.put("b", "2")
-	_, err = f.replayLog.Replay(t.Context(), 1<<20)
+	_, err = f.feed.Replay(t.Context(), 1<<20)
 	require.NoError(t, err)
 	dir := crash(t, f.opt.Dir)
 	// The pages that nobody has synced were never written.
@@ -402,7 +402,7 @@ func TestTransactionStaysWholeAfterHandOver(t *testing.T) {
 			}))
 			if !direct {
 				eventually(t, "the hand-over", func() bool {
-					done, err := f.replayLog.HandOver(t.Context())
+					done, err := f.feed.HandOver(t.Context())
 					require.NoError(t, err)
 					return done
 				})

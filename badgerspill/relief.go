@@ -1,5 +1,7 @@
 package badgerspill
 
+import "github.com/badgerspill/badgerspill/badgerspill/internal/feed"
+
 // relieve is the budget manager's request for memory: the soft limit's flush, of Badger's memtables
 // and of the spill's index. It never blocks.
 func (db *DB) relieve() {
@@ -18,17 +20,20 @@ func (db *DB) sealMemtable() {
 	}
 	db.inBackground(func() {
 		defer db.sealing.Store(false)
-		db.gate.Lock()
-		defer db.gate.Unlock()
-		// It fills a log. Without room for that, the bytes stay where they are.
-		size := db.opt.MemTableSize
-		if db.guard.check() != nil || db.space.claim(&db.space.badger, size) != nil {
-			return
-		}
-		defer db.space.settle(size)
-		if err := db.engine.Seal(); err != nil && !db.closing.Load() {
-			db.events.backgroundError("seal Badger's memtable", err, "it is tried again while memory is short")
-		}
-		db.watch.hurry()
+		_ = db.feed.Exclusively(db.sealNow)
 	})
+}
+
+// sealNow fills the active memtable's log. Without room for that, the bytes stay where they are.
+func (db *DB) sealNow(*feed.Exclusive) error {
+	size := db.opt.MemTableSize
+	if db.guard.check() != nil || db.space.claim(&db.space.badger, size) != nil {
+		return nil
+	}
+	defer db.space.settle(size)
+	if err := db.engine.Seal(); err != nil && !db.closing.Load() {
+		db.events.backgroundError("seal Badger's memtable", err, "it is tried again while memory is short")
+	}
+	db.watch.hurry()
+	return nil
 }

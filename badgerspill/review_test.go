@@ -77,7 +77,7 @@ func TestIteratorEndsWhereTheSpillCannotBeRead(t *testing.T) {
 func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
 	f := open(t, sorted, func(opt *Options) { opt.KeepSpillOnClose = true })
 	f.spillMany(100, 100, 200)
-	p, err := f.replayLog.Replay(f.ctx, 1000)
+	p, err := f.feed.Replay(f.ctx, 1000)
 	require.NoError(t, err)
 	require.True(t, p.Midway)
 	dropping, goOn := make(chan struct{}), make(chan struct{})

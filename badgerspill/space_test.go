@@ -138,7 +138,7 @@ func TestNoSpaceOnOneVolume(t *testing.T) {
 	}
 	require.EqualValues(t, 3, f.SpillStats().NoSpace)
 	require.ErrorIs(t, f.Flatten(1), ErrNoSpace)
-	require.False(t, f.replayLog.MayReplay(true))
+	require.False(t, f.feed.MayReplay(true))
 	require.ErrorIs(t, f.drainNow(f.ctx, nil), ErrNoSpace)
 	require.Equal(t, "1", f.get("a"))
 	require.Equal(t, "2", f.get("b"))

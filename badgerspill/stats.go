@@ -177,8 +177,8 @@ func (db *DB) SpillStats() SpillStats {
 	}
 	if db.log != nil {
 		st := db.log.State()
-		if db.replayLog != nil {
-			s.BytesPending = db.replayLog.pendingBytes(st.LiveBytes)
+		if db.replayer != nil {
+			s.BytesPending = db.feed.BytesPending(st.LiveBytes)
 		}
 		s.SpillBytes, s.SpillPending, s.Segments = st.DiskBytes, st.LiveBatches, st.LiveSegments
 		s.SpillHeld = st.HeldBytes

@@ -6,6 +6,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/ristretto/v2/z"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/feed"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 )
 
@@ -44,10 +45,10 @@ func (sw *StreamWriter) PrepareIncremental() error {
 		if err := sw.db.drainNow(sw.db.ctx, nil); err != nil {
 			return err
 		}
-		sw.db.gate.Lock()
-		defer sw.db.gate.Unlock()
-		defer sw.db.lost.Settle(host.FlattenCompactor)
-		return sw.inner.PrepareIncremental()
+		return sw.db.feed.Exclusively(func(*feed.Exclusive) error {
+			defer sw.db.lost.Settle(host.FlattenCompactor)
+			return sw.inner.PrepareIncremental()
+		})
 	})
 }
 

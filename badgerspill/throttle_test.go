@@ -29,7 +29,7 @@ func crowded(t *testing.T) (f *fixture, slowed []<-chan error, free func()) {
 func TestCommitsAreSlowedBeforeTheSpillIsFull(t *testing.T) {
 	f, slowed, free := crowded(t)
 	require.Zero(t, f.spill.Stats().Parked)
-	require.False(t, f.replayLog.Pending().Full, "slowed commits do not make replay ignore the soft limit")
+	require.False(t, f.feed.Pending().Full, "slowed commits do not make replay ignore the soft limit")
 	require.Zero(t, f.stub.loads())
 
 	// All would take 15 s, and the last of them would find the spill full. Room lets them go.
@@ -65,7 +65,7 @@ func TestCloseEndsSlowedCommits(t *testing.T) {
 func TestReplayUsesMemoryBeforeTheSpillIsFull(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 1<<20, 1 })
 	f.occupy(f.share(0.95))
-	for i := 0; !f.replayLog.Pending().Full; i++ {
+	for i := 0; !f.feed.Pending().Full; i++ {
 		require.Less(t, i, 200)
 		require.Zero(t, f.stub.loads())
 		f.put(key(i), incompressible(8<<10, i))
@@ -73,7 +73,7 @@ func TestReplayUsesMemoryBeforeTheSpillIsFull(t *testing.T) {
 	require.Zero(t, f.spill.Stats().WritersBlocked)
 	i := 0
 	eventually(t, "replay above the soft limit", func() bool {
-		if !f.replayLog.Pending().Full { // what was reserved and not used has made the difference
+		if !f.feed.Pending().Full { // what was reserved and not used has made the difference
 			f.put(key(i), incompressible(8<<10, i))
 			i++
 		}

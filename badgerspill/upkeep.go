@@ -22,8 +22,9 @@ const (
 	upkeepDrop
 )
 
-// upkeep keeps maintenance apart, and Close from all of it. It is taken before gate and mu, and is
-// held while a drop waits for commits on their way, and the other calls for replay.
+// upkeep keeps maintenance apart, and Close from all of it. It is taken before the feed's lock and
+// the commit lock, and is held while a drop waits for commits on their way, and the other calls for
+// replay.
 //
 // Who waits for its turn does not keep others from theirs: a callback of a stream may call what is
 // shared while a drop waits for the stream to end.

@@ -1,10 +1,6 @@
-package badgerspill
+package feed
 
-import (
-	"github.com/badgerspill/badgerspill/spillfile"
-
-	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
-)
+import "github.com/badgerspill/badgerspill/spillfile"
 
 // passage is how far a chunk has reached Badger, and how much of that is durable there. Where it is
 // is noted beside the spill (spillfile.Place), so that the next process, or the next try, goes on
@@ -31,20 +27,20 @@ type givenPlace struct {
 }
 
 // took counts the chunk's latest batch, which Badger has answered, and notes what has become
-// durable meanwhile. It returns how many bytes those are.
-func (r *replayLog) took() (durable int64) {
-	p, db := &r.passage, r.db
-	p.given += r.chunk.RawBytes
-	p.last = r.merge.Place()
-	for i := range r.chunk.Entries {
-		if int64(len(r.chunk.Entries[i].Value)) >= db.opt.ValueThreshold || db.opt.VLogPercentile > 0 {
+// durable meanwhile. It returns how many bytes those are. Needs mu.
+func (f *Feed) took() (durable int64) {
+	p := &f.mu.passage
+	p.given += f.mu.chunk.RawBytes
+	p.last = f.mu.merge.Place()
+	for i := range f.mu.chunk.Entries {
+		if f.opt.InValueLog(len(f.mu.chunk.Entries[i].Value)) {
 			p.vlog = true
 			break
 		}
 	}
 	// All of the batch is in memtables up to the newest, and what is in one before the oldest is in
 	// a table.
-	numbers, err := host.MemNumbers(db.opt.Dir)
+	numbers, err := f.env.Badger.Memtables()
 	if err != nil || len(numbers) == 0 {
 		return 0
 	}
@@ -63,7 +59,7 @@ func (r *replayLog) took() (durable int64) {
 		return 0
 	}
 	// A table's name is not synced by Badger. If something fails here a checkpoint does it.
-	if db.opt.fs().SyncDir(db.opt.Dir) != nil || !r.notePlace(p.places[flushed-1].Place) {
+	if f.env.Badger.SyncDir() != nil || !f.notePlace(p.places[flushed-1].Place) {
 		return 0
 	}
 	durable = p.places[flushed-1].given - p.durable
@@ -74,44 +70,42 @@ func (r *replayLog) took() (durable int64) {
 
 // notePlace makes a place durable, unless Badger may have lost what it was given. A place that
 // cannot be written costs time after a kill, and nothing else: that is told, and replay goes on.
-func (r *replayLog) notePlace(p spillfile.Place) bool {
-	db := r.db
-	if r.notLost() != nil {
+// Needs mu.
+func (f *Feed) notePlace(p spillfile.Place) bool {
+	if f.env.Guard.Lost() != nil {
 		return false
 	}
-	if err := db.log.NotePlace(p); err != nil {
-		db.events.backgroundError("note how far replay is", err, "after a kill more of it is replayed twice; it is tried again")
+	if err := f.env.Log.NotePlace(p); err != nil {
+		f.env.Audience.PlaceNotNoted(err)
 		return false
 	}
-	if db.guard.Failed() != nil { // badgerFailed may have removed it before it was there
-		db.voidPlace()
+	if f.env.Guard.Failed() != nil { // who noticed may have made it void before it was there
+		VoidPlace(f.env.Log, f.env.Audience)
 		return false
 	}
 	return true
 }
 
-// voidPlace makes the next replay begin at the first live block.
-func (db *DB) voidPlace() {
-	if db.log == nil {
-		return
-	}
-	if err := db.log.VoidPlace(); err != nil {
-		db.events.backgroundError("remove the note of how far replay is", err, "look at the disk of SpillDir")
+// VoidPlace makes the next replay begin at the first live block: what the place says is in Badger
+// may be what is lost. It blocks for the disk, needs no lock, and is safe for concurrent use.
+func VoidPlace(log Log, a Audience) {
+	if err := log.VoidPlace(); err != nil {
+		a.PlaceNotVoided(err)
 	}
 }
 
-// notePassage makes durable how far the chunk is, if it has got further since.
-func (r *replayLog) notePassage() error {
-	p := &r.passage
+// notePassage makes durable how far the chunk is, if it has got further since. Needs mu.
+func (f *Feed) notePassage() error {
+	p := &f.mu.passage
 	if p.given == p.durable {
 		return nil
 	}
-	if err := r.db.engine.Sync(); err != nil {
+	if err := f.env.Badger.Sync(); err != nil {
 		return err
 	}
-	r.synced = r.seq
+	f.mu.synced = f.mu.seq
 	p.vlog = false
-	if r.notePlace(p.last) {
+	if f.notePlace(p.last) {
 		p.durable, p.places = p.given, nil
 	}
 	return nil
