@@ -96,28 +96,35 @@ func (b pipelineBadger) SetDiscardTs(ts uint64) { b.db.inner.SetDiscardTs(ts) }
 // pipelineRoom is the budget, the spill's capacity and the disks.
 type pipelineRoom struct{ db *DB }
 
-func (r pipelineRoom) Reserve(req wbm.Request, w *pipeline.Wait) (wbm.Outcome, error) {
-	return r.db.reserveRoom(req, w)
+func (r pipelineRoom) Reserve(req wbm.Request, w *pipeline.Wait) (pipeline.Ticket, pipeline.Cause, error) {
+	way, turn, err := r.db.reserveRoom(req, w)
+	return pipeline.Ticket{Way: way, Request: req}, turn, err
 }
 
-func (r pipelineRoom) Cancel(req wbm.Request, way wbm.Outcome) { r.db.spill.Cancel(req, way) }
-
-func (r pipelineRoom) Shrink(spill, index int64) { r.db.spill.ReleaseSpillover(spill, index, 0) }
+func (r pipelineRoom) Shrink(t pipeline.Ticket, exact wbm.Request) pipeline.Ticket {
+	r.db.spill.ReleaseSpillover(t.Request.Spill-exact.Spill, t.Request.Index-exact.Index, 0)
+	t.Request = exact
+	return t
+}
 
 // Claim lets a commit look for another way if it is the spill's volume that is low.
-func (r pipelineRoom) Claim(c *pipeline.Commit, way wbm.Outcome) (claim int64, again bool, err error) {
+func (r pipelineRoom) Claim(t pipeline.Ticket, c *pipeline.Commit) (_ pipeline.Ticket, again bool, err error) {
 	s := r.db.space
-	claim = badgerCost(c.Memory, c.RawBytes)
-	if way == wbm.Spilled {
-		claim = c.Batch.DiskSize()
+	bytes := badgerCost(c.Memory, c.RawBytes)
+	if t.Way == wbm.Spilled {
+		bytes = c.Batch.DiskSize()
 	}
-	if err := s.claim(s.sideOf(way), claim); err != nil {
-		return 0, way == wbm.Spilled && s.spill.low.Load() != nil, err
+	if err := s.claim(s.sideOf(t.Way), bytes); err != nil {
+		return t, t.Way == wbm.Spilled && s.spill.low.Load() != nil, err
 	}
-	return claim, false, nil
+	t.Claim = bytes
+	return t, false, nil
 }
 
-func (r pipelineRoom) CancelClaim(claim int64) { r.db.space.cancel(claim) }
+func (r pipelineRoom) Cancel(t pipeline.Ticket) {
+	r.db.space.cancel(t.Claim)
+	r.db.spill.Cancel(t.Request, t.Way)
+}
 
 func (r pipelineRoom) Full() bool { return r.db.spill.IsSpilloverFull(0, 0) }
 

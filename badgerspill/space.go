@@ -463,8 +463,9 @@ func badgerCost(memory, raw int64) int64 { return 3*memory + raw }
 // reserveRoom is the way that a commit takes through memory, the spill's capacity and the room on
 // disk. It may block for room, but not while replay has stopped, for damage, or since Badger's
 // volume is low or Badger is held: waiting does not end that.
-func (db *DB) reserveRoom(req wbm.Request, w *pipeline.Wait) (wbm.Outcome, error) {
+func (db *DB) reserveRoom(req wbm.Request, w *pipeline.Wait) (way wbm.Outcome, turn pipeline.Cause, err error) {
 	s := db.space
+	turn = pipeline.NoTurn
 	for {
 		s.refresh()
 		low, stopped := db.guard.refresh(), db.health.stopped()
@@ -481,13 +482,13 @@ func (db *DB) reserveRoom(req wbm.Request, w *pipeline.Wait) (wbm.Outcome, error
 			way, err := db.spill.Reserve(ctx, req, w.Left())
 			release()
 			if err == nil || db.ctx.Err() != nil {
-				return way, err
+				return way, turn, err
 			}
 			if given := w.GivenUp(); given != nil && errors.Is(given, err) {
-				return way, given
+				return way, turn, given
 			}
 			if !errors.Is(err, context.Canceled) {
-				return way, err
+				return way, turn, err
 			}
 			continue // replay has stopped meanwhile, or had when the context was taken
 		}
@@ -496,29 +497,26 @@ func (db *DB) reserveRoom(req wbm.Request, w *pipeline.Wait) (wbm.Outcome, error
 			if errors.Is(err, wbm.ErrWriteBlocked) {
 				err = stopped.full()
 			}
-			return way, err
+			return way, turn, err
 		}
 		if !held && s.shared || db.log == nil {
-			return wbm.Direct, low
+			return wbm.Direct, turn, low
 		}
 		way, err := db.spill.Reserve(db.ctx, req, -1)
 		switch {
 		case errors.Is(err, wbm.ErrWriteBlocked):
-			return way, low
+			return way, turn, low
 		case err != nil || way == wbm.Spilled:
-			return way, err
+			return way, turn, err
 		}
 		db.spill.Cancel(req, way)
 		if db.spill.IsSpilloverFull(0, 0) {
-			return way, low
+			return way, turn, low
 		}
-		cause := pipeline.CauseSpace
 		if held {
-			cause = pipeline.CauseHeld
+			return way, pipeline.CauseHeld, nil
 		}
-		if err := db.pipe.TurnToSpill(cause); err != nil && !errors.Is(err, pipeline.ErrNoSpill) {
-			return way, err
-		}
+		return way, pipeline.CauseSpace, nil
 	}
 }
 
