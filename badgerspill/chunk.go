@@ -57,7 +57,7 @@ func (r *replayLog) beginChunk() error {
 	} else if float64(db.spill.Usage()) >= db.opt.Tuning.ReplayHighWater*float64(db.spill.Capacity()) {
 		most = db.spillPiece()
 	}
-	most = min(most, db.space.chunkRoom())
+	most = min(most, db.room.ChunkRoom())
 	if behind <= most { // all of it is one chunk, what is being written too
 		if err := db.log.Seal(); err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/strain"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
@@ -29,10 +30,10 @@ import (
 //	gate              writes to Badger besides commits
 //	the commit lock   of pipe: see internal/pipeline
 //	publisher.mu      subscribers and what waits for them
-//	guard.mu, space.mu one look at Badger, or at the disks, at a time
+//	guard.mu, and the lock of looks of room: one look at Badger, or at the disks, at a time
 //	health.mu         whether replay can go on
 //	interlock.mu      its file, over writes to disk
-//	memtables.mu, spillUse.mu, host.LostTables, replayMarks.mu, drainMeter.mu, narrator.mu,
+//	memtables.mu, room.Ledger, host.LostTables, replayMarks.mu, drainMeter.mu, narrator.mu,
 //	recent.mu: each guards what one part counts
 //	those of wbm, and those of spillfile: see spillfile.Log
 //	the queue of events: nothing is called under it
@@ -59,8 +60,8 @@ type DB struct {
 	dirLocks  *dirLocks
 	shadow    *shadow // nil unless read-only with commits in the spill
 	memtables *memtables
-	spillUse  *spillUse
-	space     *diskSpace
+	ledger    *room.Ledger
+	room      *room.Room
 	limits    limits
 	tree      TreeInfo // since Open
 	opening   opening
@@ -85,9 +86,6 @@ type DB struct {
 	discarded  atomic.Uint64 // what Badger was last told that it may discard
 	health     health
 	narrator   *narrator
-	// until when the spill is not tried again after a failure, in nanoseconds of now
-	spillBroken atomic.Int64
-
 	guard      *guard
 	upkeep     upkeep
 	badger     *host.State                    // nil: see there
@@ -219,7 +217,7 @@ func (db *DB) close(ctx context.Context) error {
 		db.replayer.Stop()
 	}
 	db.watch.close()
-	db.space.stop()
+	db.room.Stop()
 	db.background.Wait()
 	db.upkeep.settle()
 	if db.replayLog != nil { // only now: a drop ends the chunk, too

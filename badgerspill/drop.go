@@ -267,7 +267,7 @@ func (db *DB) discardSpill() error {
 		return err
 	}
 	if db.replayLog != nil { // not yet while Open finishes a drop
-		db.spillUse.refresh()
+		db.ledger.Refresh()
 		db.replayLog.startOver()
 		db.spillChanged()
 		db.pipe.Emptied()
@@ -354,7 +354,7 @@ func (db *DB) drainNow(ctx context.Context, reached <-chan struct{}) error {
 			if st := db.replayer.Stats(); st.Errors > before+2 {
 				cancel(st.LastError)
 			}
-			if err := errors.Join(db.space.check(), db.guard.pauses()); err != nil {
+			if err := errors.Join(db.room.Check(), db.guard.pauses()); err != nil {
 				cancel(err)
 			}
 		}

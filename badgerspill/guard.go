@@ -31,7 +31,7 @@ const (
 
 // guard keeps writes from Badger that it would not survive. It cannot make its next memtable, or
 // the tables of a compaction, where names are in the way or descriptors have run out; what it does
-// then see host.State and host.LostTables. Bytes and inodes are what diskSpace looks after.
+// then see host.State and host.LostTables. Bytes and inodes are what package room looks after.
 //
 // While Badger is held commits go to the spill, whatever the tier, and fail with ErrBadgerHeld
 // where it takes none. Replay pauses. What is under way in Badger goes on, and so do its

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -77,7 +78,7 @@ func (r *replayLog) full() bool {
 // MayReplay implements replay.Log.
 func (r *replayLog) MayReplay(full bool) bool {
 	db := r.db
-	if db.space.check() != nil || db.guard.pauses() != nil {
+	if db.room.Check() != nil || db.guard.pauses() != nil {
 		return false
 	}
 	if db.pipe.InFlight() { // Badger has not answered what was sent to it directly, and hedged
@@ -182,13 +183,13 @@ func (r *replayLog) load(wait time.Duration, to spillfile.Position) error {
 		if held != nil {
 			return held
 		}
-		cost := badgerCost(memory, r.chunk.RawBytes)
-		if err := db.space.claim(&db.space.badger, cost); err != nil {
+		cost := room.BadgerCost(memory, r.chunk.RawBytes)
+		if err := db.room.ClaimBadger(cost); err != nil {
 			return err
 		}
 		db.account.Force(wbm.InFlight, memory)
 		load := func() error {
-			defer db.space.settle(cost)
+			defer db.room.Settle(cost)
 			err := db.engine.load(entries)
 			if err != nil {
 				db.account.Release(wbm.InFlight, memory)
@@ -302,7 +303,7 @@ func (r *replayLog) Checkpoint(ctx context.Context) (err error) {
 	}
 	r.noted = r.seq
 	r.count()
-	r.db.spillUse.refresh()
+	r.db.ledger.Refresh()
 	r.db.pipe.Replayed(r.noted)
 	return r.db.interlock.Drop()
 }
@@ -363,7 +364,7 @@ func (r *replayLog) HandOver(ctx context.Context) (handed bool, err error) {
 	}
 	done, turned, err := db.pipe.HandOver(r.patience(), r.handRest)
 	if turned {
-		db.spillUse.refresh()
+		db.ledger.Refresh()
 		db.pipe.Replayed(r.noted)
 		err = db.interlock.Drop()
 	}

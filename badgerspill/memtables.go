@@ -210,10 +210,10 @@ func (m *memtables) look() {
 			defer m.db.gate.Unlock()
 			// It fills a log. Without room for that, the bytes stay where they are.
 			size := m.db.opt.MemTableSize
-			if m.db.guard.check() != nil || m.db.space.claim(&m.db.space.badger, size) != nil {
+			if m.db.guard.check() != nil || m.db.room.ClaimBadger(size) != nil {
 				return
 			}
-			defer m.db.space.settle(size)
+			defer m.db.room.Settle(size)
 			if err := m.db.engine.seal(); err != nil && !m.db.closing.Load() {
 				m.db.events.backgroundError("seal Badger's memtable", err, "it is tried again while memory is short")
 			}

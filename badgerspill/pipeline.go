@@ -6,7 +6,6 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/spillfile"
-	"github.com/badgerspill/badgerspill/wbm"
 )
 
 // RouterState is where commits go.
@@ -34,7 +33,7 @@ func (db *DB) routerState() RouterState { return RouterState(db.pipe.State()) }
 // timestamp of both, and replayFirst what must be replayed before Badger may discard anything.
 func (db *DB) newPipeline(last, replayFirst uint64) *pipeline.Pipeline {
 	env := pipeline.Env{
-		Badger: pipelineBadger{db}, Room: pipelineRoom{db}, Audience: pipelineAudience{db},
+		Badger: pipelineBadger{db}, Room: db.room, Audience: pipelineAudience{db},
 		Closing: db.ctx, Background: &db.background, Begin: db.begin,
 	}
 	if db.log != nil {
@@ -92,77 +91,6 @@ func (b pipelineBadger) Prepare(c *pipeline.Commit) error { return b.db.engine.p
 func (b pipelineBadger) Send(c *pipeline.Commit, answer func(error)) { b.db.engine.send(c, answer) }
 
 func (b pipelineBadger) SetDiscardTs(ts uint64) { b.db.inner.SetDiscardTs(ts) }
-
-// pipelineRoom is the budget, the spill's capacity and the disks.
-type pipelineRoom struct{ db *DB }
-
-func (r pipelineRoom) Reserve(req wbm.Request, w *pipeline.Wait) (pipeline.Ticket, pipeline.Cause, error) {
-	way, turn, err := r.db.reserveRoom(req, w)
-	return pipeline.Ticket{Way: way, Request: req}, turn, err
-}
-
-func (r pipelineRoom) Shrink(t pipeline.Ticket, exact wbm.Request) pipeline.Ticket {
-	r.db.spill.ReleaseSpillover(t.Request.Spill-exact.Spill, t.Request.Index-exact.Index, 0)
-	t.Request = exact
-	return t
-}
-
-// Claim lets a commit look for another way if it is the spill's volume that is low.
-func (r pipelineRoom) Claim(t pipeline.Ticket, c *pipeline.Commit) (_ pipeline.Ticket, again bool, err error) {
-	s := r.db.space
-	bytes := badgerCost(c.Memory, c.RawBytes)
-	if t.Way == wbm.Spilled {
-		bytes = c.Batch.DiskSize()
-	}
-	if err := s.claim(s.sideOf(t.Way), bytes); err != nil {
-		return t, t.Way == wbm.Spilled && s.spill.low.Load() != nil, err
-	}
-	t.Claim = bytes
-	return t, false, nil
-}
-
-func (r pipelineRoom) Cancel(t pipeline.Ticket) {
-	r.db.space.cancel(t.Claim)
-	r.db.spill.Cancel(t.Request, t.Way)
-}
-
-func (r pipelineRoom) Full() bool { return r.db.spill.IsSpilloverFull(0, 0) }
-
-func (r pipelineRoom) ShouldSpill(memory int64) bool { return r.db.spill.ShouldSpillOver(memory) }
-
-func (r pipelineRoom) SetActive(spilling bool) { r.db.spill.SetActive(spilling) }
-
-func (r pipelineRoom) ForceSpilled(b *spillfile.Batch) {
-	r.db.spill.Force(b.DiskSize(), b.IndexSize())
-	r.db.space.force(b.DiskSize())
-}
-
-func (r pipelineRoom) ForceDirect(c *pipeline.Commit) (claim int64) {
-	r.db.account.Force(wbm.InFlight, c.Memory)
-	claim = badgerCost(c.Memory, c.RawBytes)
-	r.db.space.force(claim)
-	return claim
-}
-
-func (r pipelineRoom) BadgerTakes() bool {
-	return r.db.space.badger.low.Load() == nil && r.db.guard.blocked() == nil
-}
-
-func (r pipelineRoom) Answered(c *pipeline.Commit, err error) {
-	if err == nil {
-		r.db.memtables.took(c.Memory, c.Ts)
-	} else {
-		r.db.account.Release(wbm.InFlight, c.Memory)
-	}
-	r.db.space.settle(c.Claim)
-}
-
-func (r pipelineRoom) Spilled(batches []*spillfile.Batch, claimed int64) {
-	r.db.spillUse.written(batches)
-	r.db.space.settle(claimed)
-}
-
-func (r pipelineRoom) SpillFailed() { r.db.spillBroken.Store(r.db.now() + int64(spillRetry)) }
 
 // pipelineAudience is who is told of what happens to commits.
 type pipelineAudience struct{ db *DB }

@@ -35,7 +35,7 @@
 //   - txn.go, newCommitTs and doneRead. An assertion ends the process at or below the discard
 //     timestamp. Here: Badger is opened without DetectConflicts, and the pipeline detects them.
 //   - memtable.go, value.go, table/table.go. A full disk is a SIGBUS, since files are mapped. Here:
-//     badgerspill's diskSpace. Test: TestFullVolume. It can go when files are written.
+//     package room. Test: TestFullVolume. It can go when files are written.
 //   - backup.go, NewKVLoader. It takes memory for its largest batch, however small. Here: replay
 //     gives it 512 KiB or more.
 //   - value.go, rewrite. Value log GC brings deleted keys back. Here: nothing; the FAQ says who is
