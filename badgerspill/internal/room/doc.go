@@ -50,6 +50,6 @@
 // what was accounted last; under it Log.Usage is called, and package wbm. None of the three is taken
 // under another. All else is atomic: a commit on its way takes none of them, unless a look is due.
 //
-// Whoever calls Reserve, Claim, ClaimBadger, Check or Look may have to wait for the file system, and
-// Reserve for room, too. Nothing else blocks.
+// Reserve, Claim, ClaimBadger, Check, Look and Volumes may have to wait for the file system, and
+// Reserve for room, too. No other method blocks.
 package room
