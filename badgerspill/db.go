@@ -86,6 +86,7 @@ type DB struct {
 	discarded  atomic.Uint64 // what Badger was last told that it may discard
 	health     health
 	narrator   *narrator
+
 	guard      *guard
 	upkeep     upkeep
 	badger     *host.State                    // nil: see there

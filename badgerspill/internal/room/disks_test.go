@@ -175,8 +175,8 @@ func TestReserve(t *testing.T) {
 	})
 }
 
-// The default floor is a hundredth of the volume, 1 GiB at most, and what Badger needs at least. The
-// spill's on the same volume is higher by what its replay needs, of two segments at most.
+// The default floor is a hundredth of the volume, 1 GiB at most, and what Badger needs at least.
+// The spill's on the same volume is higher by what its replay needs, of two segments at most.
 func TestFloors(t *testing.T) {
 	defaults := func(_ *world, _ *Env, opt *Options) { opt.MinFree = 0 }
 	floors := func(w *world) (badgers, spills int64) {

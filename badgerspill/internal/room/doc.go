@@ -25,8 +25,8 @@
 //	left = room of the look - written since - in flight
 //
 // Who is about to write claims before. The claim is in flight until Badger, or the spill, has
-// answered, and counts as written from then until a look sees it on the disk. Each inexactness makes
-// what is left too small, never too large:
+// answered, and counts as written from then until a look sees it on the disk. Each inexactness
+// makes what is left too small, never too large:
 //
 //   - A claim that finds less than Step left looks itself. So nothing depends on how often one
 //     looks, and a burst cannot run through the floor between two looks.
@@ -46,9 +46,10 @@
 // # Who locks what
 //
 // disks.looking is held over one look at the disks; under it the file system is asked, and the
-// Listener is told. disks.asking guards whether a look may begin in the background. Ledger.mu guards
-// what was accounted last; under it Log.Usage is called, and package wbm. None of the three is taken
-// under another. All else is atomic: a commit on its way takes none of them, unless a look is due.
+// Listener is told. disks.asking guards whether a look may begin in the background. Ledger.mu
+// guards what was accounted last; under it Log.Usage is called, and package wbm. None of the three
+// is taken under another. All else is atomic: a commit on its way takes none of them, unless a look
+// is due, or the log has written it.
 //
 // Reserve, Claim, ClaimBadger, Check, Look and Volumes may have to wait for the file system, and
 // Reserve for room, too. No other method blocks.

@@ -89,6 +89,9 @@ func TestWays(t *testing.T) {
 					w.Cancel(r.ticket)
 				}
 				require.Equal(t, before, w.held())
+				if row.err == ErrNoSpace && w.Status().Shared {
+					require.Zero(t, w.spill.Stats().BlockTimeouts, "nobody is asked who has no room either")
+				}
 			}, row.changes...)
 		})
 	}
