@@ -22,8 +22,8 @@ func (db *DB) newRoom() *room.Room {
 		env.Log = db.log
 	}
 	return room.New(env, room.Options{
-		Off:      opt.InMemory || opt.ReadOnly || opt.MinFreeSpace < 0,
-		BadgerIn: []string{opt.Dir, opt.ValueDir}, SpilledIn: opt.SpillDir,
+		Off:        opt.InMemory || opt.ReadOnly || opt.MinFreeSpace < 0,
+		BadgerDirs: []string{opt.Dir, opt.ValueDir}, SpillDir: opt.SpillDir,
 		MinFree:             opt.MinFreeSpace,
 		LevelSizeMultiplier: opt.LevelSizeMultiplier,
 		NumCompactors:       opt.NumCompactors,

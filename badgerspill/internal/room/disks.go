@@ -59,11 +59,11 @@ func (d *disks) init(env *Env, opt Options) {
 	if opt.Off {
 		return
 	}
-	for _, dir := range opt.BadgerIn {
+	for _, dir := range opt.BadgerDirs {
 		d.badger.add(dir)
 	}
 	if env.Log != nil {
-		d.spill.add(opt.SpilledIn)
+		d.spill.add(opt.SpillDir)
 	}
 	if d.shared = d.sharesVolume(); d.shared {
 		d.spill.dirs = d.badger.dirs

@@ -83,7 +83,7 @@ func TestLooksThatAreDue(t *testing.T) {
 		time.Sleep(time.Duration(interval) - 1)
 		require.NoError(t, w.Check())
 		require.Zero(t, w.files.looks())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.NoError(t, w.Check())
 		require.Equal(t, 2, w.files.looks())
 

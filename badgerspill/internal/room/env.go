@@ -79,9 +79,9 @@ type Listener interface {
 // Options of a Room.
 type Options struct {
 	// Off: the disks are not looked at, and count as having room.
-	Off       bool
-	BadgerIn  []string // the directories that Badger writes to; the same twice is once
-	SpilledIn string   // that of the spill, if Env has a Log
+	Off        bool
+	BadgerDirs []string // the directories that Badger writes to; the same twice is once
+	SpillDir   string   // that of the spill, if Env has a Log
 	// MinFree is the floor of each volume in bytes; 0 takes the default.
 	MinFree int64
 

@@ -80,7 +80,7 @@ func newWorld(t *testing.T, changes ...func(*world, *Env, *Options)) *world {
 		Log: &w.log, Badger: &w.badger, Replay: &w.replay, Listener: w, Closing: ctx,
 		Background: func(f func()) { w.background.Go(f) },
 		Now:        func() int64 { return int64(time.Since(begin)) }}
-	opt := Options{BadgerIn: []string{"/badger", "/badger"}, SpilledIn: "/spill", MinFree: testFloor,
+	opt := Options{BadgerDirs: []string{"/badger", "/badger"}, SpillDir: "/spill", MinFree: testFloor,
 		LevelSizeMultiplier: 10, NumCompactors: 4, BaseTableSize: 2 * mib}
 	for _, change := range changes {
 		change(w, &env, &opt)

@@ -139,7 +139,7 @@ func (r *Room) Volumes(dirs ...string) (all []Volume) {
 		v := Volume{Dir: dir, Free: free, Total: total}
 		if !d.opt.Off {
 			s := &d.badger
-			if dir == d.opt.SpilledIn && d.separate() {
+			if dir == d.opt.SpillDir && d.separate() {
 				s = &d.spill
 			}
 			v.Floor = d.floorOf(s, total)

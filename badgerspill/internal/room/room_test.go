@@ -376,7 +376,7 @@ func TestSpillFailed(t *testing.T) {
 		time.Sleep(time.Second - 1)
 		require.True(t, w.Full())
 		require.False(t, w.SpillUsable())
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.False(t, w.Full())
 		w.SpillFailed()
 		w.RetrySpill(0)
