@@ -115,7 +115,7 @@ func TestContextEndsEveryWait(t *testing.T) {
 	large := incompressible(2<<10, 7) // too large for what is left of the spill
 	for _, row := range waits {
 		held := func(f *fixture) [3]int64 {
-			return [3]int64{f.account.UsageByKind(wbm.InFlight), f.space.inFlight.Load(), f.spill.Usage()}
+			return [3]int64{f.account.UsageByKind(wbm.InFlight), f.room.InFlight(), f.spill.Usage()}
 		}
 		t.Run(row.name+"/cancelled", func(t *testing.T) {
 			f := open(t, row.open)

@@ -13,6 +13,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/strain"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
@@ -30,10 +31,10 @@ import (
 //	the feed's lock   writes to Badger besides commits: see internal/feed
 //	the commit lock   of pipe: see internal/pipeline
 //	publisher.mu      subscribers and what waits for them
-//	host.Guard, space.mu one look at Badger, or at the disks, at a time
+//	host.Guard, and the lock of looks of room: one look at Badger, or at the disks, at a time
 //	health.mu         whether replay can go on
 //	interlock.mu      its file, over writes to disk
-//	host.Memtables, host.LostTables, spillUse.mu, the feed's marks and drains, narrator.mu,
+//	host.Memtables, host.LostTables, room.Ledger, the feed's marks and drains, narrator.mu,
 //	recent.mu: each guards what one part counts
 //	those of wbm, and those of spillfile: see spillfile.Log
 //	the queue of events: nothing is called under it
@@ -61,8 +62,8 @@ type DB struct {
 	shadow    *shadow // nil unless read-only with commits in the spill
 	memtables *host.Memtables
 	sealing   atomic.Bool // the active memtable is being sealed
-	spillUse  *spillUse
-	space     *diskSpace
+	ledger    *room.Ledger
+	room      *room.Room
 	limits    limits
 	tree      TreeInfo // since Open
 	opening   opening
@@ -86,8 +87,6 @@ type DB struct {
 	discarded  atomic.Uint64 // what Badger was last told that it may discard
 	health     health
 	narrator   *narrator
-	// until when the spill is not tried again after a failure, in nanoseconds of now
-	spillBroken atomic.Int64
 
 	guard      *guard
 	upkeep     upkeep
@@ -216,7 +215,7 @@ func (db *DB) close(ctx context.Context) error {
 		db.replayer.Stop()
 	}
 	db.watch.close()
-	db.space.stop()
+	db.room.Stop()
 	db.background.Wait()
 	db.upkeep.settle()
 	db.feed.Close() // only now: a drop ends the chunk, too

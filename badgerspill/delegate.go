@@ -2,7 +2,9 @@ package badgerspill
 
 import (
 	"fmt"
+	"os"
 	"reflect"
+	"strings"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
@@ -76,11 +78,30 @@ func (db *DB) RunValueLogGC(discardRatio float64) error {
 		return err
 	}
 	cost := db.opt.collectCost(discardRatio)
-	if err := db.space.claim(&db.space.badger, cost); err != nil {
+	if err := db.room.ClaimBadger(cost); err != nil {
 		return err
 	}
-	defer db.space.settle(cost)
+	defer db.room.Settle(cost)
 	return db.inner.RunValueLogGC(discardRatio)
+}
+
+// collectCost is what a garbage collection of the value log may write: what is left of the largest
+// file that is not written to any more, and the pointers to it.
+func (opt *Options) collectCost(discardRatio float64) (most int64) {
+	if !(discardRatio > 0 && discardRatio < 1) {
+		return 0 // Badger refuses it
+	}
+	files, err := os.ReadDir(opt.ValueDir)
+	if err != nil {
+		return 0
+	}
+	var last int64 // by number the newest comes last
+	for _, f := range files {
+		if info, err := f.Info(); err == nil && strings.HasSuffix(f.Name(), ".vlog") {
+			most, last = max(most, last), info.Size()
+		}
+	}
+	return int64(float64(most) * (1 - discardRatio) * 1.25)
 }
 
 // keyRange is a part of the key space, as Ranges returns it. Its bounds are internal keys, with a

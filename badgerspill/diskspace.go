@@ -17,35 +17,12 @@ func (db *DB) DiskSpace() (all []DiskSpace) {
 	if db.opt.InMemory || db.IsClosed() {
 		return nil
 	}
-	s := db.space
 	dirs := []string{db.opt.Dir, db.opt.ValueDir}
 	if db.log != nil {
 		dirs = append(dirs, db.opt.SpillDir)
 	}
-	volumes, names := map[uint64]bool{}, map[string]bool{}
-	for _, dir := range dirs {
-		there, _, err := db.opt.nearest(dir)
-		if err != nil || names[dir] {
-			continue
-		}
-		volume, known := s.volume(dir)
-		if known && volumes[volume] {
-			continue
-		}
-		free, total, err := db.opt.fs().Free(there)
-		if err != nil {
-			continue
-		}
-		names[dir], volumes[volume] = true, known
-		room := DiskSpace{Dir: dir, Free: free, Total: total}
-		if !s.off {
-			side := &s.badger
-			if dir == db.opt.SpillDir && s.separate() {
-				side = &s.spill
-			}
-			room.Floor = s.floorOf(side, total)
-		}
-		all = append(all, room)
+	for _, v := range db.room.Volumes(dirs...) {
+		all = append(all, DiskSpace(v))
 	}
 	return all
 }

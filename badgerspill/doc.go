@@ -16,8 +16,8 @@
 // A write is one walk: Txn.Commit (txn.go), submit (pipeline.go), then internal/pipeline from top
 // to bottom of submit.go: Submit, enter, admit, place, Await. Its doc.go is the specification: both
 // invariants, the steps, what is held at each, what a crash leaves. The states and their
-// transitions are in its router.go, timestamps and conflicts in its order.go. What the pipeline
-// needs of this package is in pipeline.go.
+// transitions are in its router.go, timestamps and conflicts in its order.go. Room for a commit is
+// internal/room. What the two need of this package is in pipeline.go and room.go.
 //
 // How the spill gets into Badger is internal/feed: batches, chunks, checkpoints and the hand-over,
 // with what is held at each step and what a crash leaves. What it needs of this package is in

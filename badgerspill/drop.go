@@ -270,7 +270,7 @@ func (db *DB) discardSpill(x *feed.Exclusive) error {
 		return err
 	}
 	if x != nil {
-		db.spillUse.refresh()
+		db.ledger.Refresh()
 		x.StartOver()
 		db.spillChanged()
 		db.pipe.Emptied()
@@ -357,7 +357,7 @@ func (db *DB) drainNow(ctx context.Context, reached <-chan struct{}) error {
 			if st := db.replayer.Stats(); st.Errors > before+2 {
 				cancel(st.LastError)
 			}
-			if err := errors.Join(db.space.check(), db.guard.pauses()); err != nil {
+			if err := errors.Join(db.room.Check(), db.guard.pauses()); err != nil {
 				cancel(err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -53,7 +54,7 @@ var (
 	// ErrNoSpace is returned by a commit that no volume with free space above MinFreeSpace can
 	// take, by an Open that has not the room to open, and by a few other calls that make Badger
 	// write. Nothing was written; service is normal again when space is back.
-	ErrNoSpace = errors.New("free disk space is below MinFreeSpace")
+	ErrNoSpace = room.ErrNoSpace
 	// ErrBadgerHeld is returned by a commit that the spill does not take while Badger must get no
 	// writes, and by what else writes to Badger. A file has the name of its next memtable, or file
 	// descriptors have run out. The error names the cause and the way out. Nothing was written;

@@ -303,7 +303,7 @@ func (db *DB) writerBlocked(r wbm.Request, waiting int64) func(time.Duration, in
 			return
 		}
 		if err != nil {
-			low := db.space.badger.low.Load()
+			low := db.room.Low()
 			switch {
 			case errors.Is(err, wbm.ErrClosed), db.closing.Load():
 				err = ErrBlockedWrites

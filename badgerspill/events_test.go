@@ -255,7 +255,7 @@ func TestEventsOfAWriterThatLosesItsDisk(t *testing.T) {
 	done := f.putAsync("k", "v")
 	receive(t, "WriterBlocked", f.events.blocked)
 	d.badgerFree.Store(0)
-	f.space.look()
+	f.room.Look()
 	require.ErrorIs(t, receive(t, "the commit", done), ErrNoSpace)
 	require.ErrorIs(t, receive(t, "WriterReleased", f.events.released).Err, ErrNoSpace)
 }

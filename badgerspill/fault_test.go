@@ -129,7 +129,7 @@ func (s *story) reopen() {
 func (s *story) commit(n int) {
 	s.t.Helper()
 	// The time in which a spill that failed is not tried again is over.
-	s.db.spillBroken.Store(0)
+	s.db.room.RetrySpill(0)
 	type outcome struct {
 		i   int
 		err error

@@ -4,6 +4,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/feed"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/notify"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -74,7 +75,7 @@ func (g feedGuard) Failed() error {
 // feedRoom is the memory budget, and Badger's disk.
 type feedRoom struct{ db *DB }
 
-func (r feedRoom) Low() error { return r.db.space.check() }
+func (r feedRoom) Low() error { return r.db.room.Check() }
 
 func (r feedRoom) Memory() feed.Memory {
 	m := r.db.manager
@@ -84,11 +85,11 @@ func (r feedRoom) Memory() feed.Memory {
 func (r feedRoom) AskRelief() { r.db.manager.AskRelief() }
 
 func (r feedRoom) Claim(memory, raw int64) (claim int64, err error) {
-	claim = badgerCost(memory, raw)
-	return claim, r.db.space.claim(&r.db.space.badger, claim)
+	claim = room.BadgerCost(memory, raw)
+	return claim, r.db.room.ClaimBadger(claim)
 }
 
-func (r feedRoom) Settle(claim int64) { r.db.space.settle(claim) }
+func (r feedRoom) Settle(claim int64) { r.db.room.Settle(claim) }
 
 func (r feedRoom) InFlight(memory int64) { r.db.account.Force(wbm.InFlight, memory) }
 
@@ -96,7 +97,7 @@ func (r feedRoom) Took(memory int64, newest uint64) { r.db.memtables.Answered(me
 
 func (r feedRoom) Refused(memory int64) { r.db.account.Release(wbm.InFlight, memory) }
 
-func (r feedRoom) ChunkRoom() int64 { return r.db.space.chunkRoom() }
+func (r feedRoom) ChunkRoom() int64 { return r.db.room.ChunkRoom() }
 
 // feedSpill is the spill's capacity, and where commits are to go.
 type feedSpill struct{ db *DB }
@@ -128,7 +129,7 @@ func (s feedSpill) Piece() int64 { return s.db.spillPiece() }
 
 func (s feedSpill) SegmentSize() int64 { return s.db.segmentSize() }
 
-func (s feedSpill) Refresh() { s.db.spillUse.refresh() }
+func (s feedSpill) Refresh() { s.db.ledger.Refresh() }
 
 // feedAudience is who is told of what replay does.
 type feedAudience struct{ db *DB }

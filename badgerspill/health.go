@@ -227,7 +227,7 @@ func (db *DB) setHealth(change func(*health)) {
 // judgeHealth returns what is the matter, nil if nothing is. Needs health.mu.
 func (db *DB) judgeHealth() *HealthError {
 	const goOn = "commits go on while the spill has room; "
-	h, guard, low, drop := &db.health, db.guard.Blocked(), db.space.low(), db.unfinished.Load()
+	h, guard, low, drop := &db.health, db.guard.Blocked(), db.room.Low(), db.unfinished.Load()
 	stopped := func(err error, way string) *HealthError {
 		return &HealthError{State: HealthStopped, Err: err, Way: way}
 	}
@@ -248,9 +248,4 @@ func (db *DB) judgeHealth() *HealthError {
 		return &HealthError{State: HealthDelayed, Err: h.replay, Way: "nothing is lost, and it is tried again"}
 	}
 	return nil
-}
-
-// full is the error of a commit that waits for room which cannot come.
-func (e *HealthError) full() error {
-	return fmt.Errorf("%w; the spill is full, and nothing was written", e)
 }

@@ -238,11 +238,11 @@ func TestHealthOfAFullVolume(t *testing.T) {
 	f := open(t, on(d), log.options)
 	f.spillOne("a", "1")
 	d.badgerFree.Store(testFloor - 1)
-	eventually(t, "the next look", func() bool { return f.space.check() != nil })
+	eventually(t, "the next look", func() bool { return f.room.Check() != nil })
 	require.ErrorIs(t, f.Health(), ErrReplayStopped)
 	require.ErrorIs(t, f.Health(), ErrNoSpace)
 	d.badgerFree.Store(1 << 30)
-	eventually(t, "the next look", func() bool { return f.space.check() == nil })
+	eventually(t, "the next look", func() bool { return f.room.Check() == nil })
 	require.NoError(t, f.Health())
 	log.all(t, 2)
 	require.Empty(t, log.errors())
@@ -266,7 +266,7 @@ func TestHealthOfAVolumeThatIsLowAtOpen(t *testing.T) {
 	require.ErrorIs(t, g.Health(), ErrNoSpace)
 	require.Equal(t, HealthStopped, g.SpillStats().Health)
 	d.badgerFree.Store(1 << 30)
-	eventually(t, "the next look", func() bool { return g.space.check() == nil && g.Health() == nil })
+	eventually(t, "the next look", func() bool { return g.room.Check() == nil && g.Health() == nil })
 	g.drained()
 }
 

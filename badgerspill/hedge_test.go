@@ -86,7 +86,7 @@ func TestClaimsOfAHedgeAfterAFailedAppend(t *testing.T) {
 	eventually(t, "the commit is with Badger", func() bool { return f.stub.waiting() == 1 })
 	free()
 	f.hooks.set(func(_, _ string) error { return nil })
-	f.spillBroken.Store(0)
+	f.room.RetrySpill(0)
 	require.NoError(t, f.pipe.TurnToSpill(pipeline.CauseStall))
 	require.NoError(t, receive(t, "acknowledgement by the spill", commit))
 	f.stub.release()

@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 )
 
 // TestNoInodesForBadger: below the floor of inodes on Badger's volume commits fail as on a full
@@ -14,21 +16,21 @@ func TestNoInodesForBadger(t *testing.T) {
 	f := open(t, on(d), func(opt *Options) { opt.Tuning.SpillRate = Off })
 	f.put("untold", "v")
 	d.badgerFiles.Store(1 << 20)
-	f.space.look()
+	f.room.Look()
 	f.put("many", "v")
-	floor := f.space.filesFloor(&f.space.badger)
-	require.GreaterOrEqual(t, floor, int64(badgerFiles))
+	floor := f.room.Status().FilesFloor
+	require.GreaterOrEqual(t, floor, int64(room.BadgerFiles))
 	d.badgerFiles.Store(floor - 1)
-	f.space.look()
+	f.room.Look()
 	err := put(f.DB, "refused", "v")
 	require.ErrorIs(t, err, ErrNoSpace)
 	require.ErrorContains(t, err, "inodes")
 	require.NotContains(t, err.Error(), "MinFreeSpace")
-	require.ErrorIs(t, f.space.check(), ErrNoSpace, "replay pauses")
+	require.ErrorIs(t, f.room.Check(), ErrNoSpace, "replay pauses")
 	require.Equal(t, absent, f.get("refused"))
 	require.Positive(t, f.SpillStats().NoSpace)
 	d.badgerFiles.Store(1 << 20)
-	f.space.look()
+	f.room.Look()
 	f.put("again", "v")
 	require.NoError(t, f.Close())
 
@@ -47,14 +49,14 @@ func TestNoInodesForTheSpill(t *testing.T) {
 	d.spillFiles.Store(1 << 20)
 	f := open(t, on(d))
 	f.spillOne("k", "v")
-	d.spillFiles.Store(spillFiles - 1)
-	f.space.look()
-	require.False(t, f.space.spillUsable())
-	require.NoError(t, f.space.check(), "replay goes on")
+	d.spillFiles.Store(room.SpillFiles - 1)
+	f.room.Look()
+	require.False(t, f.room.SpillUsable())
+	require.NoError(t, f.room.Check(), "replay goes on")
 	f.drained()
 	require.Equal(t, "v", f.inBadger("k"))
 	f.put("direct", "v")
-	d.spillFiles.Store(spillFiles)
-	f.space.look()
-	require.True(t, f.space.spillUsable())
+	d.spillFiles.Store(room.SpillFiles)
+	f.room.Look()
+	require.True(t, f.room.SpillUsable())
 }

@@ -98,8 +98,8 @@ func (db *DB) EffectiveOpts() Options {
 	t.SpillCacheSize = db.spillCacheSize()
 	t.QuietRate = db.rate.QuietRate()
 	t.ReplayMaxRate = given.Tuning.ReplayMaxRate
-	if !db.space.off {
-		opt.MinFreeSpace = db.space.badger.floor.Load()
+	if floor, ok := db.room.Floor(); ok {
+		opt.MinFreeSpace = floor
 	}
 	return opt
 }
@@ -261,9 +261,7 @@ func (db *DB) makeSpill() error {
 		return err
 	}
 	if err = db.log.Make(id); err == nil {
-		if !db.space.off {
-			db.space.look()
-		}
+		db.room.Look()
 		return nil
 	}
 	if !known {
@@ -343,6 +341,6 @@ func (db *DB) fit() {
 		db.events.backgroundError("resize the spill", err, "it keeps its old sizes")
 	}
 	db.replayer.SetCheckpointBytes(min(replay.DefaultCheckpointBytes, db.spillPiece()))
-	db.spillUse.refresh()
+	db.ledger.Refresh()
 	db.wakeReplay()
 }

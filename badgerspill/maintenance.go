@@ -33,7 +33,7 @@ func (db *DB) Flatten(workers int) error {
 		return err
 	}
 	defer end()
-	if err := errors.Join(db.space.check(), db.guard.check()); err != nil {
+	if err := errors.Join(db.room.Check(), db.guard.check()); err != nil {
 		return err
 	}
 	defer db.lost.Settle(host.FlattenCompactor)

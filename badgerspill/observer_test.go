@@ -145,7 +145,7 @@ func TestNothingThatFailedWasSeen(t *testing.T) {
 						if err != nil {
 							failed[w][v] = true
 						}
-						f.spillBroken.Store(0) // it is tried again at once
+						f.room.RetrySpill(0) // it is tried again at once
 						if w == 0 && n%4 == 0 {
 							ctx, cancel := context.WithTimeout(f.ctx, 50*time.Millisecond)
 							_ = f.Drain(ctx) // to and fro

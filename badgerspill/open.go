@@ -16,14 +16,12 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/strain"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
-
-// spillRetry is how long a spill that failed is not tried again.
-const spillRetry = time.Second
 
 // engine writes to Badger: a *host.Engine, which says what each method does. Tests put their own in
 // between, to hold Badger up or to let it fail.
@@ -148,9 +146,10 @@ func (db *DB) openBudget() (err error) {
 		Account:   db.account,
 		Capacity:  db.spillCapacity(),
 		HighWater: db.opt.Tuning.ReplayHighWater,
-		Usable:    func() bool { return db.now() >= db.spillBroken.Load() && db.space.spillUsable() },
+		Usable:    func() bool { return db.room.SpillUsable() },
 		OnBlocked: db.writerBlocked,
 	})
+	db.ledger = room.NewLedger(db.spill)
 	return nil
 }
 
@@ -183,6 +182,7 @@ func (db *DB) open() (err error) {
 	}
 	db.phase(OpenBadger)
 	db.shapeTree()
+	db.room = db.newRoom() // what Badger meets while it opens may ask whether its volume is low
 	if err := db.openBadger(); err != nil {
 		return err
 	}
@@ -214,8 +214,7 @@ func (db *DB) open() (err error) {
 	if err != nil {
 		return err
 	}
-	db.space = newDiskSpace(db)
-	db.setHealth(nil) // of what its first look has found
+	db.room.Look()
 	_ = db.guard.Refresh()
 	db.start()
 	db.publishMetrics()
@@ -276,7 +275,6 @@ func (db *DB) openSpill() error {
 	if !exists && opt.ReadOnly {
 		return nil
 	}
-	db.spillUse = &spillUse{db: db}
 	if !exists && opt.SpillPolicy == Never {
 		return db.deferSpill()
 	}
@@ -382,12 +380,8 @@ func (db *DB) logOptions(id [16]byte, existing, deferred bool) spillfile.Options
 		OnFirst:       db.firstSpilled,
 		OnCommit:      func(b []*spillfile.Batch, err error) { db.pipe.Spilled(b, err) },
 		OnEvent:       db.segmentEvent,
-		OnIndexed: func() {
-			if db.ready.Load() {
-				db.spillUse.refresh()
-			}
-		},
-		Logf: func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
+		OnIndexed:     db.ledger.Refresh,
+		Logf:          func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
 	}
 }
 
@@ -412,8 +406,8 @@ func (db *DB) firstSpilled() error {
 }
 
 func (db *DB) segmentEvent(ev spillfile.Event) {
-	if ev.Kind == spillfile.SegmentRemoved && db.ready.Load() {
-		db.spillUse.refresh()
+	if ev.Kind == spillfile.SegmentRemoved {
+		db.ledger.Refresh()
 	}
 	db.events.segment(ev)
 	switch {
@@ -728,7 +722,7 @@ func (db *DB) start() {
 		})
 		db.ready.Store(true)
 		db.fit() // to limits that were changed meanwhile
-		db.spillUse.refresh()
+		db.ledger.Follow(db.log)
 		switch live := db.log.State().LiveBatches > 0; {
 		case live:
 			db.pipe.Recovered(pipeline.CauseRecovery)

@@ -6,7 +6,6 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/spillfile"
-	"github.com/badgerspill/badgerspill/wbm"
 )
 
 // RouterState is where commits go.
@@ -34,7 +33,7 @@ func (db *DB) routerState() RouterState { return RouterState(db.pipe.State()) }
 // timestamp of both, and replayFirst what must be replayed before Badger may discard anything.
 func (db *DB) newPipeline(last, replayFirst uint64) *pipeline.Pipeline {
 	env := pipeline.Env{
-		Badger: pipelineBadger{db}, Room: pipelineRoom{db}, Audience: pipelineAudience{db},
+		Badger: pipelineBadger{db}, Room: db.room, Audience: pipelineAudience{db},
 		Closing: db.ctx, Background: &db.background, Begin: db.begin,
 	}
 	if db.log != nil {
@@ -92,70 +91,6 @@ func (b pipelineBadger) Prepare(c *pipeline.Commit) error { return b.db.engine.P
 func (b pipelineBadger) Send(c *pipeline.Commit, answer func(error)) { b.db.engine.Send(c, answer) }
 
 func (b pipelineBadger) SetDiscardTs(ts uint64) { b.db.inner.SetDiscardTs(ts) }
-
-// pipelineRoom is the budget, the spill's capacity and the disks.
-type pipelineRoom struct{ db *DB }
-
-func (r pipelineRoom) Reserve(req wbm.Request, w *pipeline.Wait) (wbm.Outcome, error) {
-	return r.db.reserveRoom(req, w)
-}
-
-func (r pipelineRoom) Cancel(req wbm.Request, way wbm.Outcome) { r.db.spill.Cancel(req, way) }
-
-func (r pipelineRoom) Shrink(spill, index int64) { r.db.spill.ReleaseSpillover(spill, index, 0) }
-
-// Claim lets a commit look for another way if it is the spill's volume that is low.
-func (r pipelineRoom) Claim(c *pipeline.Commit, way wbm.Outcome) (claim int64, again bool, err error) {
-	s := r.db.space
-	claim = badgerCost(c.Memory, c.RawBytes)
-	if way == wbm.Spilled {
-		claim = c.Batch.DiskSize()
-	}
-	if err := s.claim(s.sideOf(way), claim); err != nil {
-		return 0, way == wbm.Spilled && s.spill.low.Load() != nil, err
-	}
-	return claim, false, nil
-}
-
-func (r pipelineRoom) CancelClaim(claim int64) { r.db.space.cancel(claim) }
-
-func (r pipelineRoom) Full() bool { return r.db.spill.IsSpilloverFull(0, 0) }
-
-func (r pipelineRoom) ShouldSpill(memory int64) bool { return r.db.spill.ShouldSpillOver(memory) }
-
-func (r pipelineRoom) SetActive(spilling bool) { r.db.spill.SetActive(spilling) }
-
-func (r pipelineRoom) ForceSpilled(b *spillfile.Batch) {
-	r.db.spill.Force(b.DiskSize(), b.IndexSize())
-	r.db.space.force(b.DiskSize())
-}
-
-func (r pipelineRoom) ForceDirect(c *pipeline.Commit) (claim int64) {
-	r.db.account.Force(wbm.InFlight, c.Memory)
-	claim = badgerCost(c.Memory, c.RawBytes)
-	r.db.space.force(claim)
-	return claim
-}
-
-func (r pipelineRoom) BadgerTakes() bool {
-	return r.db.space.badger.low.Load() == nil && r.db.guard.Blocked() == nil
-}
-
-func (r pipelineRoom) Answered(c *pipeline.Commit, err error) {
-	if err == nil {
-		r.db.memtables.Answered(c.Memory, c.Ts)
-	} else {
-		r.db.account.Release(wbm.InFlight, c.Memory)
-	}
-	r.db.space.settle(c.Claim)
-}
-
-func (r pipelineRoom) Spilled(batches []*spillfile.Batch, claimed int64) {
-	r.db.spillUse.written(batches)
-	r.db.space.settle(claimed)
-}
-
-func (r pipelineRoom) SpillFailed() { r.db.spillBroken.Store(r.db.now() + int64(spillRetry)) }
 
 // pipelineAudience is who is told of what happens to commits.
 type pipelineAudience struct{ db *DB }

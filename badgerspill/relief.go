@@ -27,10 +27,10 @@ func (db *DB) sealMemtable() {
 // sealNow fills the active memtable's log. Without room for that, the bytes stay where they are.
 func (db *DB) sealNow(*feed.Exclusive) error {
 	size := db.opt.MemTableSize
-	if db.guard.check() != nil || db.space.claim(&db.space.badger, size) != nil {
+	if db.guard.check() != nil || db.room.ClaimBadger(size) != nil {
 		return nil
 	}
-	defer db.space.settle(size)
+	defer db.room.Settle(size)
 	if err := db.engine.Seal(); err != nil && !db.closing.Load() {
 		db.events.backgroundError("seal Badger's memtable", err, "it is tried again while memory is short")
 	}

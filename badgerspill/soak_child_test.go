@@ -161,9 +161,9 @@ func (c *soakChild) close() error {
 		}
 	}
 	settled := time.Now().Add(soakPatience / 2) // a batch of replay may be under way
-	for c.db.space.inFlight.Load() != 0 {
+	for c.db.room.InFlight() != 0 {
 		if time.Now().After(settled) {
-			return fmt.Errorf("%d bytes of claims on disk space are not settled", c.db.space.inFlight.Load())
+			return fmt.Errorf("%d bytes of claims on disk space are not settled", c.db.room.InFlight())
 		}
 	}
 	if leaks := c.db.manager.Leaks(); leaks != 0 {
@@ -535,11 +535,9 @@ func (c *soakChild) report() error {
 // state is what to know of a database that hangs.
 func (c *soakChild) state() string {
 	disk, index := c.db.log.Usage()
-	c.db.spillUse.mu.Lock()
-	accounted := c.db.spillUse.mu.disk
-	c.db.spillUse.mu.Unlock()
+	accounted, _ := c.db.ledger.Accounted()
 	return fmt.Sprintf("%+v; of the log %+v, %d bytes on disk, %d accounted, %d of index; spill usage %d, usable %v", c.db.SpillStats(), c.db.log.State(),
-		disk, accounted, index, c.db.spill.Usage(), c.db.space.spillUsable())
+		disk, accounted, index, c.db.spill.Usage(), c.db.room.SpillUsable())
 }
 
 func (c *soakChild) say() {

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
+	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
@@ -123,7 +124,7 @@ func on(d *disks) func(*Options) {
 // settled waits until every claim is settled: none may leak.
 func (f *fixture) settledClaims() {
 	f.t.Helper()
-	eventually(f.t, "all claims are settled", func() bool { return f.space.inFlight.Load() == 0 })
+	eventually(f.t, "all claims are settled", func() bool { return f.room.InFlight() == 0 })
 }
 
 func TestNoSpaceOnOneVolume(t *testing.T) {
@@ -132,7 +133,7 @@ func TestNoSpaceOnOneVolume(t *testing.T) {
 	f.put("a", "1")
 	f.spillOne("b", "2")
 	d.badgerFree.Store(testFloor - 1)
-	eventually(t, "the next look", func() bool { return f.space.check() != nil })
+	eventually(t, "the next look", func() bool { return f.room.Check() != nil })
 	for range 3 {
 		require.ErrorIs(t, put(f.DB, "c", "3"), ErrNoSpace)
 	}
@@ -159,7 +160,7 @@ func TestNoSpaceEndsAWait(t *testing.T) {
 	waits := f.putAsync("a", "1")
 	eventually(t, "it waits for memory", f.parked)
 	d.badgerFree.Store(testFloor - 1)
-	f.space.look()
+	f.room.Look()
 	require.ErrorIs(t, receive(t, "the waiting commit", waits), ErrNoSpace)
 	require.ErrorIs(t, receive(t, "another", f.putAsync("b", "2")), ErrNoSpace)
 	f.settledClaims()
@@ -171,19 +172,19 @@ func TestSpillVolumeLow(t *testing.T) {
 	d := newDisks(1 << 30)
 	d.separate = true
 	f := open(t, on(d))
-	require.True(t, f.space.separate())
+	require.True(t, f.room.Status().Separate)
 	d.spillFree.Store(testFloor - 1)
-	f.space.look()
+	f.room.Look()
 	free := f.occupy(f.share(0.95))
 	f.put("a", "1")
 	require.Equal(t, Direct, f.routerState(), "a full spill lets Badger use all memory")
 	free()
 
 	d.spillFree.Store(1 << 30)
-	f.space.look()
+	f.room.Look()
 	f.spillOne("b", "2")
 	d.spillFree.Store(testFloor - 1)
-	f.space.look()
+	f.room.Look()
 	held := make(chan struct{})
 	release := sync.OnceFunc(func() { close(held) })
 	t.Cleanup(release)
@@ -204,7 +205,7 @@ func TestBadgerVolumeLow(t *testing.T) {
 	f := open(t, on(d), eager, func(opt *Options) { opt.SpillCapacity, opt.Tuning.ReplayHighWater = 1<<20, 1 })
 	f.put("a", "1")
 	d.badgerFree.Store(testFloor - 1)
-	f.space.look()
+	f.room.Look()
 	value := incompressible(64<<10, 1)
 	var err error
 	n := 0
@@ -220,7 +221,7 @@ func TestBadgerVolumeLow(t *testing.T) {
 	require.Equal(t, value, f.get(key(0)))
 
 	d.badgerFree.Store(1 << 30)
-	f.space.look()
+	f.room.Look()
 	f.drained()
 	f.direct()
 	require.Equal(t, value, f.get(key(n-2)))
@@ -236,13 +237,13 @@ func TestBadgerVolumeLowAndTheSpillFails(t *testing.T) {
 	d.separate = true
 	f := open(t, on(d))
 	d.badgerFree.Store(testFloor - 1)
-	f.space.look()
+	f.room.Look()
 	f.hooks.set(failSegmentWrites)
 	require.ErrorIs(t, put(f.DB, "a", "1"), errTest)
 	require.Zero(t, f.stub.sends())
 	require.ErrorIs(t, put(f.DB, "a", "1"), ErrNoSpace, "the spill is not tried for a second")
 	f.hooks.clear()
-	f.spillBroken.Store(0)
+	f.room.RetrySpill(0)
 	f.put("a", "2")
 	require.Equal(t, "2", f.get("a"))
 	f.settledClaims()
@@ -250,10 +251,10 @@ func TestBadgerVolumeLowAndTheSpillFails(t *testing.T) {
 
 // One commit does not fit, though others do.
 func TestNoSpaceForALargeCommit(t *testing.T) {
-	d := newDisks(testFloor + spaceStep + 1<<20)
+	d := newDisks(testFloor + room.Step + 1<<20)
 	f := open(t, on(d), func(opt *Options) { opt.MemTableSize = 32 << 20 })
 	large := incompressible(4<<20-1, 1)
-	require.Greater(t, badgerCost(int64(len(large)), int64(len(large))), int64(spaceStep+1<<20))
+	require.Greater(t, room.BadgerCost(int64(len(large)), int64(len(large))), int64(room.Step+1<<20))
 	require.Less(t, int64(len(large)), f.MaxBatchSize())
 	err := f.Update(func(txn *Txn) error {
 		for i := range 4 {
@@ -267,38 +268,6 @@ func TestNoSpaceForALargeCommit(t *testing.T) {
 	require.ErrorContains(t, err, "this needs")
 	f.put("small", "1")
 	f.settledClaims()
-}
-
-// No time passes here between two looks: what was claimed must be counted, in flight or written, by
-// however many at once.
-func TestClaimsCountDownBetweenLooks(t *testing.T) {
-	const room = 64 << 20
-	d := newDisks(testFloor + room)
-	f := open(t, on(d))
-	f.space.last.Store(int64(time.Hour)) // of the clock of now
-	var claimed atomic.Int64
-	var writers kit.WaitGroup
-	for range 4 {
-		writers.Go(func() {
-			for f.space.claim(&f.space.badger, 1<<20) == nil {
-				claimed.Add(1 << 20)
-			}
-		})
-	}
-	writers.Wait()
-	require.LessOrEqual(t, claimed.Load(), int64(room))
-	require.Greater(t, claimed.Load(), int64(room-8<<20), "nobody is refused before the room is used up")
-
-	f.space.settle(claimed.Load()) // written, but the last look does not know
-	require.Zero(t, f.space.inFlight.Load())
-	require.Less(t, f.space.left(&f.space.badger), int64(spaceStep))
-	d.badgerFree.Add(-claimed.Load())
-	require.ErrorIs(t, f.space.claim(&f.space.badger, 8<<20), ErrNoSpace)
-	require.Zero(t, f.space.inFlight.Load(), "a refused claim takes nothing")
-
-	d.badgerFree.Store(testFloor + room)
-	require.NoError(t, f.space.claim(&f.space.badger, 1<<20), "a claim that finds too little looks at once")
-	f.space.cancel(1 << 20)
 }
 
 // A volume as small as a few memtables, and a burst far faster than the interval between two looks.
@@ -353,7 +322,7 @@ func TestBurstStaysWithinASmallVolume(t *testing.T) {
 			never(t, 100*time.Millisecond, "the volume is exceeded", func() bool { return d.left() < 0 })
 			close(stop)
 			watcher.Wait()
-			t.Logf("%d commits of 20 KiB, %d looks, %d KiB free at the least, reserve %d KiB", acked.Load(), d.looks.Load(), d.least.Load()>>10, f.space.reserve()>>10)
+			t.Logf("%d commits of 20 KiB, %d looks, %d KiB free at the least, reserve %d KiB", acked.Load(), d.looks.Load(), d.least.Load()>>10, f.room.Status().Reserve>>10)
 			require.Positive(t, d.least.Load())
 			require.Greater(t, acked.Load(), int64(200), "most of the volume can be used")
 			f.settledClaims()
@@ -363,16 +332,13 @@ func TestBurstStaysWithinASmallVolume(t *testing.T) {
 
 func TestReserveIsWhatBadgerMayWrite(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.MinFreeSpace, opt.seams.fs = 0, newDisks(1<<40); small(opt) })
-	require.Zero(t, f.space.reserve(), "a new database needs none")
-	require.EqualValues(t, 1<<30, f.space.floor(1<<40, 0))
-	require.EqualValues(t, 1<<20, f.space.floor(100<<20, 1))
-	require.EqualValues(t, 50<<20, f.space.floor(100<<20, 50<<20), "more than a hundredth, where Badger needs it")
+	require.Zero(t, f.room.Status().Reserve, "a new database needs none")
 	for i := range 3 {
 		f.put(key(i), incompressible(800, i))
 	}
 	held := f.account.UsageByKind(wbm.Memtable)
 	require.Positive(t, held)
-	require.Equal(t, 2*held, f.space.reserve(), "a table, and its compaction")
+	require.Equal(t, 2*held, f.room.Status().Reserve, "a table, and its compaction")
 	require.NoError(t, f.stub.Seal())
 	eventually(t, "the memtable is a table", func() bool {
 		f.watch.hurry()
@@ -383,7 +349,7 @@ func TestReserveIsWhatBadgerMayWrite(t *testing.T) {
 		size += l.Size
 	}
 	require.Positive(t, size)
-	require.GreaterOrEqual(t, f.space.reserve(), size)
+	require.GreaterOrEqual(t, f.room.Status().Reserve, size)
 }
 
 func TestOpenOnAFullVolume(t *testing.T) {
@@ -459,10 +425,10 @@ func TestNoSpaceForValueLogGC(t *testing.T) {
 	require.Less(t, cost, int64(8<<20))
 	require.Zero(t, f.opt.collectCost(1))
 	d.badgerFree.Store(testFloor)
-	f.space.look()
+	f.room.Look()
 	require.ErrorIs(t, f.RunValueLogGC(0.1), ErrNoSpace)
 	d.badgerFree.Store(1 << 40)
-	f.space.look()
+	f.room.Look()
 	require.NotErrorIs(t, f.RunValueLogGC(0.1), ErrNoSpace)
 	require.ErrorIs(t, f.RunValueLogGC(1), badger.ErrInvalidRequest)
 	f.settledClaims()
@@ -480,10 +446,10 @@ func TestSpillLeavesRoomForItsReplay(t *testing.T) {
 	free()
 	live := f.log.State().LiveBytes
 	require.Greater(t, live, int64(2<<20))
-	require.EqualValues(t, replayCost*replaySegments<<20, f.space.replayRoom(), "of two segments at most")
-	d.badgerFree.Store(testFloor + 2*spaceStep - 1)
-	f.space.look()
-	require.NoError(t, f.space.check(), "Badger has room")
+	require.EqualValues(t, room.ReplayCost*room.ReplaySegments<<20, f.room.Status().ReplayRoom, "of two segments at most")
+	d.badgerFree.Store(testFloor + 2*room.Step - 1)
+	f.room.Look()
+	require.NoError(t, f.room.Check(), "Badger has room")
 	waits := f.putAsync("a", "1")
 	require.NoError(t, receive(t, "the commit that waits for replay", waits))
 	f.direct()
@@ -494,8 +460,8 @@ func TestSpillLeavesRoomForItsReplay(t *testing.T) {
 
 func TestSpillOnAVolumeThatIsNotKnown(t *testing.T) {
 	f := open(t, func(opt *Options) { opt.MinFreeSpace, opt.seams.fs = 0, noStat{newDisks(1 << 40)} })
-	require.False(t, f.space.separate())
-	require.True(t, f.space.shared)
+	require.False(t, f.room.Status().Separate)
+	require.True(t, f.room.Status().Shared)
 }
 
 type noStat struct{ *disks }
@@ -513,7 +479,7 @@ func TestCloseWhileSpaceIsLow(t *testing.T) {
 	f.spillOne("a", "1")
 	waits := make(chan error, 1)
 	d.badgerFree.Store(testFloor)
-	f.space.look()
+	f.room.Look()
 	go func() { waits <- f.Drain(context.Background()) }()
 	require.NoError(t, receive(t, "Close", async(f.Close)))
 	require.Error(t, receive(t, "Drain", waits))

@@ -112,7 +112,7 @@ func TestTurnForTheRateFails(t *testing.T) {
 			eventually(t, "the end of the try", func() bool { return !f.turning.Load() })
 			require.False(t, interlocked(f.DB))
 			f.hooks.clear()
-			f.spillBroken.Store(0) // it is tried again at once
+			f.room.RetrySpill(0) // it is tried again at once
 			f.commitUntil("the turn", f.spilling)
 		})
 	}

@@ -89,10 +89,10 @@ func (sw *StreamWriter) Write(buf *z.Buffer) error {
 		return err
 	}
 	cost := int64(buf.LenNoPadding())
-	if err := sw.db.space.claim(&sw.db.space.badger, cost); err != nil {
+	if err := sw.db.room.ClaimBadger(cost); err != nil {
 		return err
 	}
-	defer sw.db.space.settle(cost)
+	defer sw.db.room.Settle(cost)
 	return sw.inner.Write(buf)
 }
 

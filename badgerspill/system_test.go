@@ -199,10 +199,10 @@ func TestRoomThatNobodyTells(t *testing.T) {
 			f := open(t, change)
 			f.put("a", "1")
 			f.spillOne("b", "2")
-			f.space.look()
-			require.NoError(t, f.space.check())
-			require.True(t, f.space.spillUsable())
-			require.Equal(t, int64(math.MaxInt64/4), f.space.room())
+			f.room.Look()
+			require.NoError(t, f.room.Check())
+			require.True(t, f.room.SpillUsable())
+			require.Equal(t, int64(math.MaxInt64/4), f.room.Status().Room)
 			require.NoError(t, f.Close())
 			g := openAt(t, f.opt.Dir, change)
 			require.NoError(t, g.Drain(t.Context()))
@@ -212,19 +212,17 @@ func TestRoomThatNobodyTells(t *testing.T) {
 	}
 }
 
-func (s *diskSpace) room() int64 { return s.badger.room.Load() }
-
 // TestVolumesThatAreNotKnown: a spill whose volume is not known counts as on Badger's, whose floor
 // is the higher one.
 func TestVolumesThatAreNotKnown(t *testing.T) {
 	d := newDisks(1 << 40)
 	d.separate = true
 	f := open(t, on(d), func(opt *Options) { opt.MinFreeSpace = 0 })
-	require.True(t, f.space.separate())
+	require.True(t, f.room.Status().Separate)
 	f = open(t, on(d), func(opt *Options) {
 		opt.MinFreeSpace = 0
 		as(func(s *system) { s.volume = func(fs.FileInfo) (uint64, bool) { return 0, false } })(opt)
 	})
-	require.False(t, f.space.separate())
-	require.True(t, f.space.shared)
+	require.False(t, f.room.Status().Separate)
+	require.True(t, f.room.Status().Shared)
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/table"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 )
 
 // TreeShape says who chooses the shape of Badger's tree. Nothing of the shape is in Badger's files:
@@ -171,11 +173,11 @@ func (db *DB) shapeTree() {
 // treeRoom returns the free space of Badger's volume, with what the spill takes there, which is not
 // to stay.
 func (opt *Options) treeRoom() (free int64, err error) {
-	dir, ours, err := opt.nearest(opt.Dir)
+	dir, ours, err := room.Nearest(opt.fs(), opt.Dir)
 	if err != nil {
 		return 0, err
 	}
-	_, theirs, err := opt.nearest(opt.SpillDir)
+	_, theirs, err := room.Nearest(opt.fs(), opt.SpillDir)
 	if err != nil {
 		return 0, err
 	}

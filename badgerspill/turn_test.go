@@ -53,7 +53,7 @@ func TestCommitAfterATurnThatNothingFollows(t *testing.T) {
 	release := f.holdPrepare()
 	release()
 	eventually(t, "the turn", f.spilling)
-	f.spillBroken.Store(f.now() + int64(time.Hour))
+	f.room.RetrySpill(f.now() + int64(time.Hour))
 	require.NoError(t, receive(t, "the commit", f.putAsync("k", "v")))
 	require.Equal(t, "v", f.inBadger("k"))
 }

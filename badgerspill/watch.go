@@ -166,12 +166,12 @@ func (w *watcher) checkRate() {
 		defer db.turning.Store(false)
 		err := errors.Join(db.interlock.Set(), db.log.Prepare())
 		if err != nil {
-			db.spillBroken.Store(db.now() + int64(spillRetry))
+			db.room.SpillFailed()
 			err = errors.Join(err, db.interlock.Drop())
 			db.events.backgroundError("prepare the spill", err, "commits go to Badger, and it is tried again; look at the disk of SpillDir")
 			return
 		}
-		db.spillUse.refresh()
+		db.ledger.Refresh()
 		if db.pipe.TurnToSpill(pipeline.CauseRate) != nil {
 			_ = db.interlock.Drop() // Close does it again
 			db.log.Relieve()        // of the index that nobody will use

@@ -72,7 +72,7 @@
 //     timestamp. Here: Badger is opened without DetectConflicts, and the pipeline detects them.
 //     Test: TestBetterThanBadger. It can go when that is an error.
 //   - memtable.go, value.go, table/table.go. A full disk is a SIGBUS, since files are mapped. Here:
-//     badgerspill's diskSpace. Test: TestFullVolume. It can go when files are written.
+//     package room. Test: TestFullVolume. It can go when files are written.
 //   - backup.go, NewKVLoader. It takes memory for its largest batch, however small. Here: replay
 //     gives it 512 KiB or more. Test: TestDutyFollowsStrain. It can go when it takes what it needs.
 //   - value.go, rewrite. Value log GC brings deleted keys back. Here: nothing; the FAQ says who is

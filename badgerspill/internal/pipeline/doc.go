@@ -25,9 +25,10 @@
 //	             over all that are settled
 //	acknowledge  room is accounted for; the writer wakes     nothing            no
 //
-// Submit is admit and place, Await is the rest. If the state has changed between admit and place,
-// or Badger's queue is full, the ticket is given back and the commit is admitted again. From place
-// on it cannot be given up: nobody would know whether it was written.
+// Submit is admit and place, Await is the rest. If Room says that commits must go to the spill
+// first, admit makes that turn and asks Room again. If the state has changed between admit and
+// place, or Badger's queue is full, the ticket is given back and the commit is admitted again. From
+// place on it cannot be given up: nobody would know whether it was written.
 //
 // What a crash leaves. Before place nothing is written. Between place and settle a commit may be in
 // the log, in Badger's log, in both, or in none. It was not acknowledged, so each is right. The

@@ -57,21 +57,32 @@ type Log interface {
 	Quiesce(patience time.Duration) bool
 }
 
+// Ticket is the room that a commit holds until it has its place: of memory or of the spill, and on
+// the disk that it is going to be written to. Until then Room.Cancel gives all of it back; from
+// then on Room.Answered or Room.Spilled does, as it is used.
+type Ticket struct {
+	Way     wbm.Outcome // Direct: to Badger
+	Request wbm.Request // what was asked for; Way says what of it was taken
+	Claim   int64       // bytes on disk
+}
+
 // Room is what commits take up: memory or the spill's capacity, and the disk. Where nothing else is
 // said a method does not block, and may be called under the commit lock.
 type Room interface {
-	// Reserve decides on a way and takes room there. It may block as long as w allows, and is
-	// called without locks.
-	Reserve(req wbm.Request, w *Wait) (wbm.Outcome, error)
-	// Cancel gives back what Reserve has taken.
-	Cancel(req wbm.Request, way wbm.Outcome)
-	// Shrink gives back what a reservation in the spill turns out not to need.
-	Shrink(spill, index int64)
-	// Claim takes room for c on the disk of its way. again says that the spill counts as full from
-	// now on, and that another way may be open. It may read the disk's free space.
-	Claim(c *Commit, way wbm.Outcome) (claim int64, again bool, err error)
-	// CancelClaim gives back a claim of which nothing was written.
-	CancelClaim(claim int64)
+	// Reserve decides on a way and takes room there, for a ticket. turn is NoTurn, or the cause for
+	// which commits must go to the spill before any is reserved room for: then nothing was taken,
+	// and it is to be asked again after the turn. It may block as long as w allows, and is called
+	// without locks.
+	Reserve(req wbm.Request, w *Wait) (t Ticket, turn Cause, err error)
+	// Shrink gives back what a ticket for the spill turns out not to need beside exact, and returns
+	// the rest.
+	Shrink(t Ticket, exact wbm.Request) Ticket
+	// Claim takes room for c on the disk of the ticket's way, and returns the ticket with it. After
+	// an error the ticket is what it was. again says then that the spill counts as full from now
+	// on, and that another way may be open. It may read the disk's free space.
+	Claim(t Ticket, c *Commit) (claimed Ticket, again bool, err error)
+	// Cancel gives back all that a ticket holds.
+	Cancel(t Ticket)
 
 	// Full reports whether the spill takes nothing.
 	Full() bool

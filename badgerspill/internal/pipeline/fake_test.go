@@ -299,6 +299,7 @@ type fakeRoom struct {
 	held                  bool // Badger takes no writes
 	failed                int
 	claimErr              func(way wbm.Outcome) (again bool, err error)
+	turns                 []Cause // what Reserve asks for first, one after the other
 }
 
 func (r *fakeRoom) set(f func()) {
@@ -307,23 +308,28 @@ func (r *fakeRoom) set(f func()) {
 	f()
 }
 
-func (r *fakeRoom) Reserve(req wbm.Request, w *Wait) (wbm.Outcome, error) {
+func (r *fakeRoom) Reserve(req wbm.Request, w *Wait) (Ticket, Cause, error) {
 	r.mu.Lock()
 	blocked := r.blocked
 	r.mu.Unlock()
 	if blocked != nil {
 		if err := w.until(blocked, "there is no room"); err != nil {
-			return 0, err
+			return Ticket{}, NoTurn, err
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(r.turns) > 0 {
+		turn := r.turns[0]
+		r.turns = r.turns[1:]
+		return Ticket{}, turn, nil
+	}
 	for r.active && r.full {
 		r.mu.Unlock()
 		time.Sleep(time.Millisecond)
 		err := w.Ended("the spill is full")
 		if r.mu.Lock(); err != nil {
-			return 0, err
+			return Ticket{}, NoTurn, err
 		}
 	}
 	way := wbm.Direct
@@ -334,38 +340,41 @@ func (r *fakeRoom) Reserve(req wbm.Request, w *Wait) (wbm.Outcome, error) {
 		r.memory += req.Memory
 	}
 	r.reserved = append(r.reserved, way)
-	return way, nil
+	return Ticket{Way: way, Request: req}, NoTurn, nil
 }
 
-func (r *fakeRoom) Cancel(req wbm.Request, way wbm.Outcome) {
+func (r *fakeRoom) Cancel(t Ticket) {
 	r.set(func() {
-		if way == wbm.Spilled {
-			r.spill -= req.Spill
+		if t.Way == wbm.Spilled {
+			r.spill -= t.Request.Spill
 		} else {
-			r.memory -= req.Memory
+			r.memory -= t.Request.Memory
 		}
+		r.claims -= t.Claim
 	})
 }
 
-func (r *fakeRoom) Shrink(spill, _ int64) { r.set(func() { r.spill -= spill }) }
+func (r *fakeRoom) Shrink(t Ticket, exact wbm.Request) Ticket {
+	r.set(func() { r.spill -= t.Request.Spill - exact.Spill })
+	t.Request = exact
+	return t
+}
 
-func (r *fakeRoom) Claim(c *Commit, way wbm.Outcome) (claim int64, again bool, err error) {
+func (r *fakeRoom) Claim(t Ticket, c *Commit) (_ Ticket, again bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.claimErr != nil {
-		if again, err = r.claimErr(way); err != nil {
-			return 0, again, err
+		if again, err = r.claimErr(t.Way); err != nil {
+			return t, again, err
 		}
 	}
-	claim = c.RawBytes
-	if way == wbm.Spilled {
-		claim = c.Batch.DiskSize()
+	t.Claim = c.RawBytes
+	if t.Way == wbm.Spilled {
+		t.Claim = c.Batch.DiskSize()
 	}
-	r.claims += claim
-	return claim, false, nil
+	r.claims += t.Claim
+	return t, false, nil
 }
-
-func (r *fakeRoom) CancelClaim(claim int64) { r.set(func() { r.claims -= claim }) }
 
 func (r *fakeRoom) Full() bool {
 	r.mu.Lock()

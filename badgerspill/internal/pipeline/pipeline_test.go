@@ -369,6 +369,70 @@ func TestClaimFails(t *testing.T) {
 	}
 }
 
+// Room may ask for a turn to the spill: then that is made, and room is asked again.
+func TestRoomAsksForATurn(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.badger.hold()
+		first := w.putInOrder("a")
+		w.room.turns = []Cause{CauseSpace, CauseHeld} // the second finds it made
+		second := w.putInOrder("b")
+		succeeded(t, append(first, second...)...)
+		require.Equal(t, []string{"space"}, w.audience.notes())
+		require.Equal(t, []string{"a", "b"}, w.log.appended())
+		require.Equal(t, []string{"a"}, w.badger.keys())
+		w.badger.answer(nil, false)
+		synctest.Wait()
+		w.room.nothing()
+	})
+}
+
+// If there is no spill to turn to by then, room says what else there is. While commits are refused
+// this one is, too, and when its context has ended meanwhile it is given up.
+func TestRoomAsksForATurnThatCannotBe(t *testing.T) {
+	t.Run("no spill", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			w.room.full, w.room.turns = true, []Cause{CauseHeld}
+			succeeded(t, w.put("a"))
+			require.Equal(t, Direct, w.State())
+			require.Equal(t, []string{"a"}, w.badger.keys())
+			w.room.nothing()
+		})
+	})
+	t.Run("refused", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			resume, err := w.Stop()
+			require.NoError(t, err)
+			w.room.turns = []Cause{CauseHeld}
+			o := w.put("a")
+			synctest.Wait()
+			require.Equal(t, badger.ErrBlockedWrites, o.err)
+			require.Empty(t, w.room.reserved)
+			resume()
+			w.room.nothing()
+		})
+	})
+	t.Run("given up", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			w.badger.hold()
+			first := w.putInOrder("a")
+			w.room.turns, w.log.gate = []Cause{CauseSpace}, make(chan struct{})
+			ctx, cancel := context.WithCancel(context.Background())
+			o := w.putIn(ctx, w.begin(), "b")
+			synctest.Wait()
+			require.False(t, o.known(), "the hedge is not in the spill yet")
+			cancel()
+			close(w.log.gate)
+			synctest.Wait()
+			require.ErrorIs(t, o.err, context.Canceled)
+			succeeded(t, first...)
+			require.Equal(t, []string{"a"}, w.log.appended())
+			w.badger.answer(nil, false)
+			synctest.Wait()
+			w.room.nothing()
+		})
+	})
+}
+
 // HandOver: who comes meanwhile waits, and goes to Badger then.
 func TestHandOver(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {

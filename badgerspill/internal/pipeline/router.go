@@ -42,6 +42,8 @@ const (
 	CauseRate                  // commits come so fast that Badger will stall
 	CauseHeld                  // Badger gets no writes
 	Causes
+
+	NoTurn Cause = -1 // there is no reason to turn
 )
 
 // MaxInFlight bounds the commits in flight to Badger. It is well below the 1,000 of Badger's write

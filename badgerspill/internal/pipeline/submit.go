@@ -42,11 +42,11 @@ func (p *Pipeline) enter(s *Snapshot, c *Commit, w *Wait) error {
 		if err != nil {
 			return err
 		}
-		placed, err := p.place(s, c, t.way, w)
+		placed, err := p.place(s, c, t.Way, w)
 		if placed {
 			return nil
 		}
-		t.cancel(p.env.Room)
+		p.env.Room.Cancel(t)
 		if err != nil {
 			return err
 		}
@@ -59,80 +59,69 @@ func (p *Pipeline) match(c *Commit) {
 	p.env.Audience.Match(c)
 }
 
-// ticket is the room that a commit holds until it has its place: of memory or of the spill, and on
-// the disk that it is going to be written to. From then on it is given back as it is used.
-type ticket struct {
-	way   wbm.Outcome
-	req   wbm.Request
-	claim int64 // bytes on disk
-}
-
-// cancel gives all of it back. It does not block.
-func (t *ticket) cancel(room Room) {
-	room.CancelClaim(t.claim)
-	room.Cancel(t.req, t.way)
-}
-
 // admit decides c's way, gets it room, and does what needs no lock: it encodes c, or builds
-// Badger's transaction. It may block for room. After an error nothing is held.
-func (p *Pipeline) admit(c *Commit, w *Wait) (ticket, error) {
+// Badger's transaction. It may block for room, and for a turn to the spill that is the way to have
+// some. After an error nothing is held.
+func (p *Pipeline) admit(c *Commit, w *Wait) (Ticket, error) {
 	for {
 		if p.closing.Load() {
-			return ticket{}, badger.ErrBlockedWrites
+			return Ticket{}, badger.ErrBlockedWrites
 		}
 		if err := w.GivenUp(); err != nil {
-			return ticket{}, err
+			return Ticket{}, err
 		}
-		t := ticket{req: c.request()}
-		var err error
-		t.way, err = p.env.Room.Reserve(t.req, w)
+		t, turn, err := p.env.Room.Reserve(c.request(), w)
+		if err == nil && turn != NoTurn {
+			// without a spill by now, the next answer is another
+			if err = p.TurnToSpill(turn); err == nil || errors.Is(err, ErrNoSpill) {
+				continue
+			}
+		}
 		c.trace.ended(PartRoom)
 		if err != nil {
 			if p.closing.Load() || errors.Is(err, wbm.ErrClosed) {
 				err = badger.ErrBlockedWrites
 			}
-			return ticket{}, err
+			return Ticket{}, err
 		}
-		if err := p.prepare(c, &t); err != nil {
-			t.cancel(p.env.Room)
-			return ticket{}, err
-		}
-		claim, again, err := p.env.Room.Claim(c, t.way)
+		t, err = p.prepare(c, t)
+		again := false
 		if err == nil {
-			t.claim, c.Claim = claim, claim
+			t, again, err = p.env.Room.Claim(t, c)
+		}
+		if err == nil {
+			c.Claim = t.Claim
 			c.trace.ended(PartRoom)
 			return t, nil
 		}
-		t.cancel(p.env.Room)
+		p.env.Room.Cancel(t)
 		if !again {
-			return ticket{}, err
+			return Ticket{}, err
 		}
 	}
 }
 
 // prepare makes of c what its way takes. What that is known to need less of than was estimated is
-// given back.
-func (p *Pipeline) prepare(c *Commit, t *ticket) error {
+// given back: it returns what is left of the ticket, all of it after an error.
+func (p *Pipeline) prepare(c *Commit, t Ticket) (Ticket, error) {
 	switch {
-	case t.way == wbm.Spilled:
+	case t.Way == wbm.Spilled:
 		c.giveUpPrepared()
 		if c.Batch != nil {
-			return nil
+			return t, nil
 		}
 		c.Batch = c.encoded()
-		exact := c.request()
-		p.env.Room.Shrink(t.req.Spill-exact.Spill, t.req.Index-exact.Index)
-		t.req = exact
+		t = p.env.Room.Shrink(t, c.request())
 	case c.Prepared == nil:
 		c.own()
 		if err := p.env.Badger.Prepare(c); err != nil {
-			return err
+			return t, err
 		}
 	default:
-		return nil
+		return t, nil
 	}
 	c.trace.ended(PartEncode)
-	return nil
+	return t, nil
 }
 
 // place gives c its place in the commit order. It returns false without an error if c has to be
