@@ -4,12 +4,12 @@
 //
 // # What it promises
 //
-// Nothing is dropped from the spill before Badger has it and has synced it. So at every moment
-// either the spill is live, or Badger has all of it, durably. An entry keeps its version, so
-// whatever is given to Badger twice changes nothing.
+// Nothing is dropped from the spill before Badger has it and has synced it, but for versions that
+// nobody can see any more. So at every moment either the spill is live, or Badger has all of it,
+// durably. An entry keeps its version, so whatever is given to Badger twice changes nothing.
 //
-// Badger is never ahead of what a power cut leaves of the spill: the spill is synced up to where a
-// batch ends before Badger gets the batch.
+// Badger is never ahead of what a power cut leaves of the spill, unless that cannot be synced: the
+// spill is synced up to where a batch ends before Badger gets the batch.
 //
 // I1, as package pipeline calls it, holds: Badger has a prefix of the commit history. In the order
 // of the log entries come in commit order. A chunk comes in the order of keys, the versions of one
@@ -19,8 +19,8 @@
 //
 // # A batch (Replay)
 //
-// The feed's lock is held all the way, the commit lock is not. Each step but the last two may block
-// for the disk or for Badger.
+// The feed's lock is held all the way, the commit lock is not. Each step but 7 may block, for the
+// disk or for Badger.
 //
 //  1. A load that a hand-over has given up is waited for.
 //  2. Between chunks: if more than a sixteenth of a segment is behind, a chunk is begun. Where the
@@ -101,4 +101,5 @@
 //	the flush of an idle memtable
 //	Close of the database, last of all        Close
 //	anybody                                   BytesPending, Reached, BeginDrain
+//	who notices that Badger has failed        VoidPlace, which needs no feed and none of its locks
 package feed
