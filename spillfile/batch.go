@@ -3,11 +3,7 @@ package spillfile
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
-	"slices"
 	"sync"
-
-	"github.com/golang/snappy"
 )
 
 // Batch is one commit, encoded by the goroutine that commits it, so that whoever writes it spends a
@@ -63,7 +59,7 @@ type batchBlock struct {
 }
 
 // A batch that grew beyond this is left to the garbage collector instead of the pool.
-const maxPooled = 1 << 20
+const maxPooledBatch = 1 << 20
 
 var batchPool = sync.Pool{New: func() any { return &Batch{wake: make(chan struct{}, 1)} }}
 
@@ -80,7 +76,7 @@ func (b *Batch) Free() {
 
 func (b *Batch) free() {
 	b.Owner, b.Times = nil, nil
-	if cap(b.raw) > maxPooled || cap(b.out) > maxPooled || cap(b.ents) > maxPooled/32 {
+	if cap(b.raw) > maxPooledBatch || cap(b.out) > maxPooledBatch || cap(b.ents) > maxPooledBatch/32 {
 		return
 	}
 	*b = Batch{raw: b.raw[:0], out: b.out[:0], ents: b.ents[:0], blocks: b.blocks[:0], wake: b.wake}
@@ -128,15 +124,11 @@ func (b *Batch) Finish() {
 func (b *Batch) closeBlock(end int, last bool) {
 	raw := b.raw[b.open.raw:end]
 	at := len(b.out)
-	payload := at + blockHeaderSize
-	b.out = slices.Grow(b.out, blockHeaderSize+snappy.MaxEncodedLen(len(raw)))
-	b.out = b.out[:cap(b.out)]
-	n := len(snappy.Encode(b.out[payload:], raw))
-	b.out = b.out[:payload+n]
+	var crc uint32
+	b.out, crc = appendBlock(b.out, raw)
 	b.blocks = append(b.blocks, batchBlock{
-		out: at, stored: uint32(n), raw: uint32(len(raw)), last: last,
-		firstEnt: b.open.ent, count: uint32(len(b.ents) - b.open.ent),
-		crc: crc32.Checksum(b.out[payload:], castagnoli),
+		out: at, stored: uint32(len(b.out) - at - blockHeaderSize), raw: uint32(len(raw)), last: last,
+		firstEnt: b.open.ent, count: uint32(len(b.ents) - b.open.ent), crc: crc,
 	})
 	b.open.raw, b.open.ent = end, len(b.ents)
 }

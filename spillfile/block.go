@@ -15,13 +15,30 @@ type decoder struct {
 	seal    sealer
 }
 
+// maxPooled is the size above which a buffer is left to the garbage collector.
+const maxPooled = 1 << 20
+
 var decoders = sync.Pool{New: func() any { return new(decoder) }}
+
+// newDecoder returns a decoder from a pool; free gives it back.
+func newDecoder() *decoder { return decoders.Get().(*decoder) }
 
 func (d *decoder) free() {
 	if cap(d.stored) <= maxPooled && cap(d.raw) <= maxPooled {
 		decoders.Put(d)
 	}
 }
+
+// buffer returns n bytes to read a stored block into, valid until the next call.
+func (d *decoder) buffer(n int) []byte {
+	if cap(d.stored) < n {
+		d.stored = make([]byte, n)
+	}
+	return d.stored[:n]
+}
+
+// memory returns the bytes that it keeps.
+func (d *decoder) memory() int { return cap(d.stored) + cap(d.raw) }
 
 // intact says whether payload and header pass the checksum at this place.
 func (d *decoder) intact(crc uint32, header, payload []byte, at Position) bool {
@@ -46,6 +63,29 @@ func (d *decoder) decode(path string, aead cipher.AEAD, h *blockHeader, header, 
 	return raw, nil
 }
 
+// open checks a whole block, as read from its place, whose payload should have stored bytes, and
+// decodes it: it returns the raw entries, which are valid until the next call, and the timestamp of
+// their batch.
+func (d *decoder) open(path string, aead cipher.AEAD, whole []byte, stored uint32, at Position) (raw []byte, ts uint64, err error) {
+	header, payload := whole[:blockHeaderSize], whole[blockHeaderSize:]
+	var h blockHeader
+	h.unmarshal(header)
+	switch {
+	case h.stored != stored:
+		return nil, 0, corrupt(path, at.Offset, "block has %d bytes, the index says %d", h.stored, stored)
+	case !d.intact(h.crc, header, payload, at):
+		return nil, 0, corrupt(path, at.Offset, "block checksum does not match its %d bytes", len(whole))
+	}
+	if err := h.plausible(header, at, int64(len(payload)), aead != nil); err != nil {
+		return nil, 0, corrupt(path, at.Offset, "block header: %v", err)
+	}
+	if err := inOnePiece(path, int64(h.raw)); err != nil {
+		return nil, 0, err
+	}
+	raw, err = d.decode(path, aead, &h, header, payload, at)
+	return raw, h.ts, err
+}
+
 // blockReader walks the blocks of one segment file through a window. Not safe for concurrent use.
 type blockReader struct {
 	file   io.ReaderAt
@@ -64,6 +104,16 @@ const readWindow = 256 << 10
 func (r *blockReader) reset(file io.ReaderAt, path string, id uint64, aead cipher.AEAD, limit int64) {
 	r.file, r.path, r.id, r.aead, r.limit = file, path, id, aead, limit
 	r.window, r.start = r.window[:0], 0
+}
+
+// memory returns the bytes that it keeps.
+func (r *blockReader) memory() int { return cap(r.window) + r.dec.memory() }
+
+// trim lets go of its memory if that is much.
+func (r *blockReader) trim() {
+	if cap(r.window) > maxPooled || cap(r.dec.raw) > maxPooled {
+		*r = blockReader{}
+	}
 }
 
 // bytes returns n bytes at offset at, valid until the next call. The caller has checked at+n <=

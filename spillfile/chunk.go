@@ -38,9 +38,7 @@ func (c *Chunk) Reset() {
 	for i := range c.slabs {
 		c.slabs[i] = c.slabs[i][:0]
 	}
-	if cap(c.reader.window) > maxPooled || cap(c.reader.dec.raw) > maxPooled {
-		c.reader = blockReader{}
-	}
+	c.reader.trim()
 	c.slab = 0
 	c.Next, c.LastSeq, c.RawBytes, c.AtEnd = Position{}, 0, 0, false
 }
@@ -117,7 +115,7 @@ func (l *Log) ReadChunkInto(c *Chunk, from Position, maxBytes int64) error {
 			}
 			at = b.next
 			c.Next.Offset = at
-			if b.flags&flagLast != 0 {
+			if b.last() {
 				c.LastSeq = b.seq
 			}
 		}

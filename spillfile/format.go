@@ -12,12 +12,10 @@ import (
 const (
 	formatVersion uint32 = 1
 
-	segmentMagic  = "bspilseg"
-	manifestMagic = "bspilman"
+	segmentMagic = "bspilseg"
 
 	segmentHeaderSize = 192
 	blockHeaderSize   = 56
-	manifestSize      = 128
 
 	// blockTarget is the raw size above which a block is closed: little to decompress for a point
 	// read, and still enough for snappy to find repetitions.
@@ -33,7 +31,6 @@ const (
 
 	flagLast      byte = 1 // last block of its batch
 	flagEncrypted byte = 1
-	flagClean     byte = 1
 )
 
 var (
@@ -167,6 +164,15 @@ type blockHeader struct {
 	number uint32 // of this block in the batch, from 0
 	flags  byte
 	mark   Position // everything before it was known to be synced when the block was written
+}
+
+// last says whether the block is the last of its batch.
+func (h *blockHeader) last() bool { return h.flags&flagLast != 0 }
+
+func (h *blockHeader) setLast(last bool) {
+	if h.flags = 0; last {
+		h.flags = flagLast
+	}
 }
 
 func (h *blockHeader) marshal(b []byte) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"math"
+	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
@@ -126,12 +127,15 @@ func FuzzIndexFile(f *testing.F) {
 
 func exerciseIndex(t *testing.T, b []byte) {
 	m := vfstest.DiskOf("/spill", map[string]string{indexName(1): string(b)})
-	x, err := openIndexFile(newOpenFiles(m, 0), filepath.Join("/spill", indexName(1)), nil, nil)
+	path := filepath.Join("/spill", indexName(1))
+	f, err := m.OpenFile(path, os.O_RDONLY, 0)
+	require.NoError(t, err)
+	x, err := openIndexFile(f, path, nil, nil)
 	if err != nil {
 		require.ErrorIs(t, err, ErrCorrupt)
 		return
 	}
-	defer x.file.Close()
+	defer x.close()
 	corrupted := func(err error) {
 		if err != nil {
 			require.ErrorIs(t, err, ErrCorrupt)
@@ -140,11 +144,11 @@ func exerciseIndex(t *testing.T, b []byte) {
 	keys := [][]byte{{}, []byte("a long common prefix/007"), bytes.Repeat([]byte{0xff}, 300)}
 	end := errors.New("not healed")
 	for _, reverse := range []bool{false, true} {
-		it := &fileIterator{x: x, reverse: reverse, fail: func(err error) { require.ErrorIs(t, err, end) },
-			heal: func(_ *indexFile, cause error) (y.Iterator, error) {
+		it := x.iterator(reverse, allVersions, func(err error) { require.ErrorIs(t, err, end) },
+			func(_ *indexFile, cause error) (y.Iterator, error) {
 				corrupted(cause)
 				return nil, end
-			}}
+			})
 		n := 0
 		for it.Rewind(); it.Valid(); it.Next() {
 			n++

@@ -84,6 +84,9 @@ func (x *memIndex) get(key []byte, ts uint64) (y.ValueStruct, bool) {
 
 func (x *memIndex) iterator(reverse bool) y.Iterator { return x.list.NewUniIterator(reverse) }
 
+// len returns how many entries were put.
+func (x *memIndex) len() int64 { return x.entries.Load() }
+
 // size returns the bytes in use, room those that put may still take, in terms of EstimateIndexSize.
 func (x *memIndex) size() int64 { return x.list.MemSize() }
 func (x *memIndex) room() int64 { return x.cap - arenaSlack - x.list.MemSize() }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -192,9 +193,16 @@ func TestIndexHealsAfterReplay(t *testing.T) {
 	defer v.Release()
 	it := v.NewIterator(false)
 	defer it.Close()
+	var files []*vfstest.DiskFile // those of segments that are dropped, and held
+	for _, s := range v.segs[1:] {
+		f, err := m.OpenFile(s.index.Load().file.path, os.O_RDONLY, 0)
+		require.NoError(t, err)
+		defer f.Close()
+		files = append(files, f.(*vfstest.DiskFile))
+	}
 	require.NoError(t, l.MarkReplayed(4))
-	for _, s := range v.segs[1:] { // dropped, and held
-		s.index.Load().file.file.file.(*vfstest.DiskFile).Alter(func(b string) string { return flip(b, 20, 1) })
+	for _, f := range files {
+		f.Alter(func(b string) string { return flip(b, 20, 1) })
 	}
 	ref, ok, err := v.Get([]byte("key"), 10, false)
 	require.NoError(t, err)

@@ -3,10 +3,56 @@ package spillfile
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 
 	"github.com/dgraph-io/badger/v4/y"
 )
+
+// errEmptyIndex: an index without entries has no file.
+var errEmptyIndex = errors.New("segment has no entries")
+
+// builtIndex is an index file that is not written yet.
+type builtIndex struct {
+	file   []byte // all of it
+	seal   indexSealer
+	footer indexFooter
+	table  leafTable
+}
+
+// buildIndex makes the index file of a segment from its index in memory. footer must be complete
+// but for what only the builder knows. Where it says so the file is encrypted, under a data key of
+// its own that userKey wraps.
+func buildIndex(mem *memIndex, footer indexFooter, userKey []byte) (*builtIndex, error) {
+	b := &indexBuilder{seal: indexSealer{segment: footer.segment}}
+	var key []byte
+	if footer.encrypted {
+		var err error
+		if key, b.seal.aead, err = newDataKey(); err != nil {
+			return nil, err
+		}
+	}
+	it := mem.iterator(false)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		vs := it.Value()
+		b.add(it.Key(), &vs)
+	}
+	if b.entries == 0 {
+		return nil, errEmptyIndex
+	}
+	out, err := b.finish(&footer, userKey, key)
+	if err != nil {
+		return nil, err
+	}
+	return &builtIndex{file: out, seal: b.seal, footer: footer, table: b.table}, nil
+}
+
+// open opens the index by the file to which it was written. It does not close that if it fails.
+func (b *builtIndex) open(f File, path string, cache *blockCache) (*indexFile, error) {
+	x := &indexFile{indexSealer: b.seal, footer: b.footer, path: path, size: int64(len(b.file)), table: b.table, cache: cache, file: f}
+	return x, x.load() // exact in memory, and read once
+}
 
 // indexBuilder makes an index file from entries that come in order.
 type indexBuilder struct {

@@ -2,18 +2,13 @@ package spillfile
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"math"
-	"os"
-	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4/y"
-
-	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // indexFile is the index of a sealed segment on disk. In memory are its filter and the table of its
@@ -21,7 +16,7 @@ import (
 type indexFile struct {
 	indexSealer
 	footer indexFooter
-	file   *pooledFile
+	file   File
 	path   string
 	size   int64
 	filter filter
@@ -29,9 +24,9 @@ type indexFile struct {
 	cache  *blockCache
 }
 
-// openIndexFile opens the index at path. What is not an intact index is a *CorruptError.
-func openIndexFile(files *openFiles, path string, userKey []byte, cache *blockCache) (x *indexFile, err error) {
-	f := files.file(path, os.O_RDONLY)
+// openIndexFile opens an index by its file at path, which it closes if that fails. What is not an
+// intact index is a *CorruptError.
+func openIndexFile(f File, path string, userKey []byte, cache *blockCache) (x *indexFile, err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
@@ -72,11 +67,11 @@ func readIndexFooter(f File, path string) (footer indexFooter, size int64, err e
 
 // load reads what stays in memory.
 func (x *indexFile) load() error {
-	filter, err := x.readBlock(x.file, x.path, kindFilter, x.footer.filter, x.footer.table, nil)
+	filter, err := x.readFilter()
 	if err != nil {
 		return err
 	}
-	table, err := x.readBlock(x.file, x.path, kindTable, x.footer.table, x.size-indexFooterSize, nil)
+	table, err := x.readTable()
 	if err != nil {
 		return err
 	}
@@ -89,6 +84,17 @@ func (x *indexFile) load() error {
 	x.filter = bytes.Clone(filter)
 	return nil
 }
+
+func (x *indexFile) readFilter() ([]byte, error) {
+	return x.readBlock(x.file, x.path, kindFilter, x.footer.filter, x.footer.table, nil)
+}
+
+func (x *indexFile) readTable() ([]byte, error) {
+	return x.readBlock(x.file, x.path, kindTable, x.footer.table, x.size-indexFooterSize, nil)
+}
+
+// close closes the file. What is read from it afterwards fails.
+func (x *indexFile) close() error { return x.file.Close() }
 
 // memory returns the bytes held beside the cache.
 func (x *indexFile) memory() int64 {
@@ -205,74 +211,27 @@ func (x *indexFile) leafFrom(r io.ReaderAt, i int, buf []byte) (leaf, []byte, er
 	return l, buf, err
 }
 
-// writeIndex makes the index file of a sealed segment from its index in memory, whole or not at
-// all, and opens it.
-func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
-	path := filepath.Join(l.o.Dir, indexName(s.id()))
-	temp := path + vfs.TempSuffix
-	b := &indexBuilder{seal: indexSealer{segment: s.id()}}
-	footer := indexFooter{
-		databaseID: l.o.DatabaseID, segment: s.id(), segmentCRC: s.header.checksum(), mixed: s.mixed.Load(),
-		end: s.end.Load(), firstSeq: s.header.firstSeq, lastSeq: s.lastSeq.Load(),
-		minTs: s.minTs.Load(), maxTs: s.maxTs.Load(), maxVersion: s.maxVersion.Load(),
+// verify reads all blocks of the file, up to the first that is damaged: a *CorruptError. paced is
+// told how many bytes of a leaf were read; its error ends it.
+func (x *indexFile) verify(ctx context.Context, paced func(ctx context.Context, n int64) error) error {
+	var buf []byte
+	footer, _, err := readIndexFooter(x.file, x.path)
+	if err == nil && footer != x.footer {
+		err = corrupt(x.path, max(0, x.size-indexFooterSize), "the footer is not the one that was opened")
 	}
-	var key []byte
-	if s.aead != nil {
-		footer.encrypted = true
-		var err error
-		if key, b.seal.aead, err = newDataKey(); err != nil {
-			return nil, fmt.Errorf("spill index %s: %w", path, err)
+	for i := 0; err == nil && i < x.table.len(); i++ {
+		if _, buf, err = x.leafInto(i, buf); err == nil {
+			err = paced(ctx, int64(len(buf)))
 		}
-	}
-	it := mem.iterator(false)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		vs := it.Value()
-		b.add(it.Key(), &vs)
-	}
-	if b.entries == 0 {
-		return nil, errEmptyIndex
-	}
-	out, err := b.finish(&footer, l.o.EncryptionKey, key)
-	if err != nil {
-		return nil, fmt.Errorf("spill index %s: %w", path, err)
-	}
-	if int64(len(out)) > math.MaxUint32 {
-		return nil, fmt.Errorf("%w: the index of segment %s takes %d bytes", ErrTooLarge, s.path, len(out))
-	}
-	f, err := vfs.CreateTemp(l.fs, path)
-	if err == nil {
-		err = vfs.Complete(f, out)
 	}
 	if err == nil {
-		err = l.nameIndex(s, temp, path, int64(len(out)))
+		_, err = x.readFilter()
 	}
-	if err != nil {
-		if rerr := l.fs.Remove(temp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
-			l.o.Logf("spill index %s could not be removed, the next Open does it: %v", temp, rerr)
-		}
-		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	if err == nil {
+		_, err = x.readTable()
 	}
-	x := &indexFile{indexSealer: b.seal, footer: footer, path: path, size: int64(len(out)), table: b.table, cache: l.cache,
-		file: l.files.file(path, os.O_RDONLY)}
-	if err := x.load(); err != nil { // exact in memory, and read once
-		if s.unlinked() {
-			err = errUnlinked
-		}
-		return nil, errors.Join(err, x.file.Close())
+	if err == io.EOF {
+		err = corrupt(x.path, 0, "the file ends early")
 	}
-	return x, nil
-}
-
-var (
-	errEmptyIndex = errors.New("segment has no entries")
-	errUnlinked   = errors.New("segment is gone")
-)
-
-// aad is what the data key is bound to: all of the footer before it. So the footer is
-// authenticated, too.
-func (f *indexFooter) aad() []byte {
-	var b [indexFooterSize]byte
-	f.marshal(b[:])
-	return b[:footerAAD]
+	return err
 }

@@ -140,6 +140,14 @@ func (f *indexFooter) unmarshal(file string, at int64, b []byte) error {
 	return nil
 }
 
+// aad is what the data key is bound to: all of the footer before it. So the footer is
+// authenticated, too.
+func (f *indexFooter) aad() []byte {
+	var b [indexFooterSize]byte
+	f.marshal(b[:])
+	return b[:footerAAD]
+}
+
 func indexName(segment uint64) string {
 	return strings.TrimSuffix(segmentName(segment), segmentSuffix) + indexSuffix
 }

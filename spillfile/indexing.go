@@ -2,6 +2,11 @@ package spillfile
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4/y"
 
@@ -77,6 +82,53 @@ func (l *Log) nameIndex(s *segment, temp, path string, size int64) error {
 	return nil
 }
 
+// writeIndex makes the index file of a sealed segment from its index in memory, whole or not at
+// all, and opens it.
+func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
+	path := filepath.Join(l.o.Dir, indexName(s.id()))
+	temp := path + vfs.TempSuffix
+	built, err := buildIndex(mem, indexFooter{
+		databaseID: l.o.DatabaseID, segment: s.id(), segmentCRC: s.header.checksum(), encrypted: s.aead != nil, mixed: s.mixed.Load(),
+		end: s.end.Load(), firstSeq: s.header.firstSeq, lastSeq: s.lastSeq.Load(),
+		minTs: s.minTs.Load(), maxTs: s.maxTs.Load(), maxVersion: s.maxVersion.Load(),
+	}, l.o.EncryptionKey)
+	if errors.Is(err, errEmptyIndex) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	}
+	size := int64(len(built.file))
+	if size > math.MaxUint32 {
+		return nil, fmt.Errorf("%w: the index of segment %s takes %d bytes", ErrTooLarge, s.path, size)
+	}
+	f, err := vfs.CreateTemp(l.fs, path)
+	if err == nil {
+		err = vfs.Complete(f, built.file)
+	}
+	if err == nil {
+		err = l.nameIndex(s, temp, path, size)
+	}
+	if err != nil {
+		if rerr := l.fs.Remove(temp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			l.o.Logf("spill index %s could not be removed, the next Open does it: %v", temp, rerr)
+		}
+		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	}
+	file := l.files.file(path, os.O_RDONLY)
+	x, err := built.open(file, path, l.cache)
+	if err != nil {
+		if s.unlinked() {
+			err = errUnlinked
+		}
+		return nil, errors.Join(err, file.Close())
+	}
+	return x, nil
+}
+
+// errUnlinked: the files of a segment are removed, or will be.
+var errUnlinked = errors.New("segment is gone")
+
 // unlinked says that the files of s are removed, or will be.
 func (s *segment) unlinked() bool {
 	s.idx.mu.Lock()
@@ -144,7 +196,7 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	x := &segmentIndex{mem: mem}
 	l.setIndex(s, x)
 	// Who still reads it, or begins to, comes here and gets what is in its place.
-	_ = bad.file.Close() // nothing was written to it
+	_ = bad.close() // nothing was written to it
 	l.cache.forget(cacheIndex, s.id())
 	l.wakeBackground()
 	return x, nil
@@ -173,7 +225,7 @@ func (l *Log) iterator(s *segment, reverse bool, what shown, fail func(error)) y
 	if x.mem != nil {
 		return x.mem.iterator(reverse)
 	}
-	return &fileIterator{x: x.file, reverse: reverse, shown: what, fail: fail, heal: func(bad *indexFile, cause error) (y.Iterator, error) {
+	return x.file.iterator(reverse, what, fail, func(bad *indexFile, cause error) (y.Iterator, error) {
 		healed, err := l.heal(s, bad, cause)
 		if err != nil {
 			return nil, err
@@ -182,13 +234,13 @@ func (l *Log) iterator(s *segment, reverse bool, what shown, fail func(error)) y
 			return l.iterator(s, reverse, what, fail), nil
 		}
 		return healed.mem.iterator(reverse), nil
-	}}
+	})
 }
 
 // closeIndex closes the file of the index, after the last reader.
 func (s *segment) closeIndex() error {
 	if x := s.index.Load(); x != nil && x.file != nil {
-		return x.file.file.Close()
+		return x.file.close()
 	}
 	return nil
 }

@@ -21,8 +21,7 @@ var allVersions = shown{}
 // it meets damage it goes on in an index made again from the segment; only if that fails it ends,
 // and tells why. Next passes what is not shown where it can tell from the leaf at hand.
 type fileIterator struct {
-	x *indexFile
-	// returns an unpositioned iterator that takes over
+	x       *indexFile
 	heal    func(*indexFile, error) (y.Iterator, error)
 	fail    func(error)
 	reverse bool
@@ -42,6 +41,12 @@ type fileIterator struct {
 
 	inOrder int      // leaves that were taken one after the other
 	run     *leafRun // they are read through it; nil: one at a time
+}
+
+// iterator iterates the index, without a position yet. heal is asked for an unpositioned iterator
+// that takes over where the file is damaged; fail is told of the error if there is none.
+func (x *indexFile) iterator(reverse bool, what shown, fail func(error), heal func(bad *indexFile, cause error) (y.Iterator, error)) y.Iterator {
+	return &fileIterator{x: x, reverse: reverse, shown: what, fail: fail, heal: heal}
 }
 
 const (

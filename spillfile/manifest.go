@@ -16,6 +16,11 @@ const (
 	manifestName = "MANIFEST"
 	manifestTemp = manifestName + vfs.TempSuffix
 	lockName     = "LOCK"
+
+	manifestMagic = "bspilman"
+	manifestSize  = 128
+
+	flagClean byte = 1
 )
 
 // manifest is the small file that says what the segments alone can not. Offset, size and field:

@@ -310,7 +310,7 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
 		return false, nil
 	}
-	x, err := openIndexFile(r.files, r.indexPath(f.id), r.o.EncryptionKey, r.cache)
+	x, err := openIndexFile(r.files.file(r.indexPath(f.id), os.O_RDONLY), r.indexPath(f.id), r.o.EncryptionKey, r.cache)
 	if vfs.OutOfFiles(err) {
 		return false, err
 	}
@@ -330,7 +330,7 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 		f.known, f.want, f.limit = true, ft.end, ft.end
 	}
 	if replayed := r.contents.manifest.replayed; !fits || replayed >= ft.firstSeq && replayed < ft.lastSeq {
-		x.file.Close()
+		x.close()
 		return false, nil
 	}
 	r.tail = Position{f.id, ft.end}

@@ -5,8 +5,6 @@ import (
 	"crypto/cipher"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -73,21 +71,6 @@ type indexState struct {
 	unlinked bool  // the file is removed, or will be: it must not get its name any more
 }
 
-const segmentSuffix = ".seg"
-
-func segmentStem(id uint64) string { return fmt.Sprintf("%010d", id) }
-
-func segmentName(id uint64) string { return segmentStem(id) + segmentSuffix }
-
-func parseSegmentName(name string) (id uint64, ok bool) {
-	digits, ok := strings.CutSuffix(name, segmentSuffix)
-	if !ok {
-		return 0, false
-	}
-	id, err := strconv.ParseUint(digits, 10, 64)
-	return id, err == nil && id > 0 && segmentName(id) == name
-}
-
 func (s *segment) id() uint64 { return s.header.id }
 
 func (s *segment) unordered() bool { return s.mixed.Load() || s.header.directThrough == Unordered }
@@ -106,7 +89,7 @@ func (s *segment) entries() int64 {
 	if x.file != nil {
 		return int64(x.file.footer.entries)
 	}
-	return x.mem.entries.Load()
+	return x.mem.len()
 }
 
 // firstLive returns the first sequence in the segment that is not replayed.
@@ -126,7 +109,7 @@ func (s *segment) mem() *memIndex { return s.index.Load().mem }
 
 // value reads the entry at r and appends its value to dst.
 func (s *segment) value(r *Ref, dst []byte, cache *blockCache) ([]byte, error) {
-	d := decoders.Get().(*decoder)
+	d := newDecoder()
 	defer d.free()
 	e, err := s.entry(r, d, cache)
 	return append(dst, e.Value...), err
@@ -141,17 +124,14 @@ func (s *segment) entry(r *Ref, d *decoder, cache *blockCache) (e Entry, err err
 			return e, err
 		}
 		n := blockHeaderSize + int(r.at.stored)
-		if cap(d.stored) < n {
-			d.stored = make([]byte, n)
-		}
-		whole := d.stored[:n]
+		whole := d.buffer(n)
 		if got, err := s.file.ReadAt(whole, at); got < n {
 			if err == nil || err == io.EOF {
 				return e, corrupt(s.path, at+int64(got), "file ends where %d bytes should follow", n-got)
 			}
 			return e, fmt.Errorf("spill segment %s: read of block at %d: %w", s.path, at, err)
 		}
-		if raw, ts, err = s.open(whole, r.at.stored, at, d); err != nil {
+		if raw, ts, err = d.open(s.path, s.aead, whole, r.at.stored, Position{s.id(), at}); err != nil {
 			return e, err
 		}
 		if r.fill {
@@ -159,29 +139,6 @@ func (s *segment) entry(r *Ref, d *decoder, cache *blockCache) (e Entry, err err
 		}
 	}
 	return s.parse(r, raw, ts)
-}
-
-// open checks a whole block, as read from its offset, and returns its raw entries, which lie in d,
-// and the timestamp of its batch.
-func (s *segment) open(whole []byte, stored uint32, offset int64, d *decoder) (raw []byte, ts uint64, err error) {
-	at := Position{s.id(), offset}
-	header, payload := whole[:blockHeaderSize], whole[blockHeaderSize:]
-	var h blockHeader
-	h.unmarshal(header)
-	switch {
-	case h.stored != stored:
-		return nil, 0, corrupt(s.path, at.Offset, "block has %d bytes, the index says %d", h.stored, stored)
-	case !d.intact(h.crc, header, payload, at):
-		return nil, 0, corrupt(s.path, at.Offset, "block checksum does not match its %d bytes", len(whole))
-	}
-	if err := h.plausible(header, at, int64(len(payload)), s.aead != nil); err != nil {
-		return nil, 0, corrupt(s.path, at.Offset, "block header: %v", err)
-	}
-	if err := inOnePiece(s.path, int64(h.raw)); err != nil {
-		return nil, 0, err
-	}
-	raw, err = d.decode(s.path, s.aead, &h, header, payload, at)
-	return raw, h.ts, err
 }
 
 // parse returns the entry at r of its raw block, which belongs to a batch with timestamp ts.

@@ -1,7 +1,5 @@
 package spillfile
 
-import "hash/crc32"
-
 // stampLocked completes the blocks for their place at offset at of s and returns their bytes: the
 // batch's own buffer if that is possible, or else the group buffer.
 func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
@@ -24,13 +22,7 @@ func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
 			blk := &b.blocks[i]
 			header := b.out[blk.out:][:blockHeaderSize]
 			plain := b.out[blk.out+blockHeaderSize:][:blk.stored]
-			nonce, aad := w.seal.prepare(header, Position{s.id(), blk.offset})
-			start := len(buf)
-			buf = append(buf, header...)
-			buf = s.aead.Seal(buf, nonce, plain, aad)
-			payload := buf[start+blockHeaderSize:]
-			crc := crcTail(crc32.Checksum(payload, castagnoli), header, w.crc[:], Position{s.id(), blk.offset})
-			le.PutUint32(buf[start:], crc)
+			buf = w.stamp.encrypt(buf, header, plain, s.aead, Position{s.id(), blk.offset})
 		}
 	}
 	w.buf = buf
@@ -48,15 +40,13 @@ func (l *Log) stampBatchLocked(s *segment, at int64, b *Batch) {
 		if s.aead != nil {
 			blk.storedLen += tagSize
 		}
-		h.stored, h.raw, h.count, h.number, h.flags = blk.storedLen, blk.raw, blk.count, uint32(i), 0
-		if blk.last {
-			h.flags = flagLast
-		}
+		h.stored, h.raw, h.count, h.number = blk.storedLen, blk.raw, blk.count, uint32(i)
+		h.setLast(blk.last)
 		header := b.out[blk.out:][:blockHeaderSize]
-		h.crc = 0
-		h.marshal(header)
 		if s.aead == nil {
-			le.PutUint32(header, crcTail(blk.crc, header, w.crc[:], Position{s.id(), at}))
+			w.stamp.stamp(header, &h, blk.crc, Position{s.id(), at})
+		} else {
+			h.marshal(header)
 		}
 		at += blockHeaderSize + int64(blk.storedLen)
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -130,7 +129,7 @@ func (l *Log) verifySegment(ctx context.Context, p *pacer, s *segment) (damage [
 		return damage, err
 	}
 	if x := s.index.Load(); x.file != nil {
-		err := x.file.verify(ctx, p)
+		err := x.file.verify(ctx, p.read)
 		switch {
 		case s.dropped():
 			return damage, nil
@@ -217,30 +216,6 @@ func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) 
 		}
 	}
 	return at, nil
-}
-
-// verify reads all blocks of an index file, up to the first that is damaged: a *CorruptError.
-func (x *indexFile) verify(ctx context.Context, p *pacer) error {
-	var buf []byte
-	footer, _, err := readIndexFooter(x.file, x.path)
-	if err == nil && footer != x.footer {
-		err = corrupt(x.path, max(0, x.size-indexFooterSize), "the footer is not the one that was opened")
-	}
-	for i := 0; err == nil && i < x.table.len(); i++ {
-		if _, buf, err = x.leafInto(i, buf); err == nil {
-			err = p.read(ctx, int64(len(buf)))
-		}
-	}
-	if err == nil {
-		_, err = x.readBlock(x.file, x.path, kindFilter, x.footer.filter, x.footer.table, nil)
-	}
-	if err == nil {
-		_, err = x.readBlock(x.file, x.path, kindTable, x.footer.table, x.size-indexFooterSize, nil)
-	}
-	if err == io.EOF {
-		err = corrupt(x.path, 0, "the file ends early")
-	}
-	return err
 }
 
 // VerifyInUse is Verify for a spill that another process writes to. It takes no lock and writes

@@ -452,7 +452,7 @@ func (w *walker) block(f *foundSegment, b *rawBlock) error {
 	c.Count += int(b.count)
 	c.RawBytes += int64(b.raw)
 	c.stored += int64(b.stored)
-	if b.flags&flagLast == 0 {
+	if !b.last() {
 		return nil
 	}
 	c.End, c.Entries = b.next, w.chunk.Entries

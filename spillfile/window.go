@@ -58,7 +58,7 @@ func (w *window) free() {
 	clear(w.refs) // their short values lie in the arenas of indexes
 	size := cap(w.keys)
 	for i := range w.slabs {
-		size += cap(w.slabs[i].buf) + cap(w.slabs[i].dec.stored) + cap(w.slabs[i].dec.raw)
+		size += cap(w.slabs[i].buf) + w.slabs[i].dec.memory()
 	}
 	if size <= maxPooledWindow {
 		windows.Put(w)
@@ -173,10 +173,7 @@ func (w *window) readRun(seg *segment, s *slab, order []int, start, end int64) e
 		return err
 	}
 	n := int(end - start)
-	if cap(s.dec.stored) < n {
-		s.dec.stored = make([]byte, n)
-	}
-	whole := s.dec.stored[:n]
+	whole := s.dec.buffer(n)
 	if got, err := seg.file.ReadAt(whole, start); got < n {
 		if err == nil || err == io.EOF {
 			return corrupt(seg.path, start+int64(got), "file ends where %d bytes should follow", n-got)
@@ -190,8 +187,8 @@ func (w *window) readRun(seg *segment, s *slab, order []int, start, end int64) e
 		ref := &w.refs[i]
 		if ref.at.block != open {
 			var err error
-			block := whole[ref.at.block-start : ref.at.end()-start]
-			if raw, ts, err = seg.open(block, ref.at.stored, ref.at.block, &s.dec); err != nil {
+			stored := whole[ref.at.block-start : ref.at.end()-start]
+			if raw, ts, err = s.dec.open(seg.path, seg.aead, stored, ref.at.stored, Position{seg.id(), ref.at.block}); err != nil {
 				return err
 			}
 			open = ref.at.block

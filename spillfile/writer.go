@@ -32,8 +32,7 @@ type writer struct {
 	times    *Times // of the group that is being written; nil: nobody asks
 	buf      []byte // group buffer
 	key, loc []byte // scratch for the index
-	crc      [16]byte
-	seal     sealer
+	stamp    stamper
 }
 
 // unlockWriter releases writer.mu and sends the events that were noted under it. No other lock may

@@ -1,0 +1,167 @@
+package spillfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4/y"
+)
+
+// indexCheck is the check of one index file.
+type indexCheck struct {
+	indexFile
+	tell func(at int64, err error)
+	bad  bool // a fault was found
+}
+
+func (v *indexCheck) fault(at int64, err error) {
+	v.bad = true
+	v.tell(at, err)
+}
+
+// checkIndex reads and checks all blocks of an index file, each by itself, without a cache. It
+// tells of each fault with its offset. fits says why an intact footer is not that of the segment.
+// It returns nil if the footer is not intact, or does not fit: nothing can be found without it.
+func checkIndex(f File, path string, userKey []byte, fits func(*indexFooter) error, tell func(at int64, err error)) *indexCheck {
+	v := &indexCheck{indexFile: indexFile{file: f, path: path}, tell: tell}
+	if !v.open(userKey, fits) {
+		return nil
+	}
+	v.leaves()
+	return v
+}
+
+// open reads all but the leaves. It returns false if there is no footer to find them by.
+func (v *indexCheck) open(userKey []byte, fits func(*indexFooter) error) bool {
+	var err error
+	v.footer, v.size, err = readIndexFooter(v.file, v.path)
+	at := max(0, v.size-indexFooterSize)
+	ft := &v.footer
+	if err == nil {
+		err = fits(ft)
+	}
+	if err == nil && ft.encrypted {
+		if v.aead, err = openKey(userKey, ft.nonce[:], ft.wrapped[:], ft.aad()); err != nil {
+			err = fmt.Errorf("index key does not open: %v", err)
+		}
+	}
+	if err != nil {
+		v.fault(at, err)
+		return false
+	}
+	v.segment = ft.segment
+	v.filter, err = v.readFilter()
+	if err == nil && (len(v.filter) == 0 || len(v.filter)%filterBlock != 0) {
+		err = fmt.Errorf("filter of %d bytes", len(v.filter))
+	}
+	if err != nil {
+		v.fault(ft.filter, err)
+	}
+	table, err := v.readTable()
+	if err == nil {
+		if err = v.table.unmarshal(table, ft.filter); err != nil {
+			err = fmt.Errorf("table of leaves: %v", err)
+		}
+	}
+	if err != nil {
+		v.table = leafTable{} // no leaf can be found
+		v.fault(ft.table, err)
+	}
+	return true
+}
+
+// leaves checks each leaf by itself.
+func (v *indexCheck) leaves() {
+	var entries uint64
+	var buf, last, key []byte
+	for i := range v.table.len() {
+		at := int64(v.table.offsets[i])
+		l, b, err := v.leafInto(i, buf)
+		buf = b
+		for pos := 0; err == nil && pos < l.len(); pos++ {
+			if key, err = l.key(key[:0], pos); err != nil {
+				break
+			}
+			low := v.table.low(i)
+			switch {
+			case len(last) > 0 && y.CompareKeys(last, key) >= 0:
+				err = fmt.Errorf("leaf %d: entry %d is not behind the one before", i, pos)
+			case pos == 0 && (y.CompareKeys(low, key) > 0 || len(last) > 0 && y.CompareKeys(low, last) <= 0):
+				err = fmt.Errorf("leaf %d: the table has a key for it that does not lead to it", i)
+			}
+			if err != nil {
+				break
+			}
+			last = append(last[:0], key...)
+			entries++
+			_, err = v.value(&l, pos)
+		}
+		if err != nil {
+			v.fault(at, err)
+		}
+	}
+	switch ft := &v.footer; {
+	case v.bad:
+	case entries != ft.entries:
+		v.fault(v.size-indexFooterSize, fmt.Errorf("it says %d entries, its leaves have %d", ft.entries, entries))
+	case !bytes.Equal(v.table.biggest, last):
+		v.fault(ft.table, errors.New("the table has another last key than the leaves"))
+	}
+}
+
+// compare holds the index against mem, the one that its segment makes. It may miss what lies in
+// blocks before the offset live.
+func (v *indexCheck) compare(mem *memIndex, live int64) {
+	it := mem.iterator(false)
+	defer it.Close()
+	it.Rewind()
+	var buf, key []byte
+	for i := range v.table.len() {
+		l, b, err := v.leafInto(i, buf)
+		buf = b
+		for pos := 0; err == nil && pos < l.len(); pos++ {
+			if key, err = l.key(key[:0], pos); err != nil {
+				break
+			}
+			vs, verr := v.value(&l, pos)
+			if err = verr; err != nil {
+				break
+			}
+			for it.Valid() && !bytes.Equal(it.Key(), key) && mayMiss(it.Value(), live) {
+				it.Next()
+			}
+			switch {
+			case !it.Valid() || !bytes.Equal(it.Key(), key):
+				err = fmt.Errorf("leaf %d: entry %d is not the next of the segment", i, pos)
+			case !sameIndexed(it.Value(), vs):
+				err = fmt.Errorf("leaf %d: entry %d is not as in the segment", i, pos)
+			case !v.filter.mayContain(filterHash(y.ParseKey(key))):
+				err = fmt.Errorf("leaf %d: the filter does not know the key of entry %d", i, pos)
+			}
+			if err == nil {
+				it.Next()
+			}
+		}
+		if err != nil {
+			v.fault(int64(v.table.offsets[i]), err)
+			return
+		}
+	}
+	for ; it.Valid(); it.Next() {
+		if !mayMiss(it.Value(), live) {
+			v.fault(v.footer.table, errors.New("an entry of the segment is missing"))
+			return
+		}
+	}
+}
+
+func sameIndexed(a, b y.ValueStruct) bool {
+	return a.Meta == b.Meta && a.UserMeta == b.UserMeta && a.ExpiresAt == b.ExpiresAt && bytes.Equal(a.Value, b.Value)
+}
+
+// mayMiss says whether an entry lies in a block before the offset live.
+func mayMiss(vs y.ValueStruct, live int64) bool {
+	at, _, err := parseLocation(vs.Value)
+	return err == nil && at.block < live
+}
