@@ -110,13 +110,9 @@ func TestBitFlipsOfWhatIsLoaded(t *testing.T) {
 			lows[0] ^= 0x80 // above the key
 		}, older},
 		{"cached block", func(l *Log, s *segment) {
-			for i := range l.cache.shards {
-				for k, b := range l.cache.shards[i].blocks {
-					if k.kind == cacheBlock && k.segment == s.id() {
-						b.raw[len(b.raw)-1] ^= 4
-					}
-				}
-			}
+			raw, _ := l.cache.get(cacheBlock, s.id(), segmentHeaderSize)
+			require.NotEmpty(t, raw)
+			raw[len(raw)-1] ^= 4
 		}, append(bytes.Clone(newer[:len(newer)-1]), newer[len(newer)-1]^4)},
 	} {
 		t.Run(row.name, func(t *testing.T) {

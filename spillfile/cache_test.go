@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
 
 // The cache stays within its bound, knows what it holds, and gives out nothing but what was put
@@ -21,11 +22,11 @@ func TestCache(t *testing.T) {
 
 	const size = 1 << 20
 	c := newBlockCache(size)
-	seed := newRand(t).Uint64()
+	from := seed.Random(t).Uint64()
 	var work kit.WaitGroup
 	for w := range uint64(4) {
 		work.Go(func() {
-			r := rand.New(rand.NewPCG(seed, w))
+			r := rand.New(rand.NewPCG(from, w))
 			for range 20_000 {
 				kind, segment, at := uint64(r.IntN(2)), uint64(r.IntN(50)), int64(r.IntN(100))
 				want := bytes.Repeat([]byte{byte(kind), byte(segment), byte(at)}, 1+int(at)*10)

@@ -27,10 +27,10 @@ func newFilter(hashes []uint64) filter {
 	blocks := (len(hashes)*filterBits + 8*filterBlock - 1) / (8 * filterBlock)
 	f := make(filter, max(1, blocks)*filterBlock)
 	for _, h := range hashes {
-		block := f.block(h)
+		part := f.block(h)
 		for i, salt := range filterSalt {
 			bit := uint32(h) * salt >> 27
-			block[4*i+int(bit/8)] |= 1 << (bit % 8)
+			part[4*i+int(bit/8)] |= 1 << (bit % 8)
 		}
 	}
 	return f
@@ -43,10 +43,10 @@ func (f filter) block(h uint64) []byte {
 
 // mayContain is false if the key of this hash is certainly not in the set.
 func (f filter) mayContain(h uint64) bool {
-	block := f.block(h)
+	part := f.block(h)
 	for i, salt := range filterSalt {
 		bit := uint32(h) * salt >> 27
-		if le.Uint32(block[4*i:])>>bit&1 == 0 {
+		if le.Uint32(part[4*i:])>>bit&1 == 0 {
 			return false
 		}
 	}

@@ -219,7 +219,7 @@ func (h *blockHeader) plausible(b []byte, at Position, room int64, encrypted boo
 		return fmt.Errorf("%d raw bytes claim %d entries", h.raw, h.count)
 	case h.flags&^flagLast != 0 || !bytes.Equal(b[37:40], []byte{0, 0, 0}):
 		return fmt.Errorf("unknown flags %x", b[36:40])
-	case h.mark.Offset < 0 || h.mark.after(at):
+	case h.mark.Offset < 0 || h.mark.After(at):
 		return fmt.Errorf("synced mark %d:%d is behind the block itself", h.mark.Segment, h.mark.Offset)
 	case h.seq == 0:
 		return fmt.Errorf("sequence is 0")

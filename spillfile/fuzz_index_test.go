@@ -2,6 +2,7 @@ package spillfile
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -53,26 +54,33 @@ func restampIndex(b []byte) {
 	le.PutUint32(b[at+8:], formatVersion)
 	le.PutUint32(b[at+12:], indexFooterSize)
 	le.PutUint32(b[at+188:], crc32.Checksum(b[at:at+188], castagnoli))
-	var f indexFooter
-	if f.unmarshal("", int64(at), b[at:]) != nil {
+	segment, filter, table := le.Uint64(b[at+32:]), int64(le.Uint64(b[at+104:])), int64(le.Uint64(b[at+112:]))
+	if filter < 0 || table < filter || table > int64(at) {
 		return
 	}
-	seal := indexSealer{segment: f.segment}
 	stamp := func(start, end int64) {
 		if start >= 0 && end-start >= indexBlockHeaderSize && end <= int64(at) {
-			block := b[start:end]
-			le.PutUint32(block[4:], uint32(len(block)-indexBlockHeaderSize))
-			le.PutUint32(block, seal.crc(block[:indexBlockHeaderSize], block[indexBlockHeaderSize:], start))
+			part := b[start:end]
+			le.PutUint32(part[4:], uint32(len(part)-indexBlockHeaderSize))
+			le.PutUint32(part, placedCRC(part[indexBlockHeaderSize:], part[4:indexBlockHeaderSize], segment, start))
 		}
 	}
-	stamp(f.filter, f.table)
-	stamp(f.table, int64(at))
-	var t leafTable
-	if f.table+indexBlockHeaderSize > int64(at) || t.unmarshal(b[f.table+indexBlockHeaderSize:at], f.filter) != nil {
+	stamp(filter, table)
+	stamp(table, int64(at))
+	if table+indexBlockHeaderSize+4 > int64(at) {
 		return
 	}
-	for i := range t.len() {
-		stamp(int64(t.offsets[i]), int64(t.offsets[i+1]))
+	list := b[table+indexBlockHeaderSize : at]
+	leaves, list := le.Uint32(list), list[4:]
+	start := int64(0)
+	for range leaves {
+		size, n := binary.Uvarint(list)
+		key, m := binary.Uvarint(list[max(n, 0):])
+		if n <= 0 || m <= 0 || key > uint64(len(list)-n-m) || size > uint64(filter-start) {
+			return
+		}
+		stamp(start, start+int64(size))
+		start, list = start+int64(size), list[n+m+int(key):]
 	}
 }
 

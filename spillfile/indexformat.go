@@ -212,16 +212,16 @@ func (s *indexSealer) seal(dst []byte, kind byte, raw []byte, at int64) []byte {
 
 // open checks a whole block that was read from offset at, and returns what is in it. It decrypts in
 // place.
-func (s *indexSealer) open(file string, kind byte, block []byte, at int64) ([]byte, error) {
-	if len(block) < indexBlockHeaderSize {
-		return nil, corrupt(file, at, "index block of %d bytes", len(block))
+func (s *indexSealer) open(file string, kind byte, whole []byte, at int64) ([]byte, error) {
+	if len(whole) < indexBlockHeaderSize {
+		return nil, corrupt(file, at, "index block of %d bytes", len(whole))
 	}
-	header, stored := block[:indexBlockHeaderSize], block[indexBlockHeaderSize:]
+	header, stored := whole[:indexBlockHeaderSize], whole[indexBlockHeaderSize:]
 	switch {
 	case int64(le.Uint32(header[4:])) != int64(len(stored)) || header[8] != kind || !bytes.Equal(header[9:12], []byte{0, 0, 0}):
-		return nil, corrupt(file, at, "index block header does not describe its %d bytes", len(block))
+		return nil, corrupt(file, at, "index block header does not describe its %d bytes", len(whole))
 	case le.Uint32(header) != s.crc(header, stored, at):
-		return nil, corrupt(file, at, "index block checksum does not match its %d bytes", len(block))
+		return nil, corrupt(file, at, "index block checksum does not match its %d bytes", len(whole))
 	}
 	if s.aead == nil {
 		return stored, nil

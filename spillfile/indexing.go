@@ -145,7 +145,7 @@ func (l *Log) indexSealed() error {
 	l.w.mu.Lock()
 	for _, s := range l.w.live {
 		end := Position{s.id(), s.end.Load()}
-		if s.sealed && s.index.Load().mem != nil && !end.after(l.w.mark) && !s.unindexable && !s.doomed {
+		if s.sealed && s.index.Load().mem != nil && !end.After(l.w.mark) && !s.unindexable && !s.doomed {
 			s.refs.Add(1)
 			todo = append(todo, s)
 		}

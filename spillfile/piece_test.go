@@ -80,7 +80,7 @@ func filesIn(t *testing.T, dir string) map[string]uint32 {
 	for _, e := range entries {
 		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		require.NoError(t, err)
-		files[e.Name()] = crc32.Checksum(text, castagnoli)
+		files[e.Name()] = crc32.ChecksumIEEE(text)
 	}
 	delete(files, lockName)
 	return files

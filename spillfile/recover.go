@@ -122,7 +122,7 @@ func (r *recovery) decide() error {
 	if err := r.scanChain(); err != nil {
 		return err
 	}
-	if !r.mark.after(r.tail) {
+	if !r.mark.After(r.tail) {
 		return nil
 	}
 	c := r.cut
@@ -138,7 +138,7 @@ func (r *recovery) decide() error {
 }
 
 func (r *recovery) seeMark(p Position, file string) {
-	if p.after(r.mark) {
+	if p.After(r.mark) {
 		r.mark, r.markIn = p, file
 	}
 }
@@ -482,7 +482,7 @@ func (r *recovery) apply() error {
 	// under the commits to come.
 	for _, s := range r.live {
 		end := Position{s.id(), s.end.Load()}
-		if end.after(r.mark) || r.truncate != nil && r.truncate.seg == s {
+		if end.After(r.mark) || r.truncate != nil && r.truncate.seg == s {
 			from := int64(0)
 			if r.mark.Segment == s.id() {
 				from = r.mark.Offset

@@ -185,7 +185,7 @@ func TestChunkKeepsNoLargeBuffers(t *testing.T) {
 func TestTornHeaderIsNotAVersion(t *testing.T) {
 	o := faultOptions(nil, true, nil)
 	files := disk(t, o)
-	files[segmentName(4)] = segmentMagic + string(make([]byte, 500))
+	files[segmentName(4)] = "bspilseg" + string(make([]byte, 500))
 	l, _, err := damaged(t, o, files)
 	require.NoError(t, err)
 	require.Len(t, dump(t, l), 6)

@@ -167,7 +167,7 @@ type placedFault struct {
 
 // damage says whether it is, once the highest mark is known: as in recovery, durable bytes lie
 // behind it then.
-func (f *placedFault) damage(mark Position) bool { return f.certain || mark.after(f.tail) }
+func (f *placedFault) damage(mark Position) bool { return f.certain || mark.After(f.tail) }
 
 func newWalker(ctx context.Context, src Source, visit func(*Commit) error) (*walker, error) {
 	k, err := newLook(src)
