@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // background is the one goroutine of a Log: it syncs sealed segments, makes files of their indexes,
@@ -66,7 +68,7 @@ func (l *Log) backgroundWork() {
 			l.forgetIndexLocked(s) // an empty log keeps no memory
 		}
 		l.prep.mu.Unlock()
-		l.cache.clear()
+		l.cache.Clear()
 		if held {
 			l.o.OnIndexed()
 		}
@@ -237,9 +239,9 @@ func (l *Log) takePrepared() (*segment, error) {
 // createLocked makes a new file. prep.mu must be held. A number is used once, failed or not.
 func (l *Log) createLocked() (*segment, error) {
 	s := &segment{}
-	s.header.id = l.prep.next
+	s.header.ID = l.prep.next
 	l.prep.next++
-	s.path = filepath.Join(l.o.Dir, segmentName(s.header.id))
+	s.path = filepath.Join(l.o.Dir, block.SegmentName(s.header.ID))
 	f, err := l.files.create(s.path, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("spill segment %s: create: %w", s.path, err)

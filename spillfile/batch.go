@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // Batch is one commit, encoded by the goroutine that commits it, so that whoever writes it spends a
@@ -87,7 +89,7 @@ func (b *Batch) free() {
 // key and version: the later wins. A key above MaxKeySize or a value above MaxValueSize makes
 // Commit fail with ErrTooLarge; so does a value above 1 GiB in a 32-bit address space.
 func (b *Batch) Add(e *Entry) {
-	most := min(MaxValueSize, maxPiece) // half of what an int holds, so that it can be encoded
+	most := min(MaxValueSize, block.MaxPiece) // half of what an int holds, so that it can be encoded
 	if len(e.Key) > MaxKeySize || int64(len(e.Value)) > most {
 		b.err = fmt.Errorf("%w: key of %d bytes, value of %d bytes; the limits are %d and %d",
 			ErrTooLarge, len(e.Key), len(e.Value), MaxKeySize, most)
@@ -95,8 +97,8 @@ func (b *Batch) Add(e *Entry) {
 	}
 	start := len(b.raw)
 	var key int
-	b.raw, key = appendEntry(b.raw, e)
-	if start > b.open.raw && len(b.raw)-b.open.raw > blockTarget {
+	b.raw, key = block.AppendEntry(b.raw, e)
+	if start > b.open.raw && len(b.raw)-b.open.raw > block.Target {
 		b.closeBlock(start, false)
 	}
 	b.keys += int64(len(e.Key))
@@ -125,9 +127,9 @@ func (b *Batch) closeBlock(end int, last bool) {
 	raw := b.raw[b.open.raw:end]
 	at := len(b.out)
 	var crc uint32
-	b.out, crc = appendBlock(b.out, raw)
+	b.out, crc = block.AppendBlock(b.out, raw)
 	b.blocks = append(b.blocks, batchBlock{
-		out: at, stored: uint32(len(b.out) - at - blockHeaderSize), raw: uint32(len(raw)), last: last,
+		out: at, stored: uint32(len(b.out) - at - block.HeaderSize), raw: uint32(len(raw)), last: last,
 		firstEnt: b.open.ent, count: uint32(len(b.ents) - b.open.ent), crc: crc,
 	})
 	b.open.raw, b.open.ent = end, len(b.ents)
@@ -144,7 +146,7 @@ func (b *Batch) Ts() uint64 { return b.ts }
 
 // Size returns the bytes that the finished batch takes on disk at most: encryption, if the Log has
 // it, is included.
-func (b *Batch) Size() int64 { return int64(len(b.out)) + int64(len(b.blocks))*tagSize }
+func (b *Batch) Size() int64 { return int64(len(b.out)) + int64(len(b.blocks))*block.TagSize }
 
 // IndexSize returns the bytes that the batch takes in the index at most.
 func (b *Batch) IndexSize() int64 { return int64(len(b.ents))*indexEntryOverhead + b.keys + b.inline }
@@ -167,11 +169,11 @@ func EstimateDiskSize(entries int, keyBytes, rawBytes int64) int64 {
 // EstimateSize returns what Size will be at most for a batch of so many entries, before it is
 // encoded. rawBytes is the sum of all key and value lengths.
 func EstimateSize(entries int, rawBytes int64) int64 {
-	raw := rawBytes + int64(entries)*maxEntryHead
-	// Two neighbouring blocks hold more than blockTarget together, or they would be one.
-	blocks := max(1, min(int64(entries), 2*raw/blockTarget+1))
+	raw := rawBytes + int64(entries)*block.MaxEntryHead
+	// Two neighbouring blocks hold more than block.Target together, or they would be one.
+	blocks := max(1, min(int64(entries), 2*raw/block.Target+1))
 	const snappyFixed = 32 // snappy.MaxEncodedLen: 32 + n + n/6
-	return raw + raw/6 + blocks*(blockHeaderSize+tagSize+snappyFixed)
+	return raw + raw/6 + blocks*(block.HeaderSize+block.TagSize+snappyFixed)
 }
 
 // EstimateIndexSize returns what IndexSize will be at most for a batch of so many entries, before

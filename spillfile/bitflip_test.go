@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // A bit flips in memory at some point of a commit's way. docs/guarantees.md says what catches it.
@@ -110,7 +112,7 @@ func TestBitFlipsOfWhatIsLoaded(t *testing.T) {
 			lows[0] ^= 0x80 // above the key
 		}, older},
 		{"cached block", func(l *Log, s *segment) {
-			raw, _ := l.cache.get(cacheBlock, s.id(), segmentHeaderSize)
+			raw, _ := l.cache.Get(block.CacheBlock, s.id(), block.SegmentHeaderSize)
 			require.NotEmpty(t, raw)
 			raw[len(raw)-1] ^= 4
 		}, append(bytes.Clone(newer[:len(newer)-1]), newer[len(newer)-1]^4)},

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // Close makes everything durable, records the exact end of the log so that any later damage is
@@ -109,7 +111,7 @@ func (l *Log) release() error {
 	for _, s := range live {
 		l.unref(s)
 	}
-	l.cache.clear()
+	l.cache.Clear()
 	err := l.closeNewest()
 	if l.lock == nil {
 		return err
@@ -129,7 +131,7 @@ func (l *Log) removeFiles() (lockGone bool, err error) {
 	}
 	names := append(c.temp, newestName)
 	for _, id := range c.ids {
-		names = append(names, segmentName(id))
+		names = append(names, block.SegmentName(id))
 	}
 	for _, id := range c.indexes {
 		names = append(names, indexName(id))

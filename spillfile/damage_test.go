@@ -17,6 +17,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -141,10 +142,10 @@ func TestTailOfZerosAtEveryByte(t *testing.T) {
 			mustPut(t, l, 2, "b", strings.Repeat("two", 30))
 			files := m.Files()
 			require.NoError(t, l.Close())
-			whole := files[segmentName(1)]
+			whole := files[block.SegmentName(1)]
 			for cut := intact; cut < len(whole); cut++ {
-				files[segmentName(1)] = whole[:cut] + string(make([]byte, len(whole)-cut))
-				if files[segmentName(1)] == whole {
+				files[block.SegmentName(1)] = whole[:cut] + string(make([]byte, len(whole)-cut))
+				if files[block.SegmentName(1)] == whole {
 					continue // it ends with zeros
 				}
 				l, m, err := damaged(t, o, files)
@@ -187,7 +188,7 @@ func TestIndexOfSomethingElse(t *testing.T) {
 			"of another database":          other[indexName(2)],
 			"of another life of that file": earlier[indexName(2)],
 			"empty":                        "",
-			"a segment":                    files[segmentName(2)],
+			"a segment":                    files[block.SegmentName(2)],
 		} {
 			bad := clone(files)
 			bad[indexName(2)] = index
@@ -206,8 +207,8 @@ func TestIndexOfSomethingElse(t *testing.T) {
 
 // restampBlock makes the checksum of the block at an offset of a segment right.
 func restampBlock(b []byte, id uint64, at int64) {
-	h := b[at : at+blockHeaderSize]
-	payload := b[at+blockHeaderSize:][:le.Uint32(h[4:])]
+	h := b[at : at+block.HeaderSize]
+	payload := b[at+block.HeaderSize:][:le.Uint32(h[4:])]
 	le.PutUint32(h, placedCRC(payload, h[4:], id, at))
 }
 
@@ -220,9 +221,9 @@ func placedCRC(payload, header []byte, segment uint64, at int64) uint32 {
 
 // blocksOf returns where the blocks of a segment begin, and its end.
 func blocksOf(b []byte) (at []int64) {
-	for off := int64(segmentHeaderSize); off+blockHeaderSize <= int64(len(b)); {
+	for off := int64(block.SegmentHeaderSize); off+block.HeaderSize <= int64(len(b)); {
 		at = append(at, off)
-		off += blockHeaderSize + int64(le.Uint32(b[off+4:]))
+		off += block.HeaderSize + int64(le.Uint32(b[off+4:]))
 	}
 	return append(at, int64(len(b)))
 }
@@ -248,7 +249,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	}
 	files, want := build()
 	again, _ := build() // the same history under other data keys
-	one, two := segmentName(1), segmentName(2)
+	one, two := block.SegmentName(1), block.SegmentName(2)
 	blocks := blocksOf([]byte(files[one]))
 	require.Len(t, blocks, 4)
 	blockAt := func(b []byte, i int) []byte { return b[blocks[i]:blocks[i+1]] }
@@ -287,13 +288,13 @@ func TestForgedEncryptedFiles(t *testing.T) {
 		copy(blockAt(b, 1), x)
 	})
 	segment("payloads swapped, headers kept", func(b []byte) {
-		x := bytes.Clone(blockAt(b, 0)[blockHeaderSize:])
-		copy(blockAt(b, 0)[blockHeaderSize:], blockAt(b, 1)[blockHeaderSize:])
-		copy(blockAt(b, 1)[blockHeaderSize:], x)
+		x := bytes.Clone(blockAt(b, 0)[block.HeaderSize:])
+		copy(blockAt(b, 0)[block.HeaderSize:], blockAt(b, 1)[block.HeaderSize:])
+		copy(blockAt(b, 1)[block.HeaderSize:], x)
 	})
 	segment("block of another segment", func(b []byte) { copy(blockAt(b, 1), blockAt([]byte(files[two]), 1)) })
 	segment("block of an earlier state", func(b []byte) { copy(blockAt(b, 1), blockAt([]byte(again[one]), 1)) })
-	for field, at := range map[string]int{"timestamp": 16, "sequence": 24, "mark": 48, "payload": blockHeaderSize, "tag": int(blocks[1]-blocks[0]) - 1} {
+	for field, at := range map[string]int{"timestamp": 16, "sequence": 24, "mark": 48, "payload": block.HeaderSize, "tag": int(blocks[1]-blocks[0]) - 1} {
 		segment("another "+field, func(b []byte) { blockAt(b, 0)[at] ^= 1 })
 	}
 	segment("header: another sequence", func(b []byte) { b[64] ^= 2 })
@@ -351,7 +352,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	}
 	index("plaintext, without an entry", func(b []byte) []byte {
 		f := ft(b)
-		f.encrypted, f.nonce, f.wrapped = false, [nonceSize]byte{}, [dataKey + tagSize]byte{}
+		f.encrypted, f.nonce, f.wrapped = false, [block.NonceSize]byte{}, [block.KeySize + block.TagSize]byte{}
 		plain := vfstest.NewDisk()
 		l := mustOpen(t, faultOptions(plain, true, nil))
 		defer l.Close()

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -32,7 +33,7 @@ func (f *foundSegment) hasIndex(x *indexFooter, database [16]byte) bool {
 		return true
 	}
 	h := &f.seg.header
-	return x.segmentCRC == h.checksum() && x.encrypted == h.encrypted && x.firstSeq == h.firstSeq
+	return x.segmentCRC == h.Checksum() && x.encrypted == h.Encrypted && x.firstSeq == h.FirstSeq
 }
 
 // mayEnd says whether the acknowledged part of the segment can end there, by what is known of it.
@@ -63,11 +64,11 @@ func (r *recovery) footer(f *foundSegment) (*indexFooter, int64, error) {
 func (r *recovery) seeIndex(f *foundSegment) error {
 	x, _, err := r.footer(f)
 	if x != nil {
-		r.seeMark(Position{f.id, x.end}, r.indexPath(f.id))
+		r.seeMark(Position{Segment: f.id, Offset: x.end}, r.indexPath(f.id))
 	}
 	return err
 }
 
-func (r *recovery) pathOf(id uint64) string { return filepath.Join(r.o.Dir, segmentName(id)) }
+func (r *recovery) pathOf(id uint64) string { return filepath.Join(r.o.Dir, block.SegmentName(id)) }
 
 func (r *recovery) indexPath(id uint64) string { return filepath.Join(r.o.Dir, indexName(id)) }

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // heldFS is a file system that removes and replaces no file that is open.
@@ -86,7 +88,7 @@ func TestSystemThatRemovesNoOpenFile(t *testing.T) {
 	require.True(t, ok)
 	l.Rotate(0)
 	require.NoError(t, l.MarkReplayed(l.State().LastSeq))
-	segment := filepath.Join(o.Dir, segmentName(ref.at.segment))
+	segment := filepath.Join(o.Dir, block.SegmentName(ref.at.segment))
 	require.FileExists(t, segment)
 	require.Positive(t, l.State().DiskBytes)
 	value, err := v.Value(ref, nil)

@@ -15,6 +15,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -51,7 +52,7 @@ func restampIndex(b []byte) {
 		return
 	}
 	copy(b[at:], indexMagic)
-	le.PutUint32(b[at+8:], formatVersion)
+	le.PutUint32(b[at+8:], block.Version)
 	le.PutUint32(b[at+12:], indexFooterSize)
 	le.PutUint32(b[at+188:], crc32.Checksum(b[at:at+188], castagnoli))
 	segment, filter, table := le.Uint64(b[at+32:]), int64(le.Uint64(b[at+104:])), int64(le.Uint64(b[at+112:]))
@@ -264,7 +265,7 @@ func FuzzIndexFooter(f *testing.F) {
 		b = bytes.Clone(b)
 		if stamped && len(b) == indexFooterSize {
 			copy(b, indexMagic)
-			le.PutUint32(b[8:], formatVersion)
+			le.PutUint32(b[8:], block.Version)
 			le.PutUint32(b[12:], indexFooterSize)
 			le.PutUint32(b[188:], crc32.Checksum(b[:188], castagnoli))
 		}

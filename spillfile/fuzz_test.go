@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -26,13 +27,13 @@ func seedFiles(f *testing.F, key []byte) map[string]string {
 // restamp makes the checksums of a segment right wherever its lengths lead, so that the fuzzer gets
 // past them.
 func restamp(b []byte, id uint64) {
-	if len(b) < segmentHeaderSize {
+	if len(b) < block.SegmentHeaderSize {
 		return
 	}
 	le.PutUint32(b[188:], crc32.Checksum(b[:188], castagnoli))
-	for at := segmentHeaderSize; at+blockHeaderSize <= len(b); {
+	for at := block.SegmentHeaderSize; at+block.HeaderSize <= len(b); {
 		stored := int(le.Uint32(b[at+4:]))
-		end := at + blockHeaderSize + stored
+		end := at + block.HeaderSize + stored
 		if stored == 0 || end > len(b) {
 			return
 		}
@@ -69,11 +70,11 @@ const segmentPerByte = 22 * 400 / 6 * 2
 
 func FuzzSegment(f *testing.F) {
 	files := seedFiles(f, nil)
-	first := []byte(files[segmentName(1)])
+	first := []byte(files[block.SegmentName(1)])
 	f.Add(first, false)
 	f.Add(first, true)
 	f.Add(first[:250], true)
-	f.Add([]byte(files[segmentName(2)]), true)
+	f.Add([]byte(files[block.SegmentName(2)]), true)
 	f.Add([]byte{}, false)
 	f.Fuzz(func(t *testing.T, b []byte, stamped bool) {
 		b = append([]byte(nil), b...)
@@ -81,12 +82,12 @@ func FuzzSegment(f *testing.F) {
 			restamp(b, 1)
 		}
 		bounded(t, len(b), segmentPerByte, func() {
-			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{manifestName: files[manifestName], segmentName(1): string(b)}), true, nil))
+			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{manifestName: files[manifestName], block.SegmentName(1): string(b)}), true, nil))
 		})
 		// The same bytes before an intact successor, and as an encrypted segment.
 		bounded(t, len(b), segmentPerByte, func() {
 			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{
-				manifestName: files[manifestName], segmentName(1): string(b), segmentName(2): files[segmentName(2)]}), false, make([]byte, 32)))
+				manifestName: files[manifestName], block.SegmentName(1): string(b), block.SegmentName(2): files[block.SegmentName(2)]}), false, make([]byte, 32)))
 		})
 	})
 }
@@ -101,7 +102,7 @@ func FuzzManifest(f *testing.F) {
 		if stamped && len(b) == manifestSize {
 			le.PutUint32(b[124:], crc32.Checksum(b[:124], castagnoli))
 		}
-		disk := map[string]string{segmentName(1): files[segmentName(1)], segmentName(2): files[segmentName(2)], manifestName: string(b)}
+		disk := map[string]string{block.SegmentName(1): files[block.SegmentName(1)], block.SegmentName(2): files[block.SegmentName(2)], manifestName: string(b)}
 		m := new(manifest)
 		if m.unmarshal("MANIFEST", b) == nil && m.next > 1<<62 {
 			return // numbers that run out are not a state that a spill gets into

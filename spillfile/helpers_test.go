@@ -16,6 +16,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 var seedFlag = flag.Uint64("spill.seed", 0, "seed of random tests; 0 picks one")
@@ -184,7 +186,7 @@ func segmentFiles(t testing.TB, dir string) []string {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	for _, e := range entries {
-		if _, ok := parseSegmentName(e.Name()); ok {
+		if _, ok := block.ParseSegmentName(e.Name()); ok {
 			names = append(names, e.Name())
 		}
 	}

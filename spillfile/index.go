@@ -7,6 +7,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4/skl"
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // segmentIndex maps key@version to the place of an entry, for one segment: in memory until the
@@ -102,14 +104,14 @@ type location struct {
 }
 
 // end is where the block ends in the segment.
-func (l *location) end() int64 { return l.block + blockHeaderSize + int64(l.stored) }
+func (l *location) end() int64 { return l.block + block.HeaderSize + int64(l.stored) }
 
 // within says whether an intact entry can lie there in a segment that ends at end. It bounds what
 // is allocated to read it.
 func (l *location) within(segment uint64, end int64) bool {
 	stored := int64(l.stored)
-	return l.segment == segment && l.block >= segmentHeaderSize && l.block <= end-blockHeaderSize-stored &&
-		l.keyLen <= MaxKeySize && int64(l.offset)+int64(l.keyLen)+int64(l.valueLen) <= stored*snappyMaxRatio
+	return l.segment == segment && l.block >= block.SegmentHeaderSize && l.block <= end-block.HeaderSize-stored &&
+		l.keyLen <= MaxKeySize && int64(l.offset)+int64(l.keyLen)+int64(l.valueLen) <= stored*block.MaxRatio
 }
 
 func appendLocation(dst []byte, l location) []byte {

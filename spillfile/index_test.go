@@ -17,6 +17,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -263,7 +264,7 @@ func TestIndexHealsUnderReaders(t *testing.T) {
 	// Index and segment both damaged: an error, never an answer.
 	require.True(t, waitFor(func() bool { return l.w.live[0].index.Load().file != nil }), "no new index file")
 	damage()
-	m.Alter(segmentName(1), func(b string) string { return flip(b, 50_000, 1) })
+	m.Alter(block.SegmentName(1), func(b string) string { return flip(b, 50_000, 1) })
 	v := l.Acquire()
 	defer v.Release()
 	it := v.NewIterator(false)
@@ -297,7 +298,7 @@ func TestOpenReadsNoIndexedSegment(t *testing.T) {
 	require.NoError(t, l.Close())
 	reads := map[string]int{}
 	killed.SetFault(func(op, path string) error {
-		if op == "read" && strings.HasSuffix(path, segmentSuffix) {
+		if op == "read" && strings.HasSuffix(path, block.SegmentSuffix) {
 			reads[filepath.Base(path)]++
 		}
 		return nil
@@ -321,7 +322,7 @@ func TestOpenReadsNoIndexedSegment(t *testing.T) {
 func segmentFilesOf(m *vfstest.Disk) []string {
 	var names []string
 	for name := range m.Files() {
-		if strings.HasSuffix(name, segmentSuffix) {
+		if strings.HasSuffix(name, block.SegmentSuffix) {
 			names = append(names, name)
 		}
 	}

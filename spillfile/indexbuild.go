@@ -7,6 +7,8 @@ import (
 	"math"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // errEmptyIndex: an index without entries has no file.
@@ -28,7 +30,7 @@ func buildIndex(mem *memIndex, footer indexFooter, userKey []byte) (*builtIndex,
 	var key []byte
 	if footer.encrypted {
 		var err error
-		if key, b.seal.aead, err = newDataKey(); err != nil {
+		if key, b.seal.aead, err = block.NewDataKey(); err != nil {
 			return nil, err
 		}
 	}
@@ -49,7 +51,7 @@ func buildIndex(mem *memIndex, footer indexFooter, userKey []byte) (*builtIndex,
 }
 
 // open opens the index by the file to which it was written. It does not close that if it fails.
-func (b *builtIndex) open(f File, path string, cache *blockCache) (*indexFile, error) {
+func (b *builtIndex) open(f File, path string, cache *block.Cache) (*indexFile, error) {
 	x := &indexFile{indexSealer: b.seal, footer: b.footer, path: path, size: int64(len(b.file)), table: b.table, cache: cache, file: f}
 	return x, x.load() // exact in memory, and read once
 }
@@ -199,7 +201,7 @@ func (b *indexBuilder) closeLeaf() {
 	b.keys, b.keyEnd, b.values, b.valEnd = b.keys[:0], b.keyEnd[:0], b.values[:0], b.valEnd[:0]
 }
 
-// finish returns the whole file. footer must be complete but for what finish knows. dataKey, nil
+// finish returns the whole file. footer must be complete but for what finish knows. block.KeySize, nil
 // for plaintext, is that of the sealer.
 func (b *indexBuilder) finish(footer *indexFooter, userKey, dataKey []byte) ([]byte, error) {
 	b.closeLeaf()
@@ -210,7 +212,7 @@ func (b *indexBuilder) finish(footer *indexFooter, userKey, dataKey []byte) ([]b
 	footer.table = int64(len(b.out))
 	b.out = b.seal.seal(b.out, kindTable, b.table.marshal(), footer.table)
 	if dataKey != nil {
-		if err := wrapKey(userKey, dataKey, footer.nonce[:], footer.wrapped[:], footer.aad()); err != nil {
+		if err := block.WrapKey(userKey, dataKey, footer.nonce[:], footer.wrapped[:], footer.aad()); err != nil {
 			return nil, err
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // indexCheck is the check of one index file.
@@ -42,7 +44,7 @@ func (v *indexCheck) open(userKey []byte, fits func(*indexFooter) error) bool {
 		err = fits(ft)
 	}
 	if err == nil && ft.encrypted {
-		if v.aead, err = openKey(userKey, ft.nonce[:], ft.wrapped[:], ft.aad()); err != nil {
+		if v.aead, err = block.OpenKey(userKey, ft.nonce[:], ft.wrapped[:], ft.aad()); err != nil {
 			err = fmt.Errorf("index key does not open: %v", err)
 		}
 	}

@@ -9,6 +9,8 @@ import (
 	"math"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // indexFile is the index of a sealed segment on disk. In memory are its filter and the table of its
@@ -21,12 +23,12 @@ type indexFile struct {
 	size   int64
 	filter filter
 	table  leafTable
-	cache  *blockCache
+	cache  *block.Cache
 }
 
 // openIndexFile opens an index by its file at path, which it closes if that fails. What is not an
 // intact index is a *CorruptError.
-func openIndexFile(f File, path string, userKey []byte, cache *blockCache) (x *indexFile, err error) {
+func openIndexFile(f File, path string, userKey []byte, cache *block.Cache) (x *indexFile, err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
@@ -39,8 +41,8 @@ func openIndexFile(f File, path string, userKey []byte, cache *blockCache) (x *i
 	at := x.size - indexFooterSize
 	x.segment = x.footer.segment
 	if x.footer.encrypted {
-		if x.aead, err = openKey(userKey, x.footer.nonce[:], x.footer.wrapped[:], x.footer.aad()); err != nil {
-			return nil, corrupt(path, at, "index key does not open: %v", err)
+		if x.aead, err = block.OpenKey(userKey, x.footer.nonce[:], x.footer.wrapped[:], x.footer.aad()); err != nil {
+			return nil, block.Corrupt(path, at, "index key does not open: %v", err)
 		}
 	}
 	return x, x.load()
@@ -53,12 +55,12 @@ func readIndexFooter(f File, path string) (footer indexFooter, size int64, err e
 	}
 	at := size - indexFooterSize
 	if at < 0 {
-		return footer, 0, corrupt(path, 0, "index of %d bytes", size)
+		return footer, 0, block.Corrupt(path, 0, "index of %d bytes", size)
 	}
 	b := make([]byte, indexFooterSize)
 	if n, err := f.ReadAt(b, at); n < len(b) {
 		if err == io.EOF {
-			return footer, 0, corrupt(path, at, "index footer is cut off after %d bytes", n)
+			return footer, 0, block.Corrupt(path, at, "index footer is cut off after %d bytes", n)
 		}
 		return footer, 0, fmt.Errorf("spill index %s: read of the footer: %w", path, err)
 	}
@@ -76,10 +78,10 @@ func (x *indexFile) load() error {
 		return err
 	}
 	if err := x.table.unmarshal(table, x.footer.filter); err != nil {
-		return corrupt(x.path, x.footer.table, "table of leaves: %v", err)
+		return block.Corrupt(x.path, x.footer.table, "table of leaves: %v", err)
 	}
 	if len(filter) == 0 || len(filter)%filterBlock != 0 {
-		return corrupt(x.path, x.footer.filter, "filter of %d bytes", len(filter))
+		return block.Corrupt(x.path, x.footer.filter, "filter of %d bytes", len(filter))
 	}
 	x.filter = bytes.Clone(filter)
 	return nil
@@ -164,19 +166,19 @@ func (x *indexFile) value(l *leaf, i int) (y.ValueStruct, error) {
 }
 
 func (x *indexFile) damaged(i int, err error) error {
-	return corrupt(x.path, int64(x.table.offsets[i]), "leaf %d: %v", i, err)
+	return block.Corrupt(x.path, int64(x.table.offsets[i]), "leaf %d: %v", i, err)
 }
 
 // leaf returns leaf i, by way of the cache.
 func (x *indexFile) leaf(i int) (leaf, error) {
 	at, end := int64(x.table.offsets[i]), int64(x.table.offsets[i+1])
-	raw, _ := x.cache.get(cacheIndex, x.segment, at)
+	raw, _ := x.cache.Get(block.CacheIndex, x.segment, at)
 	if raw == nil {
 		var err error
 		if raw, err = x.readBlock(x.file, x.path, kindLeaf, at, end, nil); err != nil {
 			return leaf{}, err
 		}
-		x.cache.put(cacheIndex, x.segment, at, raw, 0)
+		x.cache.Put(block.CacheIndex, x.segment, at, raw, 0)
 	}
 	l, err := parseLeaf(raw)
 	if err != nil {
@@ -194,9 +196,9 @@ func (x *indexFile) leafInto(i int, buf []byte) (leaf, []byte, error) {
 // leafFrom is leafInto through another reader of the file.
 func (x *indexFile) leafFrom(r io.ReaderAt, i int, buf []byte) (leaf, []byte, error) {
 	at, end := int64(x.table.offsets[i]), int64(x.table.offsets[i+1])
-	raw, _ := x.cache.get(cacheIndex, x.segment, at)
+	raw, _ := x.cache.Get(block.CacheIndex, x.segment, at)
 	if raw == nil {
-		if int64(cap(buf)) < end-at && end-at <= maxPiece {
+		if int64(cap(buf)) < end-at && end-at <= block.MaxPiece {
 			buf = make([]byte, end-at)
 		}
 		var err error
@@ -217,7 +219,7 @@ func (x *indexFile) verify(ctx context.Context, paced func(ctx context.Context, 
 	var buf []byte
 	footer, _, err := readIndexFooter(x.file, x.path)
 	if err == nil && footer != x.footer {
-		err = corrupt(x.path, max(0, x.size-indexFooterSize), "the footer is not the one that was opened")
+		err = block.Corrupt(x.path, max(0, x.size-indexFooterSize), "the footer is not the one that was opened")
 	}
 	for i := 0; err == nil && i < x.table.len(); i++ {
 		if _, buf, err = x.leafInto(i, buf); err == nil {
@@ -231,7 +233,7 @@ func (x *indexFile) verify(ctx context.Context, paced func(ctx context.Context, 
 		_, err = x.readTable()
 	}
 	if err == io.EOF {
-		err = corrupt(x.path, 0, "the file ends early")
+		err = block.Corrupt(x.path, 0, "the file ends early")
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -84,20 +85,20 @@ type indexFooter struct {
 	maxVersion    uint64
 	entries       uint64
 	filter, table int64 // offsets; the table ends where the footer begins
-	nonce         [nonceSize]byte
-	wrapped       [dataKey + tagSize]byte
+	nonce         [block.NonceSize]byte
+	wrapped       [block.KeySize + block.TagSize]byte
 }
 
 func (f *indexFooter) marshal(b []byte) {
 	clear(b[:indexFooterSize])
 	copy(b, indexMagic)
-	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[8:], block.Version)
 	le.PutUint32(b[12:], indexFooterSize)
 	copy(b[16:], f.databaseID[:])
 	le.PutUint64(b[32:], f.segment)
 	le.PutUint32(b[40:], f.segmentCRC)
 	if f.encrypted {
-		b[44] = flagEncrypted
+		b[44] = block.FlagEncrypted
 	}
 	if f.mixed {
 		b[44] |= flagIndexMixed
@@ -116,16 +117,16 @@ func (f *indexFooter) marshal(b []byte) {
 func (f *indexFooter) unmarshal(file string, at int64, b []byte) error {
 	switch {
 	case len(b) != indexFooterSize || string(b[:8]) != indexMagic:
-		return corrupt(file, at, "no index footer")
-	case le.Uint32(b[8:]) != formatVersion:
-		return corrupt(file, at, "index version is %d, want %d", le.Uint32(b[8:]), formatVersion)
+		return block.Corrupt(file, at, "no index footer")
+	case le.Uint32(b[8:]) != block.Version:
+		return block.Corrupt(file, at, "index version is %d, want %d", le.Uint32(b[8:]), block.Version)
 	case le.Uint32(b[188:]) != crc32.Checksum(b[:188], castagnoli) || le.Uint32(b[12:]) != indexFooterSize:
-		return corrupt(file, at, "index footer does not match its checksum")
+		return block.Corrupt(file, at, "index footer does not match its checksum")
 	}
 	copy(f.databaseID[:], b[16:])
 	f.segment = le.Uint64(b[32:])
 	f.segmentCRC = le.Uint32(b[40:])
-	f.encrypted, f.mixed = b[44]&flagEncrypted != 0, b[44]&flagIndexMixed != 0
+	f.encrypted, f.mixed = b[44]&block.FlagEncrypted != 0, b[44]&flagIndexMixed != 0
 	var v [9]uint64
 	for i := range v {
 		v[i] = le.Uint64(b[48+8*i:])
@@ -135,7 +136,7 @@ func (f *indexFooter) unmarshal(file string, at int64, b []byte) error {
 	copy(f.nonce[:], b[120:])
 	copy(f.wrapped[:], b[132:])
 	if f.filter < 0 || f.table < f.filter || f.table > at {
-		return corrupt(file, at, "index parts at %d and %d, the footer is at %d", f.filter, f.table, at)
+		return block.Corrupt(file, at, "index parts at %d and %d, the footer is at %d", f.filter, f.table, at)
 	}
 	return nil
 }
@@ -149,7 +150,7 @@ func (f *indexFooter) aad() []byte {
 }
 
 func indexName(segment uint64) string {
-	return strings.TrimSuffix(segmentName(segment), segmentSuffix) + indexSuffix
+	return strings.TrimSuffix(block.SegmentName(segment), block.SegmentSuffix) + indexSuffix
 }
 
 func parseIndexName(name string) (segment uint64, ok bool) {
@@ -157,7 +158,7 @@ func parseIndexName(name string) (segment uint64, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	return parseSegmentName(digits + segmentSuffix)
+	return block.ParseSegmentName(digits + block.SegmentSuffix)
 }
 
 // indexSealer seals and opens the blocks of one index file, under a data key of its own: the file
@@ -179,7 +180,7 @@ func (s *indexSealer) aad(header []byte) []byte {
 }
 
 func indexNonce(at int64) []byte {
-	return append(le.AppendUint64(make([]byte, 0, nonceSize), uint64(at)), 0, 0, 0, 0)
+	return append(le.AppendUint64(make([]byte, 0, block.NonceSize), uint64(at)), 0, 0, 0, 0)
 }
 
 func (s *indexSealer) crc(header, stored []byte, at int64) uint32 {
@@ -196,7 +197,7 @@ func (s *indexSealer) seal(dst []byte, kind byte, raw []byte, at int64) []byte {
 	var header [indexBlockHeaderSize]byte
 	stored := len(raw)
 	if s.aead != nil {
-		stored += tagSize
+		stored += block.TagSize
 	}
 	le.PutUint32(header[4:], uint32(stored))
 	header[8] = kind
@@ -214,28 +215,28 @@ func (s *indexSealer) seal(dst []byte, kind byte, raw []byte, at int64) []byte {
 // place.
 func (s *indexSealer) open(file string, kind byte, whole []byte, at int64) ([]byte, error) {
 	if len(whole) < indexBlockHeaderSize {
-		return nil, corrupt(file, at, "index block of %d bytes", len(whole))
+		return nil, block.Corrupt(file, at, "index block of %d bytes", len(whole))
 	}
 	header, stored := whole[:indexBlockHeaderSize], whole[indexBlockHeaderSize:]
 	switch {
 	case int64(le.Uint32(header[4:])) != int64(len(stored)) || header[8] != kind || !bytes.Equal(header[9:12], []byte{0, 0, 0}):
-		return nil, corrupt(file, at, "index block header does not describe its %d bytes", len(whole))
+		return nil, block.Corrupt(file, at, "index block header does not describe its %d bytes", len(whole))
 	case le.Uint32(header) != s.crc(header, stored, at):
-		return nil, corrupt(file, at, "index block checksum does not match its %d bytes", len(whole))
+		return nil, block.Corrupt(file, at, "index block checksum does not match its %d bytes", len(whole))
 	}
 	if s.aead == nil {
 		return stored, nil
 	}
 	raw, err := s.aead.Open(stored[:0], indexNonce(at), stored, s.aad(header))
 	if err != nil {
-		return nil, corrupt(file, at, "index block does not authenticate under the index's data key")
+		return nil, block.Corrupt(file, at, "index block does not authenticate under the index's data key")
 	}
 	return raw, nil
 }
 
 // readBlock reads the block that takes exactly the bytes from at to end, into buf if it fits.
 func (s *indexSealer) readBlock(f io.ReaderAt, file string, kind byte, at, end int64, buf []byte) ([]byte, error) {
-	if err := inOnePiece(file, end-at); err != nil {
+	if err := block.InOnePiece(file, end-at); err != nil {
 		return nil, err
 	}
 	n := int(end - at)
@@ -245,7 +246,7 @@ func (s *indexSealer) readBlock(f io.ReaderAt, file string, kind byte, at, end i
 	buf = buf[:n]
 	if got, err := f.ReadAt(buf, at); got < n {
 		if err == nil || err == io.EOF {
-			return nil, corrupt(file, at+int64(got), "file ends where %d bytes should follow", n-got)
+			return nil, block.Corrupt(file, at+int64(got), "file ends where %d bytes should follow", n-got)
 		}
 		return nil, fmt.Errorf("spill index %s: read at %d: %w", file, at, err)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -88,8 +89,8 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 	path := filepath.Join(l.o.Dir, indexName(s.id()))
 	temp := path + vfs.TempSuffix
 	built, err := buildIndex(mem, indexFooter{
-		databaseID: l.o.DatabaseID, segment: s.id(), segmentCRC: s.header.checksum(), encrypted: s.aead != nil, mixed: s.mixed.Load(),
-		end: s.end.Load(), firstSeq: s.header.firstSeq, lastSeq: s.lastSeq.Load(),
+		databaseID: l.o.DatabaseID, segment: s.id(), segmentCRC: s.header.Checksum(), encrypted: s.aead != nil, mixed: s.mixed.Load(),
+		end: s.end.Load(), firstSeq: s.header.FirstSeq, lastSeq: s.lastSeq.Load(),
 		minTs: s.minTs.Load(), maxTs: s.maxTs.Load(), maxVersion: s.maxVersion.Load(),
 	}, l.o.EncryptionKey)
 	if errors.Is(err, errEmptyIndex) {
@@ -144,7 +145,7 @@ func (l *Log) indexSealed() error {
 	var todo []*segment
 	l.w.mu.Lock()
 	for _, s := range l.w.live {
-		end := Position{s.id(), s.end.Load()}
+		end := Position{Segment: s.id(), Offset: s.end.Load()}
 		if s.sealed && s.index.Load().mem != nil && !end.After(l.w.mark) && !s.unindexable && !s.doomed {
 			s.refs.Add(1)
 			todo = append(todo, s)
@@ -197,7 +198,7 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	l.setIndex(s, x)
 	// Who still reads it, or begins to, comes here and gets what is in its place.
 	_ = bad.close() // nothing was written to it
-	l.cache.forget(cacheIndex, s.id())
+	l.cache.Forget(block.CacheIndex, s.id())
 	l.wakeBackground()
 	return x, nil
 }

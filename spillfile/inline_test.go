@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // TestShortValuesLieInTheIndex: up to 64 bytes a value is read from memory as long as its segment
@@ -40,10 +42,10 @@ func TestShortValuesLieInTheIndex(t *testing.T) {
 			require.Equal(t, "dst"+value(n), string(got))
 		}
 	}
-	path := filepath.Join(o.Dir, segmentName(1))
+	path := filepath.Join(o.Dir, block.SegmentName(1))
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.NoError(t, os.Truncate(path, segmentHeaderSize))
+	require.NoError(t, os.Truncate(path, block.SegmentHeaderSize))
 	check(func(n int) bool { return n > inlineValue })
 	require.NoError(t, os.WriteFile(path, whole, 0o600))
 	check(func(int) bool { return false })

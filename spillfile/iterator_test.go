@@ -13,6 +13,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -124,7 +125,7 @@ func TestScanOfNewestVersions(t *testing.T) {
 				require.NoError(t, s.Err())
 				require.Empty(t, want)
 				if at == math.MaxUint64 { // the values of all others would take 30 times that
-					require.Less(t, disk.bytes.Load()-before, int64(keys*2*(100+blockHeaderSize)+256<<10))
+					require.Less(t, disk.bytes.Load()-before, int64(keys*2*(100+block.HeaderSize)+256<<10))
 				}
 			}
 			s.Rewind()
@@ -208,7 +209,7 @@ type readCountFile struct {
 
 func (c *readCount) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	f, err := c.Disk.OpenFile(name, flag, perm)
-	if err != nil || !strings.HasSuffix(name, segmentSuffix) {
+	if err != nil || !strings.HasSuffix(name, block.SegmentSuffix) {
 		return f, err
 	}
 	return &readCountFile{f, c}, nil
@@ -231,7 +232,7 @@ func TestScanOfADamagedValue(t *testing.T) {
 		mustPut(t, l, uint64(i+1), fmt.Sprintf("%02d", i), string(randomValue(r, 500)))
 	}
 	require.NoError(t, l.Seal())
-	m.Alter(segmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
+	m.Alter(block.SegmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
 	v := l.Acquire()
 	defer v.Release()
 	s := v.NewScan(false)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // activateLocked opens the next segment for a group that needs so much of the index.
@@ -17,20 +19,20 @@ func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
 		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, indexed)})
 	}
 	h := &s.header
-	h.databaseID, h.created = l.o.DatabaseID, l.o.Now()
+	h.DatabaseID, h.Created = l.o.DatabaseID, l.o.Now()
 	s.born = time.Now()
-	h.prevLastSeq, h.firstSeq, h.directThrough = l.lastSeq.Load(), firstSeq, w.direct
+	h.PrevLastSeq, h.FirstSeq, h.DirectThrough = l.lastSeq.Load(), firstSeq, w.direct
 	if n := len(w.live); n > 0 {
-		h.prev, h.prevEnd = w.live[n-1].id(), w.live[n-1].end.Load()
+		h.Prev, h.PrevEnd = w.live[n-1].id(), w.live[n-1].end.Load()
 	}
 	if len(l.o.EncryptionKey) > 0 {
-		if s.aead, err = h.wrapDataKey(l.o.EncryptionKey); err != nil {
+		if s.aead, err = h.WrapDataKey(l.o.EncryptionKey); err != nil {
 			l.abandon(s)
 			return err
 		}
 	}
-	var b [segmentHeaderSize]byte
-	h.marshal(b[:])
+	var b [block.SegmentHeaderSize]byte
+	h.Marshal(b[:])
 	n, err := s.file.WriteAt(b[:], 0)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
@@ -41,9 +43,9 @@ func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
 		l.noteLocked(SegmentPoisoned, s, 0, err)
 		return err
 	}
-	s.size.Add(segmentHeaderSize)
-	l.disk.Add(segmentHeaderSize)
-	s.end.Store(segmentHeaderSize)
+	s.size.Add(block.SegmentHeaderSize)
+	l.disk.Add(block.SegmentHeaderSize)
+	s.end.Store(block.SegmentHeaderSize)
 	w.active, w.rotate, w.asked = s, false, false
 	return nil
 }

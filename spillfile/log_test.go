@@ -535,7 +535,7 @@ func TestRotateRecordsDirectThrough(t *testing.T) {
 	require.Equal(t, uint64(77), l.State().DirectThrough)
 	require.NoError(t, l.Seal())
 	mustPut(t, l, 3, "c", "")
-	require.Equal(t, uint64(77), l.w.live[2].header.directThrough)
+	require.Equal(t, uint64(77), l.w.live[2].header.DirectThrough)
 	require.NoError(t, l.Close())
 	l = mustOpen(t, o)
 	require.Equal(t, uint64(77), l.State().DirectThrough)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -66,13 +67,13 @@ type directory struct {
 	o     Options
 	fs    FS
 	files *openFiles
-	cache *blockCache
+	cache *block.Cache
 }
 
 // newDirectory takes checked options, and reads nothing.
 func newDirectory(o Options) directory {
 	files := newOpenFiles(o.FS, o.OpenFiles)
-	return directory{o: o, fs: sparingFS{o.FS, files}, files: files, cache: newBlockCache(o.CacheSize)}
+	return directory{o: o, fs: sparingFS{o.FS, files}, files: files, cache: block.NewCache(o.CacheSize)}
 }
 
 // newLog returns the Log of an empty spill. lock is its lock, nil if it has none.
@@ -124,10 +125,10 @@ func (d *directory) inspect() (*contents, error) {
 func noManifest(fsys FS, dir string, c *contents) error {
 	if discardInterrupted(fsys, dir) {
 		return fmt.Errorf("%w: %s, first segment %s; a discard was interrupted: discard it again to finish, or put what is in %s back",
-			ErrNoManifest, dir, segmentName(c.ids[0]), filepath.Join(dir, discardingName))
+			ErrNoManifest, dir, block.SegmentName(c.ids[0]), filepath.Join(dir, discardingName))
 	}
 	return fmt.Errorf("%w: %s, first segment %s; put %s back, or get out what is intact with \"badgerspill salvage\"",
-		ErrNoManifest, dir, segmentName(c.ids[0]), filepath.Join(dir, manifestName))
+		ErrNoManifest, dir, block.SegmentName(c.ids[0]), filepath.Join(dir, manifestName))
 }
 
 // list returns what the directory holds by the names of its files.
@@ -141,14 +142,14 @@ func (d *directory) list() (*contents, error) {
 		if e.IsDir() && (e.Name() == rebuildingName || e.Name() == rebuiltName) {
 			c.salvages = append(c.salvages, e.Name())
 		}
-		if id, ok := parseSegmentName(e.Name()); ok {
+		if id, ok := block.ParseSegmentName(e.Name()); ok {
 			c.ids = append(c.ids, id)
 		}
 		if id, ok := parseIndexName(e.Name()); ok {
 			c.indexes = append(c.indexes, id)
 		}
 		if stem, ok := strings.CutSuffix(e.Name(), indexTempSuffix); ok {
-			_, ok = parseSegmentName(stem + segmentSuffix)
+			_, ok = block.ParseSegmentName(stem + block.SegmentSuffix)
 			if ok {
 				c.temp = append(c.temp, e.Name())
 			}
@@ -232,13 +233,13 @@ func (l *Log) take(r *recovery) {
 		if x.mem != nil {
 			l.expectMore(s, x.mem.size()) // a node takes more than an entry's share of a file
 		}
-		l.w.direct = max(l.w.direct, s.header.directThrough)
+		l.w.direct = max(l.w.direct, s.header.DirectThrough)
 		l.disk.Add(s.size.Load() + s.idx.disk)
 	}
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	if n := len(r.live); n > 0 && !l.o.ReadOnly { // carryOut has synced it
-		l.setMarkLocked(Position{r.live[n-1].id(), r.live[n-1].end.Load()})
+		l.setMarkLocked(Position{Segment: r.live[n-1].id(), Offset: r.live[n-1].end.Load()})
 	}
 	l.w.live = slices.Clone(r.live)
 	l.publishLocked()

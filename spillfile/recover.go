@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -116,7 +117,7 @@ func (r *recovery) decide() error {
 	if m.markSeq > m.replayed {
 		r.seeMark(m.mark, filepath.Join(r.o.Dir, manifestName))
 		if !slices.ContainsFunc(r.chain, func(f *foundSegment) bool { return f.id == m.mark.Segment }) {
-			return corrupt(r.pathOf(m.mark.Segment), 0, "segment %d is missing, the MANIFEST has it with %d bytes", m.mark.Segment, m.mark.Offset)
+			return block.Corrupt(r.pathOf(m.mark.Segment), 0, "segment %d is missing, the MANIFEST has it with %d bytes", m.mark.Segment, m.mark.Offset)
 		}
 	}
 	if err := r.scanChain(); err != nil {
@@ -133,7 +134,7 @@ func (r *recovery) decide() error {
 	if found := new(CorruptError); errors.As(c.reason, &found) {
 		c.file, c.offset, what = found.File, found.Offset, found.Reason
 	}
-	return corrupt(c.file, c.offset, "%v; everything before offset %d of segment %d was durable according to %s",
+	return block.Corrupt(c.file, c.offset, "%v; everything before offset %d of segment %d was durable according to %s",
 		what, r.mark.Offset, r.mark.Segment, r.markIn)
 }
 
@@ -165,14 +166,14 @@ func (r *recovery) openAll() error {
 		}
 		f.limit = f.size
 		s := &segment{file: file, path: f.path}
-		buf := make([]byte, segmentHeaderSize)
+		buf := make([]byte, block.SegmentHeaderSize)
 		n, err := file.ReadAt(buf, 0)
 		if err != nil && err != io.EOF {
 			return fmt.Errorf("spill segment %s: read of the header: %w", f.path, err)
 		}
-		f.bad = s.header.unmarshal(f.path, buf[:n])
+		f.bad = s.header.Unmarshal(f.path, buf[:n])
 		if f.bad == nil && s.id() != id {
-			f.bad = corrupt(f.path, 32, "the header is that of segment %d", s.id())
+			f.bad = block.Corrupt(f.path, 32, "the header is that of segment %d", s.id())
 		}
 		if f.bad != nil {
 			if errors.Is(f.bad, ErrFormatVersion) {
@@ -206,27 +207,27 @@ func (r *recovery) link() error {
 			continue
 		}
 		h := &f.seg.header
-		if h.prevLastSeq <= replayed {
+		if h.PrevLastSeq <= replayed {
 			break
 		}
 		j := i - 1
-		for ; j >= 0 && r.found[j].id > h.prev; j-- {
+		for ; j >= 0 && r.found[j].id > h.Prev; j-- {
 		}
-		if h.prev == 0 || j < 0 || r.found[j].id != h.prev {
-			missing := corrupt(r.pathOf(h.prev), 0, "segment %d is missing: %s follows its sequence %d, and only %d is replayed",
-				h.prev, segmentName(f.id), h.prevLastSeq, replayed)
+		if h.Prev == 0 || j < 0 || r.found[j].id != h.Prev {
+			missing := block.Corrupt(r.pathOf(h.Prev), 0, "segment %d is missing: %s follows its sequence %d, and only %d is replayed",
+				h.Prev, block.SegmentName(f.id), h.PrevLastSeq, replayed)
 			if !r.pastGaps {
 				return missing
 			}
 			r.gaps = append(r.gaps, gap{f, missing})
-			if h.prev == 0 {
+			if h.Prev == 0 {
 				break // the log was empty before
 			}
 			i = j
 			continue
 		}
 		p := r.found[j]
-		p.known, p.want = true, h.prevEnd
+		p.known, p.want = true, h.PrevEnd
 		p.limit = min(p.size, p.want)
 		i = j
 	}
@@ -246,7 +247,7 @@ func (r *recovery) scanChain() error {
 	r.lastSeq = m.replayed
 	var before int64 // bytes of the segments that are done
 	if len(r.chain) > 0 {
-		r.tail = Position{r.chain[0].id, 0} // all below is dead
+		r.tail = Position{Segment: r.chain[0].id, Offset: 0} // all below is dead
 	}
 	for _, f := range r.chain {
 		r.progress.TotalBytes += f.size
@@ -270,12 +271,12 @@ func (r *recovery) scanChain() error {
 			continue
 		}
 		s := f.seg
-		if s.header.databaseID != m.databaseID {
+		if s.header.DatabaseID != m.databaseID {
 			return fmt.Errorf("%w: %s is of database %x, the MANIFEST beside it of %x; put the files back where they belong",
-				ErrForeignSpill, f.path, s.header.databaseID, m.databaseID)
+				ErrForeignSpill, f.path, s.header.DatabaseID, m.databaseID)
 		}
 		var err error
-		if s.aead, err = s.header.openDataKey(f.path, r.o.EncryptionKey); err != nil {
+		if s.aead, err = s.header.OpenDataKey(f.path, r.o.EncryptionKey); err != nil {
 			if m.databaseID != r.o.DatabaseID {
 				return r.foreign()
 			}
@@ -285,8 +286,8 @@ func (r *recovery) scanChain() error {
 			f.known, f.want = true, m.mark.Offset
 			f.limit = min(f.size, f.want)
 		}
-		if i > 0 && s.header.prevLastSeq != r.lastSeq {
-			return corrupt(f.path, 56, "it follows sequence %d, %s ends with %d", s.header.prevLastSeq, r.chain[i-1].path, r.lastSeq)
+		if i > 0 && s.header.PrevLastSeq != r.lastSeq {
+			return block.Corrupt(f.path, 56, "it follows sequence %d, %s ends with %d", s.header.PrevLastSeq, r.chain[i-1].path, r.lastSeq)
 		}
 		if ok, err := r.indexed(f); ok || err != nil {
 			if err != nil {
@@ -321,7 +322,7 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	ft := &x.footer
 	fits := f.hasIndex(ft, r.contents.manifest.databaseID)
 	if fits {
-		r.seeMark(Position{f.id, ft.end}, x.path)
+		r.seeMark(Position{Segment: f.id, Offset: ft.end}, x.path)
 	}
 	if fits = fits && f.mayEnd(ft.end); !fits {
 		r.o.Logf("spill index of segment %s is made again: it is not that of this file", f.path)
@@ -333,7 +334,7 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 		x.close()
 		return false, nil
 	}
-	r.tail = Position{f.id, ft.end}
+	r.tail = Position{Segment: f.id, Offset: ft.end}
 	r.lastSeq = max(r.lastSeq, ft.lastSeq)
 	s.idx.disk = x.size
 	s.index.Store(&segmentIndex{file: x})
@@ -481,7 +482,7 @@ func (r *recovery) apply() error {
 	// What a killed process left in the page cache counts from now on: it must not be lost from
 	// under the commits to come.
 	for _, s := range r.live {
-		end := Position{s.id(), s.end.Load()}
+		end := Position{Segment: s.id(), Offset: s.end.Load()}
 		if end.After(r.mark) || r.truncate != nil && r.truncate.seg == s {
 			from := int64(0)
 			if r.mark.Segment == s.id() {

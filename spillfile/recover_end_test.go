@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // What a failed write has left behind the end that the index file of its segment says does not come
@@ -34,9 +36,9 @@ func TestPartlyReplayedSegmentEndsWhereItsIndexDoes(t *testing.T) {
 	require.NoError(t, l.Close())
 	other := t.TempDir()
 	require.NoError(t, write(other, 3).Close())
-	more, err := os.ReadFile(filepath.Join(other, segmentName(1)))
+	more, err := os.ReadFile(filepath.Join(other, block.SegmentName(1)))
 	require.NoError(t, err)
-	segment := filepath.Join(killed, segmentName(1))
+	segment := filepath.Join(killed, block.SegmentName(1))
 	whole, err := os.ReadFile(segment)
 	require.NoError(t, err)
 	require.Greater(t, len(more), len(whole))

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -18,7 +19,7 @@ type sizes struct {
 
 func newSizes(segment, arena int64) *sizes {
 	return &sizes{segment: segment, arena: arena,
-		groupBytes: min(maxGroup, segment-segmentHeaderSize), groupIndex: arena - 2*arenaSlack}
+		groupBytes: min(maxGroup, segment-block.SegmentHeaderSize), groupIndex: arena - 2*arenaSlack}
 }
 
 // Resize changes Options.SegmentSize, IndexArena and CacheSize, all in bytes and in the same
@@ -32,7 +33,7 @@ func (l *Log) Resize(segmentSize, indexArena, cacheSize int64) error {
 		return err
 	}
 	l.sizes.Store(newSizes(o.SegmentSize, o.IndexArena))
-	l.cache.resize(cacheSize)
+	l.cache.Resize(cacheSize)
 	l.resized.Store(true)
 	l.wakeBackground()
 	return nil

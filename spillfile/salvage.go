@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -208,7 +209,7 @@ func (s *salvage) swap() (aside string, err error) {
 	if err := s.fs.MkdirAll(aside, 0o700); err != nil {
 		return "", err
 	}
-	isSegment := func(name string) bool { id, ok := parseSegmentName(name); return ok && fresh(id) }
+	isSegment := func(name string) bool { id, ok := block.ParseSegmentName(name); return ok && fresh(id) }
 	isIndex := func(name string) bool { id, ok := parseIndexName(name); return ok && fresh(id) }
 	isManifest := func(name string) bool { return name == manifestName }
 	for _, step := range []struct {
@@ -230,7 +231,7 @@ func (s *salvage) swap() (aside string, err error) {
 
 // isSpillFile knows the names that this package gives to files, but for LOCK.
 func isSpillFile(name string) bool {
-	_, segment := parseSegmentName(name)
+	_, segment := block.ParseSegmentName(name)
 	_, index := parseIndexName(strings.TrimSuffix(name, vfs.TempSuffix))
 	return segment || index || name == newestName || name == placeName || name == placeTemp || name == manifestName || name == manifestTemp
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // scanned is an entry found in a segment, until its batch is known to be whole.
@@ -21,24 +23,24 @@ type scanned struct {
 // as it should.
 func (r *recovery) scan(f *foundSegment) error {
 	s, replayed := f.seg, r.contents.manifest.replayed
-	sc, bad, err := s.scan(f.limit, replayed, func(b *rawBlock) error {
-		r.seeMark(b.mark, f.path)
-		if b.last() && b.seq > replayed {
+	sc, bad, err := s.scan(f.limit, replayed, func(b *block.Block) error {
+		r.seeMark(b.Mark, f.path)
+		if b.Last() && b.Seq > replayed {
 			r.progress.Commits++
 		}
-		return r.read(b.size())
+		return r.read(b.Size())
 	})
 	if err != nil {
 		return err
 	}
 	if bad == nil && (sc.end != f.limit || f.known && sc.end != f.want) {
-		bad = corrupt(f.path, sc.end, "the file ends within a batch, or before %d where the next segment says that it ends", f.want)
+		bad = block.Corrupt(f.path, sc.end, "the file ends within a batch, or before %d where the next segment says that it ends", f.want)
 	}
-	r.tail = Position{f.id, sc.end}
+	r.tail = Position{Segment: f.id, Offset: sc.end}
 	if bad != nil {
 		r.cut = &cut{file: f.path, offset: sc.end, reason: bad}
 	}
-	if sc.end > segmentHeaderSize && sc.seq > replayed {
+	if sc.end > block.SegmentHeaderSize && sc.seq > replayed {
 		mem, err := sc.build()
 		if err != nil {
 			return err
@@ -68,12 +70,12 @@ func (r *recovery) scan(f *foundSegment) error {
 // and gathers the entries of batches that are not replayed. It is the way to make an index, at Open
 // and later. seen (nil: nobody) is told of each block. bad is the damage that ended it before the
 // limit, nil if none did.
-func (s *segment) scan(limit int64, replayed uint64, seen func(*rawBlock) error) (sc *scanner, bad, err error) {
+func (s *segment) scan(limit int64, replayed uint64, seen func(*block.Block) error) (sc *scanner, bad, err error) {
 	sc = newScanner(s, replayed)
-	rd := new(blockReader)
-	rd.reset(s.file, s.path, s.id(), s.aead, limit)
-	for at := int64(segmentHeaderSize); ; {
-		b, err := rd.next(at)
+	rd := new(block.Reader)
+	rd.Reset(s.file, s.path, s.id(), s.aead, limit)
+	for at := int64(block.SegmentHeaderSize); ; {
+		b, err := rd.Next(at)
 		switch {
 		case err == io.EOF:
 			return sc, nil, nil
@@ -90,7 +92,7 @@ func (s *segment) scan(limit int64, replayed uint64, seen func(*rawBlock) error)
 				return nil, nil, err
 			}
 		}
-		at = b.next
+		at = b.Next
 	}
 }
 
@@ -106,7 +108,7 @@ func (s *segment) readIndex() (*memIndex, error) {
 	case bad != nil:
 		return nil, bad
 	case sc.end != end || sc.seq != s.lastSeq.Load():
-		return nil, corrupt(s.path, sc.end, "the segment ends with batch %d, want %d at %d", sc.seq, s.lastSeq.Load(), end)
+		return nil, block.Corrupt(s.path, sc.end, "the segment ends with batch %d, want %d at %d", sc.seq, s.lastSeq.Load(), end)
 	}
 	return sc.build()
 }
@@ -119,7 +121,7 @@ type scanner struct {
 	end    int64  // of the last whole batch
 	seq    uint64 // of the last whole batch
 	open   bool   // a batch is open: header is that of its last block
-	header blockHeader
+	header block.Header
 
 	kept    int       // entries of whole batches
 	entries []scanned // and those of the open one
@@ -127,51 +129,51 @@ type scanner struct {
 }
 
 func newScanner(s *segment, replayed uint64) *scanner {
-	return &scanner{s: s, replayed: replayed, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
+	return &scanner{s: s, replayed: replayed, end: block.SegmentHeaderSize, seq: s.header.FirstSeq - 1}
 }
 
 // take adds an intact block. What contradicts the block before it was not written by this package,
 // or not in this order: that is corruption wherever it lies.
-func (sc *scanner) take(rd *blockReader, b *rawBlock) error {
+func (sc *scanner) take(rd *block.Reader, b *block.Block) error {
 	switch {
-	case !sc.open && (b.seq != sc.seq+1 || b.number != 0):
-		return corrupt(rd.path, b.at.Offset, "block %d of batch %d follows batch %d", b.number, b.seq, sc.seq)
-	case sc.open && (b.seq != sc.header.seq || b.number != sc.header.number+1 || b.ts != sc.header.ts):
-		return corrupt(rd.path, b.at.Offset, "block %d of batch %d@%d follows block %d of batch %d@%d",
-			b.number, b.seq, b.ts, sc.header.number, sc.header.seq, sc.header.ts)
+	case !sc.open && (b.Seq != sc.seq+1 || b.Number != 0):
+		return block.Corrupt(rd.Path, b.At.Offset, "block %d of batch %d follows batch %d", b.Number, b.Seq, sc.seq)
+	case sc.open && (b.Seq != sc.header.Seq || b.Number != sc.header.Number+1 || b.Ts != sc.header.Ts):
+		return block.Corrupt(rd.Path, b.At.Offset, "block %d of batch %d@%d follows block %d of batch %d@%d",
+			b.Number, b.Seq, b.Ts, sc.header.Number, sc.header.Seq, sc.header.Ts)
 	}
-	sc.open, sc.header = !b.last(), b.blockHeader
-	if b.seq > sc.replayed {
+	sc.open, sc.header = !b.Last(), b.Header
+	if b.Seq > sc.replayed {
 		if err := sc.decode(rd, b); err != nil {
 			return err
 		}
 	}
 	if !sc.open {
-		sc.end, sc.seq, sc.kept = b.next, b.seq, len(sc.entries)
-		if b.seq > sc.replayed {
-			sc.s.note(b.ts, 0)
+		sc.end, sc.seq, sc.kept = b.Next, b.Seq, len(sc.entries)
+		if b.Seq > sc.replayed {
+			sc.s.note(b.Ts, 0)
 		}
 	}
 	return nil
 }
 
-func (sc *scanner) decode(rd *blockReader, b *rawBlock) error {
-	raw, err := rd.decode(b)
+func (sc *scanner) decode(rd *block.Reader, b *block.Block) error {
+	raw, err := rd.Decode(b)
 	if err != nil {
 		return err
 	}
-	e := b.entries(raw)
-	for e.next() {
-		if e.own {
+	e := b.Entries(raw)
+	for e.Next() {
+		if e.Own {
 			sc.s.mixed.Store(true)
 		}
 		sc.entries = append(sc.entries, scanned{
 			key: sc.internal(e.Key, e.Version), expiresAt: e.ExpiresAt, meta: e.Meta, userMeta: e.UserMeta, version: e.Version,
-			at: location{segment: b.at.Segment, block: b.at.Offset, stored: b.stored, offset: uint32(e.offset),
+			at: location{segment: b.At.Segment, block: b.At.Offset, stored: b.Stored, offset: uint32(e.Offset),
 				keyLen: uint32(len(e.Key)), valueLen: uint32(len(e.Value))},
 		})
 	}
-	return e.err(rd.path)
+	return e.Err(rd.Path)
 }
 
 func (sc *scanner) internal(key []byte, version uint64) []byte {
@@ -190,11 +192,11 @@ func (sc *scanner) build() (*memIndex, error) {
 	for _, e := range sc.entries[:sc.kept] {
 		need += indexEntryOverhead + int64(len(e.key)-8)
 	}
-	if err := inOnePiece(sc.s.path, need); err != nil {
+	if err := block.InOnePiece(sc.s.path, need); err != nil {
 		return nil, err
 	}
 	if need > arenaLimit {
-		return nil, corrupt(sc.s.path, segmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(arenaLimit))
+		return nil, block.Corrupt(sc.s.path, block.SegmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(arenaLimit))
 	}
 	x := newMemIndex(0, need)
 	var loc []byte
@@ -210,15 +212,15 @@ func (sc *scanner) build() (*memIndex, error) {
 // The checksum covers the block's place, so what lies in a value and merely looks like a block does
 // not count.
 func (r *recovery) findMarks(f *foundSegment, from int64) error {
-	from = max(from, segmentHeaderSize)
-	rd := new(blockReader)
-	rd.reset(f.file, f.path, f.id, nil, f.size)
-	s := newSearch(f.size - from)
-	s.goOn = func() error { return r.read(0) }
+	from = max(from, block.SegmentHeaderSize)
+	rd := new(block.Reader)
+	rd.Reset(f.file, f.path, f.id, nil, f.size)
+	s := block.NewSearch(f.size - from)
+	s.Ask = func() error { return r.read(0) }
 	for at := from; ; {
-		h, found, err := s.next(rd, at)
+		h, found, err := s.Next(rd, at)
 		switch {
-		case s.byGoOn:
+		case s.Refused:
 			return err
 		case err != nil:
 			return readError(f.path, err)
@@ -226,7 +228,7 @@ func (r *recovery) findMarks(f *foundSegment, from int64) error {
 		if !found {
 			return nil
 		}
-		r.seeMark(h.mark, f.path)
-		at = s.at + blockHeaderSize + int64(h.stored)
+		r.seeMark(h.Mark, f.path)
+		at = s.At + block.HeaderSize + int64(h.Stored)
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // segment is one file of the log.
@@ -18,7 +20,7 @@ import (
 //
 // Only an active segment is written to. A failed write or sync poisons it: it is sealed at once.
 type segment struct {
-	header segmentHeader
+	header block.SegmentHeader
 	file   *pooledFile
 	path   string
 	aead   cipher.AEAD // nil: plaintext
@@ -71,14 +73,14 @@ type indexState struct {
 	unlinked bool  // the file is removed, or will be: it must not get its name any more
 }
 
-func (s *segment) id() uint64 { return s.header.id }
+func (s *segment) id() uint64 { return s.header.ID }
 
-func (s *segment) unordered() bool { return s.mixed.Load() || s.header.directThrough == Unordered }
+func (s *segment) unordered() bool { return s.mixed.Load() || s.header.DirectThrough == Unordered }
 
 // age sets when a segment that Open finds was begun. From there on it grows with the process's own
 // clock.
 func (s *segment) age(now time.Time) {
-	age := now.Sub(s.header.created)
+	age := now.Sub(s.header.Created)
 	s.ahead = age < 0
 	s.born = time.Now().Add(-max(0, age))
 }
@@ -93,7 +95,7 @@ func (s *segment) entries() int64 {
 }
 
 // firstLive returns the first sequence in the segment that is not replayed.
-func (s *segment) firstLive(replayed uint64) uint64 { return max(s.header.firstSeq, replayed+1) }
+func (s *segment) firstLive(replayed uint64) uint64 { return max(s.header.FirstSeq, replayed+1) }
 
 // note extends the ranges of timestamps by a batch. Called by one goroutine at a time.
 func (s *segment) note(ts, maxVersion uint64) {
@@ -108,34 +110,34 @@ func (s *segment) note(ts, maxVersion uint64) {
 func (s *segment) mem() *memIndex { return s.index.Load().mem }
 
 // value reads the entry at r and appends its value to dst.
-func (s *segment) value(r *Ref, dst []byte, cache *blockCache) ([]byte, error) {
-	d := newDecoder()
-	defer d.free()
+func (s *segment) value(r *Ref, dst []byte, cache *block.Cache) ([]byte, error) {
+	d := block.NewDecoder()
+	defer d.Free()
 	e, err := s.entry(r, d, cache)
 	return append(dst, e.Value...), err
 }
 
 // entry reads the entry at r. It lies in d or in the cache, which takes up the block if r says so.
-func (s *segment) entry(r *Ref, d *decoder, cache *blockCache) (e Entry, err error) {
+func (s *segment) entry(r *Ref, d *block.Decoder, cache *block.Cache) (e Entry, err error) {
 	at := r.at.block
-	raw, ts := cache.get(cacheBlock, s.id(), at)
+	raw, ts := cache.Get(block.CacheBlock, s.id(), at)
 	if raw == nil {
-		if err := inOnePiece(s.path, blockHeaderSize+int64(r.at.stored)); err != nil {
+		if err := block.InOnePiece(s.path, block.HeaderSize+int64(r.at.stored)); err != nil {
 			return e, err
 		}
-		n := blockHeaderSize + int(r.at.stored)
-		whole := d.buffer(n)
+		n := block.HeaderSize + int(r.at.stored)
+		whole := d.Buffer(n)
 		if got, err := s.file.ReadAt(whole, at); got < n {
 			if err == nil || err == io.EOF {
-				return e, corrupt(s.path, at+int64(got), "file ends where %d bytes should follow", n-got)
+				return e, block.Corrupt(s.path, at+int64(got), "file ends where %d bytes should follow", n-got)
 			}
 			return e, fmt.Errorf("spill segment %s: read of block at %d: %w", s.path, at, err)
 		}
-		if raw, ts, err = d.open(s.path, s.aead, whole, r.at.stored, Position{s.id(), at}); err != nil {
+		if raw, ts, err = d.Open(s.path, s.aead, whole, r.at.stored, Position{Segment: s.id(), Offset: at}); err != nil {
 			return e, err
 		}
 		if r.fill {
-			cache.put(cacheBlock, s.id(), at, bytes.Clone(raw), ts)
+			cache.Put(block.CacheBlock, s.id(), at, bytes.Clone(raw), ts)
 		}
 	}
 	return s.parse(r, raw, ts)
@@ -144,20 +146,20 @@ func (s *segment) entry(r *Ref, d *decoder, cache *blockCache) (e Entry, err err
 // parse returns the entry at r of its raw block, which belongs to a batch with timestamp ts.
 func (s *segment) parse(r *Ref, raw []byte, ts uint64) (e Entry, err error) {
 	if int64(r.at.offset) > int64(len(raw)) {
-		return e, corrupt(s.path, r.at.block, "block has %d raw bytes, the index says %d", len(raw), r.at.offset)
+		return e, block.Corrupt(s.path, r.at.block, "block has %d raw bytes, the index says %d", len(raw), r.at.offset)
 	}
-	if _, err := parseEntry(raw[r.at.offset:], &e); err != nil {
-		return e, corrupt(s.path, r.at.block, "entry at %d: %v", r.at.offset, err)
+	if _, err := block.ParseEntry(raw[r.at.offset:], &e); err != nil {
+		return e, block.Corrupt(s.path, r.at.block, "entry at %d: %v", r.at.offset, err)
 	}
 	if e.Version == 0 {
 		e.Version = ts
 	}
 	if len(e.Key) != int(r.at.keyLen) || len(e.Value) != int(r.at.valueLen) || e.Version != r.Version {
-		return e, corrupt(s.path, r.at.block, "entry at %d has key, value and version %d, %d, %d, the index says %d, %d, %d",
+		return e, block.Corrupt(s.path, r.at.block, "entry at %d has key, value and version %d, %d, %d, the index says %d, %d, %d",
 			r.at.offset, len(e.Key), len(e.Value), e.Version, r.at.keyLen, r.at.valueLen, r.Version)
 	}
 	if e.Meta != r.Meta || e.UserMeta != r.UserMeta || e.ExpiresAt != r.ExpiresAt {
-		return e, corrupt(s.path, r.at.block, "entry at %d has meta %x, %x and expiry %d, the index says %x, %x, %d",
+		return e, block.Corrupt(s.path, r.at.block, "entry at %d has meta %x, %x and expiry %d, the index says %x, %x, %d",
 			r.at.offset, e.Meta, e.UserMeta, e.ExpiresAt, r.Meta, r.UserMeta, r.ExpiresAt)
 	}
 	return e, nil

@@ -1,5 +1,7 @@
 package spillfile
 
+import "github.com/badgerspill/badgerspill/spillfile/internal/block"
+
 // stampLocked completes the blocks for their place at offset at of s and returns their bytes: the
 // batch's own buffer if that is possible, or else the group buffer.
 func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
@@ -20,9 +22,9 @@ func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
 		}
 		for i := range b.blocks {
 			blk := &b.blocks[i]
-			header := b.out[blk.out:][:blockHeaderSize]
-			plain := b.out[blk.out+blockHeaderSize:][:blk.stored]
-			buf = w.stamp.encrypt(buf, header, plain, s.aead, Position{s.id(), blk.offset})
+			header := b.out[blk.out:][:block.HeaderSize]
+			plain := b.out[blk.out+block.HeaderSize:][:blk.stored]
+			buf = w.stamp.Encrypt(buf, header, plain, s.aead, Position{Segment: s.id(), Offset: blk.offset})
 		}
 	}
 	w.buf = buf
@@ -33,21 +35,21 @@ func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
 // is stored.
 func (l *Log) stampBatchLocked(s *segment, at int64, b *Batch) {
 	w := &l.w
-	h := blockHeader{ts: b.ts, seq: b.seq, mark: w.mark}
+	h := block.Header{Ts: b.ts, Seq: b.seq, Mark: w.mark}
 	for i := range b.blocks {
 		blk := &b.blocks[i]
 		blk.offset, blk.storedLen = at, blk.stored
 		if s.aead != nil {
-			blk.storedLen += tagSize
+			blk.storedLen += block.TagSize
 		}
-		h.stored, h.raw, h.count, h.number = blk.storedLen, blk.raw, blk.count, uint32(i)
-		h.setLast(blk.last)
-		header := b.out[blk.out:][:blockHeaderSize]
+		h.Stored, h.Raw, h.Count, h.Number = blk.storedLen, blk.raw, blk.count, uint32(i)
+		h.SetLast(blk.last)
+		header := b.out[blk.out:][:block.HeaderSize]
 		if s.aead == nil {
-			w.stamp.stamp(header, &h, blk.crc, Position{s.id(), at})
+			w.stamp.Stamp(header, &h, blk.crc, Position{Segment: s.id(), Offset: at})
 		} else {
-			h.marshal(header)
+			h.Marshal(header)
 		}
-		at += blockHeaderSize + int64(blk.storedLen)
+		at += block.HeaderSize + int64(blk.storedLen)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -47,7 +48,7 @@ func TestUsageCountsTheIndexThatIsStillToBeMade(t *testing.T) {
 					require.NoError(t, l.Seal())
 					expected, _ := l.Usage()
 					require.Greater(t, expected, l.State().DiskBytes, "the index is not counted")
-					const unreserved = segmentHeaderSize + indexFileFixed
+					const unreserved = block.SegmentHeaderSize + indexFileFixed
 					require.LessOrEqual(t, expected, reserved+unreserved, "more is counted than was reserved")
 
 					fsys.SetFault(nil)

@@ -49,7 +49,7 @@ func (w *walker) index(id uint64) error {
 			f = c
 		}
 	}
-	if f == nil || f.bad != nil || f.seg.header.databaseID != w.contents.manifest.databaseID {
+	if f == nil || f.bad != nil || f.seg.header.DatabaseID != w.contents.manifest.databaseID {
 		return nil // nobody uses it
 	}
 	path := w.indexPath(id)

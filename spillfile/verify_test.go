@@ -8,6 +8,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // An index whose checksums are right and which is not that of its segment all the same: a read
@@ -28,7 +30,7 @@ func TestVerifyComparesIndexes(t *testing.T) {
 		},
 		"another entry's place": func(b *indexBuilder, i int, key []byte, vs y.ValueStruct) {
 			if at, _, _ := parseLocation(vs.Value); i == victim {
-				at.block = segmentHeaderSize
+				at.block = block.SegmentHeaderSize
 				vs.Value = appendLocation(nil, at)
 			}
 			b.add(key, &vs)

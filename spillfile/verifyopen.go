@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // pacer bounds how fast something is read.
@@ -159,35 +161,35 @@ func (s *segment) dropped() bool {
 
 // verifyBlocks reads header and blocks up to what is acknowledged, and returns how far that was.
 func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) error) (at int64, err error) {
-	rd := new(blockReader)
-	rd.reset(s.file, s.path, s.id(), s.aead, s.end.Load())
-	var h segmentHeader
-	b, err := rd.bytes(0, segmentHeaderSize)
+	rd := new(block.Reader)
+	rd.Reset(s.file, s.path, s.id(), s.aead, s.end.Load())
+	var h block.SegmentHeader
+	b, err := rd.Bytes(0, block.SegmentHeaderSize)
 	if err == nil {
-		err = h.unmarshal(s.path, b)
-		if err == nil && h.checksum() != s.header.checksum() {
-			err = corrupt(s.path, 0, "the header is not the one that was opened")
+		err = h.Unmarshal(s.path, b)
+		if err == nil && h.Checksum() != s.header.Checksum() {
+			err = block.Corrupt(s.path, 0, "the header is not the one that was opened")
 		}
 	}
 	if err = found(err); err != nil {
 		return 0, readError(s.path, err)
 	}
-	entries := func(b *rawBlock) error {
-		raw, err := rd.decode(b)
+	entries := func(b *block.Block) error {
+		raw, err := rd.Decode(b)
 		if err != nil {
 			return err
 		}
-		e := b.entries(raw)
-		for e.next() { // parsed, and no more
+		e := b.Entries(raw)
+		for e.Next() { // parsed, and no more
 		}
-		return e.err(s.path)
+		return e.Err(s.path)
 	}
-	look := newSearch(rd.limit)
-	for at = segmentHeaderSize; at < rd.limit; {
+	look := block.NewSearch(rd.Limit)
+	for at = block.SegmentHeaderSize; at < rd.Limit; {
 		if s.dropped() {
 			return at, errDropped
 		}
-		b, err := rd.next(at)
+		b, err := rd.Next(at)
 		if err == nil {
 			err = entries(&b)
 		}
@@ -197,20 +199,20 @@ func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) 
 			}
 			// The next block that is intact.
 			from := at + 1
-			if b.next > at {
-				from = b.next
+			if b.Next > at {
+				from = b.Next
 			}
-			_, ok, err := look.next(rd, from)
+			_, ok, err := look.Next(rd, from)
 			if err != nil && !errors.Is(err, ErrCorrupt) {
 				return at, readError(s.path, err)
 			}
 			if !ok {
-				return rd.limit, nil
+				return rd.Limit, nil
 			}
-			b.next = look.at
+			b.Next = look.At
 		}
-		n := b.next - at
-		at = b.next
+		n := b.Next - at
+		at = b.Next
 		if err := p.read(ctx, n); err != nil {
 			return at, err
 		}
@@ -258,11 +260,11 @@ func unsteady(src Source, f Fault, before *Findings) bool {
 	if err != nil {
 		return false
 	}
-	id, ok := parseSegmentName(filepath.Base(f.File))
+	id, ok := block.ParseSegmentName(filepath.Base(f.File))
 	if ok {
 		newest := uint64(0)
 		for _, e := range entries {
-			if other, ok := parseSegmentName(e.Name()); ok {
+			if other, ok := block.ParseSegmentName(e.Name()); ok {
 				// not one that is prepared
 				if size, err := sizeOf(fsys, filepath.Join(src.Dir, e.Name())); err == nil && size > 0 {
 					newest = max(newest, other)

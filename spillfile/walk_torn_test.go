@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -20,7 +21,7 @@ func TestWalkOfWhatOpenDropsBehindATornSegment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := vfstest.NewDisk()
 		m.SetFault(func(op, path string) error {
-			if op == "sync" && filepath.Base(path) == segmentName(1) {
+			if op == "sync" && filepath.Base(path) == block.SegmentName(1) {
 				return errors.New("not synced")
 			}
 			return nil
@@ -103,9 +104,9 @@ func TestDamageThatOnlyAnIndexTellsFromATornTail(t *testing.T) {
 			if name == "" {
 				delete(disk, indexName(1))
 			}
-			blocks := blocksOf([]byte(disk[segmentName(1)]))
+			blocks := blocksOf([]byte(disk[block.SegmentName(1)]))
 			last := blocks[len(blocks)-2] // behind it comes the end
-			disk[segmentName(1)] = flip(disk[segmentName(1)], int(last)+60, 1)
+			disk[block.SegmentName(1)] = flip(disk[block.SegmentName(1)], int(last)+60, 1)
 			n, err := Walk(t.Context(), Source{Dir: "spill", FS: vfstest.DiskOf("spill", disk)}, nil)
 			require.NoError(t, err)
 			require.Len(t, n.Faults, 1)

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // writer is the leader's side of the log.
@@ -32,7 +34,7 @@ type writer struct {
 	times    *Times // of the group that is being written; nil: nobody asks
 	buf      []byte // group buffer
 	key, loc []byte // scratch for the index
-	stamp    stamper
+	stamp    block.Stamper
 }
 
 // unlockWriter releases writer.mu and sends the events that were noted under it. No other lock may
@@ -139,7 +141,7 @@ func (l *Log) writeLocked(group []*Batch) error {
 		bytes += b.Size()
 		indexed += b.IndexSize()
 	}
-	if most := min(arenaLimit, maxPiece); indexed > most {
+	if most := min(arenaLimit, block.MaxPiece); indexed > most {
 		return fmt.Errorf("%w: the keys of a batch take %d bytes in the index, the limit is %d", ErrTooLarge, indexed, most)
 	}
 	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.sizes.Load().segment || s.mem().room() < indexed) {
@@ -266,7 +268,7 @@ func (l *Log) advanceLocked() {
 	w := &l.w
 	for _, s := range slices.Backward(w.live) {
 		if s.synced > 0 && (len(w.unsynced) == 0 || s.id() <= w.unsynced[0].id()) {
-			l.setMarkLocked(Position{s.id(), s.synced})
+			l.setMarkLocked(Position{Segment: s.id(), Offset: s.synced})
 			return
 		}
 	}

@@ -1,4 +1,4 @@
-package spillfile
+package block
 
 import (
 	"errors"
@@ -53,6 +53,7 @@ func (e *VersionError) Error() string {
 // Is makes errors.Is(err, ErrFormatVersion) true.
 func (e *VersionError) Is(target error) bool { return target == ErrFormatVersion }
 
-func corrupt(file string, offset int64, format string, args ...any) error {
+// Corrupt returns a *CorruptError with a formatted reason.
+func Corrupt(file string, offset int64, format string, args ...any) error {
 	return &CorruptError{File: file, Offset: offset, Reason: fmt.Sprintf(format, args...)}
 }

@@ -1,4 +1,4 @@
-package spillfile
+package block
 
 // Position is a place in the log: a segment and a byte offset in it. The zero Position is the first
 // live block.
