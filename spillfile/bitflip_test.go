@@ -107,10 +107,6 @@ func TestBitFlipsOfWhatIsLoaded(t *testing.T) {
 		found []byte // by a read by key while the flip is there
 	}{
 		{"filter", func(l *Log, s *segment) { clear(s.index.Load().file.filter) }, older},
-		{"table of leaves", func(l *Log, s *segment) {
-			lows := s.index.Load().file.table.lows
-			lows[0] ^= 0x80 // above the key
-		}, older},
 		{"cached block", func(l *Log, s *segment) {
 			raw, _ := l.cache.Get(block.CacheBlock, s.id(), block.SegmentHeaderSize)
 			require.NotEmpty(t, raw)

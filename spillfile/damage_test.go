@@ -183,7 +183,7 @@ func TestIndexOfSomethingElse(t *testing.T) {
 		o, files, want := build(testID, "ours")
 		_, other, _ := build([16]byte{9}, "theirs")
 		_, earlier, _ := build(testID, "longer than it is now")
-		for name, index := range map[string]string{
+		for name, file := range map[string]string{
 			"of another segment":           files[indexName(3)],
 			"of another database":          other[indexName(2)],
 			"of another life of that file": earlier[indexName(2)],
@@ -191,7 +191,7 @@ func TestIndexOfSomethingElse(t *testing.T) {
 			"a segment":                    files[block.SegmentName(2)],
 		} {
 			bad := clone(files)
-			bad[indexName(2)] = index
+			bad[indexName(2)] = file
 			var lines strings.Builder
 			o := o
 			o.Logf = func(format string, args ...any) { fmt.Fprintf(&lines, format+"\n", args...) }
@@ -203,20 +203,6 @@ func TestIndexOfSomethingElse(t *testing.T) {
 			require.Len(t, m.Files()[indexName(2)], len(files[indexName(2)]), name)
 		}
 	}
-}
-
-// restampBlock makes the checksum of the block at an offset of a segment right.
-func restampBlock(b []byte, id uint64, at int64) {
-	h := b[at : at+block.HeaderSize]
-	payload := b[at+block.HeaderSize:][:le.Uint32(h[4:])]
-	le.PutUint32(h, placedCRC(payload, h[4:], id, at))
-}
-
-// placedCRC is the checksum of a block of a segment or of an index file, as docs/format.md has it:
-// over the payload, the rest of the header, and the place.
-func placedCRC(payload, header []byte, segment uint64, at int64) uint32 {
-	place := le.AppendUint64(le.AppendUint64(nil, segment), uint64(at))
-	return crc32.Checksum(slices.Concat(payload, header, place), castagnoli)
 }
 
 // blocksOf returns where the blocks of a segment begin, and its end.
@@ -301,7 +287,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	segment("header: another data key", func(b []byte) { copy(b[96:180], again[one][96:180]) })
 	segment("header: plaintext", func(b []byte) { b[88] = 0 })
 
-	index := func(name string, forge func(b []byte) []byte) {
+	forgeIndex := func(name string, forge func(b []byte) []byte) {
 		t.Run("index/"+name, func(t *testing.T) {
 			bad := clone(files)
 			b := forge([]byte(bad[indexName(1)]))
@@ -324,54 +310,48 @@ func TestForgedEncryptedFiles(t *testing.T) {
 			require.Contains(t, lines.String(), "is made again")
 		})
 	}
-	ft := func(b []byte) (f indexFooter) {
-		at := len(b) - indexFooterSize
-		require.NoError(t, f.unmarshal("", int64(at), b[at:]))
-		return f
-	}
-	index("leaf of the other segment", func(b []byte) []byte {
+	forgeIndex("leaf of the other segment", func(b []byte) []byte {
 		x := []byte(files[indexName(2)])
-		require.Equal(t, ft(b).filter, ft(x).filter)
-		copy(b[:ft(b).filter], x)
+		filter, _ := indexParts(b)
+		other, _ := indexParts(x)
+		require.Equal(t, filter, other)
+		copy(b[:filter], x)
 		return b
 	})
-	index("leaf of an earlier state", func(b []byte) []byte { copy(b[:ft(b).filter], again[indexName(1)]); return b })
-	index("filter that holds nothing", func(b []byte) []byte { clear(b[ft(b).filter+indexBlockHeaderSize : ft(b).table]); return b })
-	index("table of an earlier state", func(b []byte) []byte {
-		copy(b[ft(b).table:len(b)-indexFooterSize], again[indexName(1)][ft(b).table:])
+	forgeIndex("leaf of an earlier state", func(b []byte) []byte {
+		filter, _ := indexParts(b)
+		copy(b[:filter], again[indexName(1)])
 		return b
 	})
-	index("data key of an earlier state", func(b []byte) []byte {
-		at := len(b) - indexFooterSize + 120
+	forgeIndex("filter that holds nothing", func(b []byte) []byte {
+		filter, table := indexParts(b)
+		clear(b[filter+indexBlockHeader : table])
+		return b
+	})
+	forgeIndex("table of an earlier state", func(b []byte) []byte {
+		_, table := indexParts(b)
+		copy(b[table:len(b)-indexFooterBytes], again[indexName(1)][table:])
+		return b
+	})
+	forgeIndex("data key of an earlier state", func(b []byte) []byte {
+		at := len(b) - indexFooterBytes + 120
 		copy(b[at:at+60], again[indexName(1)][at:])
 		return b
 	})
 	for field, at := range map[string]int{"flags": 44, "end": 48, "first sequence": 56, "last sequence": 64, "lowest timestamp": 72, "highest timestamp": 80,
 		"highest version": 88, "entries": 96} {
-		index("footer: another "+field, func(b []byte) []byte { b[len(b)-indexFooterSize+at] ^= 2; return b })
+		forgeIndex("footer: another "+field, func(b []byte) []byte { b[len(b)-indexFooterBytes+at] ^= 2; return b })
 	}
-	index("plaintext, without an entry", func(b []byte) []byte {
-		f := ft(b)
-		f.encrypted, f.nonce, f.wrapped = false, [block.NonceSize]byte{}, [block.KeySize + block.TagSize]byte{}
+	forgeIndex("plaintext, without an entry", func(b []byte) []byte {
+		f := footerOf(t, b)
+		f = indexFooter{databaseID: f.databaseID, segment: f.segment, segmentCRC: f.segmentCRC, end: f.end, firstSeq: f.firstSeq,
+			lastSeq: f.lastSeq, minTs: f.minTs, maxTs: f.maxTs, maxVersion: f.maxVersion}
 		plain := vfstest.NewDisk()
 		l := mustOpen(t, faultOptions(plain, true, nil))
 		defer l.Close()
 		mustPut(t, l, 1, "a", "value 0")
 		return forgedIndex(t, l.w.active.mem(), f, func(int, []byte, *y.ValueStruct) bool { return true })
 	})
-}
-
-// restampIndexKeepingPlace is restampIndex for a file whose table of leaves cannot be read, as it
-// is encrypted: one leaf.
-func restampIndexKeepingPlace(b []byte) {
-	at := len(b) - indexFooterSize
-	le.PutUint32(b[at+188:], crc32.Checksum(b[at:at+188], castagnoli))
-	filter, table := int64(le.Uint64(b[at+104:])), int64(le.Uint64(b[at+112:]))
-	segment := le.Uint64(b[at+32:])
-	for _, part := range [][2]int64{{0, filter}, {filter, table}, {table, int64(at)}} {
-		part, start := b[part[0]:part[1]], part[0]
-		le.PutUint32(part, placedCRC(part[indexBlockHeaderSize:], part[4:indexBlockHeaderSize], segment, start))
-	}
 }
 
 // answersOrCorrupt: each version reads as it was written, or is ErrCorrupt.
@@ -502,11 +482,7 @@ func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
 			want := dump(t, l)
 			require.NoError(t, l.Close())
 			files := m.Files()
-			index := []byte(files[indexName(1)])
-			var ft indexFooter
-			at := len(index) - indexFooterSize
-			require.NoError(t, ft.unmarshal("", int64(at), index[at:]))
-			forged := forgedIndex(t, mem, ft, func(_ int, _ []byte, vs *y.ValueStruct) bool {
+			forged := forgedIndex(t, mem, footerOf(t, []byte(files[indexName(1)])), func(_ int, _ []byte, vs *y.ValueStruct) bool {
 				place, _, err := parseLocation(vs.Value)
 				require.NoError(t, err)
 				forge(&place)
@@ -540,23 +516,4 @@ func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
 			}
 		})
 	}
-}
-
-// forgedIndex makes an index file with sound checksums of what forge makes of the entries of an
-// index in memory; false leaves an entry out.
-func forgedIndex(t *testing.T, mem *memIndex, footer indexFooter, forge func(i int, key []byte, vs *y.ValueStruct) bool) []byte {
-	t.Helper()
-	forged := newMemIndex(1<<20, 0)
-	it := mem.iterator(false)
-	defer it.Close()
-	i := 0
-	for it.Rewind(); it.Valid(); it.Next() {
-		if vs := it.Value(); forge(i, it.Key(), &vs) {
-			forged.put(it.Key(), vs)
-		}
-		i++
-	}
-	built, err := buildIndex(forged, footer, nil)
-	require.NoError(t, err)
-	return built.file
 }

@@ -24,24 +24,6 @@ func seedFiles(f *testing.F, key []byte) map[string]string {
 	return files
 }
 
-// restamp makes the checksums of a segment right wherever its lengths lead, so that the fuzzer gets
-// past them.
-func restamp(b []byte, id uint64) {
-	if len(b) < block.SegmentHeaderSize {
-		return
-	}
-	le.PutUint32(b[188:], crc32.Checksum(b[:188], castagnoli))
-	for at := block.SegmentHeaderSize; at+block.HeaderSize <= len(b); {
-		stored := int(le.Uint32(b[at+4:]))
-		end := at + block.HeaderSize + stored
-		if stored == 0 || end > len(b) {
-			return
-		}
-		restampBlock(b, id, int64(at))
-		at = end
-	}
-}
-
 // exercise reads everything that an opened log claims to hold, and uses it.
 func exercise(t *testing.T, o Options) {
 	l, err := Open(o)

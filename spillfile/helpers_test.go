@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"testing"
 	"time"
@@ -225,4 +226,15 @@ func waitFor(cond func() bool) bool {
 		}
 	}
 	return false
+}
+
+// bounded requires that f allocates at most perByte bytes for each byte of the input, beside what
+// any input takes.
+func bounded(t *testing.T, input, perByte int, f func()) {
+	const fixed = 8 << 20 // pools, buffers of fixed size, and what other goroutines do
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(fixed+perByte*input), "bytes allocated for an input of %d", input)
 }

@@ -11,21 +11,6 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
-// segmentIndex maps key@version to the place of an entry, for one segment: in memory until the
-// segment is sealed and durable, in a file from then on. One of the two is set.
-type segmentIndex struct {
-	mem  *memIndex
-	file *indexFile
-}
-
-// memory returns the bytes that it holds, beside the cache.
-func (x *segmentIndex) memory() int64 {
-	if x.mem != nil {
-		return x.mem.cap
-	}
-	return x.file.memory()
-}
-
 const (
 	// inlineValue is up to how many bytes a value lies in the index in memory, too, behind its
 	// location: reading it takes no file then.
@@ -86,6 +71,9 @@ func (x *memIndex) get(key []byte, ts uint64) (y.ValueStruct, bool) {
 
 func (x *memIndex) iterator(reverse bool) y.Iterator { return x.list.NewUniIterator(reverse) }
 
+// capacity returns the bytes that it takes, in use or not.
+func (x *memIndex) capacity() int64 { return x.cap }
+
 // len returns how many entries were put.
 func (x *memIndex) len() int64 { return x.entries.Load() }
 
@@ -111,7 +99,7 @@ func (l *location) end() int64 { return l.block + block.HeaderSize + int64(l.sto
 func (l *location) within(segment uint64, end int64) bool {
 	stored := int64(l.stored)
 	return l.segment == segment && l.block >= block.SegmentHeaderSize && l.block <= end-block.HeaderSize-stored &&
-		l.keyLen <= MaxKeySize && int64(l.offset)+int64(l.keyLen)+int64(l.valueLen) <= stored*block.MaxRatio
+		l.keyLen <= block.MaxKeySize && int64(l.offset)+int64(l.keyLen)+int64(l.valueLen) <= stored*block.MaxRatio
 }
 
 func appendLocation(dst []byte, l location) []byte {
@@ -129,7 +117,7 @@ func parseLocation(b []byte) (at location, value []byte, err error) {
 	for i := range f {
 		v, n := binary.Uvarint(b)
 		if n <= 0 {
-			return location{}, nil, fmt.Errorf("%w: index entry is cut off", ErrCorrupt)
+			return location{}, nil, fmt.Errorf("%w: index entry is cut off", block.ErrCorrupt)
 		}
 		f[i], b = v, b[n:]
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // errEmptyIndex: an index without entries has no file.
@@ -51,7 +52,7 @@ func buildIndex(mem *memIndex, footer indexFooter, userKey []byte) (*builtIndex,
 }
 
 // open opens the index by the file to which it was written. It does not close that if it fails.
-func (b *builtIndex) open(f File, path string, cache *block.Cache) (*indexFile, error) {
+func (b *builtIndex) open(f vfs.File, path string, cache *block.Cache) (*indexFile, error) {
 	x := &indexFile{indexSealer: b.seal, footer: b.footer, path: path, size: int64(len(b.file)), table: b.table, cache: cache, file: f}
 	return x, x.load() // exact in memory, and read once
 }

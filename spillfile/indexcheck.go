@@ -8,6 +8,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // indexCheck is the check of one index file.
@@ -22,10 +23,13 @@ func (v *indexCheck) fault(at int64, err error) {
 	v.tell(at, err)
 }
 
+// wrong tells of a fault of the whole file, at its footer.
+func (v *indexCheck) wrong(err error) { v.fault(v.size-indexFooterSize, err) }
+
 // checkIndex reads and checks all blocks of an index file, each by itself, without a cache. It
 // tells of each fault with its offset. fits says why an intact footer is not that of the segment.
 // It returns nil if the footer is not intact, or does not fit: nothing can be found without it.
-func checkIndex(f File, path string, userKey []byte, fits func(*indexFooter) error, tell func(at int64, err error)) *indexCheck {
+func checkIndex(f vfs.File, path string, userKey []byte, fits func(*indexFooter) error, tell func(at int64, err error)) *indexCheck {
 	v := &indexCheck{indexFile: indexFile{file: f, path: path}, tell: tell}
 	if !v.open(userKey, fits) {
 		return nil
@@ -106,7 +110,7 @@ func (v *indexCheck) leaves() {
 	switch ft := &v.footer; {
 	case v.bad:
 	case entries != ft.entries:
-		v.fault(v.size-indexFooterSize, fmt.Errorf("it says %d entries, its leaves have %d", ft.entries, entries))
+		v.wrong(fmt.Errorf("it says %d entries, its leaves have %d", ft.entries, entries))
 	case !bytes.Equal(v.table.biggest, last):
 		v.fault(ft.table, errors.New("the table has another last key than the leaves"))
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // indexFile is the index of a sealed segment on disk. In memory are its filter and the table of its
@@ -18,7 +19,7 @@ import (
 type indexFile struct {
 	indexSealer
 	footer indexFooter
-	file   File
+	file   vfs.File
 	path   string
 	size   int64
 	filter filter
@@ -28,7 +29,7 @@ type indexFile struct {
 
 // openIndexFile opens an index by its file at path, which it closes if that fails. What is not an
 // intact index is a *CorruptError.
-func openIndexFile(f File, path string, userKey []byte, cache *block.Cache) (x *indexFile, err error) {
+func openIndexFile(f vfs.File, path string, userKey []byte, cache *block.Cache) (x *indexFile, err error) {
 	defer func() {
 		if err != nil {
 			f.Close()
@@ -49,7 +50,7 @@ func openIndexFile(f File, path string, userKey []byte, cache *block.Cache) (x *
 }
 
 // readIndexFooter returns the footer of an index file, and the file's size.
-func readIndexFooter(f File, path string) (footer indexFooter, size int64, err error) {
+func readIndexFooter(f vfs.File, path string) (footer indexFooter, size int64, err error) {
 	if size, err = f.Size(); err != nil {
 		return footer, 0, fmt.Errorf("spill index %s: %w", path, err)
 	}

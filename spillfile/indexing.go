@@ -18,6 +18,21 @@ import (
 // once it is sealed and durable (indexSealed). It is in memory again if the file turns out to be
 // damaged (heal), and then in a new file.
 
+// segmentIndex maps key@version to the place of an entry, for one segment: in memory until the
+// segment is sealed and durable, in a file from then on. One of the two is set.
+type segmentIndex struct {
+	mem  *memIndex
+	file *indexFile
+}
+
+// memory returns the bytes that it holds, beside the cache.
+func (x *segmentIndex) memory() int64 {
+	if x.mem != nil {
+		return x.mem.capacity()
+	}
+	return x.file.memory()
+}
+
 // setIndex gives s an index and accounts for its memory.
 func (l *Log) setIndex(s *segment, x *segmentIndex) {
 	s.idx.mu.Lock()

@@ -175,8 +175,13 @@ func TestScanOfNewestVersionsHeals(t *testing.T) {
 				v := l.Acquire()
 				x := v.segs[0].index.Load().file
 				require.NotNil(t, x)
-				leaf := (x.table.len() - 1) * part / 7
-				disk.Alter(indexSuffix, func(b string) string { return flip(b, int(x.table.offsets[leaf])+9, 1) })
+				var leaf, leaves int
+				disk.Alter(".idx", func(b string) string {
+					at := leavesOf([]byte(b))
+					leaves = len(at) - 1
+					leaf = (leaves - 1) * part / 7
+					return flip(b, int(at[leaf])+9, 1)
+				})
 				s := v.NewScanAt(reverse, at)
 				got := map[string]uint64{}
 				last := ""
@@ -186,7 +191,7 @@ func TestScanOfNewestVersionsHeals(t *testing.T) {
 					last, got[key] = key, s.Ref().Version
 				}
 				require.NoError(t, s.Err())
-				require.Equal(t, newest, got, "leaf %d of %d", leaf, x.table.len())
+				require.Equal(t, newest, got, "leaf %d of %d", leaf, leaves)
 				require.NotSame(t, x, v.segs[0].index.Load().file, "it was not met")
 				require.NoError(t, s.Close())
 				v.Release()

@@ -38,7 +38,7 @@ func TestIndexMemoryOfLongKeys(t *testing.T) {
 			defer v.Release()
 			require.Len(t, v.segs, 1)
 			x := v.segs[0].index.Load().file
-			t.Logf("%d bytes of memory, %d leaves, a file of %d bytes", x.memory(), x.table.len(), x.size)
+			t.Logf("%d bytes of memory, a file of %d bytes", x.memory(), x.size)
 			beside := float64(x.memory()-2*size-1024) / entries
 			require.LessOrEqual(t, beside, 64.0, "bytes an entry")
 			for i := range entries {

@@ -264,7 +264,7 @@ func TestDetachedBatchesBehindTheLeaderAreWritten(t *testing.T) {
 	l := mustOpen(t, testOptions(t.TempDir()))
 	defer l.Close()
 	// every batch is a group
-	l.sizes.Store(&sizes{segment: DefaultSegmentSize, arena: minArena, groupBytes: 100, groupIndex: minArena})
+	l.sizes.Store(&sizes{segment: DefaultSegmentSize, arena: 1 << 20, groupBytes: 100, groupIndex: 1 << 20})
 	own := newBatch(Entry{Key: []byte("own")})
 	l.Enqueue(own, 1)
 	for i := range 5 {

@@ -45,13 +45,13 @@ func (l *Log) fit() {
 	l.w.mu.Lock()
 	defer l.unlockWriter()
 	arena := l.sizes.Load().arena
-	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().cap > arena {
+	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().capacity() > arena {
 		l.sealLocked(s)
 	}
 	l.prep.mu.Lock()
 	defer l.prep.mu.Unlock()
 	if s := l.prep.ready; s != nil {
-		if x := s.index.Load(); x != nil && x.mem.cap > arena {
+		if x := s.index.Load(); x != nil && x.mem.capacity() > arena {
 			l.forgetIndexLocked(s)
 		}
 	}

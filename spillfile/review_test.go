@@ -26,7 +26,7 @@ func TestIndexAfterTheCutIsASyncedMark(t *testing.T) {
 			at := block.SegmentName(2)
 			files[at] = flip(files[at], block.SegmentHeaderSize+block.HeaderSize, 1)
 			at = indexName(2)
-			files[at] = flip(files[at], len(files[at])-indexFooterSize-40, 1)
+			files[at] = flip(files[at], len(files[at])-indexFooterBytes-40, 1)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

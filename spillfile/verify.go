@@ -95,7 +95,7 @@ func (w *walker) compare(f *foundSegment, v *indexCheck) error {
 	s.lastSeq.Store(v.footer.lastSeq)
 	mem, err := s.readIndex()
 	if errors.Is(err, ErrCorrupt) {
-		v.fault(v.size-indexFooterSize, fmt.Errorf("the segment does not end as the index says: %w", err))
+		v.wrong(fmt.Errorf("the segment does not end as the index says: %w", err))
 		return nil
 	}
 	if err != nil {
