@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // background is the one goroutine of a Log: it syncs sealed segments, makes files of their indexes,
@@ -219,7 +220,7 @@ func (l *Log) prepare() error {
 		l.prep.ready = s
 	}
 	if s.index.Load() == nil {
-		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, 0)})
+		l.setIndex(s, &segmentIndex{mem: index.NewMemory(l.sizes.Load().arena, 0)})
 	}
 	return nil
 }
@@ -342,7 +343,7 @@ func (l *Log) removeIndex(s *segment) error {
 	if s.idx.disk == 0 {
 		return nil
 	}
-	path := filepath.Join(l.o.Dir, indexName(s.id()))
+	path := filepath.Join(l.o.Dir, index.Name(s.id()))
 	if err := l.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spill index %s: remove: %w", path, err)
 	}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // Batch is one commit, encoded by the goroutine that commits it, so that whoever writes it spends a
@@ -102,7 +103,7 @@ func (b *Batch) Add(e *Entry) {
 		b.closeBlock(start, false)
 	}
 	b.keys += int64(len(e.Key))
-	if len(e.Value) <= inlineValue {
+	if len(e.Value) <= index.InlineValue {
 		b.inline += int64(len(e.Value))
 	}
 	b.ents = append(b.ents, batchEntry{
@@ -149,13 +150,13 @@ func (b *Batch) Ts() uint64 { return b.ts }
 func (b *Batch) Size() int64 { return int64(len(b.out)) + int64(len(b.blocks))*block.TagSize }
 
 // IndexSize returns the bytes that the batch takes in the index at most.
-func (b *Batch) IndexSize() int64 { return int64(len(b.ents))*indexEntryOverhead + b.keys + b.inline }
+func (b *Batch) IndexSize() int64 { return int64(len(b.ents))*index.EntryOverhead + b.keys + b.inline }
 
 // DiskSize is Size with what the batch adds at most to the file of its segment's index.
 func (b *Batch) DiskSize() int64 {
 	n := b.Size()
 	for i := range b.ents {
-		n += indexFileEntry(int(b.ents[i].keyLen)+8, 2+binary.MaxVarintLen64+maxLocation)
+		n += index.FileEntry(int(b.ents[i].keyLen)+8, 2+binary.MaxVarintLen64+index.MaxLocation)
 	}
 	return n
 }
@@ -163,7 +164,7 @@ func (b *Batch) DiskSize() int64 {
 // EstimateDiskSize returns what DiskSize will be at most, as EstimateSize does for Size. keyBytes
 // is the sum of all key lengths.
 func EstimateDiskSize(entries int, keyBytes, rawBytes int64) int64 {
-	return EstimateSize(entries, rawBytes) + int64(entries)*indexFileEntry(8, 2+binary.MaxVarintLen64+maxLocation) + 3*keyBytes
+	return EstimateSize(entries, rawBytes) + int64(entries)*index.FileEntry(8, 2+binary.MaxVarintLen64+index.MaxLocation) + 3*keyBytes
 }
 
 // EstimateSize returns what Size will be at most for a batch of so many entries, before it is
@@ -179,5 +180,5 @@ func EstimateSize(entries int, rawBytes int64) int64 {
 // EstimateIndexSize returns what IndexSize will be at most for a batch of so many entries, before
 // it is encoded. keyBytes is the sum of all key lengths, rawBytes with those of values.
 func EstimateIndexSize(entries int, keyBytes, rawBytes int64) int64 {
-	return int64(entries)*indexEntryOverhead + keyBytes + min(rawBytes-keyBytes, int64(entries)*inlineValue)
+	return int64(entries)*index.EntryOverhead + keyBytes + min(rawBytes-keyBytes, int64(entries)*index.InlineValue)
 }

@@ -106,7 +106,7 @@ func TestBitFlipsOfWhatIsLoaded(t *testing.T) {
 		flip  func(l *Log, s *segment)
 		found []byte // by a read by key while the flip is there
 	}{
-		{"filter", func(l *Log, s *segment) { clear(s.index.Load().file.filter) }, older},
+		{"filter", func(l *Log, s *segment) { clear(s.index.Load().file.Filter) }, older},
 		{"cached block", func(l *Log, s *segment) {
 			raw, _ := l.cache.Get(block.CacheBlock, s.id(), block.SegmentHeaderSize)
 			require.NotEmpty(t, raw)

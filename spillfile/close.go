@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // Close makes everything durable, records the exact end of the log so that any later damage is
@@ -134,7 +135,7 @@ func (l *Log) removeFiles() (lockGone bool, err error) {
 		names = append(names, block.SegmentName(id))
 	}
 	for _, id := range c.indexes {
-		names = append(names, indexName(id))
+		names = append(names, index.Name(id))
 	}
 	for _, name := range names {
 		if err := l.fs.Remove(filepath.Join(l.o.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

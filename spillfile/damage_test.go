@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -49,7 +50,7 @@ func TestEveryFlippedByteAfterAKill(t *testing.T) {
 			require.Len(t, want, 4)
 			files := m.Files()
 			require.NoError(t, l.Close())
-			require.Contains(t, files, indexName(2))
+			require.Contains(t, files, index.Name(2))
 			opened, refused := 0, 0
 			for _, file := range slices.Sorted(maps.Keys(files)) {
 				for at := range len(files[file]) {
@@ -184,14 +185,14 @@ func TestIndexOfSomethingElse(t *testing.T) {
 		_, other, _ := build([16]byte{9}, "theirs")
 		_, earlier, _ := build(testID, "longer than it is now")
 		for name, file := range map[string]string{
-			"of another segment":           files[indexName(3)],
-			"of another database":          other[indexName(2)],
-			"of another life of that file": earlier[indexName(2)],
+			"of another segment":           files[index.Name(3)],
+			"of another database":          other[index.Name(2)],
+			"of another life of that file": earlier[index.Name(2)],
 			"empty":                        "",
 			"a segment":                    files[block.SegmentName(2)],
 		} {
 			bad := clone(files)
-			bad[indexName(2)] = file
+			bad[index.Name(2)] = file
 			var lines strings.Builder
 			o := o
 			o.Logf = func(format string, args ...any) { fmt.Fprintf(&lines, format+"\n", args...) }
@@ -200,7 +201,7 @@ func TestIndexOfSomethingElse(t *testing.T) {
 			requireSame(t, want, dump(t, l))
 			require.NoError(t, l.Close())
 			require.Contains(t, lines.String(), "is made again", name)
-			require.Len(t, m.Files()[indexName(2)], len(files[indexName(2)]), name)
+			require.Len(t, m.Files()[index.Name(2)], len(files[index.Name(2)]), name)
 		}
 	}
 }
@@ -253,7 +254,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 				}
 				bad[one] = string(b)
 				if !withIndex {
-					delete(bad, indexName(1))
+					delete(bad, index.Name(1))
 				}
 				l, _, err := damaged(t, faultOptions(nil, true, key), bad)
 				if err != nil {
@@ -290,10 +291,10 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	forgeIndex := func(name string, forge func(b []byte) []byte) {
 		t.Run("index/"+name, func(t *testing.T) {
 			bad := clone(files)
-			b := forge([]byte(bad[indexName(1)]))
-			require.NotEqual(t, files[indexName(1)], string(b))
+			b := forge([]byte(bad[index.Name(1)]))
+			require.NotEqual(t, files[index.Name(1)], string(b))
 			restampIndexKeepingPlace(b)
-			bad[indexName(1)] = string(b)
+			bad[index.Name(1)] = string(b)
 			var lines strings.Builder
 			o := faultOptions(nil, true, key)
 			var mu sync.Mutex
@@ -311,7 +312,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 		})
 	}
 	forgeIndex("leaf of the other segment", func(b []byte) []byte {
-		x := []byte(files[indexName(2)])
+		x := []byte(files[index.Name(2)])
 		filter, _ := indexParts(b)
 		other, _ := indexParts(x)
 		require.Equal(t, filter, other)
@@ -320,7 +321,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	})
 	forgeIndex("leaf of an earlier state", func(b []byte) []byte {
 		filter, _ := indexParts(b)
-		copy(b[:filter], again[indexName(1)])
+		copy(b[:filter], again[index.Name(1)])
 		return b
 	})
 	forgeIndex("filter that holds nothing", func(b []byte) []byte {
@@ -330,12 +331,12 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	})
 	forgeIndex("table of an earlier state", func(b []byte) []byte {
 		_, table := indexParts(b)
-		copy(b[table:len(b)-indexFooterBytes], again[indexName(1)][table:])
+		copy(b[table:len(b)-indexFooterBytes], again[index.Name(1)][table:])
 		return b
 	})
 	forgeIndex("data key of an earlier state", func(b []byte) []byte {
 		at := len(b) - indexFooterBytes + 120
-		copy(b[at:at+60], again[indexName(1)][at:])
+		copy(b[at:at+60], again[index.Name(1)][at:])
 		return b
 	})
 	for field, at := range map[string]int{"flags": 44, "end": 48, "first sequence": 56, "last sequence": 64, "lowest timestamp": 72, "highest timestamp": 80,
@@ -344,8 +345,8 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	}
 	forgeIndex("plaintext, without an entry", func(b []byte) []byte {
 		f := footerOf(t, b)
-		f = indexFooter{databaseID: f.databaseID, segment: f.segment, segmentCRC: f.segmentCRC, end: f.end, firstSeq: f.firstSeq,
-			lastSeq: f.lastSeq, minTs: f.minTs, maxTs: f.maxTs, maxVersion: f.maxVersion}
+		f = index.Footer{DatabaseID: f.DatabaseID, Segment: f.Segment, SegmentCRC: f.SegmentCRC, End: f.End, FirstSeq: f.FirstSeq,
+			LastSeq: f.LastSeq, MinTs: f.MinTs, MaxTs: f.MaxTs, MaxVersion: f.MaxVersion}
 		plain := vfstest.NewDisk()
 		l := mustOpen(t, faultOptions(plain, true, nil))
 		defer l.Close()
@@ -462,16 +463,16 @@ func TestNothingIsWrittenInPlaintext(t *testing.T) {
 // An index whose checksums are right, and that points to what cannot be there: nothing is allocated
 // for it, and it is made again.
 func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
-	for name, forge := range map[string]func(at *location){
-		"another segment":                   func(at *location) { at.segment = 2 },
-		"a block of 4 GiB":                  func(at *location) { at.stored = math.MaxUint32 },
-		"a value of 4 GiB":                  func(at *location) { at.valueLen = math.MaxUint32 },
-		"a key of 4 GiB":                    func(at *location) { at.keyLen = math.MaxUint32 },
-		"an entry far behind its block":     func(at *location) { at.offset = math.MaxUint32 },
-		"a block in the header":             func(at *location) { at.block = 10 },
-		"a block behind the end":            func(at *location) { at.block = 1 << 40 },
-		"a block before the file":           func(at *location) { at.block = -1 },
-		"a block whose end is out of range": func(at *location) { at.block = math.MaxInt64 - 5 },
+	for name, forge := range map[string]func(at *index.Location){
+		"another segment":                   func(at *index.Location) { at.Segment = 2 },
+		"a block of 4 GiB":                  func(at *index.Location) { at.Stored = math.MaxUint32 },
+		"a value of 4 GiB":                  func(at *index.Location) { at.ValueLen = math.MaxUint32 },
+		"a key of 4 GiB":                    func(at *index.Location) { at.KeyLen = math.MaxUint32 },
+		"an entry far behind its block":     func(at *index.Location) { at.Offset = math.MaxUint32 },
+		"a block in the header":             func(at *index.Location) { at.Block = 10 },
+		"a block behind the end":            func(at *index.Location) { at.Block = 1 << 40 },
+		"a block before the file":           func(at *index.Location) { at.Block = -1 },
+		"a block whose end is out of range": func(at *index.Location) { at.Block = math.MaxInt64 - 5 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := vfstest.NewDisk()
@@ -482,14 +483,14 @@ func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
 			want := dump(t, l)
 			require.NoError(t, l.Close())
 			files := m.Files()
-			forged := forgedIndex(t, mem, footerOf(t, []byte(files[indexName(1)])), func(_ int, _ []byte, vs *y.ValueStruct) bool {
-				place, _, err := parseLocation(vs.Value)
+			forged := forgedIndex(t, mem, footerOf(t, []byte(files[index.Name(1)])), func(_ int, _ []byte, vs *y.ValueStruct) bool {
+				place, _, err := index.ParseLocation(vs.Value)
 				require.NoError(t, err)
 				forge(&place)
-				vs.Value = appendLocation(nil, place)
+				vs.Value = index.AppendLocation(nil, place)
 				return true
 			})
-			files[indexName(1)] = string(forged)
+			files[index.Name(1)] = string(forged)
 			for how, read := range map[string]func(l *Log){
 				"get":      func(l *Log) { answersOrCorrupt(t, l, want) },
 				"iterator": func(l *Log) { requireSame(t, want, dump(t, l)) },

@@ -35,6 +35,6 @@
 //   - A segment leaves the disk after the manifest says, durably, that it is replayed.
 //   - What a View holds stays readable until it is released.
 //
-// Package internal/block has the bytes. docs/format.md specifies them, and what recovery makes of
-// every state that a crash can leave.
+// Packages internal/block and internal/index have the bytes. docs/format.md specifies them, and
+// what recovery makes of every state that a crash can leave.
 package spillfile

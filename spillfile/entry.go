@@ -18,8 +18,8 @@ const (
 
 // Entry is one write of a commit: Key and Value of at most MaxKeySize and MaxValueSize bytes, and
 // what Badger keeps beside them. Version is the entry's own timestamp; 0 means the commit timestamp
-// of its batch, and entries of a Chunk always have it filled in. ExpiresAt is in unix seconds, 0 for
-// never. Meta has bits MetaDelete, MetaDiscardEarlier and MetaMerge; UserMeta is the user's.
+// of its batch, and entries of a Chunk always have it filled in. ExpiresAt is in unix seconds; 0
+// means never. Meta has bits MetaDelete, MetaDiscardEarlier and MetaMerge; UserMeta is the user's.
 type Entry = block.Entry
 
 // Position is a place in the log: Segment is the number of a segment, from 1, and Offset a byte

@@ -15,6 +15,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -349,7 +350,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 
 				for name, cut := range cuts {
 					for file := range cut.Files() {
-						if _, ok := parseIndexName(file); ok {
+						if _, ok := index.ParseName(file); ok {
 							indexes[name]++
 						}
 					}

@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -49,21 +50,21 @@ func restampIndexKeepingPlace(b []byte) {
 
 // forgedIndex makes an index file with sound checksums of what forge makes of the entries of an
 // index in memory; false leaves an entry out.
-func forgedIndex(t *testing.T, mem *memIndex, footer indexFooter, forge func(i int, key []byte, vs *y.ValueStruct) bool) []byte {
+func forgedIndex(t *testing.T, mem *index.Memory, footer index.Footer, forge func(i int, key []byte, vs *y.ValueStruct) bool) []byte {
 	t.Helper()
-	forged := newMemIndex(1<<20, 0)
-	it := mem.iterator(false)
+	forged := index.NewMemory(1<<20, 0)
+	it := mem.Iterator(false)
 	defer it.Close()
 	i := 0
 	for it.Rewind(); it.Valid(); it.Next() {
 		if vs := it.Value(); forge(i, it.Key(), &vs) {
-			forged.put(it.Key(), vs)
+			forged.Put(it.Key(), vs)
 		}
 		i++
 	}
-	built, err := buildIndex(forged, footer, nil)
+	built, err := index.Build(forged, footer, nil)
 	require.NoError(t, err)
-	return built.file
+	return built.Bytes
 }
 
 // restamp makes the checksums of a segment right wherever its lengths lead, so that the fuzzer gets
@@ -121,8 +122,8 @@ func indexParts(b []byte) (filter, table int64) {
 	return int64(le.Uint64(b[at+104:])), int64(le.Uint64(b[at+112:]))
 }
 
-// leavesOf returns where the leaves of a plaintext index file begin, and the end of the last one, as
-// far as its table says it.
+// leavesOf returns where the leaves of a plaintext index file begin, and the end of the last one,
+// as far as its table says it.
 func leavesOf(b []byte) []int64 {
 	at := []int64{0}
 	filter, table := indexParts(b)
@@ -145,12 +146,12 @@ func leavesOf(b []byte) []int64 {
 }
 
 // footerOf returns the footer of an index file.
-func footerOf(t *testing.T, b []byte) indexFooter {
+func footerOf(t *testing.T, b []byte) index.Footer {
 	t.Helper()
 	f, err := vfstest.DiskOf("/spill", map[string]string{"i": string(b)}).OpenFile("/spill/i", os.O_RDONLY, 0)
 	require.NoError(t, err)
 	defer f.Close()
-	ft, _, err := readIndexFooter(f, "i")
+	ft, _, err := index.ReadFooter(f, "i")
 	require.NoError(t, err)
 	return ft
 }

@@ -19,8 +19,8 @@ func TestByteMaps(t *testing.T) {
 		{"### Segment header", "internal/block/format.go", "SegmentHeader is the first"},
 		{"### Block", "internal/block/format.go", "Header precedes"},
 		{"## Manifest", "manifest.go", "manifest is the small file"},
-		{"## Index", "indexformat.go", "indexSealer seals"},
-		{"**Footer**", "indexformat.go", "indexFooter is the last"},
+		{"## Index", "internal/index/format.go", "sealer seals"},
+		{"**Footer**", "internal/index/format.go", "Footer is the last"},
 		{"## REPLAY", "place.go", "marshal makes the file"},
 		{"## Newest segment", "newest.go", "newestNote is what"},
 	} {

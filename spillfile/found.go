@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -25,15 +26,15 @@ type foundSegment struct {
 // hasIndex says whether an index is that of this segment: of this file, and not only of one with
 // its number. database is the identity in the manifest. Of a segment whose header is not intact
 // nothing but that and the number is known.
-func (f *foundSegment) hasIndex(x *indexFooter, database [16]byte) bool {
-	if x.databaseID != database || x.segment != f.id || x.lastSeq < x.firstSeq {
+func (f *foundSegment) hasIndex(x *index.Footer, database [16]byte) bool {
+	if x.DatabaseID != database || x.Segment != f.id || x.LastSeq < x.FirstSeq {
 		return false
 	}
 	if f.bad != nil {
 		return true
 	}
 	h := &f.seg.header
-	return x.segmentCRC == h.Checksum() && x.encrypted == h.Encrypted && x.firstSeq == h.FirstSeq
+	return x.SegmentCRC == h.Checksum() && x.Encrypted == h.Encrypted && x.FirstSeq == h.FirstSeq
 }
 
 // mayEnd says whether the acknowledged part of the segment can end there, by what is known of it.
@@ -42,14 +43,14 @@ func (f *foundSegment) mayEnd(at int64) bool { return at <= f.size && (!f.known 
 // footer returns what the footer of a segment's index file says, and the size of that file; nil if
 // there is no index, or not an intact footer of one that is this segment's. The error is that there
 // is no descriptor for it.
-func (r *recovery) footer(f *foundSegment) (*indexFooter, int64, error) {
+func (r *recovery) footer(f *foundSegment) (*index.Footer, int64, error) {
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
 		return nil, 0, nil
 	}
 	path := r.indexPath(f.id)
 	file := r.files.file(path, os.O_RDONLY)
 	defer file.Close()
-	x, size, err := readIndexFooter(file, path)
+	x, size, err := index.ReadFooter(file, path)
 	switch {
 	case vfs.OutOfFiles(err):
 		return nil, 0, err
@@ -64,11 +65,11 @@ func (r *recovery) footer(f *foundSegment) (*indexFooter, int64, error) {
 func (r *recovery) seeIndex(f *foundSegment) error {
 	x, _, err := r.footer(f)
 	if x != nil {
-		r.seeMark(Position{Segment: f.id, Offset: x.end}, r.indexPath(f.id))
+		r.seeMark(Position{Segment: f.id, Offset: x.End}, r.indexPath(f.id))
 	}
 	return err
 }
 
 func (r *recovery) pathOf(id uint64) string { return filepath.Join(r.o.Dir, block.SegmentName(id)) }
 
-func (r *recovery) indexPath(id uint64) string { return filepath.Join(r.o.Dir, indexName(id)) }
+func (r *recovery) indexPath(id uint64) string { return filepath.Join(r.o.Dir, index.Name(id)) }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -28,7 +29,7 @@ func seedIndex(tb testing.TB) (files map[string]string, file []byte) {
 	require.NoError(tb, l.indexSealed())
 	files = m.Files()
 	require.NoError(tb, l.Close())
-	file = []byte(files[indexName(1)])
+	file = []byte(files[index.Name(1)])
 	require.NotEmpty(tb, file)
 	return files, file
 }
@@ -58,7 +59,7 @@ func FuzzIndexFile(f *testing.F) {
 			restampIndex(b)
 		}
 		disk := clone(files)
-		disk[indexName(1)] = string(b)
+		disk[index.Name(1)] = string(b)
 		l, err := Open(faultOptions(vfstest.DiskOf("/spill", disk), true, nil))
 		if stamped && err != nil {
 			require.ErrorIs(t, err, ErrCorrupt)

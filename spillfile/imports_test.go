@@ -25,6 +25,7 @@ func TestImports(t *testing.T) {
 	below := map[string][]string{
 		"vfs/":            {"vfs"},
 		"internal/block/": {},
+		"internal/index/": {"internal/block", "vfs"},
 	}
 	files := 0
 	require.NoError(t, filepath.WalkDir(".", func(name string, _ fs.DirEntry, err error) error {

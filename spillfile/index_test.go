@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -66,8 +67,8 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 					if r.IntN(4) == 0 {
 						k = append(bytes.Clone(k), byte(r.IntN(256)))
 					}
-					want, ok := mem.get(k, ts)
-					got, found, err := file.get(k, ts, filterHash(k))
+					want, ok := mem.Get(k, ts)
+					got, found, err := file.Get(k, ts, index.Hash(k))
 					require.NoError(t, err)
 					require.Equal(t, ok, found, "%.40q@%d", k, ts)
 					if ok {
@@ -76,7 +77,7 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 					require.Equal(t, want, got, "%.40q@%d", k, ts)
 				}
 				for _, reverse := range []bool{false, true} {
-					want, got := mem.iterator(reverse), l.iterator(s, reverse, allVersions, func(err error) { t.Error(err) })
+					want, got := mem.Iterator(reverse), l.iterator(s, reverse, index.AllVersions, func(err error) { t.Error(err) })
 					same := func(what string) {
 						t.Helper()
 						require.Equal(t, want.Valid(), got.Valid(), what)
@@ -123,8 +124,8 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 
 // located is a location without the value that may follow it.
 func located(b []byte) []byte {
-	at, _, _ := parseLocation(b)
-	return appendLocation(nil, at)
+	at, _, _ := index.ParseLocation(b)
+	return index.AppendLocation(nil, at)
 }
 
 // Memory per sealed entry, as the runtime sees it, whatever the size of keys: at most 4 bytes
@@ -202,7 +203,7 @@ func TestIndexHealsAfterReplay(t *testing.T) {
 	defer it.Close()
 	var files []*vfstest.DiskFile // those of segments that are dropped, and held
 	for _, s := range v.segs[1:] {
-		f, err := m.OpenFile(s.index.Load().file.path, os.O_RDONLY, 0)
+		f, err := m.OpenFile(s.index.Load().file.Path, os.O_RDONLY, 0)
 		require.NoError(t, err)
 		defer f.Close()
 		files = append(files, f.(*vfstest.DiskFile))
@@ -242,7 +243,7 @@ func TestIndexHealsUnderReaders(t *testing.T) {
 	require.NoError(t, l.indexSealed())
 	want := dump(t, l)
 	require.Len(t, want, 2_000)
-	damage := func() { m.Alter(indexName(1), func(b string) string { return flip(b, 20_000, 1) }) }
+	damage := func() { m.Alter(index.Name(1), func(b string) string { return flip(b, 20_000, 1) }) }
 	for _, reverse := range []bool{false, true} {
 		damage()
 		v := l.Acquire()
@@ -350,7 +351,7 @@ func TestIndexIsRetriedWhenTheDiskIsFull(t *testing.T) {
 	defer l.Close()
 	full := errors.New("disk full")
 	m.SetFault(func(op, path string) error {
-		if op == "write" && strings.HasSuffix(path, indexTempSuffix) {
+		if op == "write" && strings.HasSuffix(path, index.TempSuffix) {
 			return full
 		}
 		return nil

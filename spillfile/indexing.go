@@ -11,6 +11,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -21,16 +22,16 @@ import (
 // segmentIndex maps key@version to the place of an entry, for one segment: in memory until the
 // segment is sealed and durable, in a file from then on. One of the two is set.
 type segmentIndex struct {
-	mem  *memIndex
-	file *indexFile
+	mem  *index.Memory
+	file *index.File
 }
 
 // memory returns the bytes that it holds, beside the cache.
 func (x *segmentIndex) memory() int64 {
 	if x.mem != nil {
-		return x.mem.capacity()
+		return x.mem.Cap()
 	}
-	return x.file.memory()
+	return x.file.Memory()
 }
 
 // setIndex gives s an index and accounts for its memory.
@@ -77,7 +78,7 @@ func (l *Log) expectMore(s *segment, n int64) {
 	s.idx.mu.Lock()
 	defer s.idx.mu.Unlock()
 	if s.idx.expected == 0 {
-		n += indexFileFixed
+		n += index.FileFixed
 	}
 	l.expectLocked(s, s.idx.expected+n)
 }
@@ -100,27 +101,27 @@ func (l *Log) nameIndex(s *segment, temp, path string, size int64) error {
 
 // writeIndex makes the index file of a sealed segment from its index in memory, whole or not at
 // all, and opens it.
-func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
-	path := filepath.Join(l.o.Dir, indexName(s.id()))
+func (l *Log) writeIndex(s *segment, mem *index.Memory) (*index.File, error) {
+	path := filepath.Join(l.o.Dir, index.Name(s.id()))
 	temp := path + vfs.TempSuffix
-	built, err := buildIndex(mem, indexFooter{
-		databaseID: l.o.DatabaseID, segment: s.id(), segmentCRC: s.header.Checksum(), encrypted: s.aead != nil, mixed: s.mixed.Load(),
-		end: s.end.Load(), firstSeq: s.header.FirstSeq, lastSeq: s.lastSeq.Load(),
-		minTs: s.minTs.Load(), maxTs: s.maxTs.Load(), maxVersion: s.maxVersion.Load(),
+	built, err := index.Build(mem, index.Footer{
+		DatabaseID: l.o.DatabaseID, Segment: s.id(), SegmentCRC: s.header.Checksum(), Encrypted: s.aead != nil, Mixed: s.mixed.Load(),
+		End: s.end.Load(), FirstSeq: s.header.FirstSeq, LastSeq: s.lastSeq.Load(),
+		MinTs: s.minTs.Load(), MaxTs: s.maxTs.Load(), MaxVersion: s.maxVersion.Load(),
 	}, l.o.EncryptionKey)
-	if errors.Is(err, errEmptyIndex) {
+	if errors.Is(err, index.ErrEmpty) {
 		return nil, err
 	}
 	if err != nil {
 		return nil, fmt.Errorf("spill index %s: %w", path, err)
 	}
-	size := int64(len(built.file))
+	size := int64(len(built.Bytes))
 	if size > math.MaxUint32 {
 		return nil, fmt.Errorf("%w: the index of segment %s takes %d bytes", ErrTooLarge, s.path, size)
 	}
 	f, err := vfs.CreateTemp(l.fs, path)
 	if err == nil {
-		err = vfs.Complete(f, built.file)
+		err = vfs.Complete(f, built.Bytes)
 	}
 	if err == nil {
 		err = l.nameIndex(s, temp, path, size)
@@ -132,7 +133,7 @@ func (l *Log) writeIndex(s *segment, mem *memIndex) (*indexFile, error) {
 		return nil, fmt.Errorf("spill index %s: %w", path, err)
 	}
 	file := l.files.file(path, os.O_RDONLY)
-	x, err := built.open(file, path, l.cache)
+	x, err := built.Open(file, path, l.cache)
 	if err != nil {
 		if s.unlinked() {
 			err = errUnlinked
@@ -176,7 +177,7 @@ func (l *Log) indexSealed() error {
 				l.setIndex(s, &segmentIndex{file: x})
 				indexed = true
 			case errors.Is(err, errUnlinked):
-			case errors.Is(err, errEmptyIndex), errors.Is(err, ErrTooLarge):
+			case errors.Is(err, index.ErrEmpty), errors.Is(err, ErrTooLarge):
 				s.unindexable = true
 			default:
 				errs = append(errs, err)
@@ -195,7 +196,7 @@ func (l *Log) indexSealed() error {
 
 // heal makes a damaged index again, in memory, from its segment. If somebody has done that already,
 // it returns what he made.
-func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, error) {
+func (l *Log) heal(s *segment, bad *index.File, cause error) (*segmentIndex, error) {
 	s.idx.healing.Lock()
 	defer s.idx.healing.Unlock()
 	if x := s.index.Load(); x.file != bad {
@@ -208,11 +209,11 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	if err != nil {
 		return nil, err
 	}
-	l.o.Logf("spill index %s is made again from its segment: %v", bad.path, cause)
+	l.o.Logf("spill index %s is made again from its segment: %v", bad.Path, cause)
 	x := &segmentIndex{mem: mem}
 	l.setIndex(s, x)
 	// Who still reads it, or begins to, comes here and gets what is in its place.
-	_ = bad.close() // nothing was written to it
+	_ = bad.Close() // nothing was written to it
 	l.cache.Forget(block.CacheIndex, s.id())
 	l.wakeBackground()
 	return x, nil
@@ -222,10 +223,10 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 func (l *Log) get(s *segment, key []byte, ts uint64, hash uint64) (vs y.ValueStruct, found bool, err error) {
 	for x := s.index.Load(); ; {
 		if x.mem != nil {
-			vs, found = x.mem.get(key, ts)
+			vs, found = x.mem.Get(key, ts)
 			return vs, found, nil
 		}
-		if vs, found, err = x.file.get(key, ts, hash); err == nil {
+		if vs, found, err = x.file.Get(key, ts, hash); err == nil {
 			return vs, found, nil
 		}
 		if x, err = l.heal(s, x.file, err); err != nil {
@@ -236,12 +237,12 @@ func (l *Log) get(s *segment, key []byte, ts uint64, hash uint64) (vs y.ValueStr
 
 // iterator iterates the index of s. It may leave out entries that are not shown. fail is told of an
 // error that ended it.
-func (l *Log) iterator(s *segment, reverse bool, what shown, fail func(error)) y.Iterator {
+func (l *Log) iterator(s *segment, reverse bool, what index.Shown, fail func(error)) y.Iterator {
 	x := s.index.Load()
 	if x.mem != nil {
-		return x.mem.iterator(reverse)
+		return x.mem.Iterator(reverse)
 	}
-	return x.file.iterator(reverse, what, fail, func(bad *indexFile, cause error) (y.Iterator, error) {
+	return x.file.Iterator(reverse, what, fail, func(bad *index.File, cause error) (y.Iterator, error) {
 		healed, err := l.heal(s, bad, cause)
 		if err != nil {
 			return nil, err
@@ -249,14 +250,14 @@ func (l *Log) iterator(s *segment, reverse bool, what shown, fail func(error)) y
 		if healed.mem == nil { // healed long ago, and in a new file since
 			return l.iterator(s, reverse, what, fail), nil
 		}
-		return healed.mem.iterator(reverse), nil
+		return healed.mem.Iterator(reverse), nil
 	})
 }
 
 // closeIndex closes the file of the index, after the last reader.
 func (s *segment) closeIndex() error {
 	if x := s.index.Load(); x != nil && x.file != nil {
-		return x.file.close()
+		return x.file.Close()
 	}
 	return nil
 }

@@ -166,7 +166,7 @@ func (w *walker) inspect(f *foundSegment, first bool) (s SegmentInfo, raw, store
 	if ft != nil {
 		s.IndexSize = size
 	}
-	if ft == nil || f.bad != nil || ft.end > f.size || m.replayed >= ft.firstSeq && m.replayed < ft.lastSeq {
+	if ft == nil || f.bad != nil || ft.End > f.size || m.replayed >= ft.FirstSeq && m.replayed < ft.LastSeq {
 		w.visit = func(c *Commit) error {
 			s.see(c)
 			raw, stored = raw+c.RawBytes, stored+c.stored+block.HeaderSize
@@ -182,11 +182,11 @@ func (w *walker) inspect(f *foundSegment, first bool) (s SegmentInfo, raw, store
 			}
 		}
 	} else {
-		s.FirstSeq, s.LastSeq, s.FirstTs, s.LastTs = ft.firstSeq, ft.lastSeq, ft.minTs, ft.maxTs
-		s.Unordered = s.Unordered || ft.mixed
-		s.Commits, s.Entries = int64(ft.lastSeq-ft.firstSeq)+1, int64(ft.entries)
-		w.last = ft.lastSeq
-		raw, stored = w.sample(f, ft.end)
+		s.FirstSeq, s.LastSeq, s.FirstTs, s.LastTs = ft.FirstSeq, ft.LastSeq, ft.MinTs, ft.MaxTs
+		s.Unordered = s.Unordered || ft.Mixed
+		s.Commits, s.Entries = int64(ft.LastSeq-ft.FirstSeq)+1, int64(ft.Entries)
+		w.last = ft.LastSeq
+		raw, stored = w.sample(f, ft.End)
 	}
 	if stored > 0 {
 		s.Ratio = float64(raw) / float64(stored)

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -91,7 +92,7 @@ func TestInspectSaysWhatOpenWouldSay(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, in.OpenError, "each segment has an index: the damage shows when it is read")
 	path := filepath.Join(src.Dir, block.SegmentName(1))
-	require.NoError(t, os.Remove(filepath.Join(src.Dir, indexName(1))))
+	require.NoError(t, os.Remove(filepath.Join(src.Dir, index.Name(1))))
 	in, err = Inspect(src)
 	require.NoError(t, err)
 	require.ErrorIs(t, in.OpenError, ErrCorrupt)

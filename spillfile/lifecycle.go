@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // activateLocked opens the next segment for a group that needs so much of the index.
@@ -15,8 +16,8 @@ func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
 	if err != nil {
 		return err
 	}
-	if x := s.index.Load(); x == nil || x.mem.room() < indexed {
-		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, indexed)})
+	if x := s.index.Load(); x == nil || x.mem.Room() < indexed {
+		l.setIndex(s, &segmentIndex{mem: index.NewMemory(l.sizes.Load().arena, indexed)})
 	}
 	h := &s.header
 	h.DatabaseID, h.Created = l.o.DatabaseID, l.o.Now()
@@ -106,7 +107,7 @@ func (l *Log) Relieve() {
 func (l *Log) relieve() {
 	l.w.mu.Lock()
 	defer l.unlockWriter()
-	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().size() >= l.sizes.Load().arena/reliefShare {
+	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().Size() >= l.sizes.Load().arena/reliefShare {
 		l.sealLocked(s)
 	}
 }

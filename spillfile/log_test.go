@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 func TestEntriesReadBack(t *testing.T) {
@@ -405,7 +406,7 @@ func TestSealWhenIndexIsFull(t *testing.T) {
 	l.prep.mu.Lock()
 	s, err := l.createLocked()
 	require.NoError(t, err)
-	l.setIndex(s, &segmentIndex{mem: newMemIndex(8<<10, 0)})
+	l.setIndex(s, &segmentIndex{mem: index.NewMemory(8<<10, 0)})
 	l.prep.ready = s
 	l.prep.mu.Unlock()
 	for i := range 200 {
@@ -418,7 +419,7 @@ func TestSealWhenIndexIsFull(t *testing.T) {
 		es = append(es, Entry{Key: fmt.Appendf(nil, "batch-%0240d", i)})
 	}
 	b := newBatch(es...)
-	require.Greater(t, b.IndexSize(), arenaSize(o.SegmentSize))
+	require.Greater(t, b.IndexSize(), index.ArenaSize(o.SegmentSize))
 	l.Enqueue(b, 500)
 	require.NoError(t, l.Commit(b))
 	require.Equal(t, 4, l.State().LiveSegments)

@@ -259,7 +259,7 @@ func (m *Merge) nextHot() (*Ref, bool) {
 
 // isReplayed says that an entry lies before the merge.
 func (m *Merge) isReplayed(ref *Ref) bool {
-	return ref.at.segment == m.from.Segment && ref.at.block < m.from.Offset
+	return ref.at.Segment == m.from.Segment && ref.at.Block < m.from.Offset
 }
 
 // nextKey gathers the versions of the next key, or finds the oldest that is to be kept, if they are

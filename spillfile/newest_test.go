@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -57,7 +58,7 @@ func TestNewestSegmentGone(t *testing.T) {
 			name := block.SegmentName(test.gone)
 			require.Contains(t, files, name)
 			delete(files, name)
-			delete(files, indexName(test.gone))
+			delete(files, index.Name(test.gone))
 			left = vfstest.DiskOf("/spill", files)
 			o.FS = left
 			_, err := Open(o)

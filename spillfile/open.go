@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -145,10 +146,10 @@ func (d *directory) list() (*contents, error) {
 		if id, ok := block.ParseSegmentName(e.Name()); ok {
 			c.ids = append(c.ids, id)
 		}
-		if id, ok := parseIndexName(e.Name()); ok {
+		if id, ok := index.ParseName(e.Name()); ok {
 			c.indexes = append(c.indexes, id)
 		}
-		if stem, ok := strings.CutSuffix(e.Name(), indexTempSuffix); ok {
+		if stem, ok := strings.CutSuffix(e.Name(), index.TempSuffix); ok {
 			_, ok = block.ParseSegmentName(stem + block.SegmentSuffix)
 			if ok {
 				c.temp = append(c.temp, e.Name())
@@ -231,7 +232,7 @@ func (l *Log) take(r *recovery) {
 		x := s.index.Load()
 		l.setIndex(s, x)
 		if x.mem != nil {
-			l.expectMore(s, x.mem.size()) // a node takes more than an entry's share of a file
+			l.expectMore(s, x.mem.Size()) // a node takes more than an entry's share of a file
 		}
 		l.w.direct = max(l.w.direct, s.header.DirectThrough)
 		l.disk.Add(s.size.Load() + s.idx.disk)

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -297,7 +298,7 @@ func TestFileTakenAwayWhileOpen(t *testing.T) {
 	segmentsOf(t, l, 2)
 	for l.files.shrink() {
 	}
-	require.NoError(t, disk.Remove(filepath.Join("/spill", indexName(1))))
+	require.NoError(t, disk.Remove(filepath.Join("/spill", index.Name(1))))
 	_, ok := get(t, l, "key-00000")
 	require.True(t, ok, "the index is made again from its segment")
 	for l.files.shrink() {

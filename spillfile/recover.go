@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -311,7 +312,7 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
 		return false, nil
 	}
-	x, err := openIndexFile(r.files.file(r.indexPath(f.id), os.O_RDONLY), r.indexPath(f.id), r.o.EncryptionKey, r.cache)
+	x, err := index.Open(r.files.file(r.indexPath(f.id), os.O_RDONLY), r.indexPath(f.id), r.o.EncryptionKey, r.cache)
 	if vfs.OutOfFiles(err) {
 		return false, err
 	}
@@ -319,40 +320,40 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 		r.o.Logf("spill index of segment %s is made again: %v", f.path, err)
 		return false, r.seeIndex(f)
 	}
-	ft := &x.footer
+	ft := &x.Footer
 	fits := f.hasIndex(ft, r.contents.manifest.databaseID)
 	if fits {
-		r.seeMark(Position{Segment: f.id, Offset: ft.end}, x.path)
+		r.seeMark(Position{Segment: f.id, Offset: ft.End}, x.Path)
 	}
-	if fits = fits && f.mayEnd(ft.end); !fits {
+	if fits = fits && f.mayEnd(ft.End); !fits {
 		r.o.Logf("spill index of segment %s is made again: it is not that of this file", f.path)
 	}
 	if fits { // what lies beyond are the remains of a failed write
-		f.known, f.want, f.limit = true, ft.end, ft.end
+		f.known, f.want, f.limit = true, ft.End, ft.End
 	}
-	if replayed := r.contents.manifest.replayed; !fits || replayed >= ft.firstSeq && replayed < ft.lastSeq {
-		x.close()
+	if replayed := r.contents.manifest.replayed; !fits || replayed >= ft.FirstSeq && replayed < ft.LastSeq {
+		x.Close()
 		return false, nil
 	}
-	r.tail = Position{Segment: f.id, Offset: ft.end}
-	r.lastSeq = max(r.lastSeq, ft.lastSeq)
-	s.idx.disk = x.size
+	r.tail = Position{Segment: f.id, Offset: ft.End}
+	r.lastSeq = max(r.lastSeq, ft.LastSeq)
+	s.idx.disk = x.Size
 	s.index.Store(&segmentIndex{file: x})
-	if ft.lastSeq <= r.contents.manifest.replayed {
+	if ft.LastSeq <= r.contents.manifest.replayed {
 		r.remove = append(r.remove, f.id)
 		return true, nil
 	}
-	s.end.Store(ft.end)
-	s.lastSeq.Store(ft.lastSeq)
-	s.minTs.Store(ft.minTs)
-	s.maxTs.Store(ft.maxTs)
-	s.maxVersion.Store(ft.maxVersion)
-	s.mixed.Store(ft.mixed)
+	s.end.Store(ft.End)
+	s.lastSeq.Store(ft.LastSeq)
+	s.minTs.Store(ft.MinTs)
+	s.maxTs.Store(ft.MaxTs)
+	s.maxVersion.Store(ft.MaxVersion)
+	s.mixed.Store(ft.Mixed)
 	s.size.Store(f.size)
 	s.refs.Store(1)
 	s.sealed = true
 	r.live = append(r.live, s)
-	r.progress.Commits += int64(ft.lastSeq - max(r.contents.manifest.replayed, ft.firstSeq-1))
+	r.progress.Commits += int64(ft.LastSeq - max(r.contents.manifest.replayed, ft.FirstSeq-1))
 	return true, nil
 }
 
@@ -463,7 +464,7 @@ func (r *recovery) apply() error {
 	useless := slices.Clone(r.temp)
 	for _, id := range r.indexes {
 		if !slices.ContainsFunc(r.live, func(s *segment) bool { return s.id() == id && s.index.Load().file != nil }) {
-			useless = append(useless, indexName(id))
+			useless = append(useless, index.Name(id))
 		}
 	}
 	for _, name := range useless {

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // What a failed write has left behind the end that the index file of its segment says does not come
@@ -28,7 +29,7 @@ func TestPartlyReplayedSegmentEndsWhereItsIndexDoes(t *testing.T) {
 	l := write(dir, 2)
 	require.NoError(t, l.Seal())
 	require.True(t, waitFor(func() bool {
-		_, err := os.Stat(filepath.Join(dir, indexName(1)))
+		_, err := os.Stat(filepath.Join(dir, index.Name(1)))
 		return err == nil
 	}))
 	require.NoError(t, l.MarkReplayed(1))

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -155,7 +156,7 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 					require.Error(t, err, "%s cut at %d", name, at)
 				}
 			}
-			for _, name := range []string{indexName(1), indexName(2)} {
+			for _, name := range []string{index.Name(1), index.Name(2)} {
 				require.NotEmpty(t, files[name], name)
 				for at := range len(files[name]) {
 					flipped, cut := clone(files), clone(files)
@@ -182,7 +183,7 @@ func TestDamageWhileOpenIsFoundByReads(t *testing.T) {
 	o := testOptions(t.TempDir())
 	l := mustOpen(t, o)
 	defer l.Close()
-	mustPut(t, l, 1, "a", strings.Repeat("one", inlineValue))
+	mustPut(t, l, 1, "a", strings.Repeat("one", index.InlineValue))
 	path := filepath.Join(o.Dir, block.SegmentName(1))
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)

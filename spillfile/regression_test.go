@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -152,7 +153,7 @@ func TestEmptyLogKeepsNoMemory(t *testing.T) {
 	require.NoError(t, l.DiscardAll())
 	require.True(t, l.Empty())
 	require.True(t, waitFor(func() bool { _, memory := prepared(); return !memory }), "an arena of %d bytes is kept",
-		arenaSize(o.SegmentSize))
+		index.ArenaSize(o.SegmentSize))
 	s, _ := prepared()
 	require.NotNil(t, s, "the file may stay")
 }

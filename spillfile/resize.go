@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -19,7 +20,7 @@ type sizes struct {
 
 func newSizes(segment, arena int64) *sizes {
 	return &sizes{segment: segment, arena: arena,
-		groupBytes: min(maxGroup, segment-block.SegmentHeaderSize), groupIndex: arena - 2*arenaSlack}
+		groupBytes: min(maxGroup, segment-block.SegmentHeaderSize), groupIndex: arena - 2*index.ArenaSlack}
 }
 
 // Resize changes Options.SegmentSize, IndexArena and CacheSize, all in bytes and in the same
@@ -45,13 +46,13 @@ func (l *Log) fit() {
 	l.w.mu.Lock()
 	defer l.unlockWriter()
 	arena := l.sizes.Load().arena
-	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().capacity() > arena {
+	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().Cap() > arena {
 		l.sealLocked(s)
 	}
 	l.prep.mu.Lock()
 	defer l.prep.mu.Unlock()
 	if s := l.prep.ready; s != nil {
-		if x := s.index.Load(); x != nil && x.mem.capacity() > arena {
+		if x := s.index.Load(); x != nil && x.mem.Cap() > arena {
 			l.forgetIndexLocked(s)
 		}
 	}

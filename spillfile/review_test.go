@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -14,7 +15,7 @@ import (
 func TestIndexAfterTheCutIsASyncedMark(t *testing.T) {
 	for name, damage := range map[string]func(o Options, files map[string]string){
 		"block of an earlier segment": func(o Options, files map[string]string) {
-			delete(files, indexName(1))
+			delete(files, index.Name(1))
 			at := block.SegmentName(1)
 			files[at] = flip(files[at], block.SegmentHeaderSize+block.HeaderSize, 1)
 		},
@@ -25,7 +26,7 @@ func TestIndexAfterTheCutIsASyncedMark(t *testing.T) {
 		"last segment and the filter of its index": func(o Options, files map[string]string) {
 			at := block.SegmentName(2)
 			files[at] = flip(files[at], block.SegmentHeaderSize+block.HeaderSize, 1)
-			at = indexName(2)
+			at = index.Name(2)
 			files[at] = flip(files[at], len(files[at])-indexFooterBytes-40, 1)
 		},
 	} {

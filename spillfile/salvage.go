@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -210,7 +211,7 @@ func (s *salvage) swap() (aside string, err error) {
 		return "", err
 	}
 	isSegment := func(name string) bool { id, ok := block.ParseSegmentName(name); return ok && fresh(id) }
-	isIndex := func(name string) bool { id, ok := parseIndexName(name); return ok && fresh(id) }
+	isIndex := func(name string) bool { id, ok := index.ParseName(name); return ok && fresh(id) }
 	isManifest := func(name string) bool { return name == manifestName }
 	for _, step := range []struct {
 		from, to string
@@ -232,7 +233,7 @@ func (s *salvage) swap() (aside string, err error) {
 // isSpillFile knows the names that this package gives to files, but for LOCK.
 func isSpillFile(name string) bool {
 	_, segment := block.ParseSegmentName(name)
-	_, index := parseIndexName(strings.TrimSuffix(name, vfs.TempSuffix))
+	_, index := index.ParseName(strings.TrimSuffix(name, vfs.TempSuffix))
 	return segment || index || name == newestName || name == placeName || name == placeTemp || name == manifestName || name == manifestTemp
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // scanned is an entry found in a segment, until its batch is known to be whole.
@@ -16,7 +17,7 @@ type scanned struct {
 	version        uint64
 	expiresAt      uint64
 	meta, userMeta byte
-	at             location
+	at             index.Location
 }
 
 // scan reads a segment of the chain, indexes its live batches, and sets the cut if it does not end
@@ -99,7 +100,7 @@ func (s *segment) scan(limit int64, replayed uint64, seen func(*block.Block) err
 // readIndex makes the index of a sealed segment by reading all of it. It leaves out nothing: views
 // that were acquired before something was replayed hold older segments, whose entries must stay
 // hidden.
-func (s *segment) readIndex() (*memIndex, error) {
+func (s *segment) readIndex() (*index.Memory, error) {
 	end := s.end.Load()
 	sc, bad, err := s.scan(end, 0, nil)
 	switch {
@@ -169,8 +170,8 @@ func (sc *scanner) decode(rd *block.Reader, b *block.Block) error {
 		}
 		sc.entries = append(sc.entries, scanned{
 			key: sc.internal(e.Key, e.Version), expiresAt: e.ExpiresAt, meta: e.Meta, userMeta: e.UserMeta, version: e.Version,
-			at: location{segment: b.At.Segment, block: b.At.Offset, stored: b.Stored, offset: uint32(e.Offset),
-				keyLen: uint32(len(e.Key)), valueLen: uint32(len(e.Value))},
+			at: index.Location{Segment: b.At.Segment, Block: b.At.Offset, Stored: b.Stored, Offset: uint32(e.Offset),
+				KeyLen: uint32(len(e.Key)), ValueLen: uint32(len(e.Value))},
 		})
 	}
 	return e.Err(rd.Path)
@@ -187,22 +188,22 @@ func (sc *scanner) internal(key []byte, version uint64) []byte {
 }
 
 // build indexes the entries of whole batches.
-func (sc *scanner) build() (*memIndex, error) {
+func (sc *scanner) build() (*index.Memory, error) {
 	need := int64(0)
 	for _, e := range sc.entries[:sc.kept] {
-		need += indexEntryOverhead + int64(len(e.key)-8)
+		need += index.EntryOverhead + int64(len(e.key)-8)
 	}
 	if err := block.InOnePiece(sc.s.path, need); err != nil {
 		return nil, err
 	}
-	if need > arenaLimit {
-		return nil, block.Corrupt(sc.s.path, block.SegmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(arenaLimit))
+	if need > index.ArenaLimit {
+		return nil, block.Corrupt(sc.s.path, block.SegmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(index.ArenaLimit))
 	}
-	x := newMemIndex(0, need)
+	x := index.NewMemory(0, need)
 	var loc []byte
 	for _, e := range sc.entries[:sc.kept] {
-		loc = appendLocation(loc[:0], e.at)
-		x.put(e.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: loc})
+		loc = index.AppendLocation(loc[:0], e.at)
+		x.Put(e.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: loc})
 		sc.s.maxVersion.Store(max(sc.s.maxVersion.Load(), e.version))
 	}
 	return x, nil

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // segment is one file of the log.
@@ -89,9 +90,9 @@ func (s *segment) age(now time.Time) {
 func (s *segment) entries() int64 {
 	x := s.index.Load()
 	if x.file != nil {
-		return int64(x.file.footer.entries)
+		return int64(x.file.Footer.Entries)
 	}
-	return x.mem.len()
+	return x.mem.Len()
 }
 
 // firstLive returns the first sequence in the segment that is not replayed.
@@ -107,7 +108,7 @@ func (s *segment) note(ts, maxVersion uint64) {
 }
 
 // mem returns the index in memory, which an active segment has.
-func (s *segment) mem() *memIndex { return s.index.Load().mem }
+func (s *segment) mem() *index.Memory { return s.index.Load().mem }
 
 // value reads the entry at r and appends its value to dst.
 func (s *segment) value(r *Ref, dst []byte, cache *block.Cache) ([]byte, error) {
@@ -119,13 +120,13 @@ func (s *segment) value(r *Ref, dst []byte, cache *block.Cache) ([]byte, error) 
 
 // entry reads the entry at r. It lies in d or in the cache, which takes up the block if r says so.
 func (s *segment) entry(r *Ref, d *block.Decoder, cache *block.Cache) (e Entry, err error) {
-	at := r.at.block
+	at := r.at.Block
 	raw, ts := cache.Get(block.CacheBlock, s.id(), at)
 	if raw == nil {
-		if err := block.InOnePiece(s.path, block.HeaderSize+int64(r.at.stored)); err != nil {
+		if err := block.InOnePiece(s.path, block.HeaderSize+int64(r.at.Stored)); err != nil {
 			return e, err
 		}
-		n := block.HeaderSize + int(r.at.stored)
+		n := block.HeaderSize + int(r.at.Stored)
 		whole := d.Buffer(n)
 		if got, err := s.file.ReadAt(whole, at); got < n {
 			if err == nil || err == io.EOF {
@@ -133,7 +134,7 @@ func (s *segment) entry(r *Ref, d *block.Decoder, cache *block.Cache) (e Entry, 
 			}
 			return e, fmt.Errorf("spill segment %s: read of block at %d: %w", s.path, at, err)
 		}
-		if raw, ts, err = d.Open(s.path, s.aead, whole, r.at.stored, Position{Segment: s.id(), Offset: at}); err != nil {
+		if raw, ts, err = d.Open(s.path, s.aead, whole, r.at.Stored, Position{Segment: s.id(), Offset: at}); err != nil {
 			return e, err
 		}
 		if r.fill {
@@ -145,22 +146,22 @@ func (s *segment) entry(r *Ref, d *block.Decoder, cache *block.Cache) (e Entry, 
 
 // parse returns the entry at r of its raw block, which belongs to a batch with timestamp ts.
 func (s *segment) parse(r *Ref, raw []byte, ts uint64) (e Entry, err error) {
-	if int64(r.at.offset) > int64(len(raw)) {
-		return e, block.Corrupt(s.path, r.at.block, "block has %d raw bytes, the index says %d", len(raw), r.at.offset)
+	if int64(r.at.Offset) > int64(len(raw)) {
+		return e, block.Corrupt(s.path, r.at.Block, "block has %d raw bytes, the index says %d", len(raw), r.at.Offset)
 	}
-	if _, err := block.ParseEntry(raw[r.at.offset:], &e); err != nil {
-		return e, block.Corrupt(s.path, r.at.block, "entry at %d: %v", r.at.offset, err)
+	if _, err := block.ParseEntry(raw[r.at.Offset:], &e); err != nil {
+		return e, block.Corrupt(s.path, r.at.Block, "entry at %d: %v", r.at.Offset, err)
 	}
 	if e.Version == 0 {
 		e.Version = ts
 	}
-	if len(e.Key) != int(r.at.keyLen) || len(e.Value) != int(r.at.valueLen) || e.Version != r.Version {
-		return e, block.Corrupt(s.path, r.at.block, "entry at %d has key, value and version %d, %d, %d, the index says %d, %d, %d",
-			r.at.offset, len(e.Key), len(e.Value), e.Version, r.at.keyLen, r.at.valueLen, r.Version)
+	if len(e.Key) != int(r.at.KeyLen) || len(e.Value) != int(r.at.ValueLen) || e.Version != r.Version {
+		return e, block.Corrupt(s.path, r.at.Block, "entry at %d has key, value and version %d, %d, %d, the index says %d, %d, %d",
+			r.at.Offset, len(e.Key), len(e.Value), e.Version, r.at.KeyLen, r.at.ValueLen, r.Version)
 	}
 	if e.Meta != r.Meta || e.UserMeta != r.UserMeta || e.ExpiresAt != r.ExpiresAt {
-		return e, block.Corrupt(s.path, r.at.block, "entry at %d has meta %x, %x and expiry %d, the index says %x, %x, %d",
-			r.at.offset, e.Meta, e.UserMeta, e.ExpiresAt, r.Meta, r.UserMeta, r.ExpiresAt)
+		return e, block.Corrupt(s.path, r.at.Block, "entry at %d has meta %x, %x and expiry %d, the index says %x, %x, %d",
+			r.at.Offset, e.Meta, e.UserMeta, e.ExpiresAt, r.Meta, r.UserMeta, r.ExpiresAt)
 	}
 	return e, nil
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // Verify is Walk that also reads every block of every index file and compares it with its segment:
@@ -57,12 +59,12 @@ func (w *walker) index(id uint64) error {
 	if err := file.keep(); err != nil {
 		return fmt.Errorf("spill index %s: %w", path, err)
 	}
-	v := checkIndex(file, path, w.o.EncryptionKey, func(ft *indexFooter) error {
+	v := index.Check(file, path, w.o.EncryptionKey, func(ft *index.Footer) error {
 		switch {
 		case !f.hasIndex(ft, w.contents.manifest.databaseID):
 			return fmt.Errorf("this is not the index of %s", f.path)
-		case !f.mayEnd(ft.end):
-			return fmt.Errorf("it says that %s ends at %d, want %d", f.path, ft.end, max(f.want, f.limit))
+		case !f.mayEnd(ft.End):
+			return fmt.Errorf("it says that %s ends at %d, want %d", f.path, ft.End, max(f.want, f.limit))
 		}
 		return nil
 	}, func(at int64, err error) { w.indexFault(path, at, err) })
@@ -70,7 +72,7 @@ func (w *walker) index(id uint64) error {
 		return file.Close()
 	}
 	defer file.Close()
-	if !v.bad && w.sound[id] {
+	if !v.Bad && w.sound[id] {
 		if err := w.compare(f, v); err != nil {
 			return err
 		}
@@ -89,18 +91,18 @@ func (w *walker) indexFault(path string, at int64, err error) {
 
 // compare holds the index of a segment against the one that the segment makes. An index that was
 // made when a part of its segment was replayed need not have that part.
-func (w *walker) compare(f *foundSegment, v *indexCheck) error {
+func (w *walker) compare(f *foundSegment, v *index.Checked) error {
 	s := &segment{header: f.seg.header, file: f.file, path: f.path, aead: f.seg.aead}
-	s.end.Store(v.footer.end)
-	s.lastSeq.Store(v.footer.lastSeq)
+	s.end.Store(v.Footer.End)
+	s.lastSeq.Store(v.Footer.LastSeq)
 	mem, err := s.readIndex()
 	if errors.Is(err, ErrCorrupt) {
-		v.wrong(fmt.Errorf("the segment does not end as the index says: %w", err))
+		v.Fault(fmt.Errorf("the segment does not end as the index says: %w", err))
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	v.compare(mem, w.liveFrom[f.id])
+	v.Compare(mem, w.liveFrom[f.id])
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // An index whose checksums are right and which is not that of its segment all the same: a read
@@ -21,9 +22,9 @@ func TestVerifyComparesIndexes(t *testing.T) {
 		"an entry is missing":       func(i int, _ *y.ValueStruct) bool { return i != victim },
 		"the last entry is missing": func(i int, _ *y.ValueStruct) bool { return i != 299 },
 		"another entry's place": func(i int, vs *y.ValueStruct) bool {
-			if at, _, _ := parseLocation(vs.Value); i == victim {
-				at.block = block.SegmentHeaderSize
-				vs.Value = appendLocation(nil, at)
+			if at, _, _ := index.ParseLocation(vs.Value); i == victim {
+				at.Block = block.SegmentHeaderSize
+				vs.Value = index.AppendLocation(nil, at)
 			}
 			return true
 		},
@@ -42,7 +43,7 @@ func TestVerifyComparesIndexes(t *testing.T) {
 			}
 			mem := l.w.active.mem()
 			require.NoError(t, l.Close())
-			path := filepath.Join(src.Dir, indexName(1))
+			path := filepath.Join(src.Dir, index.Name(1))
 			whole, err := os.ReadFile(path)
 			require.NoError(t, err)
 			entries := 0

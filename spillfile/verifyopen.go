@@ -131,7 +131,7 @@ func (l *Log) verifySegment(ctx context.Context, p *pacer, s *segment) (damage [
 		return damage, err
 	}
 	if x := s.index.Load(); x.file != nil {
-		err := x.file.verify(ctx, p.read)
+		err := x.file.Verify(ctx, p.read)
 		switch {
 		case s.dropped():
 			return damage, nil
@@ -143,7 +143,7 @@ func (l *Log) verifySegment(ctx context.Context, p *pacer, s *segment) (damage [
 			err = found(err)
 		}
 		if err != nil {
-			return damage, fmt.Errorf("spill index %s: %w", x.file.path, err)
+			return damage, fmt.Errorf("spill index %s: %w", x.file.Path, err)
 		}
 	}
 	if at > 0 {

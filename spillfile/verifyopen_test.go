@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // threeSealed is an open log with three sealed segments in files with indexes, and one that is
@@ -42,7 +43,7 @@ func TestVerifyOpenNamesAllDamage(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, damage)
 
-			one, two, index := filepath.Join(o.Dir, block.SegmentName(1)), filepath.Join(o.Dir, block.SegmentName(2)), filepath.Join(o.Dir, indexName(3))
+			one, two, index := filepath.Join(o.Dir, block.SegmentName(1)), filepath.Join(o.Dir, block.SegmentName(2)), filepath.Join(o.Dir, index.Name(3))
 			b, err := os.ReadFile(one)
 			require.NoError(t, err)
 			blocks := blocksOf(b)

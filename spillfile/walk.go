@@ -315,10 +315,10 @@ func (w *walker) knowIndex(f *foundSegment) {
 	if ft == nil {
 		return
 	}
-	w.seeMark(Position{Segment: f.id, Offset: ft.end}, w.indexPath(f.id))
-	w.know(ft.lastSeq)
+	w.seeMark(Position{Segment: f.id, Offset: ft.End}, w.indexPath(f.id))
+	w.know(ft.LastSeq)
 	if !f.known {
-		f.known, f.want = true, ft.end
+		f.known, f.want = true, ft.End
 		f.limit = min(f.size, f.want)
 	}
 }

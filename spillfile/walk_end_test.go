@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // What a failed write has left, and could not be cut off, lies behind the end that the index file
@@ -20,7 +21,7 @@ func TestWalkEndsASegmentWhereItsIndexDoes(t *testing.T) {
 	mustPut(t, l, 10, "a", "1")
 	require.NoError(t, l.Seal())
 	require.True(t, waitFor(func() bool {
-		_, err := os.Stat(filepath.Join(src.Dir, indexName(1)))
+		_, err := os.Stat(filepath.Join(src.Dir, index.Name(1)))
 		return err == nil
 	}))
 	killed := Source{Dir: crash(t, src.Dir)}

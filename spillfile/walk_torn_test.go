@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -98,11 +99,11 @@ func TestDamageThatOnlyAnIndexTellsFromATornTail(t *testing.T) {
 		synctest.Wait()
 		files := m.Files()
 		require.NoError(t, l.Close())
-		require.Contains(t, files, indexName(1))
-		for name, want := range map[string]FaultKind{indexName(1): Damage, "": Torn} {
+		require.Contains(t, files, index.Name(1))
+		for name, want := range map[string]FaultKind{index.Name(1): Damage, "": Torn} {
 			disk := clone(files)
 			if name == "" {
-				delete(disk, indexName(1))
+				delete(disk, index.Name(1))
 			}
 			blocks := blocksOf([]byte(disk[block.SegmentName(1)]))
 			last := blocks[len(blocks)-2] // behind it comes the end

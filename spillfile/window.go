@@ -105,7 +105,7 @@ func (w *window) read(v *View) error {
 	}
 	slices.SortFunc(w.order, func(a, b int) int {
 		x, y := &w.refs[a].at, &w.refs[b].at
-		return cmp.Or(cmp.Compare(x.segment, y.segment), cmp.Compare(x.block, y.block))
+		return cmp.Or(cmp.Compare(x.Segment, y.Segment), cmp.Compare(x.Block, y.Block))
 	})
 	readers := min(windowReaders, max(1, len(w.order)/windowRun))
 	for len(w.slabs) < readers {
@@ -148,20 +148,20 @@ func (w *window) readRuns(v *View, s *slab, order []int) error {
 	s.buf = s.buf[:0]
 	for len(order) > 0 {
 		first := &w.refs[order[0]].at
-		seg, err := v.segment(first.segment)
+		seg, err := v.segment(first.Segment)
 		if err != nil {
 			return err
 		}
 		// A run of blocks that lie close together.
-		n, end := 1, first.end()
+		n, end := 1, first.End()
 		for ; n < len(order); n++ {
 			next := &w.refs[order[n]].at
-			if next.segment != first.segment || next.block > end+readGap || next.end()-first.block > readRun {
+			if next.Segment != first.Segment || next.Block > end+readGap || next.End()-first.Block > readRun {
 				break
 			}
-			end = max(end, next.end())
+			end = max(end, next.End())
 		}
-		if err := w.readRun(seg, s, order[:n], first.block, end); err != nil {
+		if err := w.readRun(seg, s, order[:n], first.Block, end); err != nil {
 			return err
 		}
 		order = order[n:]
@@ -187,20 +187,20 @@ func (w *window) readRun(seg *segment, s *slab, order []int, start, end int64) e
 	open := int64(-1) // the block in raw
 	for _, i := range order {
 		ref := &w.refs[i]
-		if ref.at.block != open {
+		if ref.at.Block != open {
 			var err error
-			stored := whole[ref.at.block-start : ref.at.end()-start]
-			if raw, ts, err = s.dec.Open(seg.path, seg.aead, stored, ref.at.stored, Position{Segment: seg.id(), Offset: ref.at.block}); err != nil {
+			stored := whole[ref.at.Block-start : ref.at.End()-start]
+			if raw, ts, err = s.dec.Open(seg.path, seg.aead, stored, ref.at.Stored, Position{Segment: seg.id(), Offset: ref.at.Block}); err != nil {
 				return err
 			}
-			open = ref.at.block
+			open = ref.at.Block
 		}
 		e, err := seg.parse(ref, raw, ts)
 		if err != nil {
 			return err
 		}
 		if string(e.Key) != string(w.entries[i].Key) {
-			return block.Corrupt(seg.path, ref.at.block, "entry at %d has another key than the index says", ref.at.offset)
+			return block.Corrupt(seg.path, ref.at.Block, "entry at %d has another key than the index says", ref.at.Offset)
 		}
 		at := len(s.buf)
 		s.buf = append(s.buf, e.Value...)

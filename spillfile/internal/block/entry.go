@@ -8,8 +8,8 @@ const (
 	MetaMerge          byte = 1 << 3 // operand of a merge operator
 )
 
-// Limits of one entry, in bytes. MaxKeySize leaves the 8 bytes of the timestamp in the 16-bit length
-// of a skiplist key.
+// Limits of one entry, in bytes. MaxKeySize leaves room for the 8 bytes of the timestamp in the
+// 16-bit length of a skiplist key.
 const (
 	MaxKeySize   = 1<<16 - 1 - 8
 	MaxValueSize = 1<<31 - 1<<17

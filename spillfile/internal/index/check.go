@@ -1,4 +1,4 @@
-package spillfile
+package index
 
 import (
 	"bytes"
@@ -11,26 +11,27 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
-// indexCheck is the check of one index file.
-type indexCheck struct {
-	indexFile
+// Checked is an index file that Check has read.
+type Checked struct {
+	File
 	tell func(at int64, err error)
-	bad  bool // a fault was found
+	Bad  bool // a fault was found
 }
 
-func (v *indexCheck) fault(at int64, err error) {
-	v.bad = true
+func (v *Checked) fault(at int64, err error) {
+	v.Bad = true
 	v.tell(at, err)
 }
 
-// wrong tells of a fault of the whole file, at its footer.
-func (v *indexCheck) wrong(err error) { v.fault(v.size-indexFooterSize, err) }
+// Fault tells of a fault of the whole file, at its footer.
+func (v *Checked) Fault(err error) { v.fault(v.Size-footerSize, err) }
 
-// checkIndex reads and checks all blocks of an index file, each by itself, without a cache. It
-// tells of each fault with its offset. fits says why an intact footer is not that of the segment.
-// It returns nil if the footer is not intact, or does not fit: nothing can be found without it.
-func checkIndex(f vfs.File, path string, userKey []byte, fits func(*indexFooter) error, tell func(at int64, err error)) *indexCheck {
-	v := &indexCheck{indexFile: indexFile{file: f, path: path}, tell: tell}
+// Check reads and checks all blocks of an index file, each by itself, without a cache. It tells of
+// each fault with its offset. fits says why an intact footer is not that of the segment. It returns
+// nil if the footer is not intact, or does not fit: nothing can be found without it. It leaves the
+// file open.
+func Check(f vfs.File, path string, userKey []byte, fits func(*Footer) error, tell func(at int64, err error)) *Checked {
+	v := &Checked{File: File{file: f, Path: path}, tell: tell}
 	if !v.open(userKey, fits) {
 		return nil
 	}
@@ -39,15 +40,15 @@ func checkIndex(f vfs.File, path string, userKey []byte, fits func(*indexFooter)
 }
 
 // open reads all but the leaves. It returns false if there is no footer to find them by.
-func (v *indexCheck) open(userKey []byte, fits func(*indexFooter) error) bool {
+func (v *Checked) open(userKey []byte, fits func(*Footer) error) bool {
 	var err error
-	v.footer, v.size, err = readIndexFooter(v.file, v.path)
-	at := max(0, v.size-indexFooterSize)
-	ft := &v.footer
+	v.Footer, v.Size, err = ReadFooter(v.file, v.Path)
+	at := max(0, v.Size-footerSize)
+	ft := &v.Footer
 	if err == nil {
 		err = fits(ft)
 	}
-	if err == nil && ft.encrypted {
+	if err == nil && ft.Encrypted {
 		if v.aead, err = block.OpenKey(userKey, ft.nonce[:], ft.wrapped[:], ft.aad()); err != nil {
 			err = fmt.Errorf("index key does not open: %v", err)
 		}
@@ -56,10 +57,10 @@ func (v *indexCheck) open(userKey []byte, fits func(*indexFooter) error) bool {
 		v.fault(at, err)
 		return false
 	}
-	v.segment = ft.segment
-	v.filter, err = v.readFilter()
-	if err == nil && (len(v.filter) == 0 || len(v.filter)%filterBlock != 0) {
-		err = fmt.Errorf("filter of %d bytes", len(v.filter))
+	v.segment = ft.Segment
+	v.Filter, err = v.readFilter()
+	if err == nil && (len(v.Filter) == 0 || len(v.Filter)%filterBlock != 0) {
+		err = fmt.Errorf("filter of %d bytes", len(v.Filter))
 	}
 	if err != nil {
 		v.fault(ft.filter, err)
@@ -78,7 +79,7 @@ func (v *indexCheck) open(userKey []byte, fits func(*indexFooter) error) bool {
 }
 
 // leaves checks each leaf by itself.
-func (v *indexCheck) leaves() {
+func (v *Checked) leaves() {
 	var entries uint64
 	var buf, last, key []byte
 	for i := range v.table.len() {
@@ -107,19 +108,19 @@ func (v *indexCheck) leaves() {
 			v.fault(at, err)
 		}
 	}
-	switch ft := &v.footer; {
-	case v.bad:
-	case entries != ft.entries:
-		v.wrong(fmt.Errorf("it says %d entries, its leaves have %d", ft.entries, entries))
+	switch ft := &v.Footer; {
+	case v.Bad:
+	case entries != ft.Entries:
+		v.Fault(fmt.Errorf("it says %d entries, its leaves have %d", ft.Entries, entries))
 	case !bytes.Equal(v.table.biggest, last):
 		v.fault(ft.table, errors.New("the table has another last key than the leaves"))
 	}
 }
 
-// compare holds the index against mem, the one that its segment makes. It may miss what lies in
+// Compare holds the index against mem, the one that its segment makes. It may miss what lies in
 // blocks before the offset live.
-func (v *indexCheck) compare(mem *memIndex, live int64) {
-	it := mem.iterator(false)
+func (v *Checked) Compare(mem *Memory, live int64) {
+	it := mem.Iterator(false)
 	defer it.Close()
 	it.Rewind()
 	var buf, key []byte
@@ -142,7 +143,7 @@ func (v *indexCheck) compare(mem *memIndex, live int64) {
 				err = fmt.Errorf("leaf %d: entry %d is not the next of the segment", i, pos)
 			case !sameIndexed(it.Value(), vs):
 				err = fmt.Errorf("leaf %d: entry %d is not as in the segment", i, pos)
-			case !v.filter.mayContain(filterHash(y.ParseKey(key))):
+			case !v.Filter.MayContain(Hash(y.ParseKey(key))):
 				err = fmt.Errorf("leaf %d: the filter does not know the key of entry %d", i, pos)
 			}
 			if err == nil {
@@ -156,7 +157,7 @@ func (v *indexCheck) compare(mem *memIndex, live int64) {
 	}
 	for ; it.Valid(); it.Next() {
 		if !mayMiss(it.Value(), live) {
-			v.fault(v.footer.table, errors.New("an entry of the segment is missing"))
+			v.fault(v.Footer.table, errors.New("an entry of the segment is missing"))
 			return
 		}
 	}
@@ -168,6 +169,6 @@ func sameIndexed(a, b y.ValueStruct) bool {
 
 // mayMiss says whether an entry lies in a block before the offset live.
 func mayMiss(vs y.ValueStruct, live int64) bool {
-	at, _, err := parseLocation(vs.Value)
-	return err == nil && at.block < live
+	at, _, err := ParseLocation(vs.Value)
+	return err == nil && at.Block < live
 }
