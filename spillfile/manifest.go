@@ -15,10 +15,6 @@ import (
 )
 
 const (
-	manifestName = "MANIFEST"
-	manifestTemp = manifestName + vfs.TempSuffix
-	lockName     = "LOCK"
-
 	manifestMagic = "bspilman"
 	manifestSize  = 128
 

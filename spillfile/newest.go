@@ -13,8 +13,8 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
-// newestName is a file with the number of the newest segment: nothing else would notice that this
-// one is gone, for each segment is named by the one behind it.
+// The file NEWEST has the number of the newest segment: nothing else would notice that this one is
+// gone, for each segment is named by the one behind it.
 //
 // It has two slots, written in turn, in place: no room, no inode and no directory is needed, and a
 // torn write leaves the other slot. The number is written after the first group of a segment,
@@ -22,8 +22,6 @@ import (
 // once, otherwise with the segment. So a file that is named here has been there, and its name is
 // durable. It counts only from the manifest's next segment on. What is removed below that is known
 // to the manifest, and the newest segment then has its number there.
-const newestName = "NEWEST"
-
 const (
 	newestMagic    = "bspilnew"
 	newestSlot     = 72

@@ -92,6 +92,10 @@ func lockError(dir string, err error) error {
 	return fmt.Errorf("spill %s: %w; the directory and LOCK must be writable by this process, or readable if it opens read-only", dir, err)
 }
 
+func foreign(dir string, found, want [16]byte) error {
+	return fmt.Errorf("%w: %s holds commits of database %x, this one is %x", ErrForeignSpill, dir, found, want)
+}
+
 // contents is what the directory holds.
 type contents struct {
 	ids      []uint64  // segments, ascending

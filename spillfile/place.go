@@ -15,9 +15,6 @@ import (
 )
 
 const (
-	placeName = "REPLAY"
-	placeTemp = placeName + vfs.TempSuffix
-
 	placeMagic      = "bspilrep"
 	placeHeaderSize = 96
 	// maxPlace bounds what is read: the longest key, the tag and the checksum.

@@ -4,51 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
-
-// pacer bounds how fast something is read.
-type pacer struct {
-	rate  int64 // bytes a second; 0 or less: no bound
-	begin time.Time
-	bytes int64
-}
-
-// paceStep is how far a reader may be ahead of its rate: less is not worth a timer.
-const paceStep = 20 * time.Millisecond
-
-// read counts n bytes that were read, and waits until they were due, or until ctx ends.
-func (p *pacer) read(ctx context.Context, n int64) error {
-	if p.rate <= 0 {
-		return ctx.Err()
-	}
-	if p.begin.IsZero() {
-		p.begin = time.Now()
-	}
-	p.bytes += n
-	due := time.Duration(float64(p.bytes) / float64(p.rate) * float64(time.Second))
-	wait := due - time.Since(p.begin)
-	if wait < -time.Second { // after a pause: no burst to catch up
-		p.begin, p.bytes = time.Now(), 0
-	}
-	if wait < paceStep {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // errDropped: nobody needs the rest of a segment.
 var errDropped = errors.New("segment is replayed")
@@ -218,71 +177,4 @@ func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) 
 		}
 	}
 	return at, nil
-}
-
-// VerifyInUse is Verify for a spill that another process writes to. It takes no lock and writes
-// nothing. Files come, go and grow while it reads: only a fault that is found again where it was,
-// in a file that is there again, counts. The end of the newest segment is left out, and the numbers
-// of commits are those of a moment. It may read all twice.
-func VerifyInUse(ctx context.Context, src Source, progress func(done, total int64)) (*Findings, error) {
-	const tries = 5 // a file may be removed between the list and its opening
-	var before *Findings
-	for try := 1; ; try++ {
-		n, err := Verify(ctx, src, progress)
-		if errors.Is(err, fs.ErrNotExist) && try < tries {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		n.OpenError, n.TornBytes, n.Lost = nil, 0, nil
-		n.Faults = slices.DeleteFunc(n.Faults, func(f Fault) bool { return unsteady(src, f, before) })
-		for i := range n.Faults {
-			// a power cut would explain it, and there was none
-			if f := &n.Faults[i]; f.Kind == Torn {
-				f.Kind = Damage
-			}
-		}
-		if before != nil || len(n.Faults) == 0 {
-			return n, nil
-		}
-		before = n
-	}
-}
-
-// unsteady says whether a fault may be that of a file that changes.
-func unsteady(src Source, f Fault, before *Findings) bool {
-	fsys := src.FS
-	if fsys == nil {
-		fsys = OS
-	}
-	entries, err := fsys.ReadDir(src.Dir)
-	if err != nil {
-		return false
-	}
-	id, ok := block.ParseSegmentName(filepath.Base(f.File))
-	if ok {
-		newest := uint64(0)
-		for _, e := range entries {
-			if other, ok := block.ParseSegmentName(e.Name()); ok {
-				// not one that is prepared
-				if size, err := sizeOf(fsys, filepath.Join(src.Dir, e.Name())); err == nil && size > 0 {
-					newest = max(newest, other)
-				}
-			}
-		}
-		if id >= newest {
-			return true
-		}
-	}
-	return before != nil && !slices.ContainsFunc(before.Faults, func(o Fault) bool { return o.File == f.File && o.Offset == f.Offset })
-}
-
-func sizeOf(fsys FS, path string) (int64, error) {
-	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	return f.Size()
 }
