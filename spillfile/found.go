@@ -1,16 +1,18 @@
 package spillfile
 
 import (
+	"crypto/cipher"
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
-// foundSegment is a file found at Open.
+// foundSegment is a file found at Open, and what recovery makes of it.
 type foundSegment struct {
 	id    uint64
 	path  string
@@ -20,7 +22,35 @@ type foundSegment struct {
 	limit int64 // nothing at or beyond counts: the smaller of want and size
 	known bool  // want is known, from the successor or from a clean close
 	want  int64 // where the acknowledged part ends
-	seg   *segment
+
+	header block.SegmentHeader // zero if bad is not nil
+	aead   cipher.AEAD         // nil: plaintext, or the key was not needed yet
+
+	// Of one that is live, as far as its batches are not replayed.
+	index        segmentIndex
+	indexSize    int64 // of the file of the index, 0 if that is in memory
+	end          int64 // of the acknowledged part
+	lastSeq      uint64
+	minTs, maxTs uint64
+	maxVersion   uint64
+	mixed        bool  // some entry has a version of its own
+	synced       int64 // everything before is durable
+}
+
+// segment makes a segment of the log of one that is live. now is the time by the wall clock.
+func (f *foundSegment) segment(now time.Time) *segment {
+	s := &segment{header: f.header, file: f.file, path: f.path, aead: f.aead, synced: f.synced, sealed: true}
+	s.age(now)
+	s.end.Store(f.end)
+	s.lastSeq.Store(f.lastSeq)
+	s.minTs.Store(f.minTs)
+	s.maxTs.Store(f.maxTs)
+	s.maxVersion.Store(f.maxVersion)
+	s.mixed.Store(f.mixed)
+	s.size.Store(f.size)
+	s.refs.Store(1)
+	s.idx.disk = f.indexSize
+	return s
 }
 
 // hasIndex says whether an index is that of this segment: of this file, and not only of one with
@@ -33,7 +63,7 @@ func (f *foundSegment) hasIndex(x *index.Footer, database [16]byte) bool {
 	if f.bad != nil {
 		return true
 	}
-	h := &f.seg.header
+	h := &f.header
 	return x.SegmentCRC == h.Checksum() && x.Encrypted == h.Encrypted && x.FirstSeq == h.FirstSeq
 }
 

@@ -159,7 +159,7 @@ func (w *walker) inspect(f *foundSegment, first bool) (s SegmentInfo, raw, store
 	m := w.contents.manifest
 	s = SegmentInfo{ID: f.id, File: f.path, Size: f.size}
 	if f.bad == nil {
-		h := &f.seg.header
+		h := &f.header
 		s.Created, s.Encrypted, s.Unordered = h.Created, h.Encrypted, h.DirectThrough == Unordered
 	}
 	ft, size, _ := w.footer(f) // without a descriptor it is not known

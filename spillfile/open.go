@@ -180,7 +180,7 @@ func open(ctx context.Context, d directory, lock io.Closer) (_ *Log, err error) 
 		c.newest = nil // of a spill that was here before
 		c.manifest = &manifest{databaseID: d.o.DatabaseID, next: 1, firstLive: 1, clean: true}
 	}
-	var kept []*segment
+	var kept []*foundSegment
 	defer func() { r.closeUnused(kept) }()
 	if err := r.decide(); err != nil {
 		return nil, err
@@ -232,9 +232,12 @@ func (l *Log) take(r *recovery) {
 	l.queue.mu.lastSeq = last
 	l.prep.next = r.nextNumber()
 	l.truncated, l.cleanClose = r.droppedBytes, m.clean && r.cleanEnd()
-	for _, s := range r.live {
-		x := s.index.Load()
-		l.setIndex(s, x)
+	live := make([]*segment, 0, len(r.live))
+	for _, f := range r.live {
+		s := f.segment(l.o.Now())
+		live = append(live, s)
+		x := f.index
+		l.setIndex(s, &x)
 		if x.mem != nil {
 			l.expectMore(s, x.mem.Size()) // a node takes more than an entry's share of a file
 		}
@@ -243,9 +246,9 @@ func (l *Log) take(r *recovery) {
 	}
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	if n := len(r.live); n > 0 && !l.o.ReadOnly { // carryOut has synced it
-		l.setMarkLocked(Position{Segment: r.live[n-1].id(), Offset: r.live[n-1].end.Load()})
+	if n := len(live); n > 0 && !l.o.ReadOnly { // carryOut has synced it
+		l.setMarkLocked(Position{Segment: live[n-1].id(), Offset: live[n-1].end.Load()})
 	}
-	l.w.live = slices.Clone(r.live)
+	l.w.live = live
 	l.publishLocked()
 }

@@ -30,7 +30,7 @@ type recovery struct {
 	found []*foundSegment // ascending; those at or above the manifest's firstLive
 	chain []*foundSegment // ascending; live candidates
 
-	live    []*segment
+	live    []*foundSegment
 	lastSeq uint64
 	tail    Position // the end of the last segment of the chain that is not dropped, dead or live
 	mark    Position // the highest synced mark seen
@@ -68,13 +68,14 @@ type gap struct {
 }
 
 // closeUnused closes the files that are not those of live segments.
-func (r *recovery) closeUnused(live []*segment) {
+func (r *recovery) closeUnused(live []*foundSegment) {
 	for _, f := range r.found {
-		if f.seg == nil || !slices.Contains(live, f.seg) {
-			f.file.Close()
-			if f.seg != nil {
-				_ = f.seg.closeIndex()
-			}
+		if slices.Contains(live, f) {
+			continue
+		}
+		f.file.Close()
+		if x := f.index.file; x != nil {
+			x.Close()
 		}
 	}
 }
@@ -166,24 +167,21 @@ func (r *recovery) openAll() error {
 			return fmt.Errorf("spill segment %s: %w", f.path, err)
 		}
 		f.limit = f.size
-		s := &segment{file: file, path: f.path}
 		buf := make([]byte, block.SegmentHeaderSize)
 		n, err := file.ReadAt(buf, 0)
 		if err != nil && err != io.EOF {
 			return fmt.Errorf("spill segment %s: read of the header: %w", f.path, err)
 		}
-		f.bad = s.header.Unmarshal(f.path, buf[:n])
-		if f.bad == nil && s.id() != id {
-			f.bad = block.Corrupt(f.path, 32, "the header is that of segment %d", s.id())
+		f.bad = f.header.Unmarshal(f.path, buf[:n])
+		if f.bad == nil && f.header.ID != id {
+			f.bad = block.Corrupt(f.path, 32, "the header is that of segment %d", f.header.ID)
 		}
 		if f.bad != nil {
 			if errors.Is(f.bad, ErrFormatVersion) {
 				return f.bad
 			}
-			continue
+			f.header = block.SegmentHeader{}
 		}
-		s.age(r.o.Now())
-		f.seg = s
 	}
 	return nil
 }
@@ -207,7 +205,7 @@ func (r *recovery) link() error {
 			}
 			continue
 		}
-		h := &f.seg.header
+		h := &f.header
 		if h.PrevLastSeq <= replayed {
 			break
 		}
@@ -271,13 +269,13 @@ func (r *recovery) scanChain() error {
 			}
 			continue
 		}
-		s := f.seg
-		if s.header.DatabaseID != m.databaseID {
+		h := &f.header
+		if h.DatabaseID != m.databaseID {
 			return fmt.Errorf("%w: %s is of database %x, the MANIFEST beside it of %x; put the files back where they belong",
-				ErrForeignSpill, f.path, s.header.DatabaseID, m.databaseID)
+				ErrForeignSpill, f.path, h.DatabaseID, m.databaseID)
 		}
 		var err error
-		if s.aead, err = s.header.OpenDataKey(f.path, r.o.EncryptionKey); err != nil {
+		if f.aead, err = h.OpenDataKey(f.path, r.o.EncryptionKey); err != nil {
 			if m.databaseID != r.o.DatabaseID {
 				return r.foreign()
 			}
@@ -287,8 +285,8 @@ func (r *recovery) scanChain() error {
 			f.known, f.want = true, m.mark.Offset
 			f.limit = min(f.size, f.want)
 		}
-		if i > 0 && s.header.PrevLastSeq != r.lastSeq {
-			return block.Corrupt(f.path, 56, "it follows sequence %d, %s ends with %d", s.header.PrevLastSeq, r.chain[i-1].path, r.lastSeq)
+		if i > 0 && h.PrevLastSeq != r.lastSeq {
+			return block.Corrupt(f.path, 56, "it follows sequence %d, %s ends with %d", h.PrevLastSeq, r.chain[i-1].path, r.lastSeq)
 		}
 		if ok, err := r.indexed(f); ok || err != nil {
 			if err != nil {
@@ -308,7 +306,6 @@ func (r *recovery) scanChain() error {
 // damaged or does not fit is made again, and so is that of a segment of which a part is replayed:
 // what is replayed must not show any more.
 func (r *recovery) indexed(f *foundSegment) (bool, error) {
-	s := f.seg
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
 		return false, nil
 	}
@@ -337,22 +334,14 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 	}
 	r.tail = Position{Segment: f.id, Offset: ft.End}
 	r.lastSeq = max(r.lastSeq, ft.LastSeq)
-	s.idx.disk = x.Size
-	s.index.Store(&segmentIndex{file: x})
+	f.index = segmentIndex{file: x}
 	if ft.LastSeq <= r.contents.manifest.replayed {
 		r.remove = append(r.remove, f.id)
 		return true, nil
 	}
-	s.end.Store(ft.End)
-	s.lastSeq.Store(ft.LastSeq)
-	s.minTs.Store(ft.MinTs)
-	s.maxTs.Store(ft.MaxTs)
-	s.maxVersion.Store(ft.MaxVersion)
-	s.mixed.Store(ft.Mixed)
-	s.size.Store(f.size)
-	s.refs.Store(1)
-	s.sealed = true
-	r.live = append(r.live, s)
+	f.indexSize, f.end, f.lastSeq = x.Size, ft.End, ft.LastSeq
+	f.minTs, f.maxTs, f.maxVersion, f.mixed = ft.MinTs, ft.MaxTs, ft.MaxVersion, ft.Mixed
+	r.live = append(r.live, f)
 	r.progress.Commits += int64(ft.LastSeq - max(r.contents.manifest.replayed, ft.FirstSeq-1))
 	return true, nil
 }
@@ -404,7 +393,7 @@ func (r *recovery) nextNumber() uint64 {
 func (r *recovery) carryOut() error {
 	m, last := r.contents.manifest, uint64(0)
 	if n := len(r.live); n > 0 {
-		last = r.live[n-1].id()
+		last = r.live[n-1].id
 	}
 	// the numbers of what is dropped are not used again, and nobody counts on it
 	if len(r.events) > 0 || r.claim().segment > last {
@@ -463,7 +452,7 @@ func (r *recovery) apply() error {
 	// What follows means nothing without its segment, or at all: the removals need not be durable.
 	useless := slices.Clone(r.temp)
 	for _, id := range r.indexes {
-		if !slices.ContainsFunc(r.live, func(s *segment) bool { return s.id() == id && s.index.Load().file != nil }) {
+		if !slices.ContainsFunc(r.live, func(f *foundSegment) bool { return f.id == id && f.index.file != nil }) {
 			useless = append(useless, index.Name(id))
 		}
 	}
@@ -476,29 +465,27 @@ func (r *recovery) apply() error {
 		if err := f.file.Truncate(f.limit); err != nil {
 			return fmt.Errorf("spill segment %s: truncate to %d: %w", f.path, f.limit, err)
 		}
-		if f.seg != nil {
-			f.seg.size.Store(f.limit)
-		}
+		f.size = f.limit
 	}
 	// What a killed process left in the page cache counts from now on: it must not be lost from
 	// under the commits to come.
-	for _, s := range r.live {
-		end := Position{Segment: s.id(), Offset: s.end.Load()}
-		if end.After(r.mark) || r.truncate != nil && r.truncate.seg == s {
+	for _, f := range r.live {
+		end := Position{Segment: f.id, Offset: f.end}
+		if end.After(r.mark) || r.truncate == f {
 			from := int64(0)
-			if r.mark.Segment == s.id() {
+			if r.mark.Segment == f.id {
 				from = r.mark.Offset
 			}
-			err := s.file.keep()
+			err := f.file.keep()
 			if err == nil {
-				err = errors.Join(rewrite(s.file, from, end.Offset), s.file.Sync())
-				s.file.unkeep()
+				err = errors.Join(rewrite(f.file, from, end.Offset), f.file.Sync())
+				f.file.unkeep()
 			}
 			if err != nil {
-				return fmt.Errorf("spill segment %s: sync: %w", s.path, err)
+				return fmt.Errorf("spill segment %s: sync: %w", f.path, err)
 			}
 		}
-		s.synced = end.Offset
+		f.synced = end.Offset
 	}
 	return nil
 }

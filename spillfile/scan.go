@@ -23,8 +23,11 @@ type scanned struct {
 // scan reads a segment of the chain, indexes its live batches, and sets the cut if it does not end
 // as it should.
 func (r *recovery) scan(f *foundSegment) error {
-	s, replayed := f.seg, r.contents.manifest.replayed
-	sc, bad, err := s.scan(f.limit, replayed, func(b *block.Block) error {
+	replayed := r.contents.manifest.replayed
+	sc := newScanner(f.path, f.header.FirstSeq, replayed)
+	rd := new(block.Reader)
+	rd.Reset(f.file, f.path, f.id, f.aead, f.limit)
+	bad, err := sc.scan(rd, func(b *block.Block) error {
 		r.seeMark(b.Mark, f.path)
 		if b.Last() && b.Seq > replayed {
 			r.progress.Commits++
@@ -46,13 +49,10 @@ func (r *recovery) scan(f *foundSegment) error {
 		if err != nil {
 			return err
 		}
-		s.index.Store(&segmentIndex{mem: mem})
-		s.end.Store(sc.end)
-		s.lastSeq.Store(sc.seq)
-		s.size.Store(f.size)
-		s.refs.Store(1)
-		s.sealed = true
-		r.live = append(r.live, s)
+		f.index = segmentIndex{mem: mem}
+		f.end, f.lastSeq = sc.end, sc.seq
+		f.minTs, f.maxTs, f.maxVersion, f.mixed = sc.minTs, sc.maxTs, sc.maxVersion, sc.mixed
+		r.live = append(r.live, f)
 		r.lastSeq = sc.seq
 		if bad != nil {
 			return r.dropFrom(f, sc.end)
@@ -67,56 +67,29 @@ func (r *recovery) scan(f *foundSegment) error {
 	return nil
 }
 
-// scan reads the blocks of a segment from its first one on, as far as limit and as they are intact,
-// and gathers the entries of batches that are not replayed. It is the way to make an index, at Open
-// and later. seen (nil: nobody) is told of each block. bad is the damage that ended it before the
-// limit, nil if none did.
-func (s *segment) scan(limit int64, replayed uint64, seen func(*block.Block) error) (sc *scanner, bad, err error) {
-	sc = newScanner(s, replayed)
-	rd := new(block.Reader)
-	rd.Reset(s.file, s.path, s.id(), s.aead, limit)
-	for at := int64(block.SegmentHeaderSize); ; {
-		b, err := rd.Next(at)
-		switch {
-		case err == io.EOF:
-			return sc, nil, nil
-		case errors.Is(err, ErrCorrupt):
-			return sc, err, nil
-		case err != nil:
-			return nil, nil, readError(s.path, err)
-		}
-		if err := sc.take(rd, &b); err != nil {
-			return nil, nil, err
-		}
-		if seen != nil {
-			if err := seen(&b); err != nil {
-				return nil, nil, err
-			}
-		}
-		at = b.Next
-	}
-}
-
-// readIndex makes the index of a sealed segment by reading all of it. It leaves out nothing: views
-// that were acquired before something was replayed hold older segments, whose entries must stay
-// hidden.
-func (s *segment) readIndex() (*index.Memory, error) {
-	end := s.end.Load()
-	sc, bad, err := s.scan(end, 0, nil)
+// readIndex makes the index of the sealed segment that rd reads by reading all of it. It must end
+// with lastSeq, and at the reader's limit. It leaves out nothing: views that were acquired before
+// something was replayed hold older segments, whose entries must stay hidden. The scanner has the
+// ranges of what was read.
+func readIndex(rd *block.Reader, firstSeq, lastSeq uint64) (*index.Memory, *scanner, error) {
+	sc := newScanner(rd.Path, firstSeq, 0)
+	bad, err := sc.scan(rd, nil)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case bad != nil:
-		return nil, bad
-	case sc.end != end || sc.seq != s.lastSeq.Load():
-		return nil, block.Corrupt(s.path, sc.end, "the segment ends with batch %d, want %d at %d", sc.seq, s.lastSeq.Load(), end)
+		return nil, nil, bad
+	case sc.end != rd.Limit || sc.seq != lastSeq:
+		return nil, nil, block.Corrupt(rd.Path, sc.end, "the segment ends with batch %d, want %d at %d", sc.seq, lastSeq, rd.Limit)
 	}
-	return sc.build()
+	mem, err := sc.build()
+	return mem, sc, err
 }
 
-// scanner checks the sequence of blocks and gathers entries.
+// scanner checks the sequence of blocks and gathers entries. It is the way to make an index, at
+// Open and later.
 type scanner struct {
-	s        *segment
+	path     string
 	replayed uint64
 
 	end    int64  // of the last whole batch
@@ -124,13 +97,45 @@ type scanner struct {
 	open   bool   // a batch is open: header is that of its last block
 	header block.Header
 
+	// of whole batches that are not replayed; maxVersion once the index is built
+	minTs, maxTs, maxVersion uint64
+	mixed                    bool // an entry has a version of its own
+
 	kept    int       // entries of whole batches
 	entries []scanned // and those of the open one
 	slab    []byte
 }
 
-func newScanner(s *segment, replayed uint64) *scanner {
-	return &scanner{s: s, replayed: replayed, end: block.SegmentHeaderSize, seq: s.header.FirstSeq - 1}
+// newScanner returns a scanner of a segment whose first batch has firstSeq, that leaves out batches
+// up to replayed.
+func newScanner(path string, firstSeq, replayed uint64) *scanner {
+	return &scanner{path: path, replayed: replayed, end: block.SegmentHeaderSize, seq: firstSeq - 1}
+}
+
+// scan reads the blocks of a segment from its first one on, as far as the reader's limit and as
+// they are intact. seen (nil: nobody) is told of each block. bad is the damage that ended it before
+// the limit, nil if none did.
+func (sc *scanner) scan(rd *block.Reader, seen func(*block.Block) error) (bad, err error) {
+	for at := int64(block.SegmentHeaderSize); ; {
+		b, err := rd.Next(at)
+		switch {
+		case err == io.EOF:
+			return nil, nil
+		case errors.Is(err, ErrCorrupt):
+			return err, nil
+		case err != nil:
+			return nil, readError(sc.path, err)
+		}
+		if err := sc.take(rd, &b); err != nil {
+			return nil, err
+		}
+		if seen != nil {
+			if err := seen(&b); err != nil {
+				return nil, err
+			}
+		}
+		at = b.Next
+	}
 }
 
 // take adds an intact block. What contradicts the block before it was not written by this package,
@@ -152,10 +157,18 @@ func (sc *scanner) take(rd *block.Reader, b *block.Block) error {
 	if !sc.open {
 		sc.end, sc.seq, sc.kept = b.Next, b.Seq, len(sc.entries)
 		if b.Seq > sc.replayed {
-			sc.s.note(b.Ts, 0)
+			sc.note(b.Ts)
 		}
 	}
 	return nil
+}
+
+// note extends the range of timestamps by a batch.
+func (sc *scanner) note(ts uint64) {
+	if sc.minTs == 0 || ts < sc.minTs {
+		sc.minTs = ts
+	}
+	sc.maxTs = max(sc.maxTs, ts)
 }
 
 func (sc *scanner) decode(rd *block.Reader, b *block.Block) error {
@@ -166,7 +179,7 @@ func (sc *scanner) decode(rd *block.Reader, b *block.Block) error {
 	e := b.Entries(raw)
 	for e.Next() {
 		if e.Own {
-			sc.s.mixed.Store(true)
+			sc.mixed = true
 		}
 		sc.entries = append(sc.entries, scanned{
 			key: sc.internal(e.Key, e.Version), expiresAt: e.ExpiresAt, meta: e.Meta, userMeta: e.UserMeta, version: e.Version,
@@ -193,18 +206,18 @@ func (sc *scanner) build() (*index.Memory, error) {
 	for _, e := range sc.entries[:sc.kept] {
 		need += index.EntryOverhead + int64(len(e.key)-8)
 	}
-	if err := block.InOnePiece(sc.s.path, need); err != nil {
+	if err := block.InOnePiece(sc.path, need); err != nil {
 		return nil, err
 	}
 	if need > index.ArenaLimit {
-		return nil, block.Corrupt(sc.s.path, block.SegmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(index.ArenaLimit))
+		return nil, block.Corrupt(sc.path, block.SegmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(index.ArenaLimit))
 	}
 	x := index.NewMemory(0, need)
 	var loc []byte
 	for _, e := range sc.entries[:sc.kept] {
 		loc = index.AppendLocation(loc[:0], e.at)
 		x.Put(e.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: loc})
-		sc.s.maxVersion.Store(max(sc.s.maxVersion.Load(), e.version))
+		sc.maxVersion = max(sc.maxVersion, e.version)
 	}
 	return x, nil
 }

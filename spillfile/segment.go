@@ -107,6 +107,23 @@ func (s *segment) note(ts, maxVersion uint64) {
 	s.maxVersion.Store(max(s.maxVersion.Load(), maxVersion))
 }
 
+// readIndex makes the index of a sealed segment from the segment. The ranges of timestamps then
+// include what is replayed, as the index does.
+func (s *segment) readIndex() (*index.Memory, error) {
+	rd := new(block.Reader)
+	rd.Reset(s.file, s.path, s.id(), s.aead, s.end.Load())
+	mem, sc, err := readIndex(rd, s.header.FirstSeq, s.lastSeq.Load())
+	if err != nil {
+		return nil, err
+	}
+	s.note(sc.minTs, sc.maxVersion)
+	s.note(sc.maxTs, 0)
+	if sc.mixed {
+		s.mixed.Store(true)
+	}
+	return mem, nil
+}
+
 // mem returns the index in memory, which an active segment has.
 func (s *segment) mem() *index.Memory { return s.index.Load().mem }
 

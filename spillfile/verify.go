@@ -51,7 +51,7 @@ func (w *walker) index(id uint64) error {
 			f = c
 		}
 	}
-	if f == nil || f.bad != nil || f.seg.header.DatabaseID != w.contents.manifest.databaseID {
+	if f == nil || f.bad != nil || f.header.DatabaseID != w.contents.manifest.databaseID {
 		return nil // nobody uses it
 	}
 	path := w.indexPath(id)
@@ -92,10 +92,8 @@ func (w *walker) indexFault(path string, at int64, err error) {
 // compare holds the index of a segment against the one that the segment makes. An index that was
 // made when a part of its segment was replayed need not have that part.
 func (w *walker) compare(f *foundSegment, v *index.Checked) error {
-	s := &segment{header: f.seg.header, file: f.file, path: f.path, aead: f.seg.aead}
-	s.end.Store(v.Footer.End)
-	s.lastSeq.Store(v.Footer.LastSeq)
-	mem, err := s.readIndex()
+	w.rd.Reset(f.file, f.path, f.id, f.aead, v.Footer.End)
+	mem, _, err := readIndex(&w.rd, f.header.FirstSeq, v.Footer.LastSeq)
 	if errors.Is(err, ErrCorrupt) {
 		v.Fault(fmt.Errorf("the segment does not end as the index says: %w", err))
 		return nil

@@ -254,17 +254,15 @@ func (w *walker) segment(f *foundSegment, first bool) error {
 		}
 	}
 	w.knowIndex(f)
-	s := f.seg
 	w.resync = f.bad != nil
 	w.lostStart = first && w.report.ManifestLost && f.bad != nil
 	if f.bad != nil {
-		s = &segment{path: f.path}
 		if f.size > 0 {
 			w.addFault(f, 0, f.bad)
 			w.faults[len(w.faults)-1].End = min(f.size, block.SegmentHeaderSize)
 		}
 	} else {
-		h := &s.header
+		h := &f.header
 		if h.DatabaseID != m.databaseID {
 			w.addError(f.path, block.Corrupt(f.path, 16, "segment is of database %x, this one is %x", h.DatabaseID, m.databaseID))
 			return nil
@@ -291,8 +289,8 @@ func (w *walker) segment(f *foundSegment, first bool) error {
 		w.sound[f.id] = false
 		return nil
 	}
-	w.order = *newScanner(s, ^uint64(0))
-	w.rd.Reset(f.file, f.path, f.id, s.aead, f.limit)
+	w.order = *newScanner(f.path, f.header.FirstSeq, ^uint64(0))
+	w.rd.Reset(f.file, f.path, f.id, f.aead, f.limit)
 	if err := w.blocks(f); err != nil {
 		return err
 	}
@@ -304,7 +302,7 @@ func (w *walker) openKey(f *foundSegment) (err error) {
 	if w.headers {
 		return nil
 	}
-	f.seg.aead, err = f.seg.header.OpenDataKey(f.path, w.o.EncryptionKey)
+	f.aead, err = f.header.OpenDataKey(f.path, w.o.EncryptionKey)
 	return err
 }
 
