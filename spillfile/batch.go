@@ -90,7 +90,8 @@ func (b *Batch) free() {
 // key and version: the later wins. A key above MaxKeySize or a value above MaxValueSize makes
 // Commit fail with ErrTooLarge; so does a value above 1 GiB in a 32-bit address space.
 func (b *Batch) Add(e *Entry) {
-	most := min(MaxValueSize, block.MaxPiece) // half of what an int holds, so that it can be encoded
+	// half of what an int holds, so that it can be encoded
+	most := min(MaxValueSize, block.MaxPiece)
 	if len(e.Key) > MaxKeySize || int64(len(e.Value)) > most {
 		b.err = fmt.Errorf("%w: key of %d bytes, value of %d bytes; the limits are %d and %d",
 			ErrTooLarge, len(e.Key), len(e.Value), MaxKeySize, most)

@@ -5,9 +5,10 @@ import "github.com/badgerspill/badgerspill/spillfile/internal/block"
 // Bits of Entry.Meta. The values are those of Badger's own meta byte, so that an entry goes to and
 // fro without translation.
 const (
-	MetaDelete         = block.MetaDelete         // tombstone
-	MetaDiscardEarlier = block.MetaDiscardEarlier // earlier versions may be dropped once this one is in Badger
-	MetaMerge          = block.MetaMerge          // operand of a merge operator
+	MetaDelete = block.MetaDelete // tombstone
+	// MetaDiscardEarlier: earlier versions may be dropped once this one is in Badger.
+	MetaDiscardEarlier = block.MetaDiscardEarlier
+	MetaMerge          = block.MetaMerge // operand of a merge operator
 )
 
 // Limits of one entry, in bytes.

@@ -176,7 +176,8 @@ func TestEveryFlippedByteIsNamed(t *testing.T) {
 					want := bySeq(all)
 					if strings.HasSuffix(file, block.SegmentSuffix) {
 						for seq, c := range places {
-							inHeader := at < block.SegmentHeaderSize && key != nil // the data key is gone
+							// the data key is gone
+							inHeader := at < block.SegmentHeaderSize && key != nil
 							if c.File == path && (inHeader || c.Offset <= at && at < c.End) {
 								delete(want, seq)
 							}

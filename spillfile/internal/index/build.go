@@ -202,8 +202,8 @@ func (b *builder) closeLeaf() {
 	b.keys, b.keyEnd, b.values, b.valEnd = b.keys[:0], b.keyEnd[:0], b.values[:0], b.valEnd[:0]
 }
 
-// finish returns the whole file. footer must be complete but for what finish knows. dataKey, nil for
-// plaintext, is that of the sealer.
+// finish returns the whole file. footer must be complete but for what finish knows. dataKey, nil
+// for plaintext, is that of the sealer.
 func (b *builder) finish(footer *Footer, userKey, dataKey []byte) ([]byte, error) {
 	b.closeLeaf()
 	b.table.biggest = b.last

@@ -21,9 +21,9 @@ const (
 	// node of full height, alignment, timestamp, meta, user meta, expiry, location.
 	EntryOverhead = int64(skl.MaxNodeSize) + 7 + 8 + 2 + binary.MaxVarintLen64 + MaxLocation
 
-	// ArenaSlack is the end of an arena that stays unused. The skiplist hands out nodes truncated to
-	// their height, through pointers to the full type. Under -race (checkptr) the full type must lie
-	// within the arena.
+	// ArenaSlack is the end of an arena that stays unused. The skiplist hands out nodes truncated
+	// to their height, through pointers to the full type. Under -race (checkptr) the full type must
+	// lie within the arena.
 	ArenaSlack = 1 << 10
 
 	minArena = 1 << 20
