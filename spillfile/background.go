@@ -8,6 +8,9 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // background is the one goroutine of a Log: it syncs sealed segments, makes files of their indexes,
@@ -66,7 +69,7 @@ func (l *Log) backgroundWork() {
 			l.forgetIndexLocked(s) // an empty log keeps no memory
 		}
 		l.prep.mu.Unlock()
-		l.cache.clear()
+		l.cache.Clear()
 		if held {
 			l.o.OnIndexed()
 		}
@@ -217,7 +220,7 @@ func (l *Log) prepare() error {
 		l.prep.ready = s
 	}
 	if s.index.Load() == nil {
-		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, 0)})
+		l.setIndex(s, &segmentIndex{mem: index.NewMemory(l.sizes.Load().arena, 0)})
 	}
 	return nil
 }
@@ -237,9 +240,9 @@ func (l *Log) takePrepared() (*segment, error) {
 // createLocked makes a new file. prep.mu must be held. A number is used once, failed or not.
 func (l *Log) createLocked() (*segment, error) {
 	s := &segment{}
-	s.header.id = l.prep.next
+	s.header.ID = l.prep.next
 	l.prep.next++
-	s.path = filepath.Join(l.o.Dir, segmentName(s.header.id))
+	s.path = filepath.Join(l.o.Dir, block.SegmentName(s.header.ID))
 	f, err := l.files.create(s.path, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("spill segment %s: create: %w", s.path, err)
@@ -340,7 +343,7 @@ func (l *Log) removeIndex(s *segment) error {
 	if s.idx.disk == 0 {
 		return nil
 	}
-	path := filepath.Join(l.o.Dir, indexName(s.id()))
+	path := filepath.Join(l.o.Dir, index.Name(s.id()))
 	if err := l.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("spill index %s: remove: %w", path, err)
 	}

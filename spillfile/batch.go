@@ -3,11 +3,10 @@ package spillfile
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
-	"slices"
 	"sync"
 
-	"github.com/golang/snappy"
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // Batch is one commit, encoded by the goroutine that commits it, so that whoever writes it spends a
@@ -63,7 +62,7 @@ type batchBlock struct {
 }
 
 // A batch that grew beyond this is left to the garbage collector instead of the pool.
-const maxPooled = 1 << 20
+const maxPooledBatch = 1 << 20
 
 var batchPool = sync.Pool{New: func() any { return &Batch{wake: make(chan struct{}, 1)} }}
 
@@ -80,7 +79,7 @@ func (b *Batch) Free() {
 
 func (b *Batch) free() {
 	b.Owner, b.Times = nil, nil
-	if cap(b.raw) > maxPooled || cap(b.out) > maxPooled || cap(b.ents) > maxPooled/32 {
+	if cap(b.raw) > maxPooledBatch || cap(b.out) > maxPooledBatch || cap(b.ents) > maxPooledBatch/32 {
 		return
 	}
 	*b = Batch{raw: b.raw[:0], out: b.out[:0], ents: b.ents[:0], blocks: b.blocks[:0], wake: b.wake}
@@ -91,7 +90,8 @@ func (b *Batch) free() {
 // key and version: the later wins. A key above MaxKeySize or a value above MaxValueSize makes
 // Commit fail with ErrTooLarge; so does a value above 1 GiB in a 32-bit address space.
 func (b *Batch) Add(e *Entry) {
-	most := min(MaxValueSize, maxPiece) // half of what an int holds, so that it can be encoded
+	// half of what an int holds, so that it can be encoded
+	most := min(MaxValueSize, block.MaxPiece)
 	if len(e.Key) > MaxKeySize || int64(len(e.Value)) > most {
 		b.err = fmt.Errorf("%w: key of %d bytes, value of %d bytes; the limits are %d and %d",
 			ErrTooLarge, len(e.Key), len(e.Value), MaxKeySize, most)
@@ -99,12 +99,12 @@ func (b *Batch) Add(e *Entry) {
 	}
 	start := len(b.raw)
 	var key int
-	b.raw, key = appendEntry(b.raw, e)
-	if start > b.open.raw && len(b.raw)-b.open.raw > blockTarget {
+	b.raw, key = block.AppendEntry(b.raw, e)
+	if start > b.open.raw && len(b.raw)-b.open.raw > block.Target {
 		b.closeBlock(start, false)
 	}
 	b.keys += int64(len(e.Key))
-	if len(e.Value) <= inlineValue {
+	if len(e.Value) <= index.InlineValue {
 		b.inline += int64(len(e.Value))
 	}
 	b.ents = append(b.ents, batchEntry{
@@ -128,15 +128,11 @@ func (b *Batch) Finish() {
 func (b *Batch) closeBlock(end int, last bool) {
 	raw := b.raw[b.open.raw:end]
 	at := len(b.out)
-	payload := at + blockHeaderSize
-	b.out = slices.Grow(b.out, blockHeaderSize+snappy.MaxEncodedLen(len(raw)))
-	b.out = b.out[:cap(b.out)]
-	n := len(snappy.Encode(b.out[payload:], raw))
-	b.out = b.out[:payload+n]
+	var crc uint32
+	b.out, crc = block.AppendBlock(b.out, raw)
 	b.blocks = append(b.blocks, batchBlock{
-		out: at, stored: uint32(n), raw: uint32(len(raw)), last: last,
-		firstEnt: b.open.ent, count: uint32(len(b.ents) - b.open.ent),
-		crc: crc32.Checksum(b.out[payload:], castagnoli),
+		out: at, stored: uint32(len(b.out) - at - block.HeaderSize), raw: uint32(len(raw)), last: last,
+		firstEnt: b.open.ent, count: uint32(len(b.ents) - b.open.ent), crc: crc,
 	})
 	b.open.raw, b.open.ent = end, len(b.ents)
 }
@@ -152,16 +148,16 @@ func (b *Batch) Ts() uint64 { return b.ts }
 
 // Size returns the bytes that the finished batch takes on disk at most: encryption, if the Log has
 // it, is included.
-func (b *Batch) Size() int64 { return int64(len(b.out)) + int64(len(b.blocks))*tagSize }
+func (b *Batch) Size() int64 { return int64(len(b.out)) + int64(len(b.blocks))*block.TagSize }
 
 // IndexSize returns the bytes that the batch takes in the index at most.
-func (b *Batch) IndexSize() int64 { return int64(len(b.ents))*indexEntryOverhead + b.keys + b.inline }
+func (b *Batch) IndexSize() int64 { return int64(len(b.ents))*index.EntryOverhead + b.keys + b.inline }
 
 // DiskSize is Size with what the batch adds at most to the file of its segment's index.
 func (b *Batch) DiskSize() int64 {
 	n := b.Size()
 	for i := range b.ents {
-		n += indexFileEntry(int(b.ents[i].keyLen)+8, 2+binary.MaxVarintLen64+maxLocation)
+		n += index.FileEntry(int(b.ents[i].keyLen)+8, 2+binary.MaxVarintLen64+index.MaxLocation)
 	}
 	return n
 }
@@ -169,21 +165,21 @@ func (b *Batch) DiskSize() int64 {
 // EstimateDiskSize returns what DiskSize will be at most, as EstimateSize does for Size. keyBytes
 // is the sum of all key lengths.
 func EstimateDiskSize(entries int, keyBytes, rawBytes int64) int64 {
-	return EstimateSize(entries, rawBytes) + int64(entries)*indexFileEntry(8, 2+binary.MaxVarintLen64+maxLocation) + 3*keyBytes
+	return EstimateSize(entries, rawBytes) + int64(entries)*index.FileEntry(8, 2+binary.MaxVarintLen64+index.MaxLocation) + 3*keyBytes
 }
 
 // EstimateSize returns what Size will be at most for a batch of so many entries, before it is
 // encoded. rawBytes is the sum of all key and value lengths.
 func EstimateSize(entries int, rawBytes int64) int64 {
-	raw := rawBytes + int64(entries)*maxEntryHead
-	// Two neighbouring blocks hold more than blockTarget together, or they would be one.
-	blocks := max(1, min(int64(entries), 2*raw/blockTarget+1))
+	raw := rawBytes + int64(entries)*block.MaxEntryHead
+	// Two neighbouring blocks hold more than block.Target together, or they would be one.
+	blocks := max(1, min(int64(entries), 2*raw/block.Target+1))
 	const snappyFixed = 32 // snappy.MaxEncodedLen: 32 + n + n/6
-	return raw + raw/6 + blocks*(blockHeaderSize+tagSize+snappyFixed)
+	return raw + raw/6 + blocks*(block.HeaderSize+block.TagSize+snappyFixed)
 }
 
 // EstimateIndexSize returns what IndexSize will be at most for a batch of so many entries, before
 // it is encoded. keyBytes is the sum of all key lengths, rawBytes with those of values.
 func EstimateIndexSize(entries int, keyBytes, rawBytes int64) int64 {
-	return int64(entries)*indexEntryOverhead + keyBytes + min(rawBytes-keyBytes, int64(entries)*inlineValue)
+	return int64(entries)*index.EntryOverhead + keyBytes + min(rawBytes-keyBytes, int64(entries)*index.InlineValue)
 }

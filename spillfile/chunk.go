@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // Chunk is a run of entries read for replay: in log order by Log.ReadChunkInto, in key order by
@@ -19,7 +21,7 @@ type Chunk struct {
 
 	slabs  [][]byte // raw blocks lie here
 	slab   int      // the one being filled
-	reader blockReader
+	reader block.Reader
 	window *window // of a Merge: the entries lie there, not in slabs
 }
 
@@ -38,9 +40,7 @@ func (c *Chunk) Reset() {
 	for i := range c.slabs {
 		c.slabs[i] = c.slabs[i][:0]
 	}
-	if cap(c.reader.window) > maxPooled || cap(c.reader.dec.raw) > maxPooled {
-		c.reader = blockReader{}
-	}
+	c.reader.Trim()
 	c.slab = 0
 	c.Next, c.LastSeq, c.RawBytes, c.AtEnd = Position{}, 0, 0, false
 }
@@ -58,14 +58,14 @@ func (c *Chunk) keep(raw []byte) []byte {
 	return c.slabs[c.slab]
 }
 
-func (c *Chunk) take(path string, b *rawBlock, raw []byte) error {
+func (c *Chunk) take(path string, b *block.Block, raw []byte) error {
 	raw = c.keep(raw)
 	c.RawBytes += int64(len(raw))
-	e := b.entries(raw)
-	for e.next() {
+	e := b.Entries(raw)
+	for e.Next() {
 		c.Entries = append(c.Entries, e.Entry)
 	}
-	return e.err(path)
+	return e.Err(path)
 }
 
 // ReadChunk reads committed entries from a position on (zero: the first live), at least one block
@@ -92,22 +92,22 @@ func (l *Log) ReadChunkInto(c *Chunk, from Position, maxBytes int64) error {
 		if s.id() < from.Segment || s.lastSeq.Load() <= replayed {
 			continue
 		}
-		at := max(c.offsetIn(s, from), segmentHeaderSize)
-		c.reader.reset(s.file, s.path, s.id(), s.aead, s.end.Load())
-		c.Next = Position{s.id(), at}
+		at := max(c.offsetIn(s, from), block.SegmentHeaderSize)
+		c.reader.Reset(s.file, s.path, s.id(), s.aead, s.end.Load())
+		c.Next = Position{Segment: s.id(), Offset: at}
 		for {
-			b, err := c.reader.next(at)
+			b, err := c.reader.Next(at)
 			if errors.Is(err, io.EOF) {
 				break
 			}
 			if err != nil {
 				return readError(s.path, err)
 			}
-			if b.seq > replayed {
-				if len(c.Entries) > 0 && c.RawBytes+int64(b.raw) > maxBytes {
+			if b.Seq > replayed {
+				if len(c.Entries) > 0 && c.RawBytes+int64(b.Raw) > maxBytes {
 					return nil
 				}
-				raw, err := c.reader.decode(&b)
+				raw, err := c.reader.Decode(&b)
 				if err == nil {
 					err = c.take(s.path, &b, raw)
 				}
@@ -115,10 +115,10 @@ func (l *Log) ReadChunkInto(c *Chunk, from Position, maxBytes int64) error {
 					return readError(s.path, err)
 				}
 			}
-			at = b.next
+			at = b.Next
 			c.Next.Offset = at
-			if b.flags&flagLast != 0 {
-				c.LastSeq = b.seq
+			if b.Last() {
+				c.LastSeq = b.Seq
 			}
 		}
 	}

@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // Close makes everything durable, records the exact end of the log so that any later damage is
@@ -109,7 +112,7 @@ func (l *Log) release() error {
 	for _, s := range live {
 		l.unref(s)
 	}
-	l.cache.clear()
+	l.cache.Clear()
 	err := l.closeNewest()
 	if l.lock == nil {
 		return err
@@ -129,10 +132,10 @@ func (l *Log) removeFiles() (lockGone bool, err error) {
 	}
 	names := append(c.temp, newestName)
 	for _, id := range c.ids {
-		names = append(names, segmentName(id))
+		names = append(names, block.SegmentName(id))
 	}
 	for _, id := range c.indexes {
-		names = append(names, indexName(id))
+		names = append(names, index.Name(id))
 	}
 	for _, name := range names {
 		if err := l.fs.Remove(filepath.Join(l.o.Dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {

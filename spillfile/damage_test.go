@@ -14,8 +14,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -47,7 +50,7 @@ func TestEveryFlippedByteAfterAKill(t *testing.T) {
 			require.Len(t, want, 4)
 			files := m.Files()
 			require.NoError(t, l.Close())
-			require.Contains(t, files, indexName(2))
+			require.Contains(t, files, index.Name(2))
 			opened, refused := 0, 0
 			for _, file := range slices.Sorted(maps.Keys(files)) {
 				for at := range len(files[file]) {
@@ -140,10 +143,10 @@ func TestTailOfZerosAtEveryByte(t *testing.T) {
 			mustPut(t, l, 2, "b", strings.Repeat("two", 30))
 			files := m.Files()
 			require.NoError(t, l.Close())
-			whole := files[segmentName(1)]
+			whole := files[block.SegmentName(1)]
 			for cut := intact; cut < len(whole); cut++ {
-				files[segmentName(1)] = whole[:cut] + string(make([]byte, len(whole)-cut))
-				if files[segmentName(1)] == whole {
+				files[block.SegmentName(1)] = whole[:cut] + string(make([]byte, len(whole)-cut))
+				if files[block.SegmentName(1)] == whole {
 					continue // it ends with zeros
 				}
 				l, m, err := damaged(t, o, files)
@@ -181,15 +184,15 @@ func TestIndexOfSomethingElse(t *testing.T) {
 		o, files, want := build(testID, "ours")
 		_, other, _ := build([16]byte{9}, "theirs")
 		_, earlier, _ := build(testID, "longer than it is now")
-		for name, index := range map[string]string{
-			"of another segment":           files[indexName(3)],
-			"of another database":          other[indexName(2)],
-			"of another life of that file": earlier[indexName(2)],
+		for name, file := range map[string]string{
+			"of another segment":           files[index.Name(3)],
+			"of another database":          other[index.Name(2)],
+			"of another life of that file": earlier[index.Name(2)],
 			"empty":                        "",
-			"a segment":                    files[segmentName(2)],
+			"a segment":                    files[block.SegmentName(2)],
 		} {
 			bad := clone(files)
-			bad[indexName(2)] = index
+			bad[index.Name(2)] = file
 			var lines strings.Builder
 			o := o
 			o.Logf = func(format string, args ...any) { fmt.Fprintf(&lines, format+"\n", args...) }
@@ -198,24 +201,16 @@ func TestIndexOfSomethingElse(t *testing.T) {
 			requireSame(t, want, dump(t, l))
 			require.NoError(t, l.Close())
 			require.Contains(t, lines.String(), "is made again", name)
-			require.Len(t, m.Files()[indexName(2)], len(files[indexName(2)]), name)
+			require.Len(t, m.Files()[index.Name(2)], len(files[index.Name(2)]), name)
 		}
 	}
 }
 
-// restampBlock makes the checksum of the block at an offset of a segment right.
-func restampBlock(b []byte, id uint64, at int64) {
-	h := b[at : at+blockHeaderSize]
-	payload := b[at+blockHeaderSize:][:le.Uint32(h[4:])]
-	var scratch [16]byte
-	le.PutUint32(h, crcTail(crc32.Checksum(payload, castagnoli), h, scratch[:], Position{id, at}))
-}
-
 // blocksOf returns where the blocks of a segment begin, and its end.
 func blocksOf(b []byte) (at []int64) {
-	for off := int64(segmentHeaderSize); off+blockHeaderSize <= int64(len(b)); {
+	for off := int64(block.SegmentHeaderSize); off+block.HeaderSize <= int64(len(b)); {
 		at = append(at, off)
-		off += blockHeaderSize + int64(le.Uint32(b[off+4:]))
+		off += block.HeaderSize + int64(le.Uint32(b[off+4:]))
 	}
 	return append(at, int64(len(b)))
 }
@@ -241,10 +236,10 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	}
 	files, want := build()
 	again, _ := build() // the same history under other data keys
-	one, two := segmentName(1), segmentName(2)
+	one, two := block.SegmentName(1), block.SegmentName(2)
 	blocks := blocksOf([]byte(files[one]))
 	require.Len(t, blocks, 4)
-	block := func(b []byte, i int) []byte { return b[blocks[i]:blocks[i+1]] }
+	blockAt := func(b []byte, i int) []byte { return b[blocks[i]:blocks[i+1]] }
 
 	segment := func(name string, forge func(b []byte)) {
 		t.Run("segment/"+name, func(t *testing.T) {
@@ -259,7 +254,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 				}
 				bad[one] = string(b)
 				if !withIndex {
-					delete(bad, indexName(1))
+					delete(bad, index.Name(1))
 				}
 				l, _, err := damaged(t, faultOptions(nil, true, key), bad)
 				if err != nil {
@@ -274,32 +269,32 @@ func TestForgedEncryptedFiles(t *testing.T) {
 		})
 	}
 	segment("two blocks swapped", func(b []byte) {
-		require.Len(t, block(b, 0), len(block(b, 1)))
-		x := bytes.Clone(block(b, 0))
-		copy(block(b, 0), block(b, 1))
-		copy(block(b, 1), x)
+		require.Len(t, blockAt(b, 0), len(blockAt(b, 1)))
+		x := bytes.Clone(blockAt(b, 0))
+		copy(blockAt(b, 0), blockAt(b, 1))
+		copy(blockAt(b, 1), x)
 	})
 	segment("payloads swapped, headers kept", func(b []byte) {
-		x := bytes.Clone(block(b, 0)[blockHeaderSize:])
-		copy(block(b, 0)[blockHeaderSize:], block(b, 1)[blockHeaderSize:])
-		copy(block(b, 1)[blockHeaderSize:], x)
+		x := bytes.Clone(blockAt(b, 0)[block.HeaderSize:])
+		copy(blockAt(b, 0)[block.HeaderSize:], blockAt(b, 1)[block.HeaderSize:])
+		copy(blockAt(b, 1)[block.HeaderSize:], x)
 	})
-	segment("block of another segment", func(b []byte) { copy(block(b, 1), block([]byte(files[two]), 1)) })
-	segment("block of an earlier state", func(b []byte) { copy(block(b, 1), block([]byte(again[one]), 1)) })
-	for field, at := range map[string]int{"timestamp": 16, "sequence": 24, "mark": 48, "payload": blockHeaderSize, "tag": int(blocks[1]-blocks[0]) - 1} {
-		segment("another "+field, func(b []byte) { block(b, 0)[at] ^= 1 })
+	segment("block of another segment", func(b []byte) { copy(blockAt(b, 1), blockAt([]byte(files[two]), 1)) })
+	segment("block of an earlier state", func(b []byte) { copy(blockAt(b, 1), blockAt([]byte(again[one]), 1)) })
+	for field, at := range map[string]int{"timestamp": 16, "sequence": 24, "mark": 48, "payload": block.HeaderSize, "tag": int(blocks[1]-blocks[0]) - 1} {
+		segment("another "+field, func(b []byte) { blockAt(b, 0)[at] ^= 1 })
 	}
 	segment("header: another sequence", func(b []byte) { b[64] ^= 2 })
 	segment("header: another data key", func(b []byte) { copy(b[96:180], again[one][96:180]) })
 	segment("header: plaintext", func(b []byte) { b[88] = 0 })
 
-	index := func(name string, forge func(b []byte) []byte) {
+	forgeIndex := func(name string, forge func(b []byte) []byte) {
 		t.Run("index/"+name, func(t *testing.T) {
 			bad := clone(files)
-			b := forge([]byte(bad[indexName(1)]))
-			require.NotEqual(t, files[indexName(1)], string(b))
+			b := forge([]byte(bad[index.Name(1)]))
+			require.NotEqual(t, files[index.Name(1)], string(b))
 			restampIndexKeepingPlace(b)
-			bad[indexName(1)] = string(b)
+			bad[index.Name(1)] = string(b)
 			var lines strings.Builder
 			o := faultOptions(nil, true, key)
 			var mu sync.Mutex
@@ -316,64 +311,48 @@ func TestForgedEncryptedFiles(t *testing.T) {
 			require.Contains(t, lines.String(), "is made again")
 		})
 	}
-	ft := func(b []byte) (f indexFooter) {
-		at := len(b) - indexFooterSize
-		require.NoError(t, f.unmarshal("", int64(at), b[at:]))
-		return f
-	}
-	index("leaf of the other segment", func(b []byte) []byte {
-		x := []byte(files[indexName(2)])
-		require.Equal(t, ft(b).filter, ft(x).filter)
-		copy(b[:ft(b).filter], x)
+	forgeIndex("leaf of the other segment", func(b []byte) []byte {
+		x := []byte(files[index.Name(2)])
+		filter, _ := indexParts(b)
+		other, _ := indexParts(x)
+		require.Equal(t, filter, other)
+		copy(b[:filter], x)
 		return b
 	})
-	index("leaf of an earlier state", func(b []byte) []byte { copy(b[:ft(b).filter], again[indexName(1)]); return b })
-	index("filter that holds nothing", func(b []byte) []byte { clear(b[ft(b).filter+indexBlockHeaderSize : ft(b).table]); return b })
-	index("table of an earlier state", func(b []byte) []byte {
-		copy(b[ft(b).table:len(b)-indexFooterSize], again[indexName(1)][ft(b).table:])
+	forgeIndex("leaf of an earlier state", func(b []byte) []byte {
+		filter, _ := indexParts(b)
+		copy(b[:filter], again[index.Name(1)])
 		return b
 	})
-	index("data key of an earlier state", func(b []byte) []byte {
-		at := len(b) - indexFooterSize + 120
-		copy(b[at:at+60], again[indexName(1)][at:])
+	forgeIndex("filter that holds nothing", func(b []byte) []byte {
+		filter, table := indexParts(b)
+		clear(b[filter+indexBlockHeader : table])
+		return b
+	})
+	forgeIndex("table of an earlier state", func(b []byte) []byte {
+		_, table := indexParts(b)
+		copy(b[table:len(b)-indexFooterBytes], again[index.Name(1)][table:])
+		return b
+	})
+	forgeIndex("data key of an earlier state", func(b []byte) []byte {
+		at := len(b) - indexFooterBytes + 120
+		copy(b[at:at+60], again[index.Name(1)][at:])
 		return b
 	})
 	for field, at := range map[string]int{"flags": 44, "end": 48, "first sequence": 56, "last sequence": 64, "lowest timestamp": 72, "highest timestamp": 80,
 		"highest version": 88, "entries": 96} {
-		index("footer: another "+field, func(b []byte) []byte { b[len(b)-indexFooterSize+at] ^= 2; return b })
+		forgeIndex("footer: another "+field, func(b []byte) []byte { b[len(b)-indexFooterBytes+at] ^= 2; return b })
 	}
-	index("plaintext, without an entry", func(b []byte) []byte {
-		f := ft(b)
-		f.encrypted, f.nonce, f.wrapped = false, [nonceSize]byte{}, [dataKey + tagSize]byte{}
+	forgeIndex("plaintext, without an entry", func(b []byte) []byte {
+		f := footerOf(t, b)
+		f = index.Footer{DatabaseID: f.DatabaseID, Segment: f.Segment, SegmentCRC: f.SegmentCRC, End: f.End, FirstSeq: f.FirstSeq,
+			LastSeq: f.LastSeq, MinTs: f.MinTs, MaxTs: f.MaxTs, MaxVersion: f.MaxVersion}
 		plain := vfstest.NewDisk()
 		l := mustOpen(t, faultOptions(plain, true, nil))
 		defer l.Close()
 		mustPut(t, l, 1, "a", "value 0")
-		s := l.w.active
-		build := &indexBuilder{seal: indexSealer{segment: 1}}
-		it := s.mem().iterator(false)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			vs := it.Value()
-			build.add(it.Key(), &vs)
-		}
-		out, err := build.finish(&f, nil, nil)
-		require.NoError(t, err)
-		return out
+		return forgedIndex(t, l.w.active.mem(), f, func(int, []byte, *y.ValueStruct) bool { return true })
 	})
-}
-
-// restampIndexKeepingPlace is restampIndex for a file whose table of leaves cannot be read, as it
-// is encrypted: one leaf.
-func restampIndexKeepingPlace(b []byte) {
-	at := len(b) - indexFooterSize
-	le.PutUint32(b[at+188:], crc32.Checksum(b[at:at+188], castagnoli))
-	filter, table := int64(le.Uint64(b[at+104:])), int64(le.Uint64(b[at+112:]))
-	seal := indexSealer{segment: le.Uint64(b[at+32:])}
-	for _, part := range [][2]int64{{0, filter}, {filter, table}, {table, int64(at)}} {
-		block := b[part[0]:part[1]]
-		le.PutUint32(block, seal.crc(block[:indexBlockHeaderSize], block[indexBlockHeaderSize:], part[0]))
-	}
 }
 
 // answersOrCorrupt: each version reads as it was written, or is ErrCorrupt.
@@ -484,16 +463,16 @@ func TestNothingIsWrittenInPlaintext(t *testing.T) {
 // An index whose checksums are right, and that points to what cannot be there: nothing is allocated
 // for it, and it is made again.
 func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
-	for name, forge := range map[string]func(at *location){
-		"another segment":                   func(at *location) { at.segment = 2 },
-		"a block of 4 GiB":                  func(at *location) { at.stored = math.MaxUint32 },
-		"a value of 4 GiB":                  func(at *location) { at.valueLen = math.MaxUint32 },
-		"a key of 4 GiB":                    func(at *location) { at.keyLen = math.MaxUint32 },
-		"an entry far behind its block":     func(at *location) { at.offset = math.MaxUint32 },
-		"a block in the header":             func(at *location) { at.block = 10 },
-		"a block behind the end":            func(at *location) { at.block = 1 << 40 },
-		"a block before the file":           func(at *location) { at.block = -1 },
-		"a block whose end is out of range": func(at *location) { at.block = math.MaxInt64 - 5 },
+	for name, forge := range map[string]func(at *index.Location){
+		"another segment":                   func(at *index.Location) { at.Segment = 2 },
+		"a block of 4 GiB":                  func(at *index.Location) { at.Stored = math.MaxUint32 },
+		"a value of 4 GiB":                  func(at *index.Location) { at.ValueLen = math.MaxUint32 },
+		"a key of 4 GiB":                    func(at *index.Location) { at.KeyLen = math.MaxUint32 },
+		"an entry far behind its block":     func(at *index.Location) { at.Offset = math.MaxUint32 },
+		"a block in the header":             func(at *index.Location) { at.Block = 10 },
+		"a block behind the end":            func(at *index.Location) { at.Block = 1 << 40 },
+		"a block before the file":           func(at *index.Location) { at.Block = -1 },
+		"a block whose end is out of range": func(at *index.Location) { at.Block = math.MaxInt64 - 5 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := vfstest.NewDisk()
@@ -504,24 +483,14 @@ func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
 			want := dump(t, l)
 			require.NoError(t, l.Close())
 			files := m.Files()
-			index := []byte(files[indexName(1)])
-			var ft indexFooter
-			at := len(index) - indexFooterSize
-			require.NoError(t, ft.unmarshal("", int64(at), index[at:]))
-			build := &indexBuilder{seal: indexSealer{segment: 1}}
-			it := mem.iterator(false)
-			for it.Rewind(); it.Valid(); it.Next() {
-				vs := it.Value()
-				place, _, err := parseLocation(vs.Value)
+			forged := forgedIndex(t, mem, footerOf(t, []byte(files[index.Name(1)])), func(_ int, _ []byte, vs *y.ValueStruct) bool {
+				place, _, err := index.ParseLocation(vs.Value)
 				require.NoError(t, err)
 				forge(&place)
-				vs.Value = appendLocation(nil, place)
-				build.add(it.Key(), &vs)
-			}
-			require.NoError(t, it.Close())
-			forged, err := build.finish(&ft, nil, nil)
-			require.NoError(t, err)
-			files[indexName(1)] = string(forged)
+				vs.Value = index.AppendLocation(nil, place)
+				return true
+			})
+			files[index.Name(1)] = string(forged)
 			for how, read := range map[string]func(l *Log){
 				"get":      func(l *Log) { answersOrCorrupt(t, l, want) },
 				"iterator": func(l *Log) { requireSame(t, want, dump(t, l)) },

@@ -15,12 +15,6 @@ import (
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
-// Directories in that of the spill. Open looks at neither.
-const (
-	discardingName  = "discard.tmp" // to which Discard moves the files
-	discardedPrefix = "discarded-"  // with a date: the same, complete
-)
-
 // ErrNothingToDiscard means that Discard found neither files of a spill nor an interlock.
 var ErrNothingToDiscard = errors.New("there is no spill to discard")
 
@@ -140,10 +134,4 @@ func WriteDurably(fsys FS, path string, text []byte) error { return vfs.WriteFil
 
 func removeDurably(fsys FS, path string) error {
 	return errors.Join(fsys.Remove(path), fsys.SyncDir(filepath.Dir(path)))
-}
-
-// discardInterrupted says whether a Discard was interrupted while it moved files.
-func discardInterrupted(fsys FS, dir string) bool {
-	entries, err := fsys.ReadDir(filepath.Join(dir, discardingName))
-	return err == nil && slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == manifestName })
 }

@@ -35,5 +35,6 @@
 //   - A segment leaves the disk after the manifest says, durably, that it is replayed.
 //   - What a View holds stays readable until it is released.
 //
-// docs/format.md specifies the bytes and what recovery makes of every state that a crash can leave.
+// Packages internal/block and internal/index have the bytes. docs/format.md specifies them, and
+// what recovery makes of every state that a crash can leave.
 package spillfile

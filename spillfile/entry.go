@@ -1,28 +1,28 @@
 package spillfile
 
+import "github.com/badgerspill/badgerspill/spillfile/internal/block"
+
 // Bits of Entry.Meta. The values are those of Badger's own meta byte, so that an entry goes to and
 // fro without translation.
 const (
-	MetaDelete         byte = 1 << 0 // tombstone
-	MetaDiscardEarlier byte = 1 << 2 // earlier versions may be dropped once this one is in Badger
-	MetaMerge          byte = 1 << 3 // operand of a merge operator
+	MetaDelete = block.MetaDelete // tombstone
+	// MetaDiscardEarlier: earlier versions may be dropped once this one is in Badger.
+	MetaDiscardEarlier = block.MetaDiscardEarlier
+	MetaMerge          = block.MetaMerge // operand of a merge operator
 )
 
-// Limits of one entry. MaxKeySize leaves the 8 bytes of the timestamp in the 16-bit length of a
-// skiplist key.
+// Limits of one entry, in bytes.
 const (
-	MaxKeySize   = 1<<16 - 1 - 8
-	MaxValueSize = 1<<31 - 1<<17
+	MaxKeySize   = block.MaxKeySize
+	MaxValueSize = block.MaxValueSize
 )
 
-// Entry is one write of a commit.
-type Entry struct {
-	// Key and Value are at most MaxKeySize and MaxValueSize bytes.
-	Key, Value []byte
-	// Version is the entry's own timestamp; 0 means the commit timestamp of its batch. Chunk
-	// entries always have it filled in.
-	Version   uint64
-	ExpiresAt uint64 // unix seconds, 0 = never
-	Meta      byte   // MetaDelete, MetaDiscardEarlier, MetaMerge
-	UserMeta  byte   // the user's, carried along
-}
+// Entry is one write of a commit: Key and Value of at most MaxKeySize and MaxValueSize bytes, and
+// what Badger keeps beside them. Version is the entry's own timestamp; 0 means the commit timestamp
+// of its batch, and entries of a Chunk always have it filled in. ExpiresAt is in unix seconds; 0
+// means never. Meta has bits MetaDelete, MetaDiscardEarlier and MetaMerge; UserMeta is the user's.
+type Entry = block.Entry
+
+// Position is a place in the log: Segment is the number of a segment, from 1, and Offset a byte
+// offset in its file. The zero Position is the first live block.
+type Position = block.Position

@@ -2,8 +2,8 @@ package spillfile
 
 import (
 	"errors"
-	"fmt"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -15,14 +15,14 @@ var (
 	// ErrForeignSpill means that the spill holds commits of another database.
 	ErrForeignSpill = errors.New("spill belongs to another database")
 	// ErrWrongKey means that the encryption key given does not open the spill.
-	ErrWrongKey = errors.New("wrong encryption key for the spill")
+	ErrWrongKey = block.ErrWrongKey
 	// ErrKeyMissing means that the spill is encrypted and no encryption key was given.
-	ErrKeyMissing = errors.New("spill is encrypted and no encryption key was given")
+	ErrKeyMissing = block.ErrKeyMissing
 	// ErrNoManifest means that a directory holds segments but no MANIFEST.
 	ErrNoManifest = errors.New("spill directory has segments but no MANIFEST")
 	// ErrFormatVersion means that a file was written in a format that this release does not know.
 	// Every *VersionError matches it.
-	ErrFormatVersion = errors.New("unsupported spill format version")
+	ErrFormatVersion = block.ErrFormatVersion
 	// ErrOptions means that a field of Options is out of its bounds.
 	ErrOptions = errors.New("invalid spill options")
 )
@@ -31,7 +31,7 @@ var (
 var (
 	// ErrCorrupt means that bytes which were once durable are damaged or gone. Every *CorruptError
 	// matches it.
-	ErrCorrupt = errors.New("spill is corrupt")
+	ErrCorrupt = block.ErrCorrupt
 )
 
 // Returned by a Log that is open.
@@ -41,7 +41,7 @@ var (
 	// ErrReadOnly means that the Log was opened with ReadOnly.
 	ErrReadOnly = errors.New("spill is open read-only")
 	// ErrTooLarge means that a key, a value or a batch exceeds what a segment can hold.
-	ErrTooLarge = errors.New("too large for the spill")
+	ErrTooLarge = block.ErrTooLarge
 	// ErrNotEnqueued means that Commit was called for a batch that is not in the queue.
 	ErrNotEnqueued = errors.New("batch was not enqueued")
 	// errNotEmpty: Log.Remove would lose commits.
@@ -53,38 +53,11 @@ var (
 	ErrPoisoned = errors.New("segment is poisoned by an earlier failure")
 )
 
-// CorruptError says where damage was found. It matches ErrCorrupt.
-type CorruptError struct {
-	File   string // path of the damaged or missing file
-	Offset int64  // byte offset of the first damaged structure
-	Reason string // what is wrong, with both values where two disagree
-}
+// CorruptError says where damage was found: in File, a path, at Offset, in bytes, of the first
+// structure that is damaged or missing; Reason says what is wrong, with both values where two
+// disagree. It matches ErrCorrupt.
+type CorruptError = block.CorruptError
 
-// Error names the file, the offset, the reason and the remedy.
-func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%v: %s at offset %d: %s; put the file back from a copy, or get out what is intact with \"badgerspill salvage\"",
-		ErrCorrupt, e.File, e.Offset, e.Reason)
-}
-
-// Is makes errors.Is(err, ErrCorrupt) true.
-func (e *CorruptError) Is(target error) bool { return target == ErrCorrupt }
-
-// VersionError names a file in a format that this release does not know. It matches
-// ErrFormatVersion.
-type VersionError struct {
-	File             string // path of the file
-	Found, Supported uint32 // the version in the file, and the newest that this release reads
-}
-
-// Error names the file, both versions and the remedy.
-func (e *VersionError) Error() string {
-	return fmt.Sprintf("%v: %s has version %d, this release supports %d; open it with the release that wrote it, and SpillPolicy Never: that replays the spill and removes its files",
-		ErrFormatVersion, e.File, e.Found, e.Supported)
-}
-
-// Is makes errors.Is(err, ErrFormatVersion) true.
-func (e *VersionError) Is(target error) bool { return target == ErrFormatVersion }
-
-func corrupt(file string, offset int64, format string, args ...any) error {
-	return &CorruptError{File: file, Offset: offset, Reason: fmt.Sprintf(format, args...)}
-}
+// VersionError names a File, a path, in a format that this release does not know: Found is the
+// version in the file, Supported the newest that this release reads. It matches ErrFormatVersion.
+type VersionError = block.VersionError

@@ -14,6 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -348,7 +350,7 @@ func TestCrashAtEveryOperation(t *testing.T) {
 
 				for name, cut := range cuts {
 					for file := range cut.Files() {
-						if _, ok := parseIndexName(file); ok {
+						if _, ok := index.ParseName(file); ok {
 							indexes[name]++
 						}
 					}
@@ -543,7 +545,7 @@ func TestAFailedSyncIsNeverRepeated(t *testing.T) {
 // beforeSync returns what runs a function before each sync of a segment.
 func beforeSync(do func()) vfstest.Fault {
 	return func(op, path string) error {
-		if op == "sync" && strings.HasSuffix(path, segmentSuffix) {
+		if op == "sync" && strings.HasSuffix(path, block.SegmentSuffix) {
 			do()
 		}
 		return nil
@@ -563,10 +565,10 @@ func TestSyncedMarkExcludesWhatCameDuringTheSync(t *testing.T) {
 		mustPut(t, l, 2, "b", "2")
 	}))
 	require.NoError(t, l.Sync())
-	require.Equal(t, Position{1, end}, l.State().Synced)
+	require.Equal(t, Position{Segment: 1, Offset: end}, l.State().Synced)
 	require.Greater(t, l.w.active.end.Load(), end)
 	require.NoError(t, l.Sync())
-	require.Equal(t, Position{1, l.w.active.end.Load()}, l.State().Synced)
+	require.Equal(t, Position{Segment: 1, Offset: l.w.active.end.Load()}, l.State().Synced)
 	require.NoError(t, l.Close())
 }
 
@@ -642,7 +644,7 @@ func TestAnyReadOfAMergeFails(t *testing.T) {
 	for k := 1; ; k++ {
 		n, hit := 0, false
 		m.SetFault(func(op, path string) error {
-			if op != "read" || !strings.HasSuffix(path, segmentSuffix) {
+			if op != "read" || !strings.HasSuffix(path, block.SegmentSuffix) {
 				return nil
 			}
 			if n++; n == k {

@@ -16,11 +16,11 @@ func TestByteMaps(t *testing.T) {
 	require.NoError(t, err)
 	doc := string(text)
 	for _, m := range []struct{ heading, file, of string }{
-		{"### Segment header", "format.go", "segmentHeader is the first"},
-		{"### Block", "format.go", "blockHeader precedes"},
+		{"### Segment header", "internal/block/format.go", "SegmentHeader is the first"},
+		{"### Block", "internal/block/format.go", "Header precedes"},
 		{"## Manifest", "manifest.go", "manifest is the small file"},
-		{"## Index", "indexformat.go", "indexSealer seals"},
-		{"**Footer**", "indexformat.go", "indexFooter is the last"},
+		{"## Index", "internal/index/format.go", "sealer seals"},
+		{"**Footer**", "internal/index/format.go", "Footer is the last"},
 		{"## REPLAY", "place.go", "marshal makes the file"},
 		{"## Newest segment", "newest.go", "newestNote is what"},
 	} {

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // heldFS is a file system that removes and replaces no file that is open.
@@ -86,14 +88,14 @@ func TestSystemThatRemovesNoOpenFile(t *testing.T) {
 	require.True(t, ok)
 	l.Rotate(0)
 	require.NoError(t, l.MarkReplayed(l.State().LastSeq))
-	segment := filepath.Join(o.Dir, segmentName(ref.at.segment))
+	segment := filepath.Join(o.Dir, block.SegmentName(ref.at.Segment))
 	require.FileExists(t, segment)
 	require.Positive(t, l.State().DiskBytes)
 	value, err := v.Value(ref, nil)
 	require.NoError(t, err)
 	require.Equal(t, "value", string(value))
 	v.Release()
-	require.Equal(t, ref.at.segment, <-removed)
+	require.Equal(t, ref.at.Segment, <-removed)
 	require.NoFileExists(t, segment)
 	mustPut(t, l, 2, "key", "again")
 	require.NoError(t, l.Close())

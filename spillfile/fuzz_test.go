@@ -2,13 +2,11 @@ package spillfile
 
 import (
 	"hash/crc32"
-	"os"
-	"path/filepath"
 	"testing"
 
-	"github.com/golang/snappy"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -26,27 +24,6 @@ func seedFiles(f *testing.F, key []byte) map[string]string {
 	return files
 }
 
-// restamp makes the checksums of a segment right wherever its lengths lead, so that the fuzzer gets
-// past them.
-func restamp(b []byte, id uint64) {
-	if len(b) < segmentHeaderSize {
-		return
-	}
-	le.PutUint32(b[188:], crc32.Checksum(b[:188], castagnoli))
-	var scratch [16]byte
-	for at := segmentHeaderSize; at+blockHeaderSize <= len(b); {
-		var h blockHeader
-		h.unmarshal(b[at:])
-		end := at + blockHeaderSize + int(h.stored)
-		if h.stored == 0 || end > len(b) {
-			return
-		}
-		payload := crc32.Checksum(b[at+blockHeaderSize:end], castagnoli)
-		le.PutUint32(b[at:], crcTail(payload, b[at:], scratch[:], Position{id, int64(at)}))
-		at = end
-	}
-}
-
 // exercise reads everything that an opened log claims to hold, and uses it.
 func exercise(t *testing.T, o Options) {
 	l, err := Open(o)
@@ -60,7 +37,7 @@ func exercise(t *testing.T, o Options) {
 		if err != nil || c.AtEnd {
 			break
 		}
-		require.True(t, c.Next.after(from))
+		require.True(t, c.Next.After(from))
 		from = c.Next
 	}
 	if seq := l.State().LastSeq; seq < 1<<63 {
@@ -75,11 +52,11 @@ const segmentPerByte = 22 * 400 / 6 * 2
 
 func FuzzSegment(f *testing.F) {
 	files := seedFiles(f, nil)
-	first := []byte(files[segmentName(1)])
+	first := []byte(files[block.SegmentName(1)])
 	f.Add(first, false)
 	f.Add(first, true)
 	f.Add(first[:250], true)
-	f.Add([]byte(files[segmentName(2)]), true)
+	f.Add([]byte(files[block.SegmentName(2)]), true)
 	f.Add([]byte{}, false)
 	f.Fuzz(func(t *testing.T, b []byte, stamped bool) {
 		b = append([]byte(nil), b...)
@@ -87,12 +64,12 @@ func FuzzSegment(f *testing.F) {
 			restamp(b, 1)
 		}
 		bounded(t, len(b), segmentPerByte, func() {
-			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{manifestName: files[manifestName], segmentName(1): string(b)}), true, nil))
+			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{manifestName: files[manifestName], block.SegmentName(1): string(b)}), true, nil))
 		})
 		// The same bytes before an intact successor, and as an encrypted segment.
 		bounded(t, len(b), segmentPerByte, func() {
 			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{
-				manifestName: files[manifestName], segmentName(1): string(b), segmentName(2): files[segmentName(2)]}), false, make([]byte, 32)))
+				manifestName: files[manifestName], block.SegmentName(1): string(b), block.SegmentName(2): files[block.SegmentName(2)]}), false, make([]byte, 32)))
 		})
 	})
 }
@@ -107,51 +84,11 @@ func FuzzManifest(f *testing.F) {
 		if stamped && len(b) == manifestSize {
 			le.PutUint32(b[124:], crc32.Checksum(b[:124], castagnoli))
 		}
-		disk := map[string]string{segmentName(1): files[segmentName(1)], segmentName(2): files[segmentName(2)], manifestName: string(b)}
+		disk := map[string]string{block.SegmentName(1): files[block.SegmentName(1)], block.SegmentName(2): files[block.SegmentName(2)], manifestName: string(b)}
 		m := new(manifest)
 		if m.unmarshal("MANIFEST", b) == nil && m.next > 1<<62 {
 			return // numbers that run out are not a state that a spill gets into
 		}
 		bounded(t, len(b), 0, func() { exercise(t, faultOptions(vfstest.DiskOf("/spill", disk), true, nil)) })
-	})
-}
-
-func FuzzBlock(f *testing.F) {
-	raw, _ := appendEntry(nil, &Entry{Key: []byte("key"), Value: []byte("value"), Version: 3, ExpiresAt: 1 << 40})
-	f.Add(snappy.Encode(nil, raw), uint32(len(raw)), uint32(1))
-	f.Add([]byte{0}, uint32(0), uint32(0))
-	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x0f}, uint32(1<<31), uint32(7))
-	f.Fuzz(func(t *testing.T, payload []byte, raw, count uint32) {
-		h := blockHeader{stored: uint32(len(payload)), raw: raw, count: count, seq: 1, flags: flagLast}
-		b := make([]byte, blockHeaderSize, blockHeaderSize+len(payload))
-		at := Position{1, segmentHeaderSize}
-		var d decoder
-		h.marshal(b)
-		h.crc = crcTail(crc32.Checksum(payload, castagnoli), b, d.scratch[:], at)
-		h.marshal(b)
-		b = append(b, payload...)
-		path := filepath.Join(t.TempDir(), "block")
-		require.NoError(t, os.WriteFile(path, append(make([]byte, segmentHeaderSize), b...), 0o600))
-		file, err := OS.OpenFile(path, os.O_RDONLY, 0)
-		require.NoError(t, err)
-		defer file.Close()
-		rd := new(blockReader)
-		rd.reset(file, path, 1, nil, int64(segmentHeaderSize+len(b)))
-		got, err := rd.next(segmentHeaderSize)
-		if err != nil {
-			require.ErrorIs(t, err, ErrCorrupt)
-			return
-		}
-		entries, err := rd.decode(&got)
-		if err != nil {
-			require.ErrorIs(t, err, ErrCorrupt)
-			return
-		}
-		require.Len(t, entries, int(raw))
-		require.LessOrEqual(t, cap(entries), len(payload)*snappyMaxRatio+1)
-		var c Chunk
-		if err := c.take(path, &got, entries); err == nil {
-			require.Len(t, c.Entries, int(count))
-		}
 	})
 }

@@ -10,12 +10,15 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"sort"
 	"testing"
 	"time"
 
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 var seedFlag = flag.Uint64("spill.seed", 0, "seed of random tests; 0 picks one")
@@ -184,7 +187,7 @@ func segmentFiles(t testing.TB, dir string) []string {
 	entries, err := os.ReadDir(dir)
 	require.NoError(t, err)
 	for _, e := range entries {
-		if _, ok := parseSegmentName(e.Name()); ok {
+		if _, ok := block.ParseSegmentName(e.Name()); ok {
 			names = append(names, e.Name())
 		}
 	}
@@ -223,4 +226,15 @@ func waitFor(cond func() bool) bool {
 		}
 	}
 	return false
+}
+
+// bounded requires that f allocates at most perByte bytes for each byte of the input, beside what
+// any input takes.
+func bounded(t *testing.T, input, perByte int, f func()) {
+	const fixed = 8 << 20 // pools, buffers of fixed size, and what other goroutines do
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	f()
+	runtime.ReadMemStats(&after)
+	require.LessOrEqual(t, after.TotalAlloc-before.TotalAlloc, uint64(fixed+perByte*input), "bytes allocated for an input of %d", input)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -16,6 +17,8 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -64,17 +67,17 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 					if r.IntN(4) == 0 {
 						k = append(bytes.Clone(k), byte(r.IntN(256)))
 					}
-					want, ok := mem.get(k, ts)
-					got, found, err := file.get(k, ts, filterHash(k))
+					want, ok := mem.Get(k, ts)
+					got, found, err := file.Get(k, ts, index.Hash(k))
 					require.NoError(t, err)
 					require.Equal(t, ok, found, "%.40q@%d", k, ts)
 					if ok {
-						want.Value = withoutValue(want.Value)
+						want.Value = located(want.Value)
 					}
 					require.Equal(t, want, got, "%.40q@%d", k, ts)
 				}
 				for _, reverse := range []bool{false, true} {
-					want, got := mem.iterator(reverse), l.iterator(s, reverse, allVersions, func(err error) { t.Error(err) })
+					want, got := mem.Iterator(reverse), l.iterator(s, reverse, index.AllVersions, func(err error) { t.Error(err) })
 					same := func(what string) {
 						t.Helper()
 						require.Equal(t, want.Valid(), got.Valid(), what)
@@ -82,7 +85,7 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 							require.Equal(t, want.Key(), got.Key(), what)
 							w, g := want.Value(), got.Value()
 							w.Version, g.Version = 0, 0
-							w.Value = withoutValue(w.Value)
+							w.Value = located(w.Value)
 							require.Equal(t, w, g, what)
 						}
 					}
@@ -117,6 +120,12 @@ func TestIndexFileAnswersAsMemory(t *testing.T) {
 			})
 		}
 	}
+}
+
+// located is a location without the value that may follow it.
+func located(b []byte) []byte {
+	at, _, _ := index.ParseLocation(b)
+	return index.AppendLocation(nil, at)
 }
 
 // Memory per sealed entry, as the runtime sees it, whatever the size of keys: at most 4 bytes
@@ -192,9 +201,16 @@ func TestIndexHealsAfterReplay(t *testing.T) {
 	defer v.Release()
 	it := v.NewIterator(false)
 	defer it.Close()
+	var files []*vfstest.DiskFile // those of segments that are dropped, and held
+	for _, s := range v.segs[1:] {
+		f, err := m.OpenFile(s.index.Load().file.Path, os.O_RDONLY, 0)
+		require.NoError(t, err)
+		defer f.Close()
+		files = append(files, f.(*vfstest.DiskFile))
+	}
 	require.NoError(t, l.MarkReplayed(4))
-	for _, s := range v.segs[1:] { // dropped, and held
-		s.index.Load().file.file.file.(*vfstest.DiskFile).Alter(func(b string) string { return flip(b, 20, 1) })
+	for _, f := range files {
+		f.Alter(func(b string) string { return flip(b, 20, 1) })
 	}
 	ref, ok, err := v.Get([]byte("key"), 10, false)
 	require.NoError(t, err)
@@ -227,7 +243,7 @@ func TestIndexHealsUnderReaders(t *testing.T) {
 	require.NoError(t, l.indexSealed())
 	want := dump(t, l)
 	require.Len(t, want, 2_000)
-	damage := func() { m.Alter(indexName(1), func(b string) string { return flip(b, 20_000, 1) }) }
+	damage := func() { m.Alter(index.Name(1), func(b string) string { return flip(b, 20_000, 1) }) }
 	for _, reverse := range []bool{false, true} {
 		damage()
 		v := l.Acquire()
@@ -255,7 +271,7 @@ func TestIndexHealsUnderReaders(t *testing.T) {
 	// Index and segment both damaged: an error, never an answer.
 	require.True(t, waitFor(func() bool { return l.w.live[0].index.Load().file != nil }), "no new index file")
 	damage()
-	m.Alter(segmentName(1), func(b string) string { return flip(b, 50_000, 1) })
+	m.Alter(block.SegmentName(1), func(b string) string { return flip(b, 50_000, 1) })
 	v := l.Acquire()
 	defer v.Release()
 	it := v.NewIterator(false)
@@ -289,7 +305,7 @@ func TestOpenReadsNoIndexedSegment(t *testing.T) {
 	require.NoError(t, l.Close())
 	reads := map[string]int{}
 	killed.SetFault(func(op, path string) error {
-		if op == "read" && strings.HasSuffix(path, segmentSuffix) {
+		if op == "read" && strings.HasSuffix(path, block.SegmentSuffix) {
 			reads[filepath.Base(path)]++
 		}
 		return nil
@@ -313,7 +329,7 @@ func TestOpenReadsNoIndexedSegment(t *testing.T) {
 func segmentFilesOf(m *vfstest.Disk) []string {
 	var names []string
 	for name := range m.Files() {
-		if strings.HasSuffix(name, segmentSuffix) {
+		if strings.HasSuffix(name, block.SegmentSuffix) {
 			names = append(names, name)
 		}
 	}
@@ -335,7 +351,7 @@ func TestIndexIsRetriedWhenTheDiskIsFull(t *testing.T) {
 	defer l.Close()
 	full := errors.New("disk full")
 	m.SetFault(func(op, path string) error {
-		if op == "write" && strings.HasSuffix(path, indexTempSuffix) {
+		if op == "write" && strings.HasSuffix(path, index.TempSuffix) {
 			return full
 		}
 		return nil
@@ -351,30 +367,4 @@ func TestIndexIsRetriedWhenTheDiskIsFull(t *testing.T) {
 	got, ok = get(t, l, "a")
 	require.True(t, ok)
 	require.Equal(t, "one", got)
-}
-
-// No key is missed, and false positives are as rare as the comment at filterBits says.
-func TestFilter(t *testing.T) {
-	r := newRand(t)
-	for _, n := range []int{0, 1, 15, 16, 17, 1_000, 60_000} {
-		set := map[uint64]bool{}
-		var hashes []uint64
-		for range n {
-			h := filterHash(fmt.Appendf(nil, "%016x", r.Uint64()))
-			set[h] = true
-			hashes = append(hashes, h)
-		}
-		f := newFilter(hashes)
-		for _, h := range hashes {
-			require.True(t, f.mayContain(h))
-		}
-		wrong, tries := 0, 200_000
-		for range tries {
-			if h := filterHash(fmt.Appendf(nil, "%016x", r.Uint64())); f.mayContain(h) && !set[h] {
-				wrong++
-			}
-		}
-		// Of few keys some blocks get more than their share: one in 650 was seen.
-		require.Less(t, wrong, tries/500, "of %d keys", n)
-	}
 }

@@ -2,15 +2,37 @@ package spillfile
 
 import (
 	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
 
 	"github.com/dgraph-io/badger/v4/y"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // The life of a segment's index: in memory while the segment is written (lifecycle.go), in a file
 // once it is sealed and durable (indexSealed). It is in memory again if the file turns out to be
 // damaged (heal), and then in a new file.
+
+// segmentIndex maps key@version to the place of an entry, for one segment: in memory until the
+// segment is sealed and durable, in a file from then on. One of the two is set.
+type segmentIndex struct {
+	mem  *index.Memory
+	file *index.File
+}
+
+// memory returns the bytes that it holds, beside the cache.
+func (x *segmentIndex) memory() int64 {
+	if x.mem != nil {
+		return x.mem.Cap()
+	}
+	return x.file.Memory()
+}
 
 // setIndex gives s an index and accounts for its memory.
 func (l *Log) setIndex(s *segment, x *segmentIndex) {
@@ -56,7 +78,7 @@ func (l *Log) expectMore(s *segment, n int64) {
 	s.idx.mu.Lock()
 	defer s.idx.mu.Unlock()
 	if s.idx.expected == 0 {
-		n += indexFileFixed
+		n += index.FileFixed
 	}
 	l.expectLocked(s, s.idx.expected+n)
 }
@@ -77,6 +99,53 @@ func (l *Log) nameIndex(s *segment, temp, path string, size int64) error {
 	return nil
 }
 
+// writeIndex makes the index file of a sealed segment from its index in memory, whole or not at
+// all, and opens it.
+func (l *Log) writeIndex(s *segment, mem *index.Memory) (*index.File, error) {
+	path := filepath.Join(l.o.Dir, index.Name(s.id()))
+	temp := path + vfs.TempSuffix
+	built, err := index.Build(mem, index.Footer{
+		DatabaseID: l.o.DatabaseID, Segment: s.id(), SegmentCRC: s.header.Checksum(), Encrypted: s.aead != nil, Mixed: s.mixed.Load(),
+		End: s.end.Load(), FirstSeq: s.header.FirstSeq, LastSeq: s.lastSeq.Load(),
+		MinTs: s.minTs.Load(), MaxTs: s.maxTs.Load(), MaxVersion: s.maxVersion.Load(),
+	}, l.o.EncryptionKey)
+	if errors.Is(err, index.ErrEmpty) {
+		return nil, err
+	}
+	if err != nil {
+		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	}
+	size := int64(len(built.Bytes))
+	if size > math.MaxUint32 {
+		return nil, fmt.Errorf("%w: the index of segment %s takes %d bytes", ErrTooLarge, s.path, size)
+	}
+	f, err := vfs.CreateTemp(l.fs, path)
+	if err == nil {
+		err = vfs.Complete(f, built.Bytes)
+	}
+	if err == nil {
+		err = l.nameIndex(s, temp, path, size)
+	}
+	if err != nil {
+		if rerr := l.fs.Remove(temp); rerr != nil && !errors.Is(rerr, fs.ErrNotExist) {
+			l.o.Logf("spill index %s could not be removed, the next Open does it: %v", temp, rerr)
+		}
+		return nil, fmt.Errorf("spill index %s: %w", path, err)
+	}
+	file := l.files.file(path, os.O_RDONLY)
+	x, err := built.Open(file, path, l.cache)
+	if err != nil {
+		if s.unlinked() {
+			err = errUnlinked
+		}
+		return nil, errors.Join(err, file.Close())
+	}
+	return x, nil
+}
+
+// errUnlinked: the files of a segment are removed, or will be.
+var errUnlinked = errors.New("segment is gone")
+
 // unlinked says that the files of s are removed, or will be.
 func (s *segment) unlinked() bool {
 	s.idx.mu.Lock()
@@ -92,8 +161,8 @@ func (l *Log) indexSealed() error {
 	var todo []*segment
 	l.w.mu.Lock()
 	for _, s := range l.w.live {
-		end := Position{s.id(), s.end.Load()}
-		if s.sealed && s.index.Load().mem != nil && !end.after(l.w.mark) && !s.unindexable && !s.doomed {
+		end := Position{Segment: s.id(), Offset: s.end.Load()}
+		if s.sealed && s.index.Load().mem != nil && !end.After(l.w.mark) && !s.unindexable && !s.doomed {
 			s.refs.Add(1)
 			todo = append(todo, s)
 		}
@@ -108,7 +177,7 @@ func (l *Log) indexSealed() error {
 				l.setIndex(s, &segmentIndex{file: x})
 				indexed = true
 			case errors.Is(err, errUnlinked):
-			case errors.Is(err, errEmptyIndex), errors.Is(err, ErrTooLarge):
+			case errors.Is(err, index.ErrEmpty), errors.Is(err, ErrTooLarge):
 				s.unindexable = true
 			default:
 				errs = append(errs, err)
@@ -127,7 +196,7 @@ func (l *Log) indexSealed() error {
 
 // heal makes a damaged index again, in memory, from its segment. If somebody has done that already,
 // it returns what he made.
-func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, error) {
+func (l *Log) heal(s *segment, bad *index.File, cause error) (*segmentIndex, error) {
 	s.idx.healing.Lock()
 	defer s.idx.healing.Unlock()
 	if x := s.index.Load(); x.file != bad {
@@ -140,12 +209,12 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 	if err != nil {
 		return nil, err
 	}
-	l.o.Logf("spill index %s is made again from its segment: %v", bad.path, cause)
+	l.o.Logf("spill index %s is made again from its segment: %v", bad.Path, cause)
 	x := &segmentIndex{mem: mem}
 	l.setIndex(s, x)
 	// Who still reads it, or begins to, comes here and gets what is in its place.
-	_ = bad.file.Close() // nothing was written to it
-	l.cache.forget(cacheIndex, s.id())
+	_ = bad.Close() // nothing was written to it
+	l.cache.Forget(block.CacheIndex, s.id())
 	l.wakeBackground()
 	return x, nil
 }
@@ -154,10 +223,10 @@ func (l *Log) heal(s *segment, bad *indexFile, cause error) (*segmentIndex, erro
 func (l *Log) get(s *segment, key []byte, ts uint64, hash uint64) (vs y.ValueStruct, found bool, err error) {
 	for x := s.index.Load(); ; {
 		if x.mem != nil {
-			vs, found = x.mem.get(key, ts)
+			vs, found = x.mem.Get(key, ts)
 			return vs, found, nil
 		}
-		if vs, found, err = x.file.get(key, ts, hash); err == nil {
+		if vs, found, err = x.file.Get(key, ts, hash); err == nil {
 			return vs, found, nil
 		}
 		if x, err = l.heal(s, x.file, err); err != nil {
@@ -168,12 +237,12 @@ func (l *Log) get(s *segment, key []byte, ts uint64, hash uint64) (vs y.ValueStr
 
 // iterator iterates the index of s. It may leave out entries that are not shown. fail is told of an
 // error that ended it.
-func (l *Log) iterator(s *segment, reverse bool, what shown, fail func(error)) y.Iterator {
+func (l *Log) iterator(s *segment, reverse bool, what index.Shown, fail func(error)) y.Iterator {
 	x := s.index.Load()
 	if x.mem != nil {
-		return x.mem.iterator(reverse)
+		return x.mem.Iterator(reverse)
 	}
-	return &fileIterator{x: x.file, reverse: reverse, shown: what, fail: fail, heal: func(bad *indexFile, cause error) (y.Iterator, error) {
+	return x.file.Iterator(reverse, what, fail, func(bad *index.File, cause error) (y.Iterator, error) {
 		healed, err := l.heal(s, bad, cause)
 		if err != nil {
 			return nil, err
@@ -181,14 +250,14 @@ func (l *Log) iterator(s *segment, reverse bool, what shown, fail func(error)) y
 		if healed.mem == nil { // healed long ago, and in a new file since
 			return l.iterator(s, reverse, what, fail), nil
 		}
-		return healed.mem.iterator(reverse), nil
-	}}
+		return healed.mem.Iterator(reverse), nil
+	})
 }
 
 // closeIndex closes the file of the index, after the last reader.
 func (s *segment) closeIndex() error {
 	if x := s.index.Load(); x != nil && x.file != nil {
-		return x.file.file.Close()
+		return x.file.Close()
 	}
 	return nil
 }

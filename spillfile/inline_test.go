@@ -8,6 +8,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // TestShortValuesLieInTheIndex: up to 64 bytes a value is read from memory as long as its segment
@@ -18,7 +21,7 @@ func TestShortValuesLieInTheIndex(t *testing.T) {
 	defer l.Close()
 	value := func(n int) string { return strings.Repeat("v", n) }
 	var all []Entry
-	for n := range inlineValue + 10 {
+	for n := range index.InlineValue + 10 {
 		all = append(all, Entry{Key: fmt.Appendf(nil, "k%03d", n), Value: []byte(value(n))})
 	}
 	mustPutEntries(t, l, 1, all...)
@@ -40,11 +43,11 @@ func TestShortValuesLieInTheIndex(t *testing.T) {
 			require.Equal(t, "dst"+value(n), string(got))
 		}
 	}
-	path := filepath.Join(o.Dir, segmentName(1))
+	path := filepath.Join(o.Dir, block.SegmentName(1))
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
-	require.NoError(t, os.Truncate(path, segmentHeaderSize))
-	check(func(n int) bool { return n > inlineValue })
+	require.NoError(t, os.Truncate(path, block.SegmentHeaderSize))
+	check(func(n int) bool { return n > index.InlineValue })
 	require.NoError(t, os.WriteFile(path, whole, 0o600))
 	check(func(int) bool { return false })
 
@@ -65,7 +68,7 @@ func TestIndexSizeCoversShortValues(t *testing.T) {
 		var all []Entry
 		keys, raw := int64(0), int64(0)
 		for range 1 + r.IntN(20) {
-			e := Entry{Key: randomValue(r, 1+r.IntN(100)), Value: randomValue(r, r.IntN(2*inlineValue)), ExpiresAt: r.Uint64()}
+			e := Entry{Key: randomValue(r, 1+r.IntN(100)), Value: randomValue(r, r.IntN(2*index.InlineValue)), ExpiresAt: r.Uint64()}
 			keys, raw = keys+int64(len(e.Key)), raw+int64(len(e.Key)+len(e.Value))
 			all = append(all, e)
 		}
@@ -73,13 +76,13 @@ func TestIndexSizeCoversShortValues(t *testing.T) {
 		require.LessOrEqual(t, b.IndexSize(), EstimateIndexSize(len(all), keys, raw))
 		used, in := int64(0), l.w.active
 		if in != nil {
-			used = in.mem().size()
+			used = in.mem().Size()
 		}
 		size := b.IndexSize()
 		l.Enqueue(b, 1)
 		require.NoError(t, l.Commit(b))
 		if s := l.w.active; s == in {
-			require.LessOrEqual(t, s.mem().size()-used, size)
+			require.LessOrEqual(t, s.mem().Size()-used, size)
 		}
 		b.Free()
 	}

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"slices"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // SegmentInfo describes a segment that may hold commits which are not replayed. Sizes are bytes.
@@ -157,17 +159,17 @@ func (w *walker) inspect(f *foundSegment, first bool) (s SegmentInfo, raw, store
 	m := w.contents.manifest
 	s = SegmentInfo{ID: f.id, File: f.path, Size: f.size}
 	if f.bad == nil {
-		h := &f.seg.header
-		s.Created, s.Encrypted, s.Unordered = h.created, h.encrypted, h.directThrough == Unordered
+		h := &f.header
+		s.Created, s.Encrypted, s.Unordered = h.Created, h.Encrypted, h.DirectThrough == Unordered
 	}
 	ft, size, _ := w.footer(f) // without a descriptor it is not known
 	if ft != nil {
 		s.IndexSize = size
 	}
-	if ft == nil || f.bad != nil || ft.end > f.size || m.replayed >= ft.firstSeq && m.replayed < ft.lastSeq {
+	if ft == nil || f.bad != nil || ft.End > f.size || m.replayed >= ft.FirstSeq && m.replayed < ft.LastSeq {
 		w.visit = func(c *Commit) error {
 			s.see(c)
-			raw, stored = raw+c.RawBytes, stored+c.stored+blockHeaderSize
+			raw, stored = raw+c.RawBytes, stored+c.stored+block.HeaderSize
 			return nil
 		}
 		before := len(w.faults)
@@ -180,11 +182,11 @@ func (w *walker) inspect(f *foundSegment, first bool) (s SegmentInfo, raw, store
 			}
 		}
 	} else {
-		s.FirstSeq, s.LastSeq, s.FirstTs, s.LastTs = ft.firstSeq, ft.lastSeq, ft.minTs, ft.maxTs
-		s.Unordered = s.Unordered || ft.mixed
-		s.Commits, s.Entries = int64(ft.lastSeq-ft.firstSeq)+1, int64(ft.entries)
-		w.last = ft.lastSeq
-		raw, stored = w.sample(f, ft.end)
+		s.FirstSeq, s.LastSeq, s.FirstTs, s.LastTs = ft.FirstSeq, ft.LastSeq, ft.MinTs, ft.MaxTs
+		s.Unordered = s.Unordered || ft.Mixed
+		s.Commits, s.Entries = int64(ft.LastSeq-ft.FirstSeq)+1, int64(ft.Entries)
+		w.last = ft.LastSeq
+		raw, stored = w.sample(f, ft.End)
 	}
 	if stored > 0 {
 		s.Ratio = float64(raw) / float64(stored)
@@ -209,13 +211,13 @@ func (s *SegmentInfo) see(c *Commit) {
 
 // sample measures the first blocks of a segment, as many as one read brings.
 func (w *walker) sample(f *foundSegment, end int64) (raw, stored int64) {
-	w.rd.reset(f.file, f.path, f.id, nil, min(end, segmentHeaderSize+readWindow))
-	for at := int64(segmentHeaderSize); ; {
-		b, err := w.rd.next(at)
+	w.rd.Reset(f.file, f.path, f.id, nil, min(end, block.SegmentHeaderSize+block.ReadWindow))
+	for at := int64(block.SegmentHeaderSize); ; {
+		b, err := w.rd.Next(at)
 		if err != nil { // the end of the sample, or damage, which others report
 			return raw, stored
 		}
-		raw, stored, at = raw+int64(b.raw), stored+int64(b.stored)+blockHeaderSize, b.next
+		raw, stored, at = raw+int64(b.Raw), stored+int64(b.Stored)+block.HeaderSize, b.Next
 	}
 }
 

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -89,8 +91,8 @@ func TestInspectSaysWhatOpenWouldSay(t *testing.T) {
 	in, err := Inspect(src)
 	require.NoError(t, err)
 	require.NoError(t, in.OpenError, "each segment has an index: the damage shows when it is read")
-	path := filepath.Join(src.Dir, segmentName(1))
-	require.NoError(t, os.Remove(filepath.Join(src.Dir, indexName(1))))
+	path := filepath.Join(src.Dir, block.SegmentName(1))
+	require.NoError(t, os.Remove(filepath.Join(src.Dir, index.Name(1))))
 	in, err = Inspect(src)
 	require.NoError(t, err)
 	require.ErrorIs(t, in.OpenError, ErrCorrupt)
@@ -104,7 +106,7 @@ func TestInspectSaysWhatOpenWouldSay(t *testing.T) {
 // after it was listed.
 func vanishing(times int) FS {
 	return vfstest.NewFaults(OS, func(op, path string) error {
-		if op == "open" && filepath.Ext(path) == segmentSuffix && times > 0 {
+		if op == "open" && filepath.Ext(path) == block.SegmentSuffix && times > 0 {
 			times--
 			return fs.ErrNotExist
 		}
@@ -183,7 +185,7 @@ func (c *comeAndGoFS) ReadDir(dir string) ([]fs.DirEntry, error) {
 	if c.hidden(c.lists) {
 		last := ""
 		for _, e := range entries {
-			if filepath.Ext(e.Name()) == segmentSuffix {
+			if filepath.Ext(e.Name()) == block.SegmentSuffix {
 				last = e.Name()
 			}
 		}

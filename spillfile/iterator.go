@@ -8,6 +8,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4/table"
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // Iterator iterates over the entries of a View in the order of internal keys: key with the inverted
@@ -21,7 +23,7 @@ type Iterator struct {
 	places  y.Iterator // of all segments, one after the other in key order: no values
 	failed  error      // what ended it
 	reverse bool
-	shown   shown
+	shown   index.Shown
 	scan    bool // values are read ahead; all that follows is for that
 
 	last   []byte  // forward, if not all versions are shown: the key that was; empty for none
@@ -43,19 +45,19 @@ const (
 )
 
 // NewIterator returns an Iterator over all entries, all versions, that reads no values.
-func (v *View) NewIterator(reverse bool) *Iterator { return v.newIterator(reverse, allVersions) }
+func (v *View) NewIterator(reverse bool) *Iterator { return v.newIterator(reverse, index.AllVersions) }
 
 // NewScan is NewIterator that reads values ahead.
-func (v *View) NewScan(reverse bool) *Iterator { return v.newScan(reverse, allVersions) }
+func (v *View) NewScan(reverse bool) *Iterator { return v.newScan(reverse, index.AllVersions) }
 
 // NewScanAt is NewScan that shows of each key only the newest version at or below at, be it a
 // tombstone. No other value is read. Its Seek takes an internal key of the highest version, and in
 // reverse of version 0.
 func (v *View) NewScanAt(reverse bool, at uint64) *Iterator {
-	return v.newScan(reverse, shown{newest: true, at: at})
+	return v.newScan(reverse, index.Shown{Newest: true, At: at})
 }
 
-func (v *View) newIterator(reverse bool, what shown) *Iterator {
+func (v *View) newIterator(reverse bool, what index.Shown) *Iterator {
 	it := &Iterator{view: v, reverse: reverse, shown: what}
 	iters := make([]y.Iterator, 0, len(v.segs))
 	fail := func(err error) { it.failed = errors.Join(it.failed, err) }
@@ -66,7 +68,7 @@ func (v *View) newIterator(reverse bool, what shown) *Iterator {
 	return it
 }
 
-func (v *View) newScan(reverse bool, what shown) *Iterator {
+func (v *View) newScan(reverse bool, what index.Shown) *Iterator {
 	it := v.newIterator(reverse, what)
 	it.scan = true
 	return it
@@ -229,7 +231,7 @@ func (it *Iterator) turn() {
 // take adds the next entry that is shown to w, if there is one, and goes past it.
 func (it *Iterator) take(w *window) {
 	switch {
-	case !it.shown.newest:
+	case !it.shown.Newest:
 		it.add(w)
 		it.places.Next()
 	case it.reverse:
@@ -249,7 +251,7 @@ func (it *Iterator) add(w *window) {
 func (it *Iterator) takeForward(w *window) {
 	for ; it.more(); it.places.Next() {
 		internal := it.places.Key()
-		if key := y.ParseKey(internal); y.ParseTs(internal) <= it.shown.at && !bytes.Equal(key, it.last) {
+		if key := y.ParseKey(internal); y.ParseTs(internal) <= it.shown.At && !bytes.Equal(key, it.last) {
 			it.last = append(it.last[:0], key...)
 			it.add(w)
 			it.places.Next()
@@ -265,7 +267,7 @@ func (it *Iterator) takeBackward(w *window) {
 		if len(w.entries) > n && !bytes.Equal(y.ParseKey(internal), w.keyAt(n)) {
 			return
 		}
-		if y.ParseTs(internal) <= it.shown.at {
+		if y.ParseTs(internal) <= it.shown.At {
 			w.cut(n)
 			it.add(w)
 		}
@@ -274,10 +276,10 @@ func (it *Iterator) takeBackward(w *window) {
 
 // refOf makes a Ref of what an index says of an entry, and of its timestamp.
 func refOf(vs y.ValueStruct, version uint64) Ref {
-	at, value, err := parseLocation(vs.Value)
+	at, value, err := index.ParseLocation(vs.Value)
 	if err != nil { // no segment 0 exists: Value will say so
-		at = location{}
+		at = index.Location{}
 	}
 	return Ref{Version: version, ExpiresAt: vs.ExpiresAt, Meta: vs.Meta, UserMeta: vs.UserMeta,
-		ValueLen: int64(at.valueLen), at: at, value: value}
+		ValueLen: int64(at.ValueLen), at: at, value: value}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -124,7 +125,7 @@ func TestScanOfNewestVersions(t *testing.T) {
 				require.NoError(t, s.Err())
 				require.Empty(t, want)
 				if at == math.MaxUint64 { // the values of all others would take 30 times that
-					require.Less(t, disk.bytes.Load()-before, int64(keys*2*(100+blockHeaderSize)+256<<10))
+					require.Less(t, disk.bytes.Load()-before, int64(keys*2*(100+block.HeaderSize)+256<<10))
 				}
 			}
 			s.Rewind()
@@ -174,8 +175,13 @@ func TestScanOfNewestVersionsHeals(t *testing.T) {
 				v := l.Acquire()
 				x := v.segs[0].index.Load().file
 				require.NotNil(t, x)
-				leaf := (x.table.len() - 1) * part / 7
-				disk.Alter(indexSuffix, func(b string) string { return flip(b, int(x.table.offsets[leaf])+9, 1) })
+				var leaf, leaves int
+				disk.Alter(".idx", func(b string) string {
+					at := leavesOf([]byte(b))
+					leaves = len(at) - 1
+					leaf = (leaves - 1) * part / 7
+					return flip(b, int(at[leaf])+9, 1)
+				})
 				s := v.NewScanAt(reverse, at)
 				got := map[string]uint64{}
 				last := ""
@@ -185,7 +191,7 @@ func TestScanOfNewestVersionsHeals(t *testing.T) {
 					last, got[key] = key, s.Ref().Version
 				}
 				require.NoError(t, s.Err())
-				require.Equal(t, newest, got, "leaf %d of %d", leaf, x.table.len())
+				require.Equal(t, newest, got, "leaf %d of %d", leaf, leaves)
 				require.NotSame(t, x, v.segs[0].index.Load().file, "it was not met")
 				require.NoError(t, s.Close())
 				v.Release()
@@ -208,7 +214,7 @@ type readCountFile struct {
 
 func (c *readCount) OpenFile(name string, flag int, perm fs.FileMode) (File, error) {
 	f, err := c.Disk.OpenFile(name, flag, perm)
-	if err != nil || !strings.HasSuffix(name, segmentSuffix) {
+	if err != nil || !strings.HasSuffix(name, block.SegmentSuffix) {
 		return f, err
 	}
 	return &readCountFile{f, c}, nil
@@ -231,7 +237,7 @@ func TestScanOfADamagedValue(t *testing.T) {
 		mustPut(t, l, uint64(i+1), fmt.Sprintf("%02d", i), string(randomValue(r, 500)))
 	}
 	require.NoError(t, l.Seal())
-	m.Alter(segmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
+	m.Alter(block.SegmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
 	v := l.Acquire()
 	defer v.Release()
 	s := v.NewScan(false)

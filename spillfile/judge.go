@@ -66,10 +66,6 @@ type judgedError struct {
 func (e *judgedError) Error() string   { return e.text }
 func (e *judgedError) Unwrap() []error { return e.errs }
 
-func foreign(dir string, found, want [16]byte) error {
-	return fmt.Errorf("%w: %s holds commits of database %x, this one is %x", ErrForeignSpill, dir, found, want)
-}
-
 // Left tells in words what can still be read: how many commits, and of when.
 func (in *Inspection) Left() string {
 	if len(in.Segments) == 0 {

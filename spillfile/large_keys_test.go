@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // Keys of 60 KB, whether they differ in their first bytes or in their last. Beside the first and
@@ -25,7 +27,7 @@ func TestIndexMemoryOfLongKeys(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := testOptions(t.TempDir())
-			o.SegmentSize, o.IndexArena = 64<<20, maxArena
+			o.SegmentSize, o.IndexArena = 64<<20, index.MaxArena
 			l := mustOpen(t, o)
 			defer l.Close()
 			for i := range entries {
@@ -38,8 +40,8 @@ func TestIndexMemoryOfLongKeys(t *testing.T) {
 			defer v.Release()
 			require.Len(t, v.segs, 1)
 			x := v.segs[0].index.Load().file
-			t.Logf("%d bytes of memory, %d leaves, a file of %d bytes", x.memory(), x.table.len(), x.size)
-			beside := float64(x.memory()-2*size-1024) / entries
+			t.Logf("%d bytes of memory, a file of %d bytes", x.Memory(), x.Size)
+			beside := float64(x.Memory()-2*size-1024) / entries
 			require.LessOrEqual(t, beside, 64.0, "bytes an entry")
 			for i := range entries {
 				_, ok, err := v.Get(key(i), math.MaxUint64, false)

@@ -4,6 +4,9 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // activateLocked opens the next segment for a group that needs so much of the index.
@@ -13,24 +16,24 @@ func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
 	if err != nil {
 		return err
 	}
-	if x := s.index.Load(); x == nil || x.mem.room() < indexed {
-		l.setIndex(s, &segmentIndex{mem: newMemIndex(l.sizes.Load().arena, indexed)})
+	if x := s.index.Load(); x == nil || x.mem.Room() < indexed {
+		l.setIndex(s, &segmentIndex{mem: index.NewMemory(l.sizes.Load().arena, indexed)})
 	}
 	h := &s.header
-	h.databaseID, h.created = l.o.DatabaseID, l.o.Now()
+	h.DatabaseID, h.Created = l.o.DatabaseID, l.o.Now()
 	s.born = time.Now()
-	h.prevLastSeq, h.firstSeq, h.directThrough = l.lastSeq.Load(), firstSeq, w.direct
+	h.PrevLastSeq, h.FirstSeq, h.DirectThrough = l.lastSeq.Load(), firstSeq, w.direct
 	if n := len(w.live); n > 0 {
-		h.prev, h.prevEnd = w.live[n-1].id(), w.live[n-1].end.Load()
+		h.Prev, h.PrevEnd = w.live[n-1].id(), w.live[n-1].end.Load()
 	}
 	if len(l.o.EncryptionKey) > 0 {
-		if s.aead, err = h.wrapDataKey(l.o.EncryptionKey); err != nil {
+		if s.aead, err = h.WrapDataKey(l.o.EncryptionKey); err != nil {
 			l.abandon(s)
 			return err
 		}
 	}
-	var b [segmentHeaderSize]byte
-	h.marshal(b[:])
+	var b [block.SegmentHeaderSize]byte
+	h.Marshal(b[:])
 	n, err := s.file.WriteAt(b[:], 0)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
@@ -41,9 +44,9 @@ func (l *Log) activateLocked(firstSeq uint64, indexed int64) error {
 		l.noteLocked(SegmentPoisoned, s, 0, err)
 		return err
 	}
-	s.size.Add(segmentHeaderSize)
-	l.disk.Add(segmentHeaderSize)
-	s.end.Store(segmentHeaderSize)
+	s.size.Add(block.SegmentHeaderSize)
+	l.disk.Add(block.SegmentHeaderSize)
+	s.end.Store(block.SegmentHeaderSize)
 	w.active, w.rotate, w.asked = s, false, false
 	return nil
 }
@@ -104,7 +107,7 @@ func (l *Log) Relieve() {
 func (l *Log) relieve() {
 	l.w.mu.Lock()
 	defer l.unlockWriter()
-	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().size() >= l.sizes.Load().arena/reliefShare {
+	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().Size() >= l.sizes.Load().arena/reliefShare {
 		l.sealLocked(s)
 	}
 }

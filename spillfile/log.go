@@ -5,6 +5,8 @@ import (
 	"io"
 	"sync"
 	"sync/atomic"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // Log is a spill: an ordered set of segments. All methods are safe for concurrent use.
@@ -70,8 +72,8 @@ func (l *Log) State() State {
 	st.LiveSegments = len(v.segs)
 	st.OldestCreated, st.OldestAhead = v.segs[0].born, v.segs[0].ahead
 	for _, s := range v.segs {
-		st.LiveBytes += s.end.Load() - segmentHeaderSize
-		st.DirectThrough = max(st.DirectThrough, s.header.directThrough)
+		st.LiveBytes += s.end.Load() - block.SegmentHeaderSize
+		st.DirectThrough = max(st.DirectThrough, s.header.DirectThrough)
 		last, first := s.lastSeq.Load(), s.firstLive(st.ReplayedThrough)
 		if last < first {
 			continue
@@ -97,9 +99,9 @@ func (l *Log) Behind(at Position) (bytes int64) {
 	for _, s := range v.segs {
 		switch {
 		case s.id() > at.Segment:
-			bytes += s.end.Load() - segmentHeaderSize
+			bytes += s.end.Load() - block.SegmentHeaderSize
 		case s.id() == at.Segment:
-			bytes += max(0, s.end.Load()-max(at.Offset, segmentHeaderSize))
+			bytes += max(0, s.end.Load()-max(at.Offset, block.SegmentHeaderSize))
 		}
 	}
 	return bytes
@@ -114,7 +116,7 @@ func (l *Log) Usage() (disk, memory int64) {
 	return l.disk.Load() + expected, l.indexBytes()
 }
 
-func (l *Log) indexBytes() int64 { return l.memory.Load() + l.cache.memory() }
+func (l *Log) indexBytes() int64 { return l.memory.Load() + l.cache.Memory() }
 
 // Empty says that nothing is live and nothing is enqueued. Once it is true it stays so until the
 // next Enqueue.

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 func TestEntriesReadBack(t *testing.T) {
@@ -264,7 +265,7 @@ func TestDetachedBatchesBehindTheLeaderAreWritten(t *testing.T) {
 	l := mustOpen(t, testOptions(t.TempDir()))
 	defer l.Close()
 	// every batch is a group
-	l.sizes.Store(&sizes{segment: DefaultSegmentSize, arena: minArena, groupBytes: 100, groupIndex: minArena})
+	l.sizes.Store(&sizes{segment: DefaultSegmentSize, arena: 1 << 20, groupBytes: 100, groupIndex: 1 << 20})
 	own := newBatch(Entry{Key: []byte("own")})
 	l.Enqueue(own, 1)
 	for i := range 5 {
@@ -405,7 +406,7 @@ func TestSealWhenIndexIsFull(t *testing.T) {
 	l.prep.mu.Lock()
 	s, err := l.createLocked()
 	require.NoError(t, err)
-	l.setIndex(s, &segmentIndex{mem: newMemIndex(8<<10, 0)})
+	l.setIndex(s, &segmentIndex{mem: index.NewMemory(8<<10, 0)})
 	l.prep.ready = s
 	l.prep.mu.Unlock()
 	for i := range 200 {
@@ -418,7 +419,7 @@ func TestSealWhenIndexIsFull(t *testing.T) {
 		es = append(es, Entry{Key: fmt.Appendf(nil, "batch-%0240d", i)})
 	}
 	b := newBatch(es...)
-	require.Greater(t, b.IndexSize(), arenaSize(o.SegmentSize))
+	require.Greater(t, b.IndexSize(), index.ArenaSize(o.SegmentSize))
 	l.Enqueue(b, 500)
 	require.NoError(t, l.Commit(b))
 	require.Equal(t, 4, l.State().LiveSegments)
@@ -535,7 +536,7 @@ func TestRotateRecordsDirectThrough(t *testing.T) {
 	require.Equal(t, uint64(77), l.State().DirectThrough)
 	require.NoError(t, l.Seal())
 	mustPut(t, l, 3, "c", "")
-	require.Equal(t, uint64(77), l.w.live[2].header.directThrough)
+	require.Equal(t, uint64(77), l.w.live[2].header.DirectThrough)
 	require.NoError(t, l.Close())
 	l = mustOpen(t, o)
 	require.Equal(t, uint64(77), l.State().DirectThrough)

@@ -93,7 +93,7 @@ func newLook(src Source) (_ *look, err error) {
 	if k.manifestErr != nil { // the identity is the last segment's
 		for _, f := range k.found {
 			if f.bad == nil {
-				m.databaseID = f.seg.header.databaseID
+				m.databaseID = f.header.DatabaseID
 			}
 		}
 	}

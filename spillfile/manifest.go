@@ -1,6 +1,7 @@
 package spillfile
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -9,13 +10,20 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 const (
-	manifestName = "MANIFEST"
-	manifestTemp = manifestName + vfs.TempSuffix
-	lockName     = "LOCK"
+	manifestMagic = "bspilman"
+	manifestSize  = 128
+
+	flagClean byte = 1
+)
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	le         = binary.LittleEndian
 )
 
 // manifest is the small file that says what the segments alone can not. Offset, size and field:
@@ -53,7 +61,7 @@ type manifest struct {
 func (m *manifest) marshal() []byte {
 	b := make([]byte, manifestSize)
 	copy(b, manifestMagic)
-	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[8:], block.Version)
 	le.PutUint32(b[12:], manifestSize)
 	copy(b[16:], m.databaseID[:])
 	le.PutUint64(b[32:], m.replayed)
@@ -74,19 +82,19 @@ func (m *manifest) marshal() []byte {
 func (m *manifest) unmarshal(file string, b []byte) error {
 	switch {
 	case len(b) < 12 || string(b[:8]) != manifestMagic:
-		return corrupt(file, 0, "this is not the manifest of a spill")
-	case le.Uint32(b[8:]) != formatVersion:
-		return &VersionError{File: file, Found: le.Uint32(b[8:]), Supported: formatVersion}
+		return block.Corrupt(file, 0, "this is not the manifest of a spill")
+	case le.Uint32(b[8:]) != block.Version:
+		return &VersionError{File: file, Found: le.Uint32(b[8:]), Supported: block.Version}
 	case len(b) != manifestSize || le.Uint32(b[12:]) != manifestSize:
-		return corrupt(file, 0, "manifest has %d bytes, want %d", len(b), manifestSize)
+		return block.Corrupt(file, 0, "manifest has %d bytes, want %d", len(b), manifestSize)
 	case le.Uint32(b[124:]) != crc32.Checksum(b[:124], castagnoli):
-		return corrupt(file, 0, "manifest checksum is %08x, want %08x", crc32.Checksum(b[:124], castagnoli), le.Uint32(b[124:]))
+		return block.Corrupt(file, 0, "manifest checksum is %08x, want %08x", crc32.Checksum(b[:124], castagnoli), le.Uint32(b[124:]))
 	}
 	copy(m.databaseID[:], b[16:])
 	m.replayed = le.Uint64(b[32:])
 	m.next = le.Uint64(b[40:])
 	m.firstLive = le.Uint64(b[48:])
-	m.mark = Position{le.Uint64(b[56:]), int64(le.Uint64(b[64:]))}
+	m.mark = Position{Segment: le.Uint64(b[56:]), Offset: int64(le.Uint64(b[64:]))}
 	m.markSeq = le.Uint64(b[72:])
 	m.lastSeq = le.Uint64(b[80:])
 	m.clean = b[88]&flagClean != 0

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // Retention says which versions of a key nobody can see any more. It is the rule of Badger's
@@ -88,7 +90,7 @@ func (l *Log) newMerge(from Position, maxBytes int64, p *Place) *Merge {
 	l.w.mu.Unlock()
 	var segs []*segment
 	for _, s := range v.segs {
-		size := s.end.Load() - segmentHeaderSize
+		size := s.end.Load() - block.SegmentHeaderSize
 		if s == active || p == nil && len(segs) > 0 && m.bytes+size > maxBytes || p != nil && s.id() > p.End.Segment {
 			break
 		}
@@ -97,7 +99,7 @@ func (l *Log) newMerge(from Position, maxBytes int64, p *Place) *Merge {
 		}
 		segs = append(segs, s)
 		m.bytes += size
-		m.end, m.lastSeq = Position{s.id(), s.end.Load()}, s.lastSeq.Load()
+		m.end, m.lastSeq = Position{Segment: s.id(), Offset: s.end.Load()}, s.lastSeq.Load()
 		m.total += s.entries()
 	}
 	if len(segs) == 0 || p != nil && (m.end != p.End || m.lastSeq != p.LastSeq) {
@@ -257,7 +259,7 @@ func (m *Merge) nextHot() (*Ref, bool) {
 
 // isReplayed says that an entry lies before the merge.
 func (m *Merge) isReplayed(ref *Ref) bool {
-	return ref.at.segment == m.from.Segment && ref.at.block < m.from.Offset
+	return ref.at.Segment == m.from.Segment && ref.at.Block < m.from.Offset
 }
 
 // nextKey gathers the versions of the next key, or finds the oldest that is to be kept, if they are

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -182,7 +183,7 @@ func TestMergeOfWhatIsGoneOrDamaged(t *testing.T) {
 	broken := errors.New("broken disk")
 	for name, fault := range map[string]vfstest.Fault{
 		"read fails": func(op, name string) error {
-			if op == "read" && strings.HasSuffix(name, segmentSuffix) {
+			if op == "read" && strings.HasSuffix(name, block.SegmentSuffix) {
 				return broken
 			}
 			return nil
@@ -196,7 +197,7 @@ func TestMergeOfWhatIsGoneOrDamaged(t *testing.T) {
 		merge.Close()
 		m.SetFault(nil)
 	}
-	m.Alter(segmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
+	m.Alter(block.SegmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
 	merge = l.NewMerge(Position{}, math.MaxInt64)
 	defer merge.Close()
 	var c Chunk

@@ -9,10 +9,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
-// newestName is a file with the number of the newest segment: nothing else would notice that this
-// one is gone, for each segment is named by the one behind it.
+// The file NEWEST has the number of the newest segment: nothing else would notice that this one is
+// gone, for each segment is named by the one behind it.
 //
 // It has two slots, written in turn, in place: no room, no inode and no directory is needed, and a
 // torn write leaves the other slot. The number is written after the first group of a segment,
@@ -20,8 +22,6 @@ import (
 // once, otherwise with the segment. So a file that is named here has been there, and its name is
 // durable. It counts only from the manifest's next segment on. What is removed below that is known
 // to the manifest, and the newest segment then has its number there.
-const newestName = "NEWEST"
-
 const (
 	newestMagic    = "bspilnew"
 	newestSlot     = 72
@@ -51,7 +51,7 @@ type newestNote struct {
 func (n *newestNote) marshal() []byte {
 	b := make([]byte, newestSlot)
 	copy(b, newestMagic)
-	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[8:], block.Version)
 	le.PutUint32(b[12:], newestSlot)
 	copy(b[16:], n.databaseID[:])
 	le.PutUint64(b[32:], n.count)
@@ -67,8 +67,8 @@ func (n *newestNote) unmarshal(file string, b []byte) (ok bool, err error) {
 	if len(b) < newestSlot || string(b[:8]) != newestMagic {
 		return false, nil
 	}
-	if v := le.Uint32(b[8:]); v != formatVersion && v != 0 { // 0: torn, only the magic got through
-		return false, &VersionError{File: file, Found: v, Supported: formatVersion}
+	if v := le.Uint32(b[8:]); v != block.Version && v != 0 { // 0: torn, only the magic got through
+		return false, &VersionError{File: file, Found: v, Supported: block.Version}
 	}
 	if le.Uint32(b[68:]) != crc32.Checksum(b[:68], castagnoli) || le.Uint32(b[12:]) != newestSlot {
 		return false, nil
@@ -164,7 +164,7 @@ func (l *Log) noteNewestLocked(s *segment, end int64) {
 	if w.file == nil {
 		return
 	}
-	n := newestNote{databaseID: l.o.DatabaseID, count: w.count + 1, segment: s.id(), firstSeq: s.header.firstSeq}
+	n := newestNote{databaseID: l.o.DatabaseID, count: w.count + 1, segment: s.id(), firstSeq: s.header.FirstSeq}
 	if l.o.SyncWrites {
 		n.synced = end
 	}
@@ -236,10 +236,10 @@ func (r *recovery) seeClaim() error {
 	}
 	there := slices.Contains(r.ids, c.segment) || slices.ContainsFunc(r.found, func(f *foundSegment) bool { return f.id > c.segment && f.bad == nil })
 	if !there {
-		return corrupt(r.pathOf(c.segment), 0, "segment %d, the newest one, is missing: %s says that there are commits in it", c.segment, c.file)
+		return block.Corrupt(r.pathOf(c.segment), 0, "segment %d, the newest one, is missing: %s says that there are commits in it", c.segment, c.file)
 	}
 	if c.note != nil && c.note.synced > 0 {
-		r.seeMark(Position{c.segment, c.note.synced}, c.file)
+		r.seeMark(Position{Segment: c.segment, Offset: c.note.synced}, c.file)
 	}
 	return nil
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -53,10 +55,10 @@ func TestNewestSegmentGone(t *testing.T) {
 			left := m.Killed()
 			require.NoError(t, l.Close())
 			files := left.Files()
-			name := segmentName(test.gone)
+			name := block.SegmentName(test.gone)
 			require.Contains(t, files, name)
 			delete(files, name)
-			delete(files, indexName(test.gone))
+			delete(files, index.Name(test.gone))
 			left = vfstest.DiskOf("/spill", files)
 			o.FS = left
 			_, err := Open(o)
@@ -100,15 +102,15 @@ func intoTwoSegments(t *testing.T, l *Log) {
 
 // The newest segment is cut to nothing, or to its header, after its first group was synced.
 func TestNewestSegmentEmptied(t *testing.T) {
-	for _, size := range []int{0, 100, segmentHeaderSize, segmentHeaderSize + 10} {
+	for _, size := range []int{0, 100, block.SegmentHeaderSize, block.SegmentHeaderSize + 10} {
 		m, o, l := twoSegments(t, true)
 		files := m.Killed().Files()
 		require.NoError(t, l.Close())
-		files[segmentName(2)] = files[segmentName(2)][:size]
+		files[block.SegmentName(2)] = files[block.SegmentName(2)][:size]
 		o.FS = vfstest.DiskOf("/spill", files)
 		_, err := Open(o)
 		require.ErrorIs(t, err, ErrCorrupt, "%d bytes", size)
-		require.ErrorContains(t, err, segmentName(2))
+		require.ErrorContains(t, err, block.SegmentName(2))
 	}
 }
 
@@ -128,7 +130,7 @@ func TestNewestSegmentGoneForGood(t *testing.T) {
 		"its first write failed": func(t *testing.T, l *Log, m *vfstest.Disk) {
 			require.NoError(t, l.MarkReplayed(2))
 			m.SetFault(func(op, path string) error {
-				if op == "write" && filepath.Base(path) == segmentName(3) {
+				if op == "write" && filepath.Base(path) == block.SegmentName(3) {
 					return errInjected
 				}
 				return nil
@@ -154,7 +156,7 @@ func TestNewestSegmentGoneForGood(t *testing.T) {
 		m, o, l := twoSegments(t, false)
 		files := m.Killed().Files()
 		require.NoError(t, l.Close())
-		files[segmentName(2)] = "" // the power cut took what was not synced
+		files[block.SegmentName(2)] = "" // the power cut took what was not synced
 		for k := 1; ; k++ {
 			cut := vfstest.DiskOf("/spill", files)
 			cut.SetFault(func(_, _ string) error {
@@ -212,7 +214,7 @@ func TestNewestSegmentGoneForGood(t *testing.T) {
 		// newest segment.
 		old := manifest{databaseID: testID, next: 3, firstLive: 1}
 		files[manifestName] = string(old.marshal())
-		delete(files, segmentName(2))
+		delete(files, block.SegmentName(2))
 		o.FS = vfstest.DiskOf("/spill", files)
 		require.NoError(t, mustOpen(t, o).Close())
 	})
@@ -252,7 +254,7 @@ func TestSalvageWithoutTheNewestSegment(t *testing.T) {
 	mustPut(t, l, 2, "a", "2")
 	left := crash(t, dir)
 	require.NoError(t, l.Close())
-	require.NoError(t, OS.Remove(left+"/"+segmentName(2)))
+	require.NoError(t, OS.Remove(left+"/"+block.SegmentName(2)))
 	src := Source{Dir: left}
 	found, err := Walk(context.Background(), src, nil)
 	require.NoError(t, err)

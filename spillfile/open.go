@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -66,13 +68,13 @@ type directory struct {
 	o     Options
 	fs    FS
 	files *openFiles
-	cache *blockCache
+	cache *block.Cache
 }
 
 // newDirectory takes checked options, and reads nothing.
 func newDirectory(o Options) directory {
 	files := newOpenFiles(o.FS, o.OpenFiles)
-	return directory{o: o, fs: sparingFS{o.FS, files}, files: files, cache: newBlockCache(o.CacheSize)}
+	return directory{o: o, fs: sparingFS{o.FS, files}, files: files, cache: block.NewCache(o.CacheSize)}
 }
 
 // newLog returns the Log of an empty spill. lock is its lock, nil if it has none.
@@ -88,6 +90,10 @@ func lockError(dir string, err error) error {
 		return fmt.Errorf("spill %s: %w; close the other process, or give this one another directory", dir, err)
 	}
 	return fmt.Errorf("spill %s: %w; the directory and LOCK must be writable by this process, or readable if it opens read-only", dir, err)
+}
+
+func foreign(dir string, found, want [16]byte) error {
+	return fmt.Errorf("%w: %s holds commits of database %x, this one is %x", ErrForeignSpill, dir, found, want)
 }
 
 // contents is what the directory holds.
@@ -124,10 +130,10 @@ func (d *directory) inspect() (*contents, error) {
 func noManifest(fsys FS, dir string, c *contents) error {
 	if discardInterrupted(fsys, dir) {
 		return fmt.Errorf("%w: %s, first segment %s; a discard was interrupted: discard it again to finish, or put what is in %s back",
-			ErrNoManifest, dir, segmentName(c.ids[0]), filepath.Join(dir, discardingName))
+			ErrNoManifest, dir, block.SegmentName(c.ids[0]), filepath.Join(dir, discardingName))
 	}
 	return fmt.Errorf("%w: %s, first segment %s; put %s back, or get out what is intact with \"badgerspill salvage\"",
-		ErrNoManifest, dir, segmentName(c.ids[0]), filepath.Join(dir, manifestName))
+		ErrNoManifest, dir, block.SegmentName(c.ids[0]), filepath.Join(dir, manifestName))
 }
 
 // list returns what the directory holds by the names of its files.
@@ -141,14 +147,14 @@ func (d *directory) list() (*contents, error) {
 		if e.IsDir() && (e.Name() == rebuildingName || e.Name() == rebuiltName) {
 			c.salvages = append(c.salvages, e.Name())
 		}
-		if id, ok := parseSegmentName(e.Name()); ok {
+		if id, ok := block.ParseSegmentName(e.Name()); ok {
 			c.ids = append(c.ids, id)
 		}
-		if id, ok := parseIndexName(e.Name()); ok {
+		if id, ok := index.ParseName(e.Name()); ok {
 			c.indexes = append(c.indexes, id)
 		}
-		if stem, ok := strings.CutSuffix(e.Name(), indexTempSuffix); ok {
-			_, ok = parseSegmentName(stem + segmentSuffix)
+		if stem, ok := strings.CutSuffix(e.Name(), index.TempSuffix); ok {
+			_, ok = block.ParseSegmentName(stem + block.SegmentSuffix)
 			if ok {
 				c.temp = append(c.temp, e.Name())
 			}
@@ -174,7 +180,7 @@ func open(ctx context.Context, d directory, lock io.Closer) (_ *Log, err error) 
 		c.newest = nil // of a spill that was here before
 		c.manifest = &manifest{databaseID: d.o.DatabaseID, next: 1, firstLive: 1, clean: true}
 	}
-	var kept []*segment
+	var kept []*foundSegment
 	defer func() { r.closeUnused(kept) }()
 	if err := r.decide(); err != nil {
 		return nil, err
@@ -226,20 +232,23 @@ func (l *Log) take(r *recovery) {
 	l.queue.mu.lastSeq = last
 	l.prep.next = r.nextNumber()
 	l.truncated, l.cleanClose = r.droppedBytes, m.clean && r.cleanEnd()
-	for _, s := range r.live {
-		x := s.index.Load()
-		l.setIndex(s, x)
+	live := make([]*segment, 0, len(r.live))
+	for _, f := range r.live {
+		s := f.segment(l.o.Now())
+		live = append(live, s)
+		x := f.index
+		l.setIndex(s, &x)
 		if x.mem != nil {
-			l.expectMore(s, x.mem.size()) // a node takes more than an entry's share of a file
+			l.expectMore(s, x.mem.Size()) // a node takes more than an entry's share of a file
 		}
-		l.w.direct = max(l.w.direct, s.header.directThrough)
+		l.w.direct = max(l.w.direct, s.header.DirectThrough)
 		l.disk.Add(s.size.Load() + s.idx.disk)
 	}
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	if n := len(r.live); n > 0 && !l.o.ReadOnly { // carryOut has synced it
-		l.setMarkLocked(Position{r.live[n-1].id(), r.live[n-1].end.Load()})
+	if n := len(live); n > 0 && !l.o.ReadOnly { // carryOut has synced it
+		l.setMarkLocked(Position{Segment: live[n-1].id(), Offset: live[n-1].end.Load()})
 	}
-	l.w.live = slices.Clone(r.live)
+	l.w.live = live
 	l.publishLocked()
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -214,7 +215,7 @@ func (f *pooledFile) openLocked(create int, perm fs.FileMode) error {
 	file, err := f.pool.openFile(f.path, f.flag|create, perm)
 	if err != nil {
 		if f.pool.serving.Load() && errors.Is(err, fs.ErrNotExist) {
-			return corrupt(f.path, 0, "the file is gone: it was there when the spill was opened")
+			return block.Corrupt(f.path, 0, "the file is gone: it was there when the spill was opened")
 		}
 		return err
 	}

@@ -15,6 +15,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -218,7 +220,7 @@ func TestDroppedSegmentsStayForTheirReaders(t *testing.T) {
 			require.Positive(t, l.State().DiskBytes)
 			files := func(m *vfstest.Disk) (n int) {
 				for name := range m.Files() {
-					if filepath.Ext(name) == segmentSuffix {
+					if filepath.Ext(name) == block.SegmentSuffix {
 						n++
 					}
 				}
@@ -296,16 +298,16 @@ func TestFileTakenAwayWhileOpen(t *testing.T) {
 	segmentsOf(t, l, 2)
 	for l.files.shrink() {
 	}
-	require.NoError(t, disk.Remove(filepath.Join("/spill", indexName(1))))
+	require.NoError(t, disk.Remove(filepath.Join("/spill", index.Name(1))))
 	_, ok := get(t, l, "key-00000")
 	require.True(t, ok, "the index is made again from its segment")
 	for l.files.shrink() {
 	}
-	l.cache.clear()
-	require.NoError(t, disk.Remove(filepath.Join("/spill", segmentName(2))))
+	l.cache.Clear()
+	require.NoError(t, disk.Remove(filepath.Join("/spill", block.SegmentName(2))))
 	err := tryReadAll(l)
 	require.ErrorIs(t, err, ErrCorrupt)
-	require.ErrorContains(t, err, segmentName(2))
+	require.ErrorContains(t, err, block.SegmentName(2))
 	require.NoError(t, l.Close())
 }
 

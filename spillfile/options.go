@@ -3,6 +3,8 @@ package spillfile
 import (
 	"fmt"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // Bounds and default of Options.SegmentSize, in bytes.
@@ -89,10 +91,10 @@ func (o *Options) check() error {
 		return fmt.Errorf("%w: SegmentSize is %d, want %d to %d", ErrOptions, o.SegmentSize, MinSegmentSize, MaxSegmentSize)
 	}
 	if o.IndexArena == 0 {
-		o.IndexArena = arenaSize(o.SegmentSize)
+		o.IndexArena = index.ArenaSize(o.SegmentSize)
 	}
-	if o.IndexArena < leastArena || o.IndexArena > maxArena {
-		return fmt.Errorf("%w: IndexArena is %d, want %d to %d", ErrOptions, o.IndexArena, leastArena, maxArena)
+	if o.IndexArena < index.LeastArena || o.IndexArena > index.MaxArena {
+		return fmt.Errorf("%w: IndexArena is %d, want %d to %d", ErrOptions, o.IndexArena, index.LeastArena, index.MaxArena)
 	}
 	if o.OpenFiles == 0 {
 		o.OpenFiles = DefaultOpenFiles

@@ -7,13 +7,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // smallPieces makes an address space of which a test can reach the end.
 func smallPieces(t *testing.T, bytes int64) {
-	was := maxPiece
-	maxPiece = bytes
-	t.Cleanup(func() { maxPiece = was })
+	was := block.MaxPiece
+	block.MaxPiece = bytes
+	t.Cleanup(func() { block.MaxPiece = was })
 }
 
 // TestPiecesBeyondTheAddressSpace: what does not fit into a 32-bit address space is an error that
@@ -61,7 +63,7 @@ func TestPiecesBeyondTheAddressSpace(t *testing.T) {
 			_, err = Verify(t.Context(), Source{Dir: dir}, nil)
 			require.ErrorIs(t, err, ErrTooLarge)
 
-			maxPiece = 1 << 30
+			block.MaxPiece = 1 << 30
 			again := mustOpen(t, o)
 			value, ok := get(t, again, "b")
 			require.True(t, ok)
@@ -80,7 +82,7 @@ func filesIn(t *testing.T, dir string) map[string]uint32 {
 	for _, e := range entries {
 		text, err := os.ReadFile(filepath.Join(dir, e.Name()))
 		require.NoError(t, err)
-		files[e.Name()] = crc32.Checksum(text, castagnoli)
+		files[e.Name()] = crc32.ChecksumIEEE(text)
 	}
 	delete(files, lockName)
 	return files

@@ -10,17 +10,15 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 const (
-	placeName = "REPLAY"
-	placeTemp = placeName + vfs.TempSuffix
-
 	placeMagic      = "bspilrep"
 	placeHeaderSize = 96
 	// maxPlace bounds what is read: the longest key, the tag and the checksum.
-	maxPlace = placeHeaderSize + 1<<16 + tagSize + 4
+	maxPlace = placeHeaderSize + 1<<16 + block.TagSize + 4
 )
 
 // Place is how far a Merge has reached Badger: of all live segments up to End, whose last batch has
@@ -53,9 +51,9 @@ type Place struct {
 //	88  8       zero
 //	96  stored  key
 func (p *Place) marshal(id [16]byte, header uint32, key []byte) ([]byte, error) {
-	b := make([]byte, placeHeaderSize, placeHeaderSize+len(p.Key)+tagSize+4)
+	b := make([]byte, placeHeaderSize, placeHeaderSize+len(p.Key)+block.TagSize+4)
 	copy(b, placeMagic)
-	le.PutUint32(b[8:], formatVersion)
+	le.PutUint32(b[8:], block.Version)
 	le.PutUint32(b[12:], placeHeaderSize)
 	copy(b[16:], id[:])
 	le.PutUint64(b[32:], p.End.Segment)
@@ -67,10 +65,10 @@ func (p *Place) marshal(id [16]byte, header uint32, key []byte) ([]byte, error) 
 		le.PutUint32(b[72:], uint32(len(p.Key)))
 		b = append(b, p.Key...)
 	} else {
-		b[68] = flagEncrypted
-		le.PutUint32(b[72:], uint32(len(p.Key)+tagSize))
+		b[68] = block.FlagEncrypted
+		le.PutUint32(b[72:], uint32(len(p.Key)+block.TagSize))
 		rand.Read(b[76:88])
-		aead, err := newAEAD(key)
+		aead, err := block.NewAEAD(key)
 		if err != nil {
 			return nil, err
 		}
@@ -84,18 +82,18 @@ var errNoPlace = errors.New("no place of replay")
 
 func (p *Place) unmarshal(b []byte, id [16]byte, key []byte) (header uint32, err error) {
 	n := len(b) - 4
-	if n < placeHeaderSize || string(b[:8]) != placeMagic || le.Uint32(b[8:]) != formatVersion || le.Uint32(b[12:]) != placeHeaderSize ||
+	if n < placeHeaderSize || string(b[:8]) != placeMagic || le.Uint32(b[8:]) != block.Version || le.Uint32(b[12:]) != placeHeaderSize ||
 		le.Uint32(b[n:]) != crc32.Checksum(b[:n], castagnoli) || [16]byte(b[16:32]) != id || int64(le.Uint32(b[72:])) != int64(n-placeHeaderSize) {
 		return 0, errNoPlace
 	}
-	p.End = Position{le.Uint64(b[32:]), int64(le.Uint64(b[40:]))}
+	p.End = Position{Segment: le.Uint64(b[32:]), Offset: int64(le.Uint64(b[40:]))}
 	p.LastSeq, p.Entries = le.Uint64(b[48:]), int64(le.Uint64(b[56:]))
 	p.Key = b[placeHeaderSize:n]
-	if b[68]&flagEncrypted != 0 {
+	if b[68]&block.FlagEncrypted != 0 {
 		if len(key) == 0 {
 			return 0, errNoPlace
 		}
-		aead, err := newAEAD(key)
+		aead, err := block.NewAEAD(key)
 		if err != nil {
 			return 0, err
 		}
@@ -121,7 +119,7 @@ func (l *Log) NotePlace(p Place) error {
 		return nil // dropped meanwhile
 	}
 	defer l.unref(s)
-	b, err := p.marshal(l.o.DatabaseID, s.header.checksum(), l.o.EncryptionKey)
+	b, err := p.marshal(l.o.DatabaseID, s.header.Checksum(), l.o.EncryptionKey)
 	if err != nil {
 		return err
 	}
@@ -183,7 +181,7 @@ func (l *Log) readPlace(f File) (p Place, ok bool, err error) {
 		return Place{}, false, nil
 	}
 	defer l.unref(s)
-	return p, s.header.checksum() == header, nil
+	return p, s.header.Checksum() == header, nil
 }
 
 // segmentOf returns the segment at whose end p is, with a reference to it, nil if that is not live,

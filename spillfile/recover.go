@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -28,7 +30,7 @@ type recovery struct {
 	found []*foundSegment // ascending; those at or above the manifest's firstLive
 	chain []*foundSegment // ascending; live candidates
 
-	live    []*segment
+	live    []*foundSegment
 	lastSeq uint64
 	tail    Position // the end of the last segment of the chain that is not dropped, dead or live
 	mark    Position // the highest synced mark seen
@@ -66,13 +68,14 @@ type gap struct {
 }
 
 // closeUnused closes the files that are not those of live segments.
-func (r *recovery) closeUnused(live []*segment) {
+func (r *recovery) closeUnused(live []*foundSegment) {
 	for _, f := range r.found {
-		if f.seg == nil || !slices.Contains(live, f.seg) {
-			f.file.Close()
-			if f.seg != nil {
-				_ = f.seg.closeIndex()
-			}
+		if slices.Contains(live, f) {
+			continue
+		}
+		f.file.Close()
+		if x := f.index.file; x != nil {
+			x.Close()
 		}
 	}
 }
@@ -116,13 +119,13 @@ func (r *recovery) decide() error {
 	if m.markSeq > m.replayed {
 		r.seeMark(m.mark, filepath.Join(r.o.Dir, manifestName))
 		if !slices.ContainsFunc(r.chain, func(f *foundSegment) bool { return f.id == m.mark.Segment }) {
-			return corrupt(r.pathOf(m.mark.Segment), 0, "segment %d is missing, the MANIFEST has it with %d bytes", m.mark.Segment, m.mark.Offset)
+			return block.Corrupt(r.pathOf(m.mark.Segment), 0, "segment %d is missing, the MANIFEST has it with %d bytes", m.mark.Segment, m.mark.Offset)
 		}
 	}
 	if err := r.scanChain(); err != nil {
 		return err
 	}
-	if !r.mark.after(r.tail) {
+	if !r.mark.After(r.tail) {
 		return nil
 	}
 	c := r.cut
@@ -133,12 +136,12 @@ func (r *recovery) decide() error {
 	if found := new(CorruptError); errors.As(c.reason, &found) {
 		c.file, c.offset, what = found.File, found.Offset, found.Reason
 	}
-	return corrupt(c.file, c.offset, "%v; everything before offset %d of segment %d was durable according to %s",
+	return block.Corrupt(c.file, c.offset, "%v; everything before offset %d of segment %d was durable according to %s",
 		what, r.mark.Offset, r.mark.Segment, r.markIn)
 }
 
 func (r *recovery) seeMark(p Position, file string) {
-	if p.after(r.mark) {
+	if p.After(r.mark) {
 		r.mark, r.markIn = p, file
 	}
 }
@@ -164,24 +167,21 @@ func (r *recovery) openAll() error {
 			return fmt.Errorf("spill segment %s: %w", f.path, err)
 		}
 		f.limit = f.size
-		s := &segment{file: file, path: f.path}
-		buf := make([]byte, segmentHeaderSize)
+		buf := make([]byte, block.SegmentHeaderSize)
 		n, err := file.ReadAt(buf, 0)
 		if err != nil && err != io.EOF {
 			return fmt.Errorf("spill segment %s: read of the header: %w", f.path, err)
 		}
-		f.bad = s.header.unmarshal(f.path, buf[:n])
-		if f.bad == nil && s.id() != id {
-			f.bad = corrupt(f.path, 32, "the header is that of segment %d", s.id())
+		f.bad = f.header.Unmarshal(f.path, buf[:n])
+		if f.bad == nil && f.header.ID != id {
+			f.bad = block.Corrupt(f.path, 32, "the header is that of segment %d", f.header.ID)
 		}
 		if f.bad != nil {
 			if errors.Is(f.bad, ErrFormatVersion) {
 				return f.bad
 			}
-			continue
+			f.header = block.SegmentHeader{}
 		}
-		s.age(r.o.Now())
-		f.seg = s
 	}
 	return nil
 }
@@ -205,28 +205,28 @@ func (r *recovery) link() error {
 			}
 			continue
 		}
-		h := &f.seg.header
-		if h.prevLastSeq <= replayed {
+		h := &f.header
+		if h.PrevLastSeq <= replayed {
 			break
 		}
 		j := i - 1
-		for ; j >= 0 && r.found[j].id > h.prev; j-- {
+		for ; j >= 0 && r.found[j].id > h.Prev; j-- {
 		}
-		if h.prev == 0 || j < 0 || r.found[j].id != h.prev {
-			missing := corrupt(r.pathOf(h.prev), 0, "segment %d is missing: %s follows its sequence %d, and only %d is replayed",
-				h.prev, segmentName(f.id), h.prevLastSeq, replayed)
+		if h.Prev == 0 || j < 0 || r.found[j].id != h.Prev {
+			missing := block.Corrupt(r.pathOf(h.Prev), 0, "segment %d is missing: %s follows its sequence %d, and only %d is replayed",
+				h.Prev, block.SegmentName(f.id), h.PrevLastSeq, replayed)
 			if !r.pastGaps {
 				return missing
 			}
 			r.gaps = append(r.gaps, gap{f, missing})
-			if h.prev == 0 {
+			if h.Prev == 0 {
 				break // the log was empty before
 			}
 			i = j
 			continue
 		}
 		p := r.found[j]
-		p.known, p.want = true, h.prevEnd
+		p.known, p.want = true, h.PrevEnd
 		p.limit = min(p.size, p.want)
 		i = j
 	}
@@ -246,7 +246,7 @@ func (r *recovery) scanChain() error {
 	r.lastSeq = m.replayed
 	var before int64 // bytes of the segments that are done
 	if len(r.chain) > 0 {
-		r.tail = Position{r.chain[0].id, 0} // all below is dead
+		r.tail = Position{Segment: r.chain[0].id, Offset: 0} // all below is dead
 	}
 	for _, f := range r.chain {
 		r.progress.TotalBytes += f.size
@@ -269,13 +269,13 @@ func (r *recovery) scanChain() error {
 			}
 			continue
 		}
-		s := f.seg
-		if s.header.databaseID != m.databaseID {
+		h := &f.header
+		if h.DatabaseID != m.databaseID {
 			return fmt.Errorf("%w: %s is of database %x, the MANIFEST beside it of %x; put the files back where they belong",
-				ErrForeignSpill, f.path, s.header.databaseID, m.databaseID)
+				ErrForeignSpill, f.path, h.DatabaseID, m.databaseID)
 		}
 		var err error
-		if s.aead, err = s.header.openDataKey(f.path, r.o.EncryptionKey); err != nil {
+		if f.aead, err = h.OpenDataKey(f.path, r.o.EncryptionKey); err != nil {
 			if m.databaseID != r.o.DatabaseID {
 				return r.foreign()
 			}
@@ -285,8 +285,8 @@ func (r *recovery) scanChain() error {
 			f.known, f.want = true, m.mark.Offset
 			f.limit = min(f.size, f.want)
 		}
-		if i > 0 && s.header.prevLastSeq != r.lastSeq {
-			return corrupt(f.path, 56, "it follows sequence %d, %s ends with %d", s.header.prevLastSeq, r.chain[i-1].path, r.lastSeq)
+		if i > 0 && h.PrevLastSeq != r.lastSeq {
+			return block.Corrupt(f.path, 56, "it follows sequence %d, %s ends with %d", h.PrevLastSeq, r.chain[i-1].path, r.lastSeq)
 		}
 		if ok, err := r.indexed(f); ok || err != nil {
 			if err != nil {
@@ -306,11 +306,10 @@ func (r *recovery) scanChain() error {
 // damaged or does not fit is made again, and so is that of a segment of which a part is replayed:
 // what is replayed must not show any more.
 func (r *recovery) indexed(f *foundSegment) (bool, error) {
-	s := f.seg
 	if _, ok := slices.BinarySearch(r.indexes, f.id); !ok {
 		return false, nil
 	}
-	x, err := openIndexFile(r.files, r.indexPath(f.id), r.o.EncryptionKey, r.cache)
+	x, err := index.Open(r.files.file(r.indexPath(f.id), os.O_RDONLY), r.indexPath(f.id), r.o.EncryptionKey, r.cache)
 	if vfs.OutOfFiles(err) {
 		return false, err
 	}
@@ -318,40 +317,32 @@ func (r *recovery) indexed(f *foundSegment) (bool, error) {
 		r.o.Logf("spill index of segment %s is made again: %v", f.path, err)
 		return false, r.seeIndex(f)
 	}
-	ft := &x.footer
+	ft := &x.Footer
 	fits := f.hasIndex(ft, r.contents.manifest.databaseID)
 	if fits {
-		r.seeMark(Position{f.id, ft.end}, x.path)
+		r.seeMark(Position{Segment: f.id, Offset: ft.End}, x.Path)
 	}
-	if fits = fits && f.mayEnd(ft.end); !fits {
+	if fits = fits && f.mayEnd(ft.End); !fits {
 		r.o.Logf("spill index of segment %s is made again: it is not that of this file", f.path)
 	}
 	if fits { // what lies beyond are the remains of a failed write
-		f.known, f.want, f.limit = true, ft.end, ft.end
+		f.known, f.want, f.limit = true, ft.End, ft.End
 	}
-	if replayed := r.contents.manifest.replayed; !fits || replayed >= ft.firstSeq && replayed < ft.lastSeq {
-		x.file.Close()
+	if replayed := r.contents.manifest.replayed; !fits || replayed >= ft.FirstSeq && replayed < ft.LastSeq {
+		x.Close()
 		return false, nil
 	}
-	r.tail = Position{f.id, ft.end}
-	r.lastSeq = max(r.lastSeq, ft.lastSeq)
-	s.idx.disk = x.size
-	s.index.Store(&segmentIndex{file: x})
-	if ft.lastSeq <= r.contents.manifest.replayed {
+	r.tail = Position{Segment: f.id, Offset: ft.End}
+	r.lastSeq = max(r.lastSeq, ft.LastSeq)
+	f.index = segmentIndex{file: x}
+	if ft.LastSeq <= r.contents.manifest.replayed {
 		r.remove = append(r.remove, f.id)
 		return true, nil
 	}
-	s.end.Store(ft.end)
-	s.lastSeq.Store(ft.lastSeq)
-	s.minTs.Store(ft.minTs)
-	s.maxTs.Store(ft.maxTs)
-	s.maxVersion.Store(ft.maxVersion)
-	s.mixed.Store(ft.mixed)
-	s.size.Store(f.size)
-	s.refs.Store(1)
-	s.sealed = true
-	r.live = append(r.live, s)
-	r.progress.Commits += int64(ft.lastSeq - max(r.contents.manifest.replayed, ft.firstSeq-1))
+	f.indexSize, f.end, f.lastSeq = x.Size, ft.End, ft.LastSeq
+	f.minTs, f.maxTs, f.maxVersion, f.mixed = ft.MinTs, ft.MaxTs, ft.MaxVersion, ft.Mixed
+	r.live = append(r.live, f)
+	r.progress.Commits += int64(ft.LastSeq - max(r.contents.manifest.replayed, ft.FirstSeq-1))
 	return true, nil
 }
 
@@ -402,7 +393,7 @@ func (r *recovery) nextNumber() uint64 {
 func (r *recovery) carryOut() error {
 	m, last := r.contents.manifest, uint64(0)
 	if n := len(r.live); n > 0 {
-		last = r.live[n-1].id()
+		last = r.live[n-1].id
 	}
 	// the numbers of what is dropped are not used again, and nobody counts on it
 	if len(r.events) > 0 || r.claim().segment > last {
@@ -461,8 +452,8 @@ func (r *recovery) apply() error {
 	// What follows means nothing without its segment, or at all: the removals need not be durable.
 	useless := slices.Clone(r.temp)
 	for _, id := range r.indexes {
-		if !slices.ContainsFunc(r.live, func(s *segment) bool { return s.id() == id && s.index.Load().file != nil }) {
-			useless = append(useless, indexName(id))
+		if !slices.ContainsFunc(r.live, func(f *foundSegment) bool { return f.id == id && f.index.file != nil }) {
+			useless = append(useless, index.Name(id))
 		}
 	}
 	for _, name := range useless {
@@ -474,29 +465,27 @@ func (r *recovery) apply() error {
 		if err := f.file.Truncate(f.limit); err != nil {
 			return fmt.Errorf("spill segment %s: truncate to %d: %w", f.path, f.limit, err)
 		}
-		if f.seg != nil {
-			f.seg.size.Store(f.limit)
-		}
+		f.size = f.limit
 	}
 	// What a killed process left in the page cache counts from now on: it must not be lost from
 	// under the commits to come.
-	for _, s := range r.live {
-		end := Position{s.id(), s.end.Load()}
-		if end.after(r.mark) || r.truncate != nil && r.truncate.seg == s {
+	for _, f := range r.live {
+		end := Position{Segment: f.id, Offset: f.end}
+		if end.After(r.mark) || r.truncate == f {
 			from := int64(0)
-			if r.mark.Segment == s.id() {
+			if r.mark.Segment == f.id {
 				from = r.mark.Offset
 			}
-			err := s.file.keep()
+			err := f.file.keep()
 			if err == nil {
-				err = errors.Join(rewrite(s.file, from, end.Offset), s.file.Sync())
-				s.file.unkeep()
+				err = errors.Join(rewrite(f.file, from, end.Offset), f.file.Sync())
+				f.file.unkeep()
 			}
 			if err != nil {
-				return fmt.Errorf("spill segment %s: sync: %w", s.path, err)
+				return fmt.Errorf("spill segment %s: sync: %w", f.path, err)
 			}
 		}
-		s.synced = end.Offset
+		f.synced = end.Offset
 	}
 	return nil
 }

@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // What a failed write has left behind the end that the index file of its segment says does not come
@@ -26,7 +29,7 @@ func TestPartlyReplayedSegmentEndsWhereItsIndexDoes(t *testing.T) {
 	l := write(dir, 2)
 	require.NoError(t, l.Seal())
 	require.True(t, waitFor(func() bool {
-		_, err := os.Stat(filepath.Join(dir, indexName(1)))
+		_, err := os.Stat(filepath.Join(dir, index.Name(1)))
 		return err == nil
 	}))
 	require.NoError(t, l.MarkReplayed(1))
@@ -34,9 +37,9 @@ func TestPartlyReplayedSegmentEndsWhereItsIndexDoes(t *testing.T) {
 	require.NoError(t, l.Close())
 	other := t.TempDir()
 	require.NoError(t, write(other, 3).Close())
-	more, err := os.ReadFile(filepath.Join(other, segmentName(1)))
+	more, err := os.ReadFile(filepath.Join(other, block.SegmentName(1)))
 	require.NoError(t, err)
-	segment := filepath.Join(killed, segmentName(1))
+	segment := filepath.Join(killed, block.SegmentName(1))
 	whole, err := os.ReadFile(segment)
 	require.NoError(t, err)
 	require.Greater(t, len(more), len(whole))

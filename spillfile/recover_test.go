@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -64,7 +66,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 			require.NoError(t, l.Commit(b))
 			files := m.Files()
 			require.NoError(t, l.Close())
-			seg := segmentName(1)
+			seg := block.SegmentName(1)
 			whole := files[seg]
 			for cut := len(whole); cut >= int(intact); cut-- {
 				files[seg] = whole[:cut]
@@ -102,7 +104,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 			}
 			// What lies below the synced mark of the last block is corruption.
 			if o.SyncWrites {
-				for at := segmentHeaderSize; at < int(intact); at++ {
+				for at := block.SegmentHeaderSize; at < int(intact); at++ {
 					files[seg] = flip(whole, at, 1)
 					_, _, err := damaged(t, o, files)
 					var c *CorruptError
@@ -130,14 +132,14 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 			want := dump(t, l)
 			require.NoError(t, l.Close())
 			files := m.Files()
-			for _, name := range []string{manifestName, segmentName(1), segmentName(2)} {
+			for _, name := range []string{manifestName, block.SegmentName(1), block.SegmentName(2)} {
 				for at := range len(files[name]) {
 					for _, bit := range []byte{1, 0x80} {
 						bad := clone(files)
 						bad[name] = flip(files[name], at, bit)
 						l, _, err := damaged(t, o, bad)
 						if err == nil {
-							require.True(t, name != manifestName && at >= segmentHeaderSize, "%s: byte %d does not matter to Open", name, at)
+							require.True(t, name != manifestName && at >= block.SegmentHeaderSize, "%s: byte %d does not matter to Open", name, at)
 							_, err = tryDump(l)
 							require.ErrorIs(t, err, ErrCorrupt, "%s: byte %d", name, at)
 							require.ErrorIs(t, tryReadAll(l), ErrCorrupt, "%s: byte %d", name, at)
@@ -154,7 +156,7 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 					require.Error(t, err, "%s cut at %d", name, at)
 				}
 			}
-			for _, name := range []string{indexName(1), indexName(2)} {
+			for _, name := range []string{index.Name(1), index.Name(2)} {
 				require.NotEmpty(t, files[name], name)
 				for at := range len(files[name]) {
 					flipped, cut := clone(files), clone(files)
@@ -181,8 +183,8 @@ func TestDamageWhileOpenIsFoundByReads(t *testing.T) {
 	o := testOptions(t.TempDir())
 	l := mustOpen(t, o)
 	defer l.Close()
-	mustPut(t, l, 1, "a", strings.Repeat("one", inlineValue))
-	path := filepath.Join(o.Dir, segmentName(1))
+	mustPut(t, l, 1, "a", strings.Repeat("one", index.InlineValue))
+	path := filepath.Join(o.Dir, block.SegmentName(1))
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 	v := l.Acquire()
@@ -190,7 +192,7 @@ func TestDamageWhileOpenIsFoundByReads(t *testing.T) {
 	ref, ok, err := v.Get([]byte("a"), 1, false)
 	require.NoError(t, err)
 	require.True(t, ok)
-	for at := segmentHeaderSize; at < len(whole); at++ {
+	for at := block.SegmentHeaderSize; at < len(whole); at++ {
 		bad := bytes.Clone(whole)
 		bad[at] ^= 4
 		require.NoError(t, os.WriteFile(path, bad, 0o600))
@@ -225,7 +227,7 @@ func disk(t *testing.T, o Options) map[string]string {
 
 func TestDamagedDisks(t *testing.T) {
 	o := faultOptions(nil, true, nil)
-	first, second, third := segmentName(1), segmentName(2), segmentName(3)
+	first, second, third := block.SegmentName(1), block.SegmentName(2), block.SegmentName(3)
 	for name, row := range map[string]struct {
 		damage func(files map[string]string)
 		want   error
@@ -238,16 +240,16 @@ func TestDamagedDisks(t *testing.T) {
 		"middle segment empty":                    {damage: func(f map[string]string) { f[second] = "" }, want: ErrCorrupt, text: second},
 		"middle segment without its last batch":   {damage: func(f map[string]string) { f[second] = f[second][:len(f[second])-60] }, want: ErrCorrupt, text: second},
 		"middle segment with bytes after its end": {damage: func(f map[string]string) { f[second] += "garbage" }, live: 6},
-		"last segment never used":                 {damage: func(f map[string]string) { f[segmentName(4)] = "" }, live: 6},
-		"last segment with half a header":         {damage: func(f map[string]string) { f[segmentName(4)] = f[third][:100] }, live: 6},
-		"last segment with a header only":         {damage: func(f map[string]string) { f[third] = f[third][:segmentHeaderSize] }, want: ErrCorrupt, text: third},
+		"last segment never used":                 {damage: func(f map[string]string) { f[block.SegmentName(4)] = "" }, live: 6},
+		"last segment with half a header":         {damage: func(f map[string]string) { f[block.SegmentName(4)] = f[third][:100] }, live: 6},
+		"last segment with a header only":         {damage: func(f map[string]string) { f[third] = f[third][:block.SegmentHeaderSize] }, want: ErrCorrupt, text: third},
 		"last segment missing":                    {damage: func(f map[string]string) { delete(f, third) }, want: ErrCorrupt, text: third},
 		"last segment missing, and its note":      {damage: func(f map[string]string) { delete(f, third); delete(f, newestName) }, live: 4},
 		"last segment torn below its mark":        {damage: func(f map[string]string) { f[third] = f[third][:250] + "x" + f[third][251:] }, want: ErrCorrupt, text: third},
 		"last segment zeroed to its end":          {damage: func(f map[string]string) { f[third] += string(make([]byte, 5000)) }, live: 6},
 		"segment under another name":              {damage: func(f map[string]string) { f[second] = f[first] }, want: ErrCorrupt, text: second},
 		"block copied to another place": {damage: func(f map[string]string) {
-			f[third] += f[third][segmentHeaderSize:]
+			f[third] += f[third][block.SegmentHeaderSize:]
 		}, live: 6},
 		"manifest missing":              {damage: func(f map[string]string) { delete(f, manifestName) }, want: ErrNoManifest, text: first},
 		"manifest of something else":    {damage: func(f map[string]string) { f[manifestName] = "L0 L1 L2 L3" + f[manifestName] }, want: ErrCorrupt, text: "not the manifest"},
@@ -301,7 +303,7 @@ func TestHoleBeforeTheLastSegment(t *testing.T) {
 	require.NoError(t, l.Seal())
 	mustPut(t, l, 3, "c", "3")
 	files := m.Killed().Files()
-	files[segmentName(1)] = files[segmentName(1)][:len(files[segmentName(1)])-3]
+	files[block.SegmentName(1)] = files[block.SegmentName(1)][:len(files[block.SegmentName(1)])-3]
 	o.FS = vfstest.DiskOf("/spill", files)
 	var dropped []Event
 	o.OnEvent = func(e Event) { dropped = append(dropped, e) }
@@ -431,7 +433,7 @@ func TestReadOnly(t *testing.T) {
 	require.Contains(t, err.Error(), o.Dir)
 	require.NoError(t, l.Close())
 
-	path := filepath.Join(crashed, segmentName(1))
+	path := filepath.Join(crashed, block.SegmentName(1))
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(path, append(whole, "torn tail"...), 0o600))

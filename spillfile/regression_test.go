@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -51,7 +53,7 @@ func TestPowerCutWhileRecoveryRemovesSegments(t *testing.T) {
 		mustPut(t, l, 4, "d", "4")
 		files := m.Files()
 		_ = l.Close()
-		first := segmentName(1)
+		first := block.SegmentName(1)
 		files[first] = files[first][:len(files[first])-3] // a first power cut
 		m = vfstest.DiskOf("/spill", files)
 		removed := false
@@ -106,7 +108,7 @@ func TestFailedBatchStaysOutWhenAnUnusedSegmentFollows(t *testing.T) {
 	l := mustOpen(t, faultOptions(m, true, nil))
 	mustPut(t, l, 1, "good", "1")
 	m.SetFault(func(op, path string) error {
-		if (op == "sync" || op == "truncate") && filepath.Base(path) == segmentName(1) {
+		if (op == "sync" || op == "truncate") && filepath.Base(path) == block.SegmentName(1) {
 			return errInjected
 		}
 		return nil
@@ -126,7 +128,7 @@ func TestFailedBatchStaysOutWhenAnUnusedSegmentFollows(t *testing.T) {
 	})
 	mustPut(t, l, 3, "k", "v")
 	require.NoError(t, l.Close())
-	require.Empty(t, killed[segmentName(2)])
+	require.Empty(t, killed[block.SegmentName(2)])
 	l = mustOpen(t, faultOptions(vfstest.DiskOf("/spill", killed), true, nil))
 	defer l.Close()
 	got := dump(t, l)
@@ -151,7 +153,7 @@ func TestEmptyLogKeepsNoMemory(t *testing.T) {
 	require.NoError(t, l.DiscardAll())
 	require.True(t, l.Empty())
 	require.True(t, waitFor(func() bool { _, memory := prepared(); return !memory }), "an arena of %d bytes is kept",
-		arenaSize(o.SegmentSize))
+		index.ArenaSize(o.SegmentSize))
 	s, _ := prepared()
 	require.NotNil(t, s, "the file may stay")
 }
@@ -173,11 +175,11 @@ func TestChunkKeepsNoLargeBuffers(t *testing.T) {
 	}
 	require.Equal(t, "small", string(c.Entries[len(c.Entries)-1].Value))
 	c.Reset()
-	held := cap(c.reader.window) + cap(c.reader.dec.raw) + cap(c.reader.dec.stored)
+	held := c.reader.Memory()
 	for _, s := range c.slabs {
 		held += cap(s)
 	}
-	require.LessOrEqual(t, held, 3*maxPooled)
+	require.LessOrEqual(t, held, 3<<20)
 }
 
 // A power cut left the magic of a new segment and zeros. Open took those for version 0 of the
@@ -185,7 +187,7 @@ func TestChunkKeepsNoLargeBuffers(t *testing.T) {
 func TestTornHeaderIsNotAVersion(t *testing.T) {
 	o := faultOptions(nil, true, nil)
 	files := disk(t, o)
-	files[segmentName(4)] = segmentMagic + string(make([]byte, 500))
+	files[block.SegmentName(4)] = "bspilseg" + string(make([]byte, 500))
 	l, _, err := damaged(t, o, files)
 	require.NoError(t, err)
 	require.Len(t, dump(t, l), 6)
@@ -268,7 +270,7 @@ func (f *forgetfulFile) WriteAt(b []byte, at int64) (int, error) {
 }
 
 func (f *forgetfulFile) Sync() error {
-	if f.fs.fail && strings.HasSuffix(f.name, segmentSuffix) {
+	if f.fs.fail && strings.HasSuffix(f.name, block.SegmentSuffix) {
 		f.fs.forgotten[f.name] = f.Durable()
 		return syscall.EIO
 	}
@@ -319,7 +321,7 @@ func TestNumbersOfDroppedSegmentsAreNotUsedAgain(t *testing.T) {
 	mustPut(t, l, 2, "b", "2") // acknowledged in segment 2
 	files := m.Files()
 	_ = l.Close()
-	files[segmentName(1)] = files[segmentName(1)][:segmentHeaderSize/2]
+	files[block.SegmentName(1)] = files[block.SegmentName(1)][:block.SegmentHeaderSize/2]
 	m = vfstest.DiskOf("/spill", files)
 	l = mustOpen(t, faultOptions(m, false, nil))
 	require.Empty(t, dump(t, l), "both are dropped")

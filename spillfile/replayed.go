@@ -171,7 +171,7 @@ func (l *Log) markLocked() (Position, uint64) {
 		if s.synced < s.end.Load() {
 			break
 		}
-		at, seq = Position{s.id(), s.synced}, s.lastSeq.Load()
+		at, seq = Position{Segment: s.id(), Offset: s.synced}, s.lastSeq.Load()
 	}
 	return at, seq
 }

@@ -6,6 +6,8 @@ import (
 	"io/fs"
 	"path/filepath"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -18,7 +20,7 @@ type sizes struct {
 
 func newSizes(segment, arena int64) *sizes {
 	return &sizes{segment: segment, arena: arena,
-		groupBytes: min(maxGroup, segment-segmentHeaderSize), groupIndex: arena - 2*arenaSlack}
+		groupBytes: min(maxGroup, segment-block.SegmentHeaderSize), groupIndex: arena - 2*index.ArenaSlack}
 }
 
 // Resize changes Options.SegmentSize, IndexArena and CacheSize, all in bytes and in the same
@@ -32,7 +34,7 @@ func (l *Log) Resize(segmentSize, indexArena, cacheSize int64) error {
 		return err
 	}
 	l.sizes.Store(newSizes(o.SegmentSize, o.IndexArena))
-	l.cache.resize(cacheSize)
+	l.cache.Resize(cacheSize)
 	l.resized.Store(true)
 	l.wakeBackground()
 	return nil
@@ -44,13 +46,13 @@ func (l *Log) fit() {
 	l.w.mu.Lock()
 	defer l.unlockWriter()
 	arena := l.sizes.Load().arena
-	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().cap > arena {
+	if s := l.w.active; s != nil && l.usableLocked() == nil && s.mem().Cap() > arena {
 		l.sealLocked(s)
 	}
 	l.prep.mu.Lock()
 	defer l.prep.mu.Unlock()
 	if s := l.prep.ready; s != nil {
-		if x := s.index.Load(); x != nil && x.mem.cap > arena {
+		if x := s.index.Load(); x != nil && x.mem.Cap() > arena {
 			l.forgetIndexLocked(s)
 		}
 	}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -13,19 +15,19 @@ import (
 func TestIndexAfterTheCutIsASyncedMark(t *testing.T) {
 	for name, damage := range map[string]func(o Options, files map[string]string){
 		"block of an earlier segment": func(o Options, files map[string]string) {
-			delete(files, indexName(1))
-			at := segmentName(1)
-			files[at] = flip(files[at], segmentHeaderSize+blockHeaderSize, 1)
+			delete(files, index.Name(1))
+			at := block.SegmentName(1)
+			files[at] = flip(files[at], block.SegmentHeaderSize+block.HeaderSize, 1)
 		},
 		"header of the segment": func(o Options, files map[string]string) {
-			at := segmentName(2)
+			at := block.SegmentName(2)
 			files[at] = flip(files[at], 40, 1)
 		},
 		"last segment and the filter of its index": func(o Options, files map[string]string) {
-			at := segmentName(2)
-			files[at] = flip(files[at], segmentHeaderSize+blockHeaderSize, 1)
-			at = indexName(2)
-			files[at] = flip(files[at], len(files[at])-indexFooterSize-40, 1)
+			at := block.SegmentName(2)
+			files[at] = flip(files[at], block.SegmentHeaderSize+block.HeaderSize, 1)
+			at = index.Name(2)
+			files[at] = flip(files[at], len(files[at])-indexFooterBytes-40, 1)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

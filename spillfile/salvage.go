@@ -6,18 +6,9 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
-	"strings"
 
-	"github.com/badgerspill/badgerspill/spillfile/vfs"
-)
-
-// Directories in that of the spill. Open looks at none of them, and removes the first two once it
-// has found a spill that it takes.
-const (
-	rebuildingName = "salvage.tmp" // in which Salvage makes the new spill
-	rebuiltName    = "salvage.new" // the same, complete and durable
-	asidePrefix    = "corrupt-"    // with a number: to which Salvage moves the old files
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // ErrChanged means that Salvage met another spill than the Walk whose findings it was given.
@@ -208,8 +199,8 @@ func (s *salvage) swap() (aside string, err error) {
 	if err := s.fs.MkdirAll(aside, 0o700); err != nil {
 		return "", err
 	}
-	isSegment := func(name string) bool { id, ok := parseSegmentName(name); return ok && fresh(id) }
-	isIndex := func(name string) bool { id, ok := parseIndexName(name); return ok && fresh(id) }
+	isSegment := func(name string) bool { id, ok := block.ParseSegmentName(name); return ok && fresh(id) }
+	isIndex := func(name string) bool { id, ok := index.ParseName(name); return ok && fresh(id) }
 	isManifest := func(name string) bool { return name == manifestName }
 	for _, step := range []struct {
 		from, to string
@@ -226,13 +217,6 @@ func (s *salvage) swap() (aside string, err error) {
 		}
 	}
 	return aside, s.clear(s.dir)
-}
-
-// isSpillFile knows the names that this package gives to files, but for LOCK.
-func isSpillFile(name string) bool {
-	_, segment := parseSegmentName(name)
-	_, index := parseIndexName(strings.TrimSuffix(name, vfs.TempSuffix))
-	return segment || index || name == newestName || name == placeName || name == placeTemp || name == manifestName || name == manifestTemp
 }
 
 // move moves files from one directory to another, durably.
@@ -256,25 +240,6 @@ func (s *salvage) move(from, to string, which func(name string) bool) error {
 func (s *salvage) clear(dir string) error {
 	if err := clearDir(s.fs, dir); err != nil {
 		return fmt.Errorf("spill %s: %w", s.src.Dir, err)
-	}
-	return nil
-}
-
-// clearDir removes a directory of files, in falling order: the manifest before the segments, so
-// that what a kill leaves is not taken for complete.
-func clearDir(fsys FS, dir string) error {
-	entries, err := fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	for _, e := range slices.Backward(entries) {
-		err = errors.Join(err, fsys.Remove(filepath.Join(dir, e.Name())))
-	}
-	if err == nil {
-		err = fsys.Remove(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("%w; remove %s", err, dir)
 	}
 	return nil
 }

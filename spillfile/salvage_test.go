@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -206,7 +207,7 @@ func TestSalvageCutAtEveryStep(t *testing.T) {
 func TestSalvageOfNothing(t *testing.T) {
 	src, _ := smallSpill(t, testKey, 3)
 	for name := range filesOf(t, src.Dir) {
-		if strings.HasSuffix(name, segmentSuffix) {
+		if strings.HasSuffix(name, block.SegmentSuffix) {
 			damage(t, filepath.Join(src.Dir, name), 40) // the data key
 		}
 	}

@@ -6,6 +6,9 @@ import (
 	"io"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // scanned is an entry found in a segment, until its batch is known to be whole.
@@ -14,42 +17,42 @@ type scanned struct {
 	version        uint64
 	expiresAt      uint64
 	meta, userMeta byte
-	at             location
+	at             index.Location
 }
 
 // scan reads a segment of the chain, indexes its live batches, and sets the cut if it does not end
 // as it should.
 func (r *recovery) scan(f *foundSegment) error {
-	s, replayed := f.seg, r.contents.manifest.replayed
-	sc, bad, err := s.scan(f.limit, replayed, func(b *rawBlock) error {
-		r.seeMark(b.mark, f.path)
-		if b.flags&flagLast != 0 && b.seq > replayed {
+	replayed := r.contents.manifest.replayed
+	sc := newScanner(f.path, f.header.FirstSeq, replayed)
+	rd := new(block.Reader)
+	rd.Reset(f.file, f.path, f.id, f.aead, f.limit)
+	bad, err := sc.scan(rd, func(b *block.Block) error {
+		r.seeMark(b.Mark, f.path)
+		if b.Last() && b.Seq > replayed {
 			r.progress.Commits++
 		}
-		return r.read(b.size())
+		return r.read(b.Size())
 	})
 	if err != nil {
 		return err
 	}
 	if bad == nil && (sc.end != f.limit || f.known && sc.end != f.want) {
-		bad = corrupt(f.path, sc.end, "the file ends within a batch, or before %d where the next segment says that it ends", f.want)
+		bad = block.Corrupt(f.path, sc.end, "the file ends within a batch, or before %d where the next segment says that it ends", f.want)
 	}
-	r.tail = Position{f.id, sc.end}
+	r.tail = Position{Segment: f.id, Offset: sc.end}
 	if bad != nil {
 		r.cut = &cut{file: f.path, offset: sc.end, reason: bad}
 	}
-	if sc.end > segmentHeaderSize && sc.seq > replayed {
+	if sc.end > block.SegmentHeaderSize && sc.seq > replayed {
 		mem, err := sc.build()
 		if err != nil {
 			return err
 		}
-		s.index.Store(&segmentIndex{mem: mem})
-		s.end.Store(sc.end)
-		s.lastSeq.Store(sc.seq)
-		s.size.Store(f.size)
-		s.refs.Store(1)
-		s.sealed = true
-		r.live = append(r.live, s)
+		f.index = segmentIndex{mem: mem}
+		f.end, f.lastSeq = sc.end, sc.seq
+		f.minTs, f.maxTs, f.maxVersion, f.mixed = sc.minTs, sc.maxTs, sc.maxVersion, sc.mixed
+		r.live = append(r.live, f)
 		r.lastSeq = sc.seq
 		if bad != nil {
 			return r.dropFrom(f, sc.end)
@@ -64,114 +67,127 @@ func (r *recovery) scan(f *foundSegment) error {
 	return nil
 }
 
-// scan reads the blocks of a segment from its first one on, as far as limit and as they are intact,
-// and gathers the entries of batches that are not replayed. It is the way to make an index, at Open
-// and later. seen (nil: nobody) is told of each block. bad is the damage that ended it before the
-// limit, nil if none did.
-func (s *segment) scan(limit int64, replayed uint64, seen func(*rawBlock) error) (sc *scanner, bad, err error) {
-	sc = newScanner(s, replayed)
-	rd := new(blockReader)
-	rd.reset(s.file, s.path, s.id(), s.aead, limit)
-	for at := int64(segmentHeaderSize); ; {
-		b, err := rd.next(at)
-		switch {
-		case err == io.EOF:
-			return sc, nil, nil
-		case errors.Is(err, ErrCorrupt):
-			return sc, err, nil
-		case err != nil:
-			return nil, nil, readError(s.path, err)
-		}
-		if err := sc.take(rd, &b); err != nil {
-			return nil, nil, err
-		}
-		if seen != nil {
-			if err := seen(&b); err != nil {
-				return nil, nil, err
-			}
-		}
-		at = b.next
-	}
-}
-
-// readIndex makes the index of a sealed segment by reading all of it. It leaves out nothing: views
-// that were acquired before something was replayed hold older segments, whose entries must stay
-// hidden.
-func (s *segment) readIndex() (*memIndex, error) {
-	end := s.end.Load()
-	sc, bad, err := s.scan(end, 0, nil)
+// readIndex makes the index of the sealed segment that rd reads by reading all of it. It must end
+// with lastSeq, and at the reader's limit. It leaves out nothing: views that were acquired before
+// something was replayed hold older segments, whose entries must stay hidden. The scanner has the
+// ranges of what was read.
+func readIndex(rd *block.Reader, firstSeq, lastSeq uint64) (*index.Memory, *scanner, error) {
+	sc := newScanner(rd.Path, firstSeq, 0)
+	bad, err := sc.scan(rd, nil)
 	switch {
 	case err != nil:
-		return nil, err
+		return nil, nil, err
 	case bad != nil:
-		return nil, bad
-	case sc.end != end || sc.seq != s.lastSeq.Load():
-		return nil, corrupt(s.path, sc.end, "the segment ends with batch %d, want %d at %d", sc.seq, s.lastSeq.Load(), end)
+		return nil, nil, bad
+	case sc.end != rd.Limit || sc.seq != lastSeq:
+		return nil, nil, block.Corrupt(rd.Path, sc.end, "the segment ends with batch %d, want %d at %d", sc.seq, lastSeq, rd.Limit)
 	}
-	return sc.build()
+	mem, err := sc.build()
+	return mem, sc, err
 }
 
-// scanner checks the sequence of blocks and gathers entries.
+// scanner checks the sequence of blocks and gathers entries. It is the way to make an index, at
+// Open and later.
 type scanner struct {
-	s        *segment
+	path     string
 	replayed uint64
 
 	end    int64  // of the last whole batch
 	seq    uint64 // of the last whole batch
 	open   bool   // a batch is open: header is that of its last block
-	header blockHeader
+	header block.Header
+
+	// of whole batches that are not replayed; maxVersion once the index is built
+	minTs, maxTs, maxVersion uint64
+	mixed                    bool // an entry has a version of its own
 
 	kept    int       // entries of whole batches
 	entries []scanned // and those of the open one
 	slab    []byte
 }
 
-func newScanner(s *segment, replayed uint64) *scanner {
-	return &scanner{s: s, replayed: replayed, end: segmentHeaderSize, seq: s.header.firstSeq - 1}
+// newScanner returns a scanner of a segment whose first batch has firstSeq, that leaves out batches
+// up to replayed.
+func newScanner(path string, firstSeq, replayed uint64) *scanner {
+	return &scanner{path: path, replayed: replayed, end: block.SegmentHeaderSize, seq: firstSeq - 1}
+}
+
+// scan reads the blocks of a segment from its first one on, as far as the reader's limit and as
+// they are intact. seen (nil: nobody) is told of each block. bad is the damage that ended it before
+// the limit, nil if none did.
+func (sc *scanner) scan(rd *block.Reader, seen func(*block.Block) error) (bad, err error) {
+	for at := int64(block.SegmentHeaderSize); ; {
+		b, err := rd.Next(at)
+		switch {
+		case err == io.EOF:
+			return nil, nil
+		case errors.Is(err, ErrCorrupt):
+			return err, nil
+		case err != nil:
+			return nil, readError(sc.path, err)
+		}
+		if err := sc.take(rd, &b); err != nil {
+			return nil, err
+		}
+		if seen != nil {
+			if err := seen(&b); err != nil {
+				return nil, err
+			}
+		}
+		at = b.Next
+	}
 }
 
 // take adds an intact block. What contradicts the block before it was not written by this package,
 // or not in this order: that is corruption wherever it lies.
-func (sc *scanner) take(rd *blockReader, b *rawBlock) error {
+func (sc *scanner) take(rd *block.Reader, b *block.Block) error {
 	switch {
-	case !sc.open && (b.seq != sc.seq+1 || b.number != 0):
-		return corrupt(rd.path, b.at.Offset, "block %d of batch %d follows batch %d", b.number, b.seq, sc.seq)
-	case sc.open && (b.seq != sc.header.seq || b.number != sc.header.number+1 || b.ts != sc.header.ts):
-		return corrupt(rd.path, b.at.Offset, "block %d of batch %d@%d follows block %d of batch %d@%d",
-			b.number, b.seq, b.ts, sc.header.number, sc.header.seq, sc.header.ts)
+	case !sc.open && (b.Seq != sc.seq+1 || b.Number != 0):
+		return block.Corrupt(rd.Path, b.At.Offset, "block %d of batch %d follows batch %d", b.Number, b.Seq, sc.seq)
+	case sc.open && (b.Seq != sc.header.Seq || b.Number != sc.header.Number+1 || b.Ts != sc.header.Ts):
+		return block.Corrupt(rd.Path, b.At.Offset, "block %d of batch %d@%d follows block %d of batch %d@%d",
+			b.Number, b.Seq, b.Ts, sc.header.Number, sc.header.Seq, sc.header.Ts)
 	}
-	sc.open, sc.header = b.flags&flagLast == 0, b.blockHeader
-	if b.seq > sc.replayed {
+	sc.open, sc.header = !b.Last(), b.Header
+	if b.Seq > sc.replayed {
 		if err := sc.decode(rd, b); err != nil {
 			return err
 		}
 	}
 	if !sc.open {
-		sc.end, sc.seq, sc.kept = b.next, b.seq, len(sc.entries)
-		if b.seq > sc.replayed {
-			sc.s.note(b.ts, 0)
+		sc.end, sc.seq, sc.kept = b.Next, b.Seq, len(sc.entries)
+		if b.Seq > sc.replayed {
+			sc.note(b.Ts)
 		}
 	}
 	return nil
 }
 
-func (sc *scanner) decode(rd *blockReader, b *rawBlock) error {
-	raw, err := rd.decode(b)
+// note extends the range of timestamps by a batch.
+func (sc *scanner) note(ts uint64) {
+	if sc.minTs == 0 || ts < sc.minTs {
+		sc.minTs = ts
+	}
+	sc.maxTs = max(sc.maxTs, ts)
+}
+
+func (sc *scanner) decode(rd *block.Reader, b *block.Block) error {
+	raw, err := rd.Decode(b)
 	if err != nil {
 		return err
 	}
-	e := b.entries(raw)
-	for e.next() {
-		if e.own {
-			sc.s.mixed.Store(true)
+	e := b.Entries(raw)
+	for e.Next() {
+		if e.Own {
+			sc.mixed = true
 		}
 		sc.entries = append(sc.entries, scanned{
 			key: sc.internal(e.Key, e.Version), expiresAt: e.ExpiresAt, meta: e.Meta, userMeta: e.UserMeta, version: e.Version,
-			at: location{segment: b.at.Segment, block: b.at.Offset, stored: b.stored, offset: uint32(e.offset),
-				keyLen: uint32(len(e.Key)), valueLen: uint32(len(e.Value))},
+			at: index.Location{Segment: b.At.Segment, Block: b.At.Offset, Stored: b.Stored, Offset: uint32(e.Offset),
+				KeyLen: uint32(len(e.Key)), ValueLen: uint32(len(e.Value))},
 		})
 	}
-	return e.err(rd.path)
+	return e.Err(rd.Path)
 }
 
 func (sc *scanner) internal(key []byte, version uint64) []byte {
@@ -185,23 +201,23 @@ func (sc *scanner) internal(key []byte, version uint64) []byte {
 }
 
 // build indexes the entries of whole batches.
-func (sc *scanner) build() (*memIndex, error) {
+func (sc *scanner) build() (*index.Memory, error) {
 	need := int64(0)
 	for _, e := range sc.entries[:sc.kept] {
-		need += indexEntryOverhead + int64(len(e.key)-8)
+		need += index.EntryOverhead + int64(len(e.key)-8)
 	}
-	if err := inOnePiece(sc.s.path, need); err != nil {
+	if err := block.InOnePiece(sc.path, need); err != nil {
 		return nil, err
 	}
-	if need > arenaLimit {
-		return nil, corrupt(sc.s.path, segmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(arenaLimit))
+	if need > index.ArenaLimit {
+		return nil, block.Corrupt(sc.path, block.SegmentHeaderSize, "the index would take %d bytes, the limit is %d", need, int64(index.ArenaLimit))
 	}
-	x := newMemIndex(0, need)
+	x := index.NewMemory(0, need)
 	var loc []byte
 	for _, e := range sc.entries[:sc.kept] {
-		loc = appendLocation(loc[:0], e.at)
-		x.put(e.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: loc})
-		sc.s.maxVersion.Store(max(sc.s.maxVersion.Load(), e.version))
+		loc = index.AppendLocation(loc[:0], e.at)
+		x.Put(e.key, y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: loc})
+		sc.maxVersion = max(sc.maxVersion, e.version)
 	}
 	return x, nil
 }
@@ -210,15 +226,15 @@ func (sc *scanner) build() (*memIndex, error) {
 // The checksum covers the block's place, so what lies in a value and merely looks like a block does
 // not count.
 func (r *recovery) findMarks(f *foundSegment, from int64) error {
-	from = max(from, segmentHeaderSize)
-	rd := new(blockReader)
-	rd.reset(f.file, f.path, f.id, nil, f.size)
-	s := newSearch(f.size - from)
-	s.goOn = func() error { return r.read(0) }
+	from = max(from, block.SegmentHeaderSize)
+	rd := new(block.Reader)
+	rd.Reset(f.file, f.path, f.id, nil, f.size)
+	s := block.NewSearch(f.size - from)
+	s.Ask = func() error { return r.read(0) }
 	for at := from; ; {
-		h, found, err := s.next(rd, at)
+		h, found, err := s.Next(rd, at)
 		switch {
-		case s.byGoOn:
+		case s.Refused:
 			return err
 		case err != nil:
 			return readError(f.path, err)
@@ -226,57 +242,7 @@ func (r *recovery) findMarks(f *foundSegment, from int64) error {
 		if !found {
 			return nil
 		}
-		r.seeMark(h.mark, f.path)
-		at = s.at + blockHeaderSize + int64(h.stored)
+		r.seeMark(h.Mark, f.path)
+		at = s.At + block.HeaderSize + int64(h.Stored)
 	}
-}
-
-// search looks for intact blocks where lengths can not be trusted: at every offset.
-type search struct {
-	at     int64 // where the last block was found, or a read failed
-	budget int64 // bytes of candidates that may still be read
-
-	// is asked now and then, for it is slow; its error ends the search. nil: not asked
-	goOn   func() error
-	asked  int64 // where
-	byGoOn bool  // it has ended the search
-}
-
-// newSearch returns a search through size bytes. A candidate's payload is read whole: content that
-// is made of plausible headers must not make this quadratic.
-func newSearch(size int64) *search { return &search{budget: 16*size + 64<<20} }
-
-// next finds the first intact block from an offset on.
-func (s *search) next(rd *blockReader, from int64) (h blockHeader, found bool, err error) {
-	for s.at = from; s.at+blockHeaderSize <= rd.limit && s.budget > 0; s.at++ {
-		if s.goOn != nil && s.at >= s.asked {
-			if err := s.goOn(); err != nil {
-				s.byGoOn = true
-				return h, false, err
-			}
-			s.asked = s.at + readStep/16
-		}
-		header, err := rd.bytes(s.at, blockHeaderSize)
-		if err != nil {
-			return h, false, err
-		}
-		h.unmarshal(header)
-		place := Position{rd.id, s.at}
-		if h.plausible(header, place, rd.limit-s.at-blockHeaderSize, false) != nil {
-			continue
-		}
-		size := blockHeaderSize + int64(h.stored)
-		s.budget -= size
-		if err := inOnePiece(rd.path, size); err != nil {
-			return h, false, err
-		}
-		b, err := rd.bytes(s.at, int(size))
-		if err != nil {
-			return h, false, err
-		}
-		if rd.dec.intact(h.crc, b[:blockHeaderSize], b[blockHeaderSize:], place) {
-			return h, true, nil
-		}
-	}
-	return h, false, nil
 }

@@ -5,11 +5,12 @@ import (
 	"crypto/cipher"
 	"fmt"
 	"io"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // segment is one file of the log.
@@ -20,7 +21,7 @@ import (
 //
 // Only an active segment is written to. A failed write or sync poisons it: it is sealed at once.
 type segment struct {
-	header segmentHeader
+	header block.SegmentHeader
 	file   *pooledFile
 	path   string
 	aead   cipher.AEAD // nil: plaintext
@@ -73,29 +74,14 @@ type indexState struct {
 	unlinked bool  // the file is removed, or will be: it must not get its name any more
 }
 
-const segmentSuffix = ".seg"
+func (s *segment) id() uint64 { return s.header.ID }
 
-func segmentStem(id uint64) string { return fmt.Sprintf("%010d", id) }
-
-func segmentName(id uint64) string { return segmentStem(id) + segmentSuffix }
-
-func parseSegmentName(name string) (id uint64, ok bool) {
-	digits, ok := strings.CutSuffix(name, segmentSuffix)
-	if !ok {
-		return 0, false
-	}
-	id, err := strconv.ParseUint(digits, 10, 64)
-	return id, err == nil && id > 0 && segmentName(id) == name
-}
-
-func (s *segment) id() uint64 { return s.header.id }
-
-func (s *segment) unordered() bool { return s.mixed.Load() || s.header.directThrough == Unordered }
+func (s *segment) unordered() bool { return s.mixed.Load() || s.header.DirectThrough == Unordered }
 
 // age sets when a segment that Open finds was begun. From there on it grows with the process's own
 // clock.
 func (s *segment) age(now time.Time) {
-	age := now.Sub(s.header.created)
+	age := now.Sub(s.header.Created)
 	s.ahead = age < 0
 	s.born = time.Now().Add(-max(0, age))
 }
@@ -104,13 +90,13 @@ func (s *segment) age(now time.Time) {
 func (s *segment) entries() int64 {
 	x := s.index.Load()
 	if x.file != nil {
-		return int64(x.file.footer.entries)
+		return int64(x.file.Footer.Entries)
 	}
-	return x.mem.entries.Load()
+	return x.mem.Len()
 }
 
 // firstLive returns the first sequence in the segment that is not replayed.
-func (s *segment) firstLive(replayed uint64) uint64 { return max(s.header.firstSeq, replayed+1) }
+func (s *segment) firstLive(replayed uint64) uint64 { return max(s.header.FirstSeq, replayed+1) }
 
 // note extends the ranges of timestamps by a batch. Called by one goroutine at a time.
 func (s *segment) note(ts, maxVersion uint64) {
@@ -121,87 +107,78 @@ func (s *segment) note(ts, maxVersion uint64) {
 	s.maxVersion.Store(max(s.maxVersion.Load(), maxVersion))
 }
 
+// readIndex makes the index of a sealed segment from the segment. The ranges of timestamps then
+// include what is replayed, as the index does.
+func (s *segment) readIndex() (*index.Memory, error) {
+	rd := new(block.Reader)
+	rd.Reset(s.file, s.path, s.id(), s.aead, s.end.Load())
+	mem, sc, err := readIndex(rd, s.header.FirstSeq, s.lastSeq.Load())
+	if err != nil {
+		return nil, err
+	}
+	s.note(sc.minTs, sc.maxVersion)
+	s.note(sc.maxTs, 0)
+	if sc.mixed {
+		s.mixed.Store(true)
+	}
+	return mem, nil
+}
+
 // mem returns the index in memory, which an active segment has.
-func (s *segment) mem() *memIndex { return s.index.Load().mem }
+func (s *segment) mem() *index.Memory { return s.index.Load().mem }
 
 // value reads the entry at r and appends its value to dst.
-func (s *segment) value(r *Ref, dst []byte, cache *blockCache) ([]byte, error) {
-	d := decoders.Get().(*decoder)
-	defer d.free()
+func (s *segment) value(r *Ref, dst []byte, cache *block.Cache) ([]byte, error) {
+	d := block.NewDecoder()
+	defer d.Free()
 	e, err := s.entry(r, d, cache)
 	return append(dst, e.Value...), err
 }
 
 // entry reads the entry at r. It lies in d or in the cache, which takes up the block if r says so.
-func (s *segment) entry(r *Ref, d *decoder, cache *blockCache) (e Entry, err error) {
-	at := r.at.block
-	raw, ts := cache.get(cacheBlock, s.id(), at)
+func (s *segment) entry(r *Ref, d *block.Decoder, cache *block.Cache) (e Entry, err error) {
+	at := r.at.Block
+	raw, ts := cache.Get(block.CacheBlock, s.id(), at)
 	if raw == nil {
-		if err := inOnePiece(s.path, blockHeaderSize+int64(r.at.stored)); err != nil {
+		if err := block.InOnePiece(s.path, block.HeaderSize+int64(r.at.Stored)); err != nil {
 			return e, err
 		}
-		n := blockHeaderSize + int(r.at.stored)
-		if cap(d.stored) < n {
-			d.stored = make([]byte, n)
-		}
-		whole := d.stored[:n]
+		n := block.HeaderSize + int(r.at.Stored)
+		whole := d.Buffer(n)
 		if got, err := s.file.ReadAt(whole, at); got < n {
 			if err == nil || err == io.EOF {
-				return e, corrupt(s.path, at+int64(got), "file ends where %d bytes should follow", n-got)
+				return e, block.Corrupt(s.path, at+int64(got), "file ends where %d bytes should follow", n-got)
 			}
 			return e, fmt.Errorf("spill segment %s: read of block at %d: %w", s.path, at, err)
 		}
-		if raw, ts, err = s.open(whole, r.at.stored, at, d); err != nil {
+		if raw, ts, err = d.Open(s.path, s.aead, whole, r.at.Stored, Position{Segment: s.id(), Offset: at}); err != nil {
 			return e, err
 		}
 		if r.fill {
-			cache.put(cacheBlock, s.id(), at, bytes.Clone(raw), ts)
+			cache.Put(block.CacheBlock, s.id(), at, bytes.Clone(raw), ts)
 		}
 	}
 	return s.parse(r, raw, ts)
 }
 
-// open checks a whole block, as read from its offset, and returns its raw entries, which lie in d,
-// and the timestamp of its batch.
-func (s *segment) open(whole []byte, stored uint32, offset int64, d *decoder) (raw []byte, ts uint64, err error) {
-	at := Position{s.id(), offset}
-	header, payload := whole[:blockHeaderSize], whole[blockHeaderSize:]
-	var h blockHeader
-	h.unmarshal(header)
-	switch {
-	case h.stored != stored:
-		return nil, 0, corrupt(s.path, at.Offset, "block has %d bytes, the index says %d", h.stored, stored)
-	case !d.intact(h.crc, header, payload, at):
-		return nil, 0, corrupt(s.path, at.Offset, "block checksum does not match its %d bytes", len(whole))
-	}
-	if err := h.plausible(header, at, int64(len(payload)), s.aead != nil); err != nil {
-		return nil, 0, corrupt(s.path, at.Offset, "block header: %v", err)
-	}
-	if err := inOnePiece(s.path, int64(h.raw)); err != nil {
-		return nil, 0, err
-	}
-	raw, err = d.decode(s.path, s.aead, &h, header, payload, at)
-	return raw, h.ts, err
-}
-
 // parse returns the entry at r of its raw block, which belongs to a batch with timestamp ts.
 func (s *segment) parse(r *Ref, raw []byte, ts uint64) (e Entry, err error) {
-	if int64(r.at.offset) > int64(len(raw)) {
-		return e, corrupt(s.path, r.at.block, "block has %d raw bytes, the index says %d", len(raw), r.at.offset)
+	if int64(r.at.Offset) > int64(len(raw)) {
+		return e, block.Corrupt(s.path, r.at.Block, "block has %d raw bytes, the index says %d", len(raw), r.at.Offset)
 	}
-	if _, err := parseEntry(raw[r.at.offset:], &e); err != nil {
-		return e, corrupt(s.path, r.at.block, "entry at %d: %v", r.at.offset, err)
+	if _, err := block.ParseEntry(raw[r.at.Offset:], &e); err != nil {
+		return e, block.Corrupt(s.path, r.at.Block, "entry at %d: %v", r.at.Offset, err)
 	}
 	if e.Version == 0 {
 		e.Version = ts
 	}
-	if len(e.Key) != int(r.at.keyLen) || len(e.Value) != int(r.at.valueLen) || e.Version != r.Version {
-		return e, corrupt(s.path, r.at.block, "entry at %d has key, value and version %d, %d, %d, the index says %d, %d, %d",
-			r.at.offset, len(e.Key), len(e.Value), e.Version, r.at.keyLen, r.at.valueLen, r.Version)
+	if len(e.Key) != int(r.at.KeyLen) || len(e.Value) != int(r.at.ValueLen) || e.Version != r.Version {
+		return e, block.Corrupt(s.path, r.at.Block, "entry at %d has key, value and version %d, %d, %d, the index says %d, %d, %d",
+			r.at.Offset, len(e.Key), len(e.Value), e.Version, r.at.KeyLen, r.at.ValueLen, r.Version)
 	}
 	if e.Meta != r.Meta || e.UserMeta != r.UserMeta || e.ExpiresAt != r.ExpiresAt {
-		return e, corrupt(s.path, r.at.block, "entry at %d has meta %x, %x and expiry %d, the index says %x, %x, %d",
-			r.at.offset, e.Meta, e.UserMeta, e.ExpiresAt, r.Meta, r.UserMeta, r.ExpiresAt)
+		return e, block.Corrupt(s.path, r.at.Block, "entry at %d has meta %x, %x and expiry %d, the index says %x, %x, %d",
+			r.at.Offset, e.Meta, e.UserMeta, e.ExpiresAt, r.Meta, r.UserMeta, r.ExpiresAt)
 	}
 	return e, nil
 }

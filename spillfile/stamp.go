@@ -1,6 +1,6 @@
 package spillfile
 
-import "hash/crc32"
+import "github.com/badgerspill/badgerspill/spillfile/internal/block"
 
 // stampLocked completes the blocks for their place at offset at of s and returns their bytes: the
 // batch's own buffer if that is possible, or else the group buffer.
@@ -22,15 +22,9 @@ func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
 		}
 		for i := range b.blocks {
 			blk := &b.blocks[i]
-			header := b.out[blk.out:][:blockHeaderSize]
-			plain := b.out[blk.out+blockHeaderSize:][:blk.stored]
-			nonce, aad := w.seal.prepare(header, Position{s.id(), blk.offset})
-			start := len(buf)
-			buf = append(buf, header...)
-			buf = s.aead.Seal(buf, nonce, plain, aad)
-			payload := buf[start+blockHeaderSize:]
-			crc := crcTail(crc32.Checksum(payload, castagnoli), header, w.crc[:], Position{s.id(), blk.offset})
-			le.PutUint32(buf[start:], crc)
+			header := b.out[blk.out:][:block.HeaderSize]
+			plain := b.out[blk.out+block.HeaderSize:][:blk.stored]
+			buf = w.stamp.Encrypt(buf, header, plain, s.aead, Position{Segment: s.id(), Offset: blk.offset})
 		}
 	}
 	w.buf = buf
@@ -41,23 +35,21 @@ func (l *Log) stampLocked(s *segment, at int64, group []*Batch) []byte {
 // is stored.
 func (l *Log) stampBatchLocked(s *segment, at int64, b *Batch) {
 	w := &l.w
-	h := blockHeader{ts: b.ts, seq: b.seq, mark: w.mark}
+	h := block.Header{Ts: b.ts, Seq: b.seq, Mark: w.mark}
 	for i := range b.blocks {
 		blk := &b.blocks[i]
 		blk.offset, blk.storedLen = at, blk.stored
 		if s.aead != nil {
-			blk.storedLen += tagSize
+			blk.storedLen += block.TagSize
 		}
-		h.stored, h.raw, h.count, h.number, h.flags = blk.storedLen, blk.raw, blk.count, uint32(i), 0
-		if blk.last {
-			h.flags = flagLast
-		}
-		header := b.out[blk.out:][:blockHeaderSize]
-		h.crc = 0
-		h.marshal(header)
+		h.Stored, h.Raw, h.Count, h.Number = blk.storedLen, blk.raw, blk.count, uint32(i)
+		h.SetLast(blk.last)
+		header := b.out[blk.out:][:block.HeaderSize]
 		if s.aead == nil {
-			le.PutUint32(header, crcTail(blk.crc, header, w.crc[:], Position{s.id(), at}))
+			w.stamp.Stamp(header, &h, blk.crc, Position{Segment: s.id(), Offset: at})
+		} else {
+			h.Marshal(header)
 		}
-		at += blockHeaderSize + int64(blk.storedLen)
+		at += block.HeaderSize + int64(blk.storedLen)
 	}
 }

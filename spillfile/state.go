@@ -2,17 +2,6 @@ package spillfile
 
 import "time"
 
-// Position is a place in the log: a segment and a byte offset in it. The zero Position is the first
-// live block.
-type Position struct {
-	Segment uint64 // number of the segment, from 1; 0 in the zero Position
-	Offset  int64  // bytes from the beginning of its file
-}
-
-func (p Position) after(q Position) bool {
-	return p.Segment > q.Segment || p.Segment == q.Segment && p.Offset > q.Offset
-}
-
 // State is a picture of a Log. Its fields are read one after the other while commits go on. Where
 // one segment is partly replayed, LiveBytes and the timestamps still count all of it.
 type State struct {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -27,7 +29,7 @@ func TestUsageCountsTheIndexThatIsStillToBeMade(t *testing.T) {
 						n = min(n, 100)
 					}
 					fsys.SetFault(func(op, path string) error { // until all is counted
-						if op == "create" && bytes.Contains([]byte(path), []byte(indexTempSuffix)) {
+						if op == "create" && bytes.Contains([]byte(path), []byte(index.TempSuffix)) {
 							return errInjected
 						}
 						return nil
@@ -47,7 +49,7 @@ func TestUsageCountsTheIndexThatIsStillToBeMade(t *testing.T) {
 					require.NoError(t, l.Seal())
 					expected, _ := l.Usage()
 					require.Greater(t, expected, l.State().DiskBytes, "the index is not counted")
-					const unreserved = segmentHeaderSize + indexFileFixed
+					const unreserved = block.SegmentHeaderSize + index.FileFixed
 					require.LessOrEqual(t, expected, reserved+unreserved, "more is counted than was reserved")
 
 					fsys.SetFault(nil)

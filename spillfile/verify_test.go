@@ -8,52 +8,31 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // An index whose checksums are right and which is not that of its segment all the same: a read
-// would miss an entry, or take another.
+// would miss an entry, or take another. The tests of package index have what cannot be made here.
 func TestVerifyComparesIndexes(t *testing.T) {
 	const victim = 150 // of 300 entries, in the middle of a leaf
-	for name, forge := range map[string]func(b *indexBuilder, i int, key []byte, vs y.ValueStruct){
-		"as it is": func(b *indexBuilder, _ int, key []byte, vs y.ValueStruct) { b.add(key, &vs) },
-		"an entry is missing": func(b *indexBuilder, i int, key []byte, vs y.ValueStruct) {
-			if i != victim {
-				b.add(key, &vs)
+	for name, forge := range map[string]func(i int, vs *y.ValueStruct) bool{
+		"as it is":                  func(int, *y.ValueStruct) bool { return true },
+		"an entry is missing":       func(i int, _ *y.ValueStruct) bool { return i != victim },
+		"the last entry is missing": func(i int, _ *y.ValueStruct) bool { return i != 299 },
+		"another entry's place": func(i int, vs *y.ValueStruct) bool {
+			if at, _, _ := index.ParseLocation(vs.Value); i == victim {
+				at.Block = block.SegmentHeaderSize
+				vs.Value = index.AppendLocation(nil, at)
 			}
+			return true
 		},
-		"the last entry is missing": func(b *indexBuilder, i int, key []byte, vs y.ValueStruct) {
-			if i != 299 {
-				b.add(key, &vs)
-			}
-		},
-		"another entry's place": func(b *indexBuilder, i int, key []byte, vs y.ValueStruct) {
-			if at, _, _ := parseLocation(vs.Value); i == victim {
-				at.block = segmentHeaderSize
-				vs.Value = appendLocation(nil, at)
-			}
-			b.add(key, &vs)
-		},
-		"another meta": func(b *indexBuilder, i int, key []byte, vs y.ValueStruct) {
+		"another meta": func(i int, vs *y.ValueStruct) bool {
 			if i == victim {
 				vs.Meta = MetaDelete
 			}
-			b.add(key, &vs)
-		},
-		"a filter that does not know a key": func(b *indexBuilder, i int, key []byte, vs y.ValueStruct) {
-			b.add(key, &vs)
-			if i == victim {
-				b.hashes = b.hashes[:len(b.hashes)-1]
-			}
-		},
-		"a table that leads past a leaf": func(b *indexBuilder, i int, key []byte, vs y.ValueStruct) {
-			if b.add(key, &vs); b.table.len() > 1 {
-				b.table.lows[b.table.lowEnd[0]] = 0xff
-			}
-		},
-		"a last key that is none": func(b *indexBuilder, i int, key []byte, vs y.ValueStruct) {
-			if b.add(key, &vs); i == 299 {
-				b.last[0]++
-			}
+			return true
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -64,30 +43,22 @@ func TestVerifyComparesIndexes(t *testing.T) {
 			}
 			mem := l.w.active.mem()
 			require.NoError(t, l.Close())
-			path := filepath.Join(src.Dir, indexName(1))
-			index, err := os.ReadFile(path)
+			path := filepath.Join(src.Dir, index.Name(1))
+			whole, err := os.ReadFile(path)
 			require.NoError(t, err)
-			var ft indexFooter
-			at := len(index) - indexFooterSize
-			require.NoError(t, ft.unmarshal("", int64(at), index[at:]))
-			build := &indexBuilder{seal: indexSealer{segment: 1}}
-			it := mem.iterator(false)
-			i := 0
-			for it.Rewind(); it.Valid(); it.Next() {
-				forge(build, i, it.Key(), it.Value())
-				i++
-			}
-			require.NoError(t, it.Close())
-			require.Equal(t, 300, i)
-			forged, err := build.finish(&ft, nil, nil)
-			require.NoError(t, err)
+			entries := 0
+			forged := forgedIndex(t, mem, footerOf(t, whole), func(i int, _ []byte, vs *y.ValueStruct) bool {
+				entries++
+				return forge(i, vs)
+			})
+			require.Equal(t, 300, entries)
 			require.NoError(t, os.WriteFile(path, forged, 0o600))
 
 			v, err := Verify(t.Context(), src, nil)
 			require.NoError(t, err)
 			require.False(t, v.Damaged())
 			if name == "as it is" {
-				require.Equal(t, string(index), string(forged))
+				require.Equal(t, string(whole), string(forged))
 				require.Empty(t, v.Faults)
 				return
 			}

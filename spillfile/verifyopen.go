@@ -4,50 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
-	"slices"
 	"time"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
-
-// pacer bounds how fast something is read.
-type pacer struct {
-	rate  int64 // bytes a second; 0 or less: no bound
-	begin time.Time
-	bytes int64
-}
-
-// paceStep is how far a reader may be ahead of its rate: less is not worth a timer.
-const paceStep = 20 * time.Millisecond
-
-// read counts n bytes that were read, and waits until they were due, or until ctx ends.
-func (p *pacer) read(ctx context.Context, n int64) error {
-	if p.rate <= 0 {
-		return ctx.Err()
-	}
-	if p.begin.IsZero() {
-		p.begin = time.Now()
-	}
-	p.bytes += n
-	due := time.Duration(float64(p.bytes) / float64(p.rate) * float64(time.Second))
-	wait := due - time.Since(p.begin)
-	if wait < -time.Second { // after a pause: no burst to catch up
-		p.begin, p.bytes = time.Now(), 0
-	}
-	if wait < paceStep {
-		return ctx.Err()
-	}
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
 
 // errDropped: nobody needs the rest of a segment.
 var errDropped = errors.New("segment is replayed")
@@ -130,7 +90,7 @@ func (l *Log) verifySegment(ctx context.Context, p *pacer, s *segment) (damage [
 		return damage, err
 	}
 	if x := s.index.Load(); x.file != nil {
-		err := x.file.verify(ctx, p)
+		err := x.file.Verify(ctx, p.read)
 		switch {
 		case s.dropped():
 			return damage, nil
@@ -142,7 +102,7 @@ func (l *Log) verifySegment(ctx context.Context, p *pacer, s *segment) (damage [
 			err = found(err)
 		}
 		if err != nil {
-			return damage, fmt.Errorf("spill index %s: %w", x.file.path, err)
+			return damage, fmt.Errorf("spill index %s: %w", x.file.Path, err)
 		}
 	}
 	if at > 0 {
@@ -160,35 +120,35 @@ func (s *segment) dropped() bool {
 
 // verifyBlocks reads header and blocks up to what is acknowledged, and returns how far that was.
 func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) error) (at int64, err error) {
-	rd := new(blockReader)
-	rd.reset(s.file, s.path, s.id(), s.aead, s.end.Load())
-	var h segmentHeader
-	b, err := rd.bytes(0, segmentHeaderSize)
+	rd := new(block.Reader)
+	rd.Reset(s.file, s.path, s.id(), s.aead, s.end.Load())
+	var h block.SegmentHeader
+	b, err := rd.Bytes(0, block.SegmentHeaderSize)
 	if err == nil {
-		err = h.unmarshal(s.path, b)
-		if err == nil && h.checksum() != s.header.checksum() {
-			err = corrupt(s.path, 0, "the header is not the one that was opened")
+		err = h.Unmarshal(s.path, b)
+		if err == nil && h.Checksum() != s.header.Checksum() {
+			err = block.Corrupt(s.path, 0, "the header is not the one that was opened")
 		}
 	}
 	if err = found(err); err != nil {
 		return 0, readError(s.path, err)
 	}
-	entries := func(b *rawBlock) error {
-		raw, err := rd.decode(b)
+	entries := func(b *block.Block) error {
+		raw, err := rd.Decode(b)
 		if err != nil {
 			return err
 		}
-		e := b.entries(raw)
-		for e.next() { // parsed, and no more
+		e := b.Entries(raw)
+		for e.Next() { // parsed, and no more
 		}
-		return e.err(s.path)
+		return e.Err(s.path)
 	}
-	look := newSearch(rd.limit)
-	for at = segmentHeaderSize; at < rd.limit; {
+	look := block.NewSearch(rd.Limit)
+	for at = block.SegmentHeaderSize; at < rd.Limit; {
 		if s.dropped() {
 			return at, errDropped
 		}
-		b, err := rd.next(at)
+		b, err := rd.Next(at)
 		if err == nil {
 			err = entries(&b)
 		}
@@ -198,114 +158,23 @@ func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) 
 			}
 			// The next block that is intact.
 			from := at + 1
-			if b.next > at {
-				from = b.next
+			if b.Next > at {
+				from = b.Next
 			}
-			_, ok, err := look.next(rd, from)
+			_, ok, err := look.Next(rd, from)
 			if err != nil && !errors.Is(err, ErrCorrupt) {
 				return at, readError(s.path, err)
 			}
 			if !ok {
-				return rd.limit, nil
+				return rd.Limit, nil
 			}
-			b.next = look.at
+			b.Next = look.At
 		}
-		n := b.next - at
-		at = b.next
+		n := b.Next - at
+		at = b.Next
 		if err := p.read(ctx, n); err != nil {
 			return at, err
 		}
 	}
 	return at, nil
-}
-
-// verify reads all blocks of an index file, up to the first that is damaged: a *CorruptError.
-func (x *indexFile) verify(ctx context.Context, p *pacer) error {
-	var buf []byte
-	footer, _, err := readIndexFooter(x.file, x.path)
-	if err == nil && footer != x.footer {
-		err = corrupt(x.path, max(0, x.size-indexFooterSize), "the footer is not the one that was opened")
-	}
-	for i := 0; err == nil && i < x.table.len(); i++ {
-		if _, buf, err = x.leafInto(i, buf); err == nil {
-			err = p.read(ctx, int64(len(buf)))
-		}
-	}
-	if err == nil {
-		_, err = x.readBlock(x.file, x.path, kindFilter, x.footer.filter, x.footer.table, nil)
-	}
-	if err == nil {
-		_, err = x.readBlock(x.file, x.path, kindTable, x.footer.table, x.size-indexFooterSize, nil)
-	}
-	if err == io.EOF {
-		err = corrupt(x.path, 0, "the file ends early")
-	}
-	return err
-}
-
-// VerifyInUse is Verify for a spill that another process writes to. It takes no lock and writes
-// nothing. Files come, go and grow while it reads: only a fault that is found again where it was,
-// in a file that is there again, counts. The end of the newest segment is left out, and the numbers
-// of commits are those of a moment. It may read all twice.
-func VerifyInUse(ctx context.Context, src Source, progress func(done, total int64)) (*Findings, error) {
-	const tries = 5 // a file may be removed between the list and its opening
-	var before *Findings
-	for try := 1; ; try++ {
-		n, err := Verify(ctx, src, progress)
-		if errors.Is(err, fs.ErrNotExist) && try < tries {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		n.OpenError, n.TornBytes, n.Lost = nil, 0, nil
-		n.Faults = slices.DeleteFunc(n.Faults, func(f Fault) bool { return unsteady(src, f, before) })
-		for i := range n.Faults {
-			// a power cut would explain it, and there was none
-			if f := &n.Faults[i]; f.Kind == Torn {
-				f.Kind = Damage
-			}
-		}
-		if before != nil || len(n.Faults) == 0 {
-			return n, nil
-		}
-		before = n
-	}
-}
-
-// unsteady says whether a fault may be that of a file that changes.
-func unsteady(src Source, f Fault, before *Findings) bool {
-	fsys := src.FS
-	if fsys == nil {
-		fsys = OS
-	}
-	entries, err := fsys.ReadDir(src.Dir)
-	if err != nil {
-		return false
-	}
-	id, ok := parseSegmentName(filepath.Base(f.File))
-	if ok {
-		newest := uint64(0)
-		for _, e := range entries {
-			if other, ok := parseSegmentName(e.Name()); ok {
-				// not one that is prepared
-				if size, err := sizeOf(fsys, filepath.Join(src.Dir, e.Name())); err == nil && size > 0 {
-					newest = max(newest, other)
-				}
-			}
-		}
-		if id >= newest {
-			return true
-		}
-	}
-	return before != nil && !slices.ContainsFunc(before.Faults, func(o Fault) bool { return o.File == f.File && o.Offset == f.Offset })
-}
-
-func sizeOf(fsys FS, path string) (int64, error) {
-	f, err := fsys.OpenFile(path, os.O_RDONLY, 0)
-	if err != nil {
-		return 0, err
-	}
-	defer f.Close()
-	return f.Size()
 }

@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // threeSealed is an open log with three sealed segments in files with indexes, and one that is
@@ -40,7 +43,7 @@ func TestVerifyOpenNamesAllDamage(t *testing.T) {
 			require.NoError(t, err)
 			require.Empty(t, damage)
 
-			one, two, index := filepath.Join(o.Dir, segmentName(1)), filepath.Join(o.Dir, segmentName(2)), filepath.Join(o.Dir, indexName(3))
+			one, two, index := filepath.Join(o.Dir, block.SegmentName(1)), filepath.Join(o.Dir, block.SegmentName(2)), filepath.Join(o.Dir, index.Name(3))
 			b, err := os.ReadFile(one)
 			require.NoError(t, err)
 			blocks := blocksOf(b)
@@ -74,7 +77,7 @@ func TestVerifyOpenOnceInAWhile(t *testing.T) {
 	o := testOptions(t.TempDir())
 	l := threeSealed(t, o)
 	defer l.Close()
-	flipFile(t, filepath.Join(o.Dir, segmentName(4)), 300)
+	flipFile(t, filepath.Join(o.Dir, block.SegmentName(4)), 300)
 	for i, row := range []struct {
 		since time.Duration
 		found int
@@ -83,7 +86,7 @@ func TestVerifyOpenOnceInAWhile(t *testing.T) {
 		require.NoError(t, err)
 		require.Len(t, damage, row.found, "%d", i)
 	}
-	flipFile(t, filepath.Join(o.Dir, segmentName(1)), 300)
+	flipFile(t, filepath.Join(o.Dir, block.SegmentName(1)), 300)
 	damage, err := l.VerifyOpen(t.Context(), 0, time.Hour)
 	require.NoError(t, err)
 	require.Empty(t, damage, "it was read a moment ago")

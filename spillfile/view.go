@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // View is a counted reference to a set of segments: what they hold stays readable until Release,
@@ -16,7 +18,7 @@ type View struct {
 	refs atomic.Int64
 
 	// of segs, as far as they were known when the view was made; what a miss looks at lies together
-	filters []filter
+	filters []index.Filter
 
 	unordered bool // of the segments but the last, which may become so
 }
@@ -27,7 +29,7 @@ type Ref struct {
 	ExpiresAt      uint64 // unix seconds, 0 = never
 	Meta, UserMeta byte   // as in Entry
 	ValueLen       int64  // bytes of the value
-	at             location
+	at             index.Location
 	value          []byte // the value, if it lies in the index
 	fill           bool   // a point read: its block is worth caching
 }
@@ -67,12 +69,12 @@ func (v *View) Release() {
 
 // newView makes a view of segments that cannot lose their last reference meanwhile.
 func newView(l *Log, segs []*segment) *View {
-	v := &View{log: l, segs: segs, filters: make([]filter, len(segs))}
+	v := &View{log: l, segs: segs, filters: make([]index.Filter, len(segs))}
 	v.refs.Store(1)
 	for i, s := range segs {
 		s.refs.Add(1)
 		if x := s.index.Load(); x.file != nil {
-			v.filters[i] = x.file.filter
+			v.filters[i] = x.file.Filter
 		}
 		v.unordered = v.unordered || s.unordered()
 	}
@@ -102,9 +104,9 @@ func (v *View) Unordered() bool { return v.unordered || v.segs[len(v.segs)-1].un
 // index is made again from its segment; the error is that of reading this, a *CorruptError if it is
 // damaged, too.
 func (v *View) Get(key []byte, ts uint64, highest bool) (best Ref, found bool, err error) {
-	hash := filterHash(key)
+	hash := index.Hash(key)
 	for i := len(v.segs) - 1; i >= 0; i-- {
-		if f := v.filters[i]; f != nil && !f.mayContain(hash) {
+		if f := v.filters[i]; f != nil && !f.MayContain(hash) {
 			continue
 		}
 		vs, ok, err := v.log.get(v.segs[i], key, ts, hash)
@@ -130,7 +132,7 @@ func (v *View) Value(r Ref, dst []byte) ([]byte, error) {
 	if len(r.value) > 0 {
 		return append(dst, r.value...), nil
 	}
-	s, err := v.segment(r.at.segment)
+	s, err := v.segment(r.at.Segment)
 	if err != nil || r.ValueLen == 0 {
 		return dst, err
 	}

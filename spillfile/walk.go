@@ -7,6 +7,8 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // Commit is a batch that Walk found whole and intact.
@@ -138,7 +140,7 @@ type walker struct {
 
 	report Findings
 	faults []placedFault
-	rd     blockReader
+	rd     block.Reader
 	pace   pacer
 	chunk  Chunk
 	commit Commit
@@ -167,7 +169,7 @@ type placedFault struct {
 
 // damage says whether it is, once the highest mark is known: as in recovery, durable bytes lie
 // behind it then.
-func (f *placedFault) damage(mark Position) bool { return f.certain || mark.after(f.tail) }
+func (f *placedFault) damage(mark Position) bool { return f.certain || mark.After(f.tail) }
 
 func newWalker(ctx context.Context, src Source, visit func(*Commit) error) (*walker, error) {
 	k, err := newLook(src)
@@ -186,7 +188,7 @@ func (w *walker) run() (*Findings, error) {
 	w.last = m.replayed
 	w.know(m.lastSeq)
 	if len(w.chain) > 0 {
-		w.tail = Position{w.chain[0].id, 0}
+		w.tail = Position{Segment: w.chain[0].id, Offset: 0}
 	}
 	w.seeManifest()
 	w.newestGone = w.seeClaim()
@@ -252,19 +254,17 @@ func (w *walker) segment(f *foundSegment, first bool) error {
 		}
 	}
 	w.knowIndex(f)
-	s := f.seg
 	w.resync = f.bad != nil
 	w.lostStart = first && w.report.ManifestLost && f.bad != nil
 	if f.bad != nil {
-		s = &segment{path: f.path}
 		if f.size > 0 {
 			w.addFault(f, 0, f.bad)
-			w.faults[len(w.faults)-1].End = min(f.size, segmentHeaderSize)
+			w.faults[len(w.faults)-1].End = min(f.size, block.SegmentHeaderSize)
 		}
 	} else {
-		h := &s.header
-		if h.databaseID != m.databaseID {
-			w.addError(f.path, corrupt(f.path, 16, "segment is of database %x, this one is %x", h.databaseID, m.databaseID))
+		h := &f.header
+		if h.DatabaseID != m.databaseID {
+			w.addError(f.path, block.Corrupt(f.path, 16, "segment is of database %x, this one is %x", h.DatabaseID, m.databaseID))
 			return nil
 		}
 		if err := w.openKey(f); err != nil {
@@ -275,22 +275,22 @@ func (w *walker) segment(f *foundSegment, first bool) error {
 			f.limit = min(f.size, f.want)
 		}
 		if first && w.report.ManifestLost {
-			w.last = h.prevLastSeq
+			w.last = h.PrevLastSeq
 		}
-		w.know(h.prevLastSeq)
-		if len(w.faults) == 0 && h.prevLastSeq > w.last {
-			w.addError(f.path, corrupt(f.path, 56, "it follows sequence %d, the segment before ends with %d", h.prevLastSeq, w.last))
+		w.know(h.PrevLastSeq)
+		if len(w.faults) == 0 && h.PrevLastSeq > w.last {
+			w.addError(f.path, block.Corrupt(f.path, 56, "it follows sequence %d, the segment before ends with %d", h.PrevLastSeq, w.last))
 		}
-		w.lose(h.prevLastSeq)
-		w.last = max(w.last, h.firstSeq-1) // those in between have failed
-		w.direct = max(w.direct, h.directThrough)
+		w.lose(h.PrevLastSeq)
+		w.last = max(w.last, h.FirstSeq-1) // those in between have failed
+		w.direct = max(w.direct, h.DirectThrough)
 	}
-	if f.size <= segmentHeaderSize && f.bad != nil {
+	if f.size <= block.SegmentHeaderSize && f.bad != nil {
 		w.sound[f.id] = false
 		return nil
 	}
-	w.order = *newScanner(s, ^uint64(0))
-	w.rd.reset(f.file, f.path, f.id, s.aead, f.limit)
+	w.order = *newScanner(f.path, f.header.FirstSeq, ^uint64(0))
+	w.rd.Reset(f.file, f.path, f.id, f.aead, f.limit)
 	if err := w.blocks(f); err != nil {
 		return err
 	}
@@ -302,7 +302,7 @@ func (w *walker) openKey(f *foundSegment) (err error) {
 	if w.headers {
 		return nil
 	}
-	f.seg.aead, err = f.seg.header.openDataKey(f.path, w.o.EncryptionKey)
+	f.aead, err = f.header.OpenDataKey(f.path, w.o.EncryptionKey)
 	return err
 }
 
@@ -313,23 +313,23 @@ func (w *walker) knowIndex(f *foundSegment) {
 	if ft == nil {
 		return
 	}
-	w.seeMark(Position{f.id, ft.end}, w.indexPath(f.id))
-	w.know(ft.lastSeq)
+	w.seeMark(Position{Segment: f.id, Offset: ft.End}, w.indexPath(f.id))
+	w.know(ft.LastSeq)
 	if !f.known {
-		f.known, f.want = true, ft.end
+		f.known, f.want = true, ft.End
 		f.limit = min(f.size, f.want)
 	}
 }
 
 // blocks reads all blocks of a segment.
 func (w *walker) blocks(f *foundSegment) error {
-	s := newSearch(f.size)
-	at := int64(segmentHeaderSize)
+	s := block.NewSearch(f.size)
+	at := int64(block.SegmentHeaderSize)
 	for {
 		if err := w.ctx.Err(); err != nil {
 			return err
 		}
-		b, err := w.rd.next(at)
+		b, err := w.rd.Next(at)
 		if err == io.EOF {
 			break
 		}
@@ -352,14 +352,14 @@ func (w *walker) blocks(f *foundSegment) error {
 			continue
 		}
 		w.report.Blocks++
-		w.seeMark(b.mark, f.path)
+		w.seeMark(b.Mark, f.path)
 		if err := w.block(f, &b); err != nil {
 			return err
 		}
-		if err := w.pace.read(w.ctx, b.next-at); err != nil {
+		if err := w.pace.read(w.ctx, b.Next-at); err != nil {
 			return err
 		}
-		at = b.next
+		at = b.Next
 	}
 	if !w.resync && (w.order.end != f.limit || f.known && w.order.end != f.want) {
 		w.addFault(f, w.order.end, fmt.Errorf("the file ends within a batch, or before %d where it should end", max(f.want, f.limit)))
@@ -383,12 +383,12 @@ func (w *walker) pending(f *foundSegment, at int64) bool {
 
 // seek returns the offset of the next intact block after at, the end of what counts if there is
 // none. Where the file cannot be read, it goes on with the next page. The error is ErrTooLarge.
-func (w *walker) seek(s *search, at int64) (int64, error) {
+func (w *walker) seek(s *block.Search, at int64) (int64, error) {
 	const page = 4096
-	for at++; at < w.rd.limit; {
-		_, found, err := s.next(&w.rd, at)
+	for at++; at < w.rd.Limit; {
+		_, found, err := s.Next(&w.rd, at)
 		if found {
-			return s.at, nil
+			return s.At, nil
 		}
 		if err == nil {
 			break
@@ -396,9 +396,9 @@ func (w *walker) seek(s *search, at int64) (int64, error) {
 		if errors.Is(err, ErrTooLarge) {
 			return at, err
 		}
-		at = (s.at/page + 1) * page
+		at = (s.At/page + 1) * page
 	}
-	return w.rd.limit, nil
+	return w.rd.Limit, nil
 }
 
 // begin empties the commit that is being gathered.
@@ -409,10 +409,10 @@ func (w *walker) begin(resync bool) {
 }
 
 // block takes an intact block.
-func (w *walker) block(f *foundSegment, b *rawBlock) error {
-	w.know(b.seq)
+func (w *walker) block(f *foundSegment, b *block.Block) error {
+	w.know(b.Seq)
 	if w.lostStart {
-		w.last, w.lostStart = b.seq-1, false
+		w.last, w.lostStart = b.Seq-1, false
 	}
 	if !w.resync {
 		if err := w.order.take(&w.rd, b); err != nil {
@@ -421,42 +421,42 @@ func (w *walker) block(f *foundSegment, b *rawBlock) error {
 		}
 	}
 	if w.resync {
-		if b.number != 0 || b.seq <= w.last && b.seq > w.contents.manifest.replayed {
+		if b.Number != 0 || b.Seq <= w.last && b.Seq > w.contents.manifest.replayed {
 			return nil // the rest of a batch whose beginning is not intact
 		}
-		w.order.open, w.order.seq = false, b.seq-1
+		w.order.open, w.order.seq = false, b.Seq-1
 		w.begin(false)
 		if err := w.order.take(&w.rd, b); err != nil {
 			return err
 		}
 	}
 	c := &w.commit
-	if b.number == 0 {
+	if b.Number == 0 {
 		w.begin(false)
-		*c = Commit{File: f.path, Segment: f.id, Offset: b.at.Offset, Seq: b.seq, Ts: b.ts, Replayed: b.seq <= w.contents.manifest.replayed}
+		*c = Commit{File: f.path, Segment: f.id, Offset: b.At.Offset, Seq: b.Seq, Ts: b.Ts, Replayed: b.Seq <= w.contents.manifest.replayed}
 	}
 	if !w.headers {
-		raw, err := w.rd.decode(b)
+		raw, err := w.rd.Decode(b)
 		if err == nil {
 			err = w.chunk.take(f.path, b, raw)
 		}
 		if err != nil {
-			if last := len(w.faults) - 1; f.bad == nil || last < 0 || w.faults[last].File != f.path || w.faults[last].End != b.at.Offset {
+			if last := len(w.faults) - 1; f.bad == nil || last < 0 || w.faults[last].File != f.path || w.faults[last].End != b.At.Offset {
 				w.addError(f.path, err)
 			} // without the header's data key all blocks are like that: one fault
-			w.faults[len(w.faults)-1].End = b.next
+			w.faults[len(w.faults)-1].End = b.Next
 			w.begin(true)
 			return nil
 		}
 	}
-	c.Count += int(b.count)
-	c.RawBytes += int64(b.raw)
-	c.stored += int64(b.stored)
-	if b.flags&flagLast == 0 {
+	c.Count += int(b.Count)
+	c.RawBytes += int64(b.Raw)
+	c.stored += int64(b.Stored)
+	if !b.Last() {
 		return nil
 	}
-	c.End, c.Entries = b.next, w.chunk.Entries
-	w.tail = Position{f.id, b.next}
+	c.End, c.Entries = b.Next, w.chunk.Entries
+	w.tail = Position{Segment: f.id, Offset: b.Next}
 	return w.whole()
 }
 

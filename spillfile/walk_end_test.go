@@ -6,6 +6,9 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // What a failed write has left, and could not be cut off, lies behind the end that the index file
@@ -13,12 +16,12 @@ import (
 // by a Salvage.
 func TestWalkEndsASegmentWhereItsIndexDoes(t *testing.T) {
 	src := Source{Dir: t.TempDir()}
-	segment := filepath.Join(src.Dir, segmentName(1))
+	segment := filepath.Join(src.Dir, block.SegmentName(1))
 	l := mustOpen(t, testOptions(src.Dir))
 	mustPut(t, l, 10, "a", "1")
 	require.NoError(t, l.Seal())
 	require.True(t, waitFor(func() bool {
-		_, err := os.Stat(filepath.Join(src.Dir, indexName(1)))
+		_, err := os.Stat(filepath.Join(src.Dir, index.Name(1)))
 		return err == nil
 	}))
 	killed := Source{Dir: crash(t, src.Dir)}
@@ -32,9 +35,9 @@ func TestWalkEndsASegmentWhereItsIndexDoes(t *testing.T) {
 	mustPut(t, l, 10, "a", "1")
 	mustPut(t, l, 20, "a", "failed")
 	require.NoError(t, l.Close())
-	more, err := os.ReadFile(filepath.Join(other, segmentName(1)))
+	more, err := os.ReadFile(filepath.Join(other, block.SegmentName(1)))
 	require.NoError(t, err)
-	segment = filepath.Join(killed.Dir, segmentName(1))
+	segment = filepath.Join(killed.Dir, block.SegmentName(1))
 	require.NoError(t, os.WriteFile(segment, append(whole, more[len(whole):]...), 0o600))
 
 	got, _, found := walkAll(t, killed)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -167,15 +168,16 @@ func TestEveryFlippedByteIsNamed(t *testing.T) {
 					continue
 				}
 				blocks := []int64{0}
-				if strings.HasSuffix(file, segmentSuffix) {
+				if strings.HasSuffix(file, block.SegmentSuffix) {
 					blocks = append(blocks, blocksOf([]byte(content))...)
 				}
 				path := filepath.Join(src.Dir, file)
 				for at := first; at < int64(len(content)); at += stride {
 					want := bySeq(all)
-					if strings.HasSuffix(file, segmentSuffix) {
+					if strings.HasSuffix(file, block.SegmentSuffix) {
 						for seq, c := range places {
-							inHeader := at < segmentHeaderSize && key != nil // the data key is gone
+							// the data key is gone
+							inHeader := at < block.SegmentHeaderSize && key != nil
 							if c.File == path && (inHeader || c.Offset <= at && at < c.End) {
 								delete(want, seq)
 							}
@@ -193,7 +195,7 @@ func TestEveryFlippedByteIsNamed(t *testing.T) {
 						if f.File != path {
 							return false
 						}
-						if strings.HasSuffix(file, segmentSuffix) {
+						if strings.HasSuffix(file, block.SegmentSuffix) {
 							i, exact := slices.BinarySearch(blocks, at)
 							if !exact {
 								i--
@@ -259,7 +261,7 @@ func TestWalkLeavesOutWhatIsReplayed(t *testing.T) {
 	l := mustOpen(t, o)
 	segments := l.w.live
 	middle := segments[len(segments)/2]
-	through := middle.header.firstSeq + 1
+	through := middle.header.FirstSeq + 1
 	require.Less(t, through, middle.lastSeq.Load(), "a part of a segment is replayed")
 	require.NoError(t, l.MarkReplayed(through))
 	require.NoError(t, l.Close())

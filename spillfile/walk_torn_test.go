@@ -11,6 +11,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -20,7 +22,7 @@ func TestWalkOfWhatOpenDropsBehindATornSegment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := vfstest.NewDisk()
 		m.SetFault(func(op, path string) error {
-			if op == "sync" && filepath.Base(path) == segmentName(1) {
+			if op == "sync" && filepath.Base(path) == block.SegmentName(1) {
 				return errors.New("not synced")
 			}
 			return nil
@@ -97,15 +99,15 @@ func TestDamageThatOnlyAnIndexTellsFromATornTail(t *testing.T) {
 		synctest.Wait()
 		files := m.Files()
 		require.NoError(t, l.Close())
-		require.Contains(t, files, indexName(1))
-		for name, want := range map[string]FaultKind{indexName(1): Damage, "": Torn} {
+		require.Contains(t, files, index.Name(1))
+		for name, want := range map[string]FaultKind{index.Name(1): Damage, "": Torn} {
 			disk := clone(files)
 			if name == "" {
-				delete(disk, indexName(1))
+				delete(disk, index.Name(1))
 			}
-			blocks := blocksOf([]byte(disk[segmentName(1)]))
+			blocks := blocksOf([]byte(disk[block.SegmentName(1)]))
 			last := blocks[len(blocks)-2] // behind it comes the end
-			disk[segmentName(1)] = flip(disk[segmentName(1)], int(last)+60, 1)
+			disk[block.SegmentName(1)] = flip(disk[block.SegmentName(1)], int(last)+60, 1)
 			n, err := Walk(t.Context(), Source{Dir: "spill", FS: vfstest.DiskOf("spill", disk)}, nil)
 			require.NoError(t, err)
 			require.Len(t, n.Faults, 1)

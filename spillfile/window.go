@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
 // window is a run of entries in key order whose values lie anywhere in the merged segments. They
@@ -28,7 +30,7 @@ type window struct {
 // slab is the memory of one reader.
 type slab struct {
 	buf []byte
-	dec decoder
+	dec block.Decoder
 }
 
 const (
@@ -58,7 +60,7 @@ func (w *window) free() {
 	clear(w.refs) // their short values lie in the arenas of indexes
 	size := cap(w.keys)
 	for i := range w.slabs {
-		size += cap(w.slabs[i].buf) + cap(w.slabs[i].dec.stored) + cap(w.slabs[i].dec.raw)
+		size += cap(w.slabs[i].buf) + w.slabs[i].dec.Memory()
 	}
 	if size <= maxPooledWindow {
 		windows.Put(w)
@@ -71,13 +73,13 @@ func (w *window) add(key []byte, ref *Ref) {
 	w.order = append(w.order, len(w.entries))
 	w.refs = append(w.refs, *ref)
 	w.entries = append(w.entries, Entry{Version: ref.Version, ExpiresAt: ref.ExpiresAt, Meta: ref.Meta, UserMeta: ref.UserMeta})
-	w.bytes += int64(len(key)) + ref.ValueLen + minEntrySize
+	w.bytes += int64(len(key)) + ref.ValueLen + block.MinEntrySize
 }
 
 // cut leaves the first n entries.
 func (w *window) cut(n int) {
 	for i := n; i < len(w.entries); i++ {
-		w.bytes -= int64(len(w.keyAt(i))) + w.refs[i].ValueLen + minEntrySize
+		w.bytes -= int64(len(w.keyAt(i))) + w.refs[i].ValueLen + block.MinEntrySize
 	}
 	end := 0
 	if n > 0 {
@@ -103,7 +105,7 @@ func (w *window) read(v *View) error {
 	}
 	slices.SortFunc(w.order, func(a, b int) int {
 		x, y := &w.refs[a].at, &w.refs[b].at
-		return cmp.Or(cmp.Compare(x.segment, y.segment), cmp.Compare(x.block, y.block))
+		return cmp.Or(cmp.Compare(x.Segment, y.Segment), cmp.Compare(x.Block, y.Block))
 	})
 	readers := min(windowReaders, max(1, len(w.order)/windowRun))
 	for len(w.slabs) < readers {
@@ -137,7 +139,7 @@ func (w *window) readRuns(v *View, s *slab, order []int) error {
 	for _, i := range order {
 		need += w.refs[i].ValueLen
 	}
-	if err := inOnePiece("a run of values", need); err != nil {
+	if err := block.InOnePiece("a run of values", need); err != nil {
 		return err
 	}
 	if int64(cap(s.buf)) < need {
@@ -146,20 +148,20 @@ func (w *window) readRuns(v *View, s *slab, order []int) error {
 	s.buf = s.buf[:0]
 	for len(order) > 0 {
 		first := &w.refs[order[0]].at
-		seg, err := v.segment(first.segment)
+		seg, err := v.segment(first.Segment)
 		if err != nil {
 			return err
 		}
 		// A run of blocks that lie close together.
-		n, end := 1, first.end()
+		n, end := 1, first.End()
 		for ; n < len(order); n++ {
 			next := &w.refs[order[n]].at
-			if next.segment != first.segment || next.block > end+readGap || next.end()-first.block > readRun {
+			if next.Segment != first.Segment || next.Block > end+readGap || next.End()-first.Block > readRun {
 				break
 			}
-			end = max(end, next.end())
+			end = max(end, next.End())
 		}
-		if err := w.readRun(seg, s, order[:n], first.block, end); err != nil {
+		if err := w.readRun(seg, s, order[:n], first.Block, end); err != nil {
 			return err
 		}
 		order = order[n:]
@@ -169,17 +171,14 @@ func (w *window) readRuns(v *View, s *slab, order []int) error {
 
 // readRun reads the bytes from start to end of a segment at once, and the entries in them.
 func (w *window) readRun(seg *segment, s *slab, order []int, start, end int64) error {
-	if err := inOnePiece(seg.path, end-start); err != nil {
+	if err := block.InOnePiece(seg.path, end-start); err != nil {
 		return err
 	}
 	n := int(end - start)
-	if cap(s.dec.stored) < n {
-		s.dec.stored = make([]byte, n)
-	}
-	whole := s.dec.stored[:n]
+	whole := s.dec.Buffer(n)
 	if got, err := seg.file.ReadAt(whole, start); got < n {
 		if err == nil || err == io.EOF {
-			return corrupt(seg.path, start+int64(got), "file ends where %d bytes should follow", n-got)
+			return block.Corrupt(seg.path, start+int64(got), "file ends where %d bytes should follow", n-got)
 		}
 		return fmt.Errorf("spill segment %s: read of %d bytes at %d: %w", seg.path, n, start, err)
 	}
@@ -188,20 +187,20 @@ func (w *window) readRun(seg *segment, s *slab, order []int, start, end int64) e
 	open := int64(-1) // the block in raw
 	for _, i := range order {
 		ref := &w.refs[i]
-		if ref.at.block != open {
+		if ref.at.Block != open {
 			var err error
-			block := whole[ref.at.block-start : ref.at.end()-start]
-			if raw, ts, err = seg.open(block, ref.at.stored, ref.at.block, &s.dec); err != nil {
+			stored := whole[ref.at.Block-start : ref.at.End()-start]
+			if raw, ts, err = s.dec.Open(seg.path, seg.aead, stored, ref.at.Stored, Position{Segment: seg.id(), Offset: ref.at.Block}); err != nil {
 				return err
 			}
-			open = ref.at.block
+			open = ref.at.Block
 		}
 		e, err := seg.parse(ref, raw, ts)
 		if err != nil {
 			return err
 		}
 		if string(e.Key) != string(w.entries[i].Key) {
-			return corrupt(seg.path, ref.at.block, "entry at %d has another key than the index says", ref.at.offset)
+			return block.Corrupt(seg.path, ref.at.Block, "entry at %d has another key than the index says", ref.at.Offset)
 		}
 		at := len(s.buf)
 		s.buf = append(s.buf, e.Value...)

@@ -9,6 +9,9 @@ import (
 	"sync"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // writer is the leader's side of the log.
@@ -32,8 +35,7 @@ type writer struct {
 	times    *Times // of the group that is being written; nil: nobody asks
 	buf      []byte // group buffer
 	key, loc []byte // scratch for the index
-	crc      [16]byte
-	seal     sealer
+	stamp    block.Stamper
 }
 
 // unlockWriter releases writer.mu and sends the events that were noted under it. No other lock may
@@ -140,10 +142,10 @@ func (l *Log) writeLocked(group []*Batch) error {
 		bytes += b.Size()
 		indexed += b.IndexSize()
 	}
-	if most := min(arenaLimit, maxPiece); indexed > most {
+	if most := min(index.ArenaLimit, block.MaxPiece); indexed > most {
 		return fmt.Errorf("%w: the keys of a batch take %d bytes in the index, the limit is %d", ErrTooLarge, indexed, most)
 	}
-	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.sizes.Load().segment || s.mem().room() < indexed) {
+	if s := w.active; s != nil && (w.rotate || s.end.Load()+bytes > l.sizes.Load().segment || s.mem().Room() < indexed) {
 		l.sealLocked(s)
 	}
 	if w.active == nil {
@@ -204,14 +206,14 @@ func (l *Log) appendLocked(s *segment, out []byte, at int64) error {
 
 func (l *Log) indexLocked(s *segment, group []*Batch) {
 	w := &l.w
-	loc := location{segment: s.id()}
+	loc := index.Location{Segment: s.id()}
 	mem := s.mem()
 	var file int64
 	for _, b := range group {
 		high := uint64(0)
 		for i := range b.blocks {
 			blk := &b.blocks[i]
-			loc.block, loc.stored = blk.offset, blk.storedLen
+			loc.Block, loc.Stored = blk.offset, blk.storedLen
 			for j := range b.ents[blk.firstEnt : blk.firstEnt+int(blk.count)] {
 				e := &b.ents[blk.firstEnt+j]
 				version := e.version
@@ -221,18 +223,18 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 					s.mixed.Store(true)
 				}
 				high = max(high, version)
-				loc.offset, loc.keyLen, loc.valueLen = e.offset, uint32(e.keyLen), e.valueLen
-				w.loc = appendLocation(w.loc[:0], loc)
+				loc.Offset, loc.KeyLen, loc.ValueLen = e.offset, uint32(e.keyLen), e.valueLen
+				w.loc = index.AppendLocation(w.loc[:0], loc)
 				w.key = append(w.key[:0], b.raw[e.key:e.key+int(e.keyLen)]...)
 				w.key = binary.BigEndian.AppendUint64(w.key, ^version)
 				vs := y.ValueStruct{Meta: e.meta, UserMeta: e.userMeta, ExpiresAt: e.expiresAt, Value: w.loc}
-				file += indexFileEntry(len(w.key), int(vs.EncodedSize()))
-				if e.valueLen <= inlineValue {
+				file += index.FileEntry(len(w.key), int(vs.EncodedSize()))
+				if e.valueLen <= index.InlineValue {
 					value := e.key + int(e.keyLen)
 					w.loc = append(w.loc, b.raw[value:value+int(e.valueLen)]...)
 					vs.Value = w.loc
 				}
-				mem.put(w.key, vs)
+				mem.Put(w.key, vs)
 			}
 		}
 		s.note(b.ts, high)
@@ -256,7 +258,7 @@ func (l *Log) acknowledgeLocked(s *segment, group []*Batch, end int64) {
 	if l.o.SyncWrites {
 		l.advanceLocked()
 	}
-	if mem := s.mem(); !w.asked && (end > l.sizes.Load().segment/2 || mem.room() < mem.size()) {
+	if mem := s.mem(); !w.asked && (end > l.sizes.Load().segment/2 || mem.Room() < mem.Size()) {
 		w.asked = true
 		l.wakeBackground()
 	}
@@ -267,7 +269,7 @@ func (l *Log) advanceLocked() {
 	w := &l.w
 	for _, s := range slices.Backward(w.live) {
 		if s.synced > 0 && (len(w.unsynced) == 0 || s.id() <= w.unsynced[0].id()) {
-			l.setMarkLocked(Position{s.id(), s.synced})
+			l.setMarkLocked(Position{Segment: s.id(), Offset: s.synced})
 			return
 		}
 	}

@@ -1,4 +1,4 @@
-package spillfile
+package index
 
 import (
 	"bytes"
@@ -13,6 +13,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4/y"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -20,15 +21,16 @@ import (
 // leaves, and a footer that is found from the end of the file. docs/format.md has the tables.
 // Everything in it can be made again from the segment.
 const (
-	indexMagic      = "bspilidx"
-	indexSuffix     = ".idx"
-	indexTempSuffix = indexSuffix + vfs.TempSuffix
+	magic  = "bspilidx"
+	suffix = ".idx"
+	// TempSuffix ends the name of an index file that is not complete.
+	TempSuffix = suffix + vfs.TempSuffix
 
-	indexFooterSize      = 192
-	footerAAD            = 120 // bytes of the footer that the data key is bound to
-	indexBlockHeaderSize = 12
+	footerSize      = 192
+	footerAAD       = 120 // bytes of the footer that the data key is bound to
+	blockHeaderSize = 12
 
-	flagIndexMixed byte = 2
+	flagMixed byte = 2
 
 	// leafTarget is the raw size at which a leaf is closed, so that a point read takes little.
 	// leafMax is where it is closed in any case.
@@ -48,9 +50,14 @@ const (
 	kindTable
 )
 
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	le         = binary.LittleEndian
+)
+
 var errIndex = errors.New("index does not fit its block")
 
-// indexFooter is the last indexFooterSize bytes of an index file. Offset, size and field:
+// Footer is the last footerSize bytes of an index file. Offset, size and field:
 //
 //	  0  8     magic
 //	  8  4     version
@@ -70,39 +77,40 @@ var errIndex = errors.New("index does not fit its block")
 //	132  48    wrapped key
 //	180  8     zero
 //	188  4     checksum
-type indexFooter struct {
-	databaseID [16]byte
-	segment    uint64
-	// checksum in the segment's header: an index belongs to one file, not to a number
-	segmentCRC    uint32
-	encrypted     bool
-	mixed         bool
-	end           int64 // of the acknowledged part of the segment
-	firstSeq      uint64
-	lastSeq       uint64
-	minTs, maxTs  uint64
-	maxVersion    uint64
-	entries       uint64
-	filter, table int64 // offsets; the table ends where the footer begins
-	nonce         [nonceSize]byte
-	wrapped       [dataKey + tagSize]byte
+type Footer struct {
+	DatabaseID [16]byte // of the database that the commits belong to
+	Segment    uint64   // number of the segment
+	// SegmentCRC is the checksum in the segment's header: an index belongs to one file, not to a
+	// number.
+	SegmentCRC    uint32
+	Encrypted     bool   // the blocks of the file are
+	Mixed         bool   // some entry of the segment has a version of its own
+	End           int64  // of the acknowledged part of the segment
+	FirstSeq      uint64 // of the segment's batches
+	LastSeq       uint64 // of them
+	MinTs, MaxTs  uint64 // lowest and highest commit timestamp of them
+	MaxVersion    uint64 // highest version of an entry
+	Entries       uint64 // in the file
+	filter, table int64  // offsets; the table ends where the footer begins
+	nonce         [block.NonceSize]byte
+	wrapped       [block.KeySize + block.TagSize]byte
 }
 
-func (f *indexFooter) marshal(b []byte) {
-	clear(b[:indexFooterSize])
-	copy(b, indexMagic)
-	le.PutUint32(b[8:], formatVersion)
-	le.PutUint32(b[12:], indexFooterSize)
-	copy(b[16:], f.databaseID[:])
-	le.PutUint64(b[32:], f.segment)
-	le.PutUint32(b[40:], f.segmentCRC)
-	if f.encrypted {
-		b[44] = flagEncrypted
+func (f *Footer) marshal(b []byte) {
+	clear(b[:footerSize])
+	copy(b, magic)
+	le.PutUint32(b[8:], block.Version)
+	le.PutUint32(b[12:], footerSize)
+	copy(b[16:], f.DatabaseID[:])
+	le.PutUint64(b[32:], f.Segment)
+	le.PutUint32(b[40:], f.SegmentCRC)
+	if f.Encrypted {
+		b[44] = block.FlagEncrypted
 	}
-	if f.mixed {
-		b[44] |= flagIndexMixed
+	if f.Mixed {
+		b[44] |= flagMixed
 	}
-	for i, v := range [...]uint64{uint64(f.end), f.firstSeq, f.lastSeq, f.minTs, f.maxTs, f.maxVersion, f.entries,
+	for i, v := range [...]uint64{uint64(f.End), f.FirstSeq, f.LastSeq, f.MinTs, f.MaxTs, f.MaxVersion, f.Entries,
 		uint64(f.filter), uint64(f.table)} {
 		le.PutUint64(b[48+8*i:], v)
 	}
@@ -113,82 +121,92 @@ func (f *indexFooter) marshal(b []byte) {
 
 // unmarshal returns a *CorruptError for anything that is not an intact footer of this version: an
 // index is made again rather than refused.
-func (f *indexFooter) unmarshal(file string, at int64, b []byte) error {
+func (f *Footer) unmarshal(file string, at int64, b []byte) error {
 	switch {
-	case len(b) != indexFooterSize || string(b[:8]) != indexMagic:
-		return corrupt(file, at, "no index footer")
-	case le.Uint32(b[8:]) != formatVersion:
-		return corrupt(file, at, "index version is %d, want %d", le.Uint32(b[8:]), formatVersion)
-	case le.Uint32(b[188:]) != crc32.Checksum(b[:188], castagnoli) || le.Uint32(b[12:]) != indexFooterSize:
-		return corrupt(file, at, "index footer does not match its checksum")
+	case len(b) != footerSize || string(b[:8]) != magic:
+		return block.Corrupt(file, at, "no index footer")
+	case le.Uint32(b[8:]) != block.Version:
+		return block.Corrupt(file, at, "index version is %d, want %d", le.Uint32(b[8:]), block.Version)
+	case le.Uint32(b[188:]) != crc32.Checksum(b[:188], castagnoli) || le.Uint32(b[12:]) != footerSize:
+		return block.Corrupt(file, at, "index footer does not match its checksum")
 	}
-	copy(f.databaseID[:], b[16:])
-	f.segment = le.Uint64(b[32:])
-	f.segmentCRC = le.Uint32(b[40:])
-	f.encrypted, f.mixed = b[44]&flagEncrypted != 0, b[44]&flagIndexMixed != 0
+	copy(f.DatabaseID[:], b[16:])
+	f.Segment = le.Uint64(b[32:])
+	f.SegmentCRC = le.Uint32(b[40:])
+	f.Encrypted, f.Mixed = b[44]&block.FlagEncrypted != 0, b[44]&flagMixed != 0
 	var v [9]uint64
 	for i := range v {
 		v[i] = le.Uint64(b[48+8*i:])
 	}
-	f.end, f.firstSeq, f.lastSeq, f.minTs, f.maxTs, f.maxVersion, f.entries = int64(v[0]), v[1], v[2], v[3], v[4], v[5], v[6]
+	f.End, f.FirstSeq, f.LastSeq, f.MinTs, f.MaxTs, f.MaxVersion, f.Entries = int64(v[0]), v[1], v[2], v[3], v[4], v[5], v[6]
 	f.filter, f.table = int64(v[7]), int64(v[8])
 	copy(f.nonce[:], b[120:])
 	copy(f.wrapped[:], b[132:])
 	if f.filter < 0 || f.table < f.filter || f.table > at {
-		return corrupt(file, at, "index parts at %d and %d, the footer is at %d", f.filter, f.table, at)
+		return block.Corrupt(file, at, "index parts at %d and %d, the footer is at %d", f.filter, f.table, at)
 	}
 	return nil
 }
 
-func indexName(segment uint64) string {
-	return strings.TrimSuffix(segmentName(segment), segmentSuffix) + indexSuffix
+// aad is what the data key is bound to: all of the footer before it. So the footer is
+// authenticated, too.
+func (f *Footer) aad() []byte {
+	var b [footerSize]byte
+	f.marshal(b[:])
+	return b[:footerAAD]
 }
 
-func parseIndexName(name string) (segment uint64, ok bool) {
-	digits, ok := strings.CutSuffix(name, indexSuffix)
+// Name returns the name of the index file of a segment.
+func Name(segment uint64) string {
+	return strings.TrimSuffix(block.SegmentName(segment), block.SegmentSuffix) + suffix
+}
+
+// ParseName undoes Name. It is false for a name that Name does not return.
+func ParseName(name string) (segment uint64, ok bool) {
+	digits, ok := strings.CutSuffix(name, suffix)
 	if !ok {
 		return 0, false
 	}
-	return parseSegmentName(digits + segmentSuffix)
+	return block.ParseSegmentName(digits + block.SegmentSuffix)
 }
 
-// indexSealer seals and opens the blocks of one index file, under a data key of its own: the file
-// may be made again, and a nonce, the block's offset, must not be used twice under one key. Offset,
-// size and field of a block:
+// sealer seals and opens the blocks of one index file, under a data key of its own: the file may be
+// made again, and a nonce, the block's offset, must not be used twice under one key. Offset, size
+// and field of a block:
 //
 //	 0  4       checksum
 //	 4  4       stored
 //	 8  1       kind
 //	 9  3       zero
 //	12  stored  payload
-type indexSealer struct {
+type sealer struct {
 	segment uint64
 	aead    cipher.AEAD // nil: plaintext
 }
 
-func (s *indexSealer) aad(header []byte) []byte {
-	return le.AppendUint64(append([]byte(nil), header[4:indexBlockHeaderSize]...), s.segment)
+func (s *sealer) aad(header []byte) []byte {
+	return le.AppendUint64(append([]byte(nil), header[4:blockHeaderSize]...), s.segment)
 }
 
-func indexNonce(at int64) []byte {
-	return append(le.AppendUint64(make([]byte, 0, nonceSize), uint64(at)), 0, 0, 0, 0)
+func nonceAt(at int64) []byte {
+	return append(le.AppendUint64(make([]byte, 0, block.NonceSize), uint64(at)), 0, 0, 0, 0)
 }
 
-func (s *indexSealer) crc(header, stored []byte, at int64) uint32 {
+func (s *sealer) crc(header, stored []byte, at int64) uint32 {
 	var place [16]byte
 	le.PutUint64(place[:], s.segment)
 	le.PutUint64(place[8:], uint64(at))
-	crc := crc32.Update(crc32.Checksum(stored, castagnoli), castagnoli, header[4:indexBlockHeaderSize])
+	crc := crc32.Update(crc32.Checksum(stored, castagnoli), castagnoli, header[4:blockHeaderSize])
 	return crc32.Update(crc, castagnoli, place[:])
 }
 
 // seal appends a block to dst, whose end lies at offset at of the file.
-func (s *indexSealer) seal(dst []byte, kind byte, raw []byte, at int64) []byte {
+func (s *sealer) seal(dst []byte, kind byte, raw []byte, at int64) []byte {
 	start := len(dst)
-	var header [indexBlockHeaderSize]byte
+	var header [blockHeaderSize]byte
 	stored := len(raw)
 	if s.aead != nil {
-		stored += tagSize
+		stored += block.TagSize
 	}
 	le.PutUint32(header[4:], uint32(stored))
 	header[8] = kind
@@ -196,38 +214,38 @@ func (s *indexSealer) seal(dst []byte, kind byte, raw []byte, at int64) []byte {
 	if s.aead == nil {
 		dst = append(dst, raw...)
 	} else {
-		dst = s.aead.Seal(dst, indexNonce(at), raw, s.aad(header[:]))
+		dst = s.aead.Seal(dst, nonceAt(at), raw, s.aad(header[:]))
 	}
-	le.PutUint32(dst[start:], s.crc(header[:], dst[start+indexBlockHeaderSize:], at))
+	le.PutUint32(dst[start:], s.crc(header[:], dst[start+blockHeaderSize:], at))
 	return dst
 }
 
 // open checks a whole block that was read from offset at, and returns what is in it. It decrypts in
 // place.
-func (s *indexSealer) open(file string, kind byte, block []byte, at int64) ([]byte, error) {
-	if len(block) < indexBlockHeaderSize {
-		return nil, corrupt(file, at, "index block of %d bytes", len(block))
+func (s *sealer) open(file string, kind byte, whole []byte, at int64) ([]byte, error) {
+	if len(whole) < blockHeaderSize {
+		return nil, block.Corrupt(file, at, "index block of %d bytes", len(whole))
 	}
-	header, stored := block[:indexBlockHeaderSize], block[indexBlockHeaderSize:]
+	header, stored := whole[:blockHeaderSize], whole[blockHeaderSize:]
 	switch {
 	case int64(le.Uint32(header[4:])) != int64(len(stored)) || header[8] != kind || !bytes.Equal(header[9:12], []byte{0, 0, 0}):
-		return nil, corrupt(file, at, "index block header does not describe its %d bytes", len(block))
+		return nil, block.Corrupt(file, at, "index block header does not describe its %d bytes", len(whole))
 	case le.Uint32(header) != s.crc(header, stored, at):
-		return nil, corrupt(file, at, "index block checksum does not match its %d bytes", len(block))
+		return nil, block.Corrupt(file, at, "index block checksum does not match its %d bytes", len(whole))
 	}
 	if s.aead == nil {
 		return stored, nil
 	}
-	raw, err := s.aead.Open(stored[:0], indexNonce(at), stored, s.aad(header))
+	raw, err := s.aead.Open(stored[:0], nonceAt(at), stored, s.aad(header))
 	if err != nil {
-		return nil, corrupt(file, at, "index block does not authenticate under the index's data key")
+		return nil, block.Corrupt(file, at, "index block does not authenticate under the index's data key")
 	}
 	return raw, nil
 }
 
 // readBlock reads the block that takes exactly the bytes from at to end, into buf if it fits.
-func (s *indexSealer) readBlock(f io.ReaderAt, file string, kind byte, at, end int64, buf []byte) ([]byte, error) {
-	if err := inOnePiece(file, end-at); err != nil {
+func (s *sealer) readBlock(f io.ReaderAt, file string, kind byte, at, end int64, buf []byte) ([]byte, error) {
+	if err := block.InOnePiece(file, end-at); err != nil {
 		return nil, err
 	}
 	n := int(end - at)
@@ -237,7 +255,7 @@ func (s *indexSealer) readBlock(f io.ReaderAt, file string, kind byte, at, end i
 	buf = buf[:n]
 	if got, err := f.ReadAt(buf, at); got < n {
 		if err == nil || err == io.EOF {
-			return nil, corrupt(file, at+int64(got), "file ends where %d bytes should follow", n-got)
+			return nil, block.Corrupt(file, at+int64(got), "file ends where %d bytes should follow", n-got)
 		}
 		return nil, fmt.Errorf("spill index %s: read at %d: %w", file, at, err)
 	}
@@ -406,7 +424,7 @@ func (t *leafTable) unmarshal(b []byte, end int64) error {
 	at := uint64(0)
 	for range n {
 		size, used := binary.Uvarint(b)
-		if used <= 0 || size < indexBlockHeaderSize || size > uint64(end)-at {
+		if used <= 0 || size < blockHeaderSize || size > uint64(end)-at {
 			return errIndex
 		}
 		at, b = at+size, b[used:]

@@ -1,4 +1,4 @@
-package spillfile
+package block
 
 import (
 	"sync"
@@ -7,17 +7,17 @@ import (
 
 // What is cached: decoded leaves of indexes, and decoded blocks of segments.
 const (
-	cacheIndex uint64 = iota
-	cacheBlock
+	CacheIndex uint64 = iota // a leaf of an index file
+	CacheBlock               // a block of a segment
 )
 
-// blockCache keeps the decoded blocks that point reads have asked for last. What is in it is never
+// Cache keeps the decoded blocks that point reads have asked for last. What is in it is never
 // changed. A nil cache keeps nothing. Safe for concurrent use.
 //
 // It is not ristretto, which is at hand. That must be closed, a Set that meets its Close panics,
 // and views are read beyond the Close of the log. It does not tell how much it holds but for a
 // price above that of a small cache.
-type blockCache struct {
+type Cache struct {
 	used   atomic.Int64 // bytes of all shards: every group of commits asks for it
 	shards [cacheShards]cacheShard
 }
@@ -52,12 +52,12 @@ type cachedBlock struct {
 
 func (b *cachedBlock) cost() int64 { return int64(cap(b.raw)) + cacheOverhead }
 
-// newBlockCache makes a cache of so many bytes, none if that is 0 or less.
-func newBlockCache(size int64) *blockCache {
+// NewCache makes a cache of so many bytes, none if that is 0 or less.
+func NewCache(size int64) *Cache {
 	if size <= 0 {
 		return nil
 	}
-	c := new(blockCache)
+	c := new(Cache)
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.limit, s.total = size/cacheShards, &c.used
@@ -66,8 +66,8 @@ func newBlockCache(size int64) *blockCache {
 	return c
 }
 
-// resize changes how many bytes it may hold. What is too much goes now.
-func (c *blockCache) resize(size int64) {
+// Resize changes how many bytes it may hold. What is too much goes now.
+func (c *Cache) Resize(size int64) {
 	if c == nil {
 		return
 	}
@@ -82,7 +82,7 @@ func (c *blockCache) resize(size int64) {
 	}
 }
 
-func (c *blockCache) shard(k cacheKey) *cacheShard {
+func (c *Cache) shard(k cacheKey) *cacheShard {
 	h := (k.segment<<1|k.kind)*0x9e3779b97f4a7c15 + uint64(k.at)*0xbf58476d1ce4e5b9
 	return &c.shards[h>>32%cacheShards]
 }
@@ -105,7 +105,8 @@ func (s *cacheShard) pushFront(b *cachedBlock) {
 	b.prev.next, b.next.prev = b, b
 }
 
-func (c *blockCache) get(kind, segment uint64, at int64) (raw []byte, ts uint64) {
+// Get returns a block and the timestamp that it was put with, nil if it is not cached.
+func (c *Cache) Get(kind, segment uint64, at int64) (raw []byte, ts uint64) {
 	if c == nil {
 		return nil, 0
 	}
@@ -122,8 +123,8 @@ func (c *blockCache) get(kind, segment uint64, at int64) (raw []byte, ts uint64)
 	return b.raw, b.ts
 }
 
-// put adds a block, unless it is too large. raw must not be changed any more.
-func (c *blockCache) put(kind, segment uint64, at int64, raw []byte, ts uint64) {
+// Put adds a block, unless it is too large. raw must not be changed any more.
+func (c *Cache) Put(kind, segment uint64, at int64, raw []byte, ts uint64) {
 	if c == nil {
 		return
 	}
@@ -149,16 +150,16 @@ func (s *cacheShard) evict(b *cachedBlock) {
 	s.count(-b.cost())
 }
 
-// memory returns the bytes in use.
-func (c *blockCache) memory() int64 {
+// Memory returns the bytes in use.
+func (c *Cache) Memory() int64 {
 	if c == nil {
 		return 0
 	}
 	return c.used.Load()
 }
 
-// clear empties the cache.
-func (c *blockCache) clear() {
+// Clear empties the cache.
+func (c *Cache) Clear() {
 	if c == nil {
 		return
 	}
@@ -170,8 +171,8 @@ func (c *blockCache) clear() {
 	}
 }
 
-// forget drops what is cached of a segment.
-func (c *blockCache) forget(kind, segment uint64) {
+// Forget drops what is cached of a segment.
+func (c *Cache) Forget(kind, segment uint64) {
 	if c == nil {
 		return
 	}

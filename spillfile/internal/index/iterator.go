@@ -1,4 +1,4 @@
-package spillfile
+package index
 
 import (
 	"bytes"
@@ -9,24 +9,24 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 )
 
-// shown is which versions of a key are wanted.
-type shown struct {
-	newest bool   // one, not all
-	at     uint64 // namely the newest one that is not above
+// Shown is which versions of a key are wanted.
+type Shown struct {
+	Newest bool   // one, not all
+	At     uint64 // namely the newest one that is not above
 }
 
-var allVersions = shown{}
+// AllVersions shows every version of every key.
+var AllVersions = Shown{}
 
 // fileIterator iterates the index of a sealed segment, forward or backward. It holds one leaf. If
 // it meets damage it goes on in an index made again from the segment; only if that fails it ends,
 // and tells why. Next passes what is not shown where it can tell from the leaf at hand.
 type fileIterator struct {
-	x *indexFile
-	// returns an unpositioned iterator that takes over
-	heal    func(*indexFile, error) (y.Iterator, error)
+	x       *File
+	heal    func(*File, error) (y.Iterator, error)
 	fail    func(error)
 	reverse bool
-	shown   shown
+	shown   Shown
 
 	at    int // leaf; len() or -1: past the end
 	leaf  leaf
@@ -42,6 +42,12 @@ type fileIterator struct {
 
 	inOrder int      // leaves that were taken one after the other
 	run     *leafRun // they are read through it; nil: one at a time
+}
+
+// Iterator iterates the index, without a position yet. heal is asked for an unpositioned iterator
+// that takes over where the file is damaged; fail is told of the error if there is none.
+func (x *File) Iterator(reverse bool, what Shown, fail func(error), heal func(bad *File, cause error) (y.Iterator, error)) y.Iterator {
+	return &fileIterator{x: x, reverse: reverse, shown: what, fail: fail, heal: heal}
 }
 
 const (
@@ -145,7 +151,7 @@ func (it *fileIterator) next() error {
 	}
 	err := it.move(it.pos + step)
 	switch {
-	case err != nil || !it.shown.newest || !it.valid:
+	case err != nil || !it.shown.Newest || !it.valid:
 		return err
 	case bytes.Equal(y.ParseKey(it.key), y.ParseKey(it.from)):
 		it.many = true
@@ -160,7 +166,7 @@ func (it *fileIterator) next() error {
 // may be shown, as far as the leaf at hand tells.
 func (it *fileIterator) skipOlder() error {
 	was := it.pos
-	pos, err := it.search(it.key, it.shown.at)
+	pos, err := it.search(it.key, it.shown.At)
 	if err != nil {
 		return err
 	}
@@ -171,7 +177,7 @@ func (it *fileIterator) skipOlder() error {
 // pass goes from one version of the key in from to the next that may be shown, or past the last, as
 // far as the leaf at hand tells.
 func (it *fileIterator) pass() error {
-	at := it.shown.at
+	at := it.shown.At
 	if !it.reverse {
 		if y.ParseTs(it.from) <= at { // all that follow are older
 			at = 0

@@ -1,4 +1,4 @@
-package spillfile
+package block
 
 import (
 	"encoding/binary"
@@ -9,14 +9,14 @@ import (
 )
 
 const (
-	// meta, user meta, four one-byte lengths
-	minEntrySize = 6
-	// everything but key and value
-	maxEntryHead = 2 + 2*binary.MaxVarintLen64 + 2*binary.MaxVarintLen32
+	// MinEntrySize is what an entry takes at least: meta, user meta, four one-byte numbers.
+	MinEntrySize = 6
+	// MaxEntryHead is what it takes at most beside key and value.
+	MaxEntryHead = 2 + 2*binary.MaxVarintLen64 + 2*binary.MaxVarintLen32
 )
 
-// appendEntry encodes e and returns where in dst its key begins.
-func appendEntry(dst []byte, e *Entry) ([]byte, int) {
+// AppendEntry encodes e and returns where in dst its key begins.
+func AppendEntry(dst []byte, e *Entry) ([]byte, int) {
 	dst = append(dst, e.Meta, e.UserMeta)
 	dst = binary.AppendUvarint(dst, e.ExpiresAt)
 	dst = binary.AppendUvarint(dst, e.Version)
@@ -29,10 +29,10 @@ func appendEntry(dst []byte, e *Entry) ([]byte, int) {
 
 var errEntry = errors.New("entry does not fit its block")
 
-// parseEntry decodes the entry at the start of b. Key and Value point into b; Version stays 0 where
+// ParseEntry decodes the entry at the start of b. Key and Value point into b; Version stays 0 where
 // the entry has none of its own. It returns the bytes taken.
-func parseEntry(b []byte, e *Entry) (int, error) {
-	if len(b) < minEntrySize {
+func ParseEntry(b []byte, e *Entry) (int, error) {
+	if len(b) < MinEntrySize {
 		return 0, errEntry
 	}
 	e.Meta, e.UserMeta = b[0], b[1]
@@ -55,48 +55,50 @@ func parseEntry(b []byte, e *Entry) (int, error) {
 	return v, nil
 }
 
-// entries walks the entries of a raw block, which must lie in memory until the end.
+// Entries walks the entries of a raw block, which must lie in memory until the end.
 //
-//	for e.next() { ... e.Entry ... }
+//	for e.Next() { ... e.Entry ... }
 //
-// and then e.err: nothing is known of a block before its last entry is parsed.
-type entries struct {
+// and then e.Err: nothing is known of a block before its last entry is parsed.
+type Entries struct {
 	Entry       // the one at hand; its version is filled in
-	own    bool // it has a version of its own
-	offset int  // in raw
+	Own    bool // it has a version of its own
+	Offset int  // in raw
 
-	block *rawBlock
+	block *Block
 	raw   []byte
 	at    int    // of the next one in raw
 	n     uint32 // how many were parsed
 	bad   error
 }
 
-func (b *rawBlock) entries(raw []byte) entries { return entries{block: b, raw: raw} }
+// Entries begins a walk of the entries of b, whose decoded payload is raw.
+func (b *Block) Entries(raw []byte) Entries { return Entries{block: b, raw: raw} }
 
-func (e *entries) next() bool {
-	if e.n == e.block.count {
+// Next goes to the next entry. It returns false at the end, and before an entry that is not sound.
+func (e *Entries) Next() bool {
+	if e.n == e.block.Count {
 		return false
 	}
-	size, err := parseEntry(e.raw[e.at:], &e.Entry)
+	size, err := ParseEntry(e.raw[e.at:], &e.Entry)
 	if err != nil {
 		e.bad = err
 		return false
 	}
-	e.offset, e.at, e.n = e.at, e.at+size, e.n+1
-	if e.own = e.Version != 0; !e.own {
-		e.Version = e.block.ts
+	e.Offset, e.at, e.n = e.at, e.at+size, e.n+1
+	if e.Own = e.Version != 0; !e.Own {
+		e.Version = e.block.Ts
 	}
 	return true
 }
 
-// err returns a *CorruptError unless the block holds its entries and nothing else.
-func (e *entries) err(path string) error {
+// Err returns a *CorruptError unless the block holds its entries and nothing else.
+func (e *Entries) Err(path string) error {
 	switch {
 	case e.bad != nil:
-		return corrupt(path, e.block.at.Offset, "block of %d entries: %v", e.block.count, e.bad)
+		return Corrupt(path, e.block.At.Offset, "block of %d entries: %v", e.block.Count, e.bad)
 	case e.at != len(e.raw):
-		return corrupt(path, e.block.at.Offset, "block of %d entries has %d bytes more", e.block.count, len(e.raw)-e.at)
+		return Corrupt(path, e.block.At.Offset, "block of %d entries has %d bytes more", e.block.Count, len(e.raw)-e.at)
 	}
 	return nil
 }

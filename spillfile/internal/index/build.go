@@ -1,16 +1,65 @@
-package spillfile
+package index
 
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"math"
 
 	"github.com/dgraph-io/badger/v4/y"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
-// indexBuilder makes an index file from entries that come in order.
-type indexBuilder struct {
-	seal   indexSealer
+// ErrEmpty means that there are no entries: such an index has no file.
+var ErrEmpty = errors.New("segment has no entries")
+
+// Built is an index file that is not written yet.
+type Built struct {
+	Bytes  []byte // all of it
+	seal   sealer
+	footer Footer
+	table  leafTable
+}
+
+// Build makes the index file of a segment from its index in memory. footer must be complete but for
+// what only the builder knows. Where it says so the file is encrypted, under a data key of its own
+// that userKey wraps. Errors: ErrEmpty, or that userKey is no key.
+func Build(mem *Memory, footer Footer, userKey []byte) (*Built, error) {
+	b := &builder{seal: sealer{segment: footer.Segment}}
+	var key []byte
+	if footer.Encrypted {
+		var err error
+		if key, b.seal.aead, err = block.NewDataKey(); err != nil {
+			return nil, err
+		}
+	}
+	it := mem.Iterator(false)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		vs := it.Value()
+		b.add(it.Key(), &vs)
+	}
+	if b.entries == 0 {
+		return nil, ErrEmpty
+	}
+	out, err := b.finish(&footer, userKey, key)
+	if err != nil {
+		return nil, err
+	}
+	return &Built{Bytes: out, seal: b.seal, footer: footer, table: b.table}, nil
+}
+
+// Open opens the index by the file to which it was written. It does not close that if it fails.
+func (b *Built) Open(f vfs.File, path string, cache *block.Cache) (*File, error) {
+	x := &File{sealer: b.seal, Footer: b.footer, Path: path, Size: int64(len(b.Bytes)), table: b.table, cache: cache, file: f}
+	return x, x.load() // exact in memory, and read once
+}
+
+// builder makes an index file from entries that come in order.
+type builder struct {
+	seal   sealer
 	out    []byte // finished blocks
 	table  leafTable
 	hashes []uint64 // of user keys, for the filter
@@ -25,7 +74,7 @@ type indexBuilder struct {
 }
 
 // add takes the next entry, of an index in memory.
-func (b *indexBuilder) add(key []byte, vs *y.ValueStruct) {
+func (b *builder) add(key []byte, vs *y.ValueStruct) {
 	vs.Value = withoutValue(vs.Value)
 	if b.full(key, int(vs.EncodedSize())) {
 		b.closeLeaf()
@@ -41,20 +90,20 @@ func (b *indexBuilder) add(key []byte, vs *y.ValueStruct) {
 	b.valEnd = append(b.valEnd, len(b.values))
 	// Versions of one key need one place in the filter.
 	if len(b.last) == 0 || !y.SameKey(key, b.last) {
-		b.hashes = append(b.hashes, filterHash(y.ParseKey(key)))
+		b.hashes = append(b.hashes, Hash(y.ParseKey(key)))
 	}
 	b.last = append(b.last[:0], key...)
 	b.entries++
 }
 
-// indexFileFixed is what an index file takes beside its entries, at most. The first and the last
+// FileFixed is what an index file takes beside its entries, at most. The first and the last
 // key are in the table as they are.
-const indexFileFixed = 2 << 10
+const FileFixed = 2 << 10
 
-// indexFileEntry is what an entry takes in an index file at most, with its share of the leaves'
+// FileEntry is what an entry takes in an index file at most, with its share of the leaves'
 // headers, of the filter and of the table. In the table each leaf has a key of its own, and of long
 // keys a leaf has few; and the last key is there.
-func indexFileEntry(internalKey, value int) int64 {
+func FileEntry(internalKey, value int) int64 {
 	const (
 		overhead = 16
 		short    = 512
@@ -69,7 +118,7 @@ func indexFileEntry(internalKey, value int) int64 {
 // full says that the open leaf should not take another entry, of that key and so many bytes of
 // value. What all keys of a leaf share is stored once, and does not count. So of long keys that
 // differ late a leaf has many, and the table, with a key for each leaf, few.
-func (b *indexBuilder) full(key []byte, value int) bool {
+func (b *builder) full(key []byte, value int) bool {
 	n := len(b.keyEnd)
 	if n == 0 {
 		return false
@@ -86,7 +135,7 @@ func (b *indexBuilder) full(key []byte, value int) bool {
 	return uint64(table) <= tableShare*b.entries
 }
 
-func (b *indexBuilder) beginLeaf(first []byte) {
+func (b *builder) beginLeaf(first []byte) {
 	t := &b.table
 	if t.len() == 0 {
 		t.offsets = append(t.offsets, 0)
@@ -119,7 +168,7 @@ func commonPrefix(a, b []byte) int {
 	return n
 }
 
-func (b *indexBuilder) closeLeaf() {
+func (b *builder) closeLeaf() {
 	n := len(b.keyEnd)
 	if n == 0 {
 		return
@@ -155,21 +204,21 @@ func (b *indexBuilder) closeLeaf() {
 
 // finish returns the whole file. footer must be complete but for what finish knows. dataKey, nil
 // for plaintext, is that of the sealer.
-func (b *indexBuilder) finish(footer *indexFooter, userKey, dataKey []byte) ([]byte, error) {
+func (b *builder) finish(footer *Footer, userKey, dataKey []byte) ([]byte, error) {
 	b.closeLeaf()
 	b.table.biggest = b.last
-	footer.entries = b.entries
+	footer.Entries = b.entries
 	footer.filter = int64(len(b.out))
 	b.out = b.seal.seal(b.out, kindFilter, newFilter(b.hashes), footer.filter)
 	footer.table = int64(len(b.out))
 	b.out = b.seal.seal(b.out, kindTable, b.table.marshal(), footer.table)
 	if dataKey != nil {
-		if err := wrapKey(userKey, dataKey, footer.nonce[:], footer.wrapped[:], footer.aad()); err != nil {
+		if err := block.WrapKey(userKey, dataKey, footer.nonce[:], footer.wrapped[:], footer.aad()); err != nil {
 			return nil, err
 		}
 	}
 	at := len(b.out)
-	b.out = append(b.out, make([]byte, indexFooterSize)...)
+	b.out = append(b.out, make([]byte, footerSize)...)
 	footer.marshal(b.out[at:])
 	return b.out, nil
 }
