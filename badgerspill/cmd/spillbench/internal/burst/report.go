@@ -92,13 +92,22 @@ func (r *Report) writeTable(w io.Writer) error {
 		t.Printf("\nwhat the processes took, load generator included\n\n")
 		t.Columns(rows)
 	}
+	layered := map[string]bool{}
 	for _, e := range r.Engines {
 		if e.Layer != nil {
-			run := ""
-			if r.Config.Pairs > 1 {
-				run = fmt.Sprintf(" in run %d", e.Run)
+			layered[e.Engine] = true
+		}
+	}
+	for _, e := range r.Engines {
+		if e.Layer != nil {
+			where := ""
+			if len(layered) > 1 {
+				where = " of " + e.Engine
 			}
-			t.Printf("\nwhat the layer did%s\n\n", run)
+			if r.Config.Pairs > 1 {
+				where += fmt.Sprintf(" in run %d", e.Run)
+			}
+			t.Printf("\nwhat the layer did%s\n\n", where)
 			t.Columns(layerRows(e))
 		}
 	}

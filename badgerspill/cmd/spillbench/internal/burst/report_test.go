@@ -158,6 +158,25 @@ func TestReportFitsIntoATerminal(t *testing.T) {
 	}
 }
 
+// Of two engines with a layer each has its own table, and the page shows that of the figure.
+func TestTwoLayersAreToldApart(t *testing.T) {
+	mended := sampleResult("badgerspill-mended")
+	mended.Spill.By = "age"
+	r := &Report{Config: DefaultConfig(), Engines: []*EngineResult{sampleResult(Badgerspill), mended}}
+	var table bytes.Buffer
+	require.NoError(t, r.writeTable(&table))
+	_, text, ok := strings.Cut(table.String(), "\nwhat the layer did of badgerspill\n")
+	require.True(t, ok)
+	first, second, ok := strings.Cut(text, "\nwhat the layer did of badgerspill-mended\n")
+	require.True(t, ok)
+	require.Contains(t, first, "  replay begun      by quiet, ")
+	require.Contains(t, second, "  replay begun      by age, ")
+
+	page := pageOf(t, r)
+	require.Contains(t, page, "by quiet, ")
+	require.NotContains(t, page, "by age, ")
+}
+
 // What the sentence at the end says of badgerspill, by what was seen of its commits and its spill.
 func TestSentenceSaysHowTheSpillWasEmptied(t *testing.T) {
 	const burst = " the burst the p99 of plain Badger was 40.0 s at 21,345/s, and that of badgerspill 10.0 ms at 59,990/s."
