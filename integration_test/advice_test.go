@@ -16,10 +16,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// advice is a verb that takes something away, with what may hold commits behind it in the same
-// sentence.
-var advice = regexp.MustCompile(`(?i)\b(remov(e|ing)|delet(e|ing)|mov(e|ing)|unlink|rm|mv|throw(ing)?|wipe|clear(ing)?|rename)\b` +
-	`[^.;!?|]*\b(it|that|this|them|files?|folders?|director(y|ies)|spill|segments?|interlock|manifest|newest|badgerspill|unreplayed)\b`)
+const (
+	// precious is what may hold commits.
+	precious = `\b(it|that|this|them|these|files?|folders?|director(y|ies)|spill|segments?|index(es)?|interlock|manifest|newest|badgerspill|unreplayed)\b`
+	// within is what may stand between two words of a sentence: a point there is one of a name.
+	within = `([^.;!?|]|\.\w)*`
+)
+
+// advice is a verb that takes something away, with what is precious behind it in the same sentence.
+// Or before it: it can be removed, it is safe to remove, it may go.
+var advice = regexp.MustCompile(`(?i)\b(remov(e|ing)|delet(e|ing)|mov(e|ing)|unlink|rm|mv|throw(ing)?|wipe|clear(ing)?|rename)\b[^.;!?|]*` + precious +
+	`|` + precious + within + `\b(can|may|could|might|should|must|needs?( only)? to|ha(s|ve) to|ought to|(is|are) to)( \w+ly| then| now| just| all| both| even)* ` +
+	`(be( \w+ly)? (removed|deleted|moved|unlinked|thrown|wiped|cleared|renamed|erased|purged|cleaned)|go away|go after|go then)\b` +
+	`|` + precious + within + `\b(safe|free|fine|enough|easy) to (remove|delete|move|unlink|throw|wipe|clear|rename|erase|purge)\b`)
 
 // harmless are phrases that match and advise nothing that loses a commit. Each is the whole of what
 // is allowed.
@@ -39,6 +48,8 @@ var harmless = []string{
 	// what salvage did
 	"An earlier salvage of %s was interrupted while it moved files", "while it moved files", "moving files",
 	"set or delete", "delete has no value", "may be moving, and it says so", "1 delete, 4 discard", "move to it, and back", "deleting keys", "a write, a sync, a rename, any operation",
+	// Badger's own tables
+	"that a table may be deleted",
 	"removing a file that is open", "lets raft delete the log below it", "remove the node and", "To move it, `Drain` first",
 }
 
@@ -97,7 +108,9 @@ func TestNoTextAdvisesToRemove(t *testing.T) {
 	// The test sees what it is there for.
 	for _, bad := range []string{"restore the file from a copy, or move the spill directory away to give up the commits in it",
 		"to give them up, remove that file", "or move the segments away to give up their commits",
-		"move its directory away and remove %s", "rm -r /var/lib/app/spill"} {
+		"move its directory away and remove %s", "rm -r /var/lib/app/spill",
+		"`BADGERSPILL` and `spill` can be removed after that, or left", "UNREPLAYED-SPILL--open-with-badgerspill.mem may safely be deleted",
+		"the segments are then safe to remove", "Once it is drained, the folder can go away"} {
 		require.Regexp(t, advice, bad)
 	}
 }

@@ -32,6 +32,7 @@ type child struct {
 	res  *EngineResult
 
 	samples []sample
+	replays int64 // that the last sample knew of
 	outlook outlook
 	meter   *meter
 }
@@ -226,17 +227,21 @@ func (c *child) sample(db Engine) bool {
 		c.res.Spill = &SpillTimes{}
 	}
 	s, now := c.res.Spill, c.loop.Elapsed()
+	burst := c.job.Config.schedule().EndOf(PhaseBurst)
 	c.samples = append(c.samples, sample{now, layer})
-	if layer.SpillPending > 0 {
+	pending := layer.SpillPending > 0
+	if pending {
 		if !s.Used {
 			s.Used, s.First = true, now
 		}
 		s.Empty = 0
-		return true
 	}
-	if s.Used && s.Empty == 0 {
-		s.Empty = now
-		s.AfterBurst = now - c.job.Config.schedule().EndOf(PhaseBurst)
+	if s.Used && s.Empty == 0 && layer.Replays > c.replays {
+		s.By, s.Begun, s.BegunAfterBurst = layer.ReplayBy, now, now-burst
 	}
-	return false
+	c.replays = layer.Replays
+	if !pending && s.Used && s.Empty == 0 {
+		s.Empty, s.AfterBurst = now, now-burst
+	}
+	return pending
 }

@@ -61,36 +61,43 @@ func TestTimeUntilTheSpillIsEmpty(t *testing.T) {
 	for _, row := range []struct {
 		name     string
 		from, to time.Duration
+		replays  []fakeReplay
 		want     SpillTimes
 		stages   []string
 	}{
 		{
-			name:   "never used",
-			want:   SpillTimes{},
-			stages: []string{stageLoad, stageClose, stageVerify},
+			name:    "never used",
+			replays: []fakeReplay{{500 * time.Millisecond, "quiet"}},
+			want:    SpillTimes{},
+			stages:  []string{stageLoad, stageClose, stageVerify},
 		},
 		{
 			name: "empty before the burst is over",
 			from: 1250 * time.Millisecond, to: 1650 * time.Millisecond,
-			want:   SpillTimes{Used: true, First: 1300 * time.Millisecond, Empty: 1700 * time.Millisecond, AfterBurst: -300 * time.Millisecond},
+			replays: []fakeReplay{{1350 * time.Millisecond, "high-water"}, {1900 * time.Millisecond, "unfinished"}},
+			want: SpillTimes{Used: true, First: 1300 * time.Millisecond, Empty: 1700 * time.Millisecond, AfterBurst: -300 * time.Millisecond,
+				By: "high-water", Begun: 1400 * time.Millisecond, BegunAfterBurst: -600 * time.Millisecond},
 			stages: []string{stageLoad, stageClose, stageVerify},
 		},
 		{
 			name: "empty after the load",
 			from: 1250 * time.Millisecond, to: 3750 * time.Millisecond,
-			want:   SpillTimes{Used: true, First: 1300 * time.Millisecond, Empty: 3800 * time.Millisecond, AfterBurst: 1800 * time.Millisecond},
+			replays: []fakeReplay{{1850 * time.Millisecond, "age"}, {2150 * time.Millisecond, "quiet"}},
+			want: SpillTimes{Used: true, First: 1300 * time.Millisecond, Empty: 3800 * time.Millisecond, AfterBurst: 1800 * time.Millisecond,
+				By: "quiet", Begun: 2200 * time.Millisecond, BegunAfterBurst: 200 * time.Millisecond},
 			stages: []string{stageLoad, stageClose, stageVerify},
 		},
 		{
 			name: "time is up",
 			from: 1250 * time.Millisecond, to: time.Hour,
-			want:   SpillTimes{Used: true, First: 1300 * time.Millisecond, Empty: 6 * time.Second, AfterBurst: 4 * time.Second, Drained: true},
+			want: SpillTimes{Used: true, First: 1300 * time.Millisecond, Empty: 6 * time.Second, AfterBurst: 4 * time.Second, Drained: true,
+				By: "drain", Begun: 6 * time.Second, BegunAfterBurst: 4 * time.Second},
 			stages: []string{stageLoad, stageReplay, stageClose, stageVerify},
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				open := newFakeDisk().opener(func(e *fakeEngine) { e.spillFrom, e.spillTo = row.from, row.to })
+				open := newFakeDisk().opener(func(e *fakeEngine) { e.spillFrom, e.spillTo, e.replays = row.from, row.to, row.replays })
 				res, stages, err := runChild(t, Badgerspill, smallConfig(), open)
 				require.NoError(t, err)
 				require.Equal(t, row.stages, stages)
@@ -99,6 +106,9 @@ func TestTimeUntilTheSpillIsEmpty(t *testing.T) {
 				require.InDelta(t, float64(row.want.Empty), float64(got.Empty), float64(step))
 				require.InDelta(t, float64(row.want.AfterBurst), float64(got.AfterBurst), float64(step))
 				got.Empty, got.AfterBurst = row.want.Empty, row.want.AfterBurst
+				require.InDelta(t, float64(row.want.Begun), float64(got.Begun), float64(step))
+				require.InDelta(t, float64(row.want.BegunAfterBurst), float64(got.BegunAfterBurst), float64(step))
+				got.Begun, got.BegunAfterBurst = row.want.Begun, row.want.BegunAfterBurst
 				require.Equal(t, row.want, got)
 				require.Equal(t, "direct", res.Layer.State)
 				requireSpilling(t, row.from, min(row.to, row.want.Empty), res.Seconds)
@@ -134,8 +144,9 @@ func TestWorkIsMeasuredByPhase(t *testing.T) {
 		res, _, err := runChild(t, Badgerspill, smallConfig(), open)
 		require.NoError(t, err)
 		var phases []string
-		var blocked []int64
+		var blocked, direct, spilled []int64
 		for _, w := range res.Work {
+			direct, spilled = append(direct, *w.Direct), append(spilled, *w.Spilled)
 			phases = append(phases, w.Phase)
 			blocked = append(blocked, *w.Blocked)
 			if runtime.GOOS == "linux" {
@@ -146,6 +157,11 @@ func TestWorkIsMeasuredByPhase(t *testing.T) {
 		require.Equal(t, []string{PhaseCalm, PhaseBurst, PhaseQuiet, PhaseAfter}, phases)
 		// They are counted twice a second, and the last write is acknowledged at 2.901 s.
 		require.Equal(t, []int64{40, 40, 20, 40}, blocked)
+		require.Equal(t, []int64{100, 25, 0}, direct[:3])
+		require.Equal(t, []int64{0, 75, 90}, spilled[:3], "hedged ones included")
+		n, all, ok := res.direct(PhaseBurst)
+		require.Equal(t, []int64{25, 100}, []int64{n, all})
+		require.True(t, ok)
 		sum := int64(0)
 		for _, s := range res.Seconds {
 			sum += s.Layer.Blocked

@@ -6,7 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/flagcheck"
+	"github.com/badgerspill/badgerspill/replay"
 )
 
 func TestDefaultsAreValidAndKeepTheirPromises(t *testing.T) {
@@ -14,8 +16,67 @@ func TestDefaultsAreValidAndKeepTheirPromises(t *testing.T) {
 	require.NoError(t, c.Validate())
 	require.Equal(t, 64, c.Writers)
 	require.EqualValues(t, 60_000*20, c.phases()[1].Writes())
-	require.LessOrEqual(t, 2*(c.schedule().End()+c.Backlog), 2*time.Minute, "leaves a minute for the last replay, closing and checking")
+	require.LessOrEqual(t, 2*c.schedule().End()+c.Backlog, 150*time.Second, "plain Badger has no replay; leaves half a minute for closing and checking")
 	require.Less(t, c.need(), int64(3_400_000_000), "about 3 GB of disk")
+}
+
+// The library with its defaults sees the phases as what they are called. By the rate of commits it
+// never turns to the spill in the calm phase. In the quiet phase it is quiet, before the spill is
+// old enough to be replayed without that. A pause of half a second, after which all that was due is
+// committed at once, changes neither.
+func TestLibraryTakesThePhasesForWhatTheyAre(t *testing.T) {
+	for _, row := range []struct {
+		name          string
+		calm, quiet   int64
+		pause         time.Duration
+		turns, quiets bool
+	}{
+		{name: "the defaults", calm: DefaultConfig().CalmRate, quiet: DefaultConfig().QuietRate, quiets: true},
+		{name: "the defaults with a pause in each phase", calm: DefaultConfig().CalmRate, quiet: DefaultConfig().QuietRate, pause: 500 * time.Millisecond, quiets: true},
+		{name: "a calm rate above SpillRate", calm: 2 * badgerspill.DefaultSpillRate, quiet: 250, turns: true, quiets: true},
+		{name: "a quiet rate of half of SpillRate", calm: 250, quiet: badgerspill.DefaultSpillRate / 2},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			c := DefaultConfig()
+			c.CalmRate, c.QuietRate = row.calm, row.quiet
+			s := c.schedule()
+			calmEnd, burstEnd := s.EndOf(PhaseCalm), s.EndOf(PhaseBurst)
+			pauses := []time.Duration{c.Calm / 2, burstEnd + c.Quiet/2}
+
+			now := time.Unix(0, 0)
+			commits := replay.NewRateDetector(replay.RateOptions{QuietRate: badgerspill.DefaultSpillRate / 2, Now: func() time.Time { return now }})
+			turned, quiet, ended := false, time.Duration(0), false
+			slot := int64(0)
+			for at := time.Duration(0); at < s.End(); at += time.Millisecond {
+				now = time.Unix(0, 0).Add(at)
+				waits := false
+				for _, p := range pauses {
+					waits = waits || row.pause > 0 && at >= p && at < p+row.pause
+				}
+				for ; !waits && slot < s.Total() && s.Due(slot) <= at; slot++ {
+					commits.Add(1)
+				}
+				switch {
+				case at < calmEnd:
+					turned = turned || commits.Rate() >= badgerspill.DefaultSpillRate
+				case at >= burstEnd && quiet == 0:
+					if commits.Quiet() {
+						quiet = at - burstEnd
+					}
+				case at >= burstEnd:
+					ended = ended || commits.Burst() // the end of a run of replay
+				default:
+					commits.Sample()
+				}
+			}
+			require.Equal(t, row.turns, turned)
+			require.Equal(t, row.quiets, quiet > 0)
+			if row.quiets {
+				require.Less(t, c.Burst+quiet, replay.DefaultMaxSpillAge, "the age of what was spilled first")
+				require.False(t, ended)
+			}
+		})
+	}
 }
 
 func TestBadValuesNameFlagValueAndBound(t *testing.T) {
@@ -48,11 +109,11 @@ func TestBadValuesNameFlagValueAndBound(t *testing.T) {
 		{"page of another kind", func(c *Config) { c.HTML = "burst.svg" }, "--html burst.svg: must end in .html or .htm"},
 		{"data of another kind", func(c *Config) { c.Data = "burst.svg" }, "--data burst.svg: must end in .json"},
 		{"phase too short for a write", func(c *Config) { c.Quiet = time.Millisecond },
-			"--quiet 1ms: must be long enough for one write at 500/s, or 0s to leave the phase out"},
+			"--quiet 1ms: must be long enough for one write at 250/s, or 0s to leave the phase out"},
 		{"no phase at all", func(c *Config) { c.Calm, c.Burst, c.Quiet = 0, 0, 0 },
 			"--burst 0s: must be above 0s when --calm and --quiet are 0s too"},
 		{"more writes than can be kept account of", func(c *Config) { c.Burst = time.Hour },
-			"--burst 1h0m0s: all phases together make 216025000 writes, must be at most 50000000"},
+			"--burst 1h0m0s: all phases together make 216010000 writes, must be at most 50000000"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			c := DefaultConfig()

@@ -21,8 +21,15 @@ type fakeEngine struct {
 	layered            bool
 	spillFrom, spillTo time.Duration
 	blockedPerSecond   int64
+	replays            []fakeReplay // in order
 	drained            atomic.Bool
 	writeErr           error
+}
+
+// fakeReplay is a run of replay that begins some time after the engine was opened.
+type fakeReplay struct {
+	at time.Duration
+	by string
 }
 
 type fakeDisk struct {
@@ -82,8 +89,22 @@ func (e *fakeEngine) Layer() *engine.Layer {
 		return nil
 	}
 	l := &engine.Layer{State: "direct", Tier: "normal", TiersEntered: []engine.TierEntered{{Tier: "normal", Times: 0}, {Tier: "spill", Times: 1}}}
-	if at := time.Since(e.opened); at >= e.spillFrom && at < e.spillTo && !e.drained.Load() {
+	if since := time.Since(e.opened); since >= e.spillFrom && since < e.spillTo && !e.drained.Load() {
 		l.State, l.SpillPending, l.SpillBytes = "spilling", 7, 700
+	}
+	// 100 commits a second that go where the others go.
+	at := int64(time.Since(e.opened) / time.Millisecond)
+	from, to := min(at, int64(e.spillFrom/time.Millisecond)), min(at, int64(e.spillTo/time.Millisecond))
+	l.CommitsHedged = min(1, (to-from)/10)
+	l.CommitsSpilled = (to-from)/10 - l.CommitsHedged
+	l.CommitsDirect = (at - (to - from)) / 10
+	for _, r := range e.replays {
+		if time.Since(e.opened) >= r.at {
+			l.Replays, l.ReplayBy = l.Replays+1, r.by
+		}
+	}
+	if e.drained.Load() {
+		l.Replays, l.ReplayBy = l.Replays+1, "drain"
 	}
 	l.CommitsBlocked = int64(time.Since(e.opened)/(time.Second/2)) * e.blockedPerSecond / 2
 	return l

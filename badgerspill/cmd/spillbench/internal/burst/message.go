@@ -76,6 +76,12 @@ type SpillTimes struct {
 	// AfterBurst is Empty counted from the end of the burst phase, below 0 if it was empty before
 	// that.
 	AfterBurst time.Duration `json:"empty_after_burst_ns"`
+	// By is what began the replay that emptied it, or the last one before the close, as
+	// replay.Reason has it; empty if none began. Begun is when, and BegunAfterBurst the same
+	// counted from the end of the burst phase.
+	By              string        `json:"replay_by,omitempty"`
+	Begun           time.Duration `json:"replay_begun_ns"`
+	BegunAfterBurst time.Duration `json:"replay_begun_after_burst_ns"`
 	// Drained tells that the time for replay was up and the rest was replayed at once.
 	Drained bool `json:"drained"`
 }

@@ -90,7 +90,7 @@ func (r *Report) writePage(w io.Writer) error {
 		p.Multiples, p.MultiplesHeading = r.multipleRows(), "In the "+r.mainPhase()+" phase, as a multiple"+r.medianText()
 	}
 	for _, e := range r.first() {
-		if e.Layer != nil {
+		if e.Layer != nil && (p.Layer == nil || e.Engine == Badgerspill) { // as in the figure
 			p.Layer = layerRows(e)
 		}
 	}

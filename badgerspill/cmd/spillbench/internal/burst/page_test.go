@@ -25,27 +25,32 @@ func sampleReport() *Report {
 	cpu, written, blocked := 1500*time.Millisecond, int64(3<<30), int64(12)
 	for _, name := range []string{Badger, Badgerspill} {
 		e := sampleResult(name)
-		e.LastAnswer = 40*time.Second + time.Millisecond
-		for i := range 43 {
+		e.LastAnswer = 60*time.Second + time.Millisecond
+		for i := range 63 {
 			s := Second{Second: openloop.Second{At: time.Duration(i) * time.Second, Length: time.Second, Phase: PhaseBurst}}
-			if i < 40 {
+			if i < 60 {
 				s.P50, s.P99, s.Max, s.AckedRate = 1e5, 1e6, 2e6, 2_000
 				if name == Badger && i >= 10 && i < 30 {
 					s.P99, s.AckedRate = 10*time.Second, 50_000
 				}
 			}
 			if name == Badgerspill {
-				s.Layer = &LayerSecond{Tier: "normal", Spilling: i >= 11 && i < 42, Replaying: i >= 31 && i < 42}
+				s.Layer = &LayerSecond{Tier: "normal", Spilling: i >= 11 && i < 62, Replaying: i >= 31 && i < 62}
 			}
 			e.Seconds = append(e.Seconds, s)
 		}
+		var work []PhaseWork
 		for _, phase := range []string{PhaseCalm, PhaseBurst, PhaseQuiet, PhaseAfter} {
 			w := PhaseWork{Phase: phase, CPU: &cpu, Written: &written}
+			if before := e.work(phase); before != nil {
+				w.Direct, w.Spilled = before.Direct, before.Spilled
+			}
 			if name == Badgerspill {
 				w.Blocked = &blocked
 			}
-			e.Work = append(e.Work, w)
+			work = append(work, w)
 		}
+		e.Work = work
 		r.Engines = append(r.Engines, e)
 	}
 	r.compare()
@@ -112,22 +117,22 @@ func texts(all []*element, name string) (out []string) {
 func TestFigureOfAReport(t *testing.T) {
 	f := sampleReport().figure()
 	require.Equal(t, "A write burst on plain Badger and on badgerspill", f.Title)
-	require.Equal(t, "values of 1.0 KiB, 64 writers, 2,000/s then 60,000/s then 500/s, SyncWrites off; latency counts from when a write was due", f.Subtitle)
-	require.Equal(t, 42*time.Second, f.End, "when the spill is empty")
+	require.Equal(t, "values of 1.0 KiB, 64 writers, 250/s then 60,000/s then 250/s, SyncWrites off; latency counts from when a write was due", f.Subtitle)
+	require.Equal(t, 62*time.Second, f.End, "when the spill is empty")
 	require.Equal(t, []chart.Phase{
-		{Name: "calm", End: 10 * time.Second, Rate: 2_000},
+		{Name: "calm", End: 10 * time.Second, Rate: 250},
 		{Name: "burst", Begin: 10 * time.Second, End: 30 * time.Second, Rate: 60_000},
-		{Name: "quiet", Begin: 30 * time.Second, End: 40 * time.Second, Rate: 500},
+		{Name: "quiet", Begin: 30 * time.Second, End: 60 * time.Second, Rate: 250},
 	}, f.Phases)
 	require.Len(t, f.Series, 2)
 	require.Equal(t, chart.Plain, f.Series[0].Kind)
 	require.Equal(t, "p99 in the burst 40.0 s", f.Series[0].Remark)
 	require.Equal(t, chart.Layered, f.Series[1].Kind)
 	for _, s := range f.Series {
-		require.Len(t, s.Points, 41, "to the last answer")
+		require.Len(t, s.Points, 61, "to the last answer")
 	}
 	require.Equal(t, chart.Point{At: 12 * time.Second, Length: time.Second, P99: 10 * time.Second, Rate: 50_000}, f.Series[0].Points[12])
-	require.Len(t, f.States, 43)
+	require.Len(t, f.States, 63)
 	require.Equal(t, chart.State{From: 31 * time.Second, To: 32 * time.Second, Tier: "normal", Spilling: true, Replaying: true}, f.States[31])
 	require.Empty(t, f.Notes)
 }
@@ -136,10 +141,10 @@ func TestFigureEndsWithTheLoadIfNothingIsLeft(t *testing.T) {
 	r := sampleReport()
 	r.Engines = r.Engines[:1]
 	f := r.figure()
-	require.Equal(t, 40*time.Second, f.End, "a millisecond is not worth a band")
+	require.Equal(t, 60*time.Second, f.End, "a millisecond is not worth a band")
 	require.Empty(t, f.States)
-	r.Engines[0].LastAnswer = 45 * time.Second
-	require.Equal(t, 45*time.Second, r.figure().End)
+	r.Engines[0].LastAnswer = 65 * time.Second
+	require.Equal(t, 65*time.Second, r.figure().End)
 }
 
 func TestFigureTellsOfLostWrites(t *testing.T) {
@@ -180,6 +185,8 @@ func TestPageShowsTheRun(t *testing.T) {
 	row("after", "plain Badger", "-", "-", "-", "-", "-", "-", "-", "-", "-", "-", "1.5 s", "3.00 GiB")
 	row("burst", "400x", "4,000x", "2,000x", "1,000x", "1,000x")
 	row("commits spilled", "1,090,000")
+	row("direct, calm", "100 % of the phase's commits, 20 of 20")
+	row("replay begun", "by quiet, 2.8 s after the burst")
 	row("values", "1.0 KiB")
 	row("burst phase", "60,000/s for 20s")
 	row("badgerspill", "v1.2.3")
@@ -201,7 +208,7 @@ func TestFigureAndPageOfMoreEngines(t *testing.T) {
 	for run := 1; run <= 2; run++ {
 		for _, name := range []string{Log, "pebble"} {
 			e := sampleResult(Badgerspill)
-			e.Engine, e.Run, e.Layer, e.Spill, e.Reads = name, run, nil, nil, sampleReads(1)
+			e.Engine, e.Run, e.Layer, e.Spill, e.Work, e.Reads = name, run, nil, nil, nil, sampleReads(1)
 			r.Engines = append(r.Engines, e)
 		}
 	}
@@ -289,7 +296,7 @@ func TestCommandRepeatsTheLoad(t *testing.T) {
 	c.Dir, c.Plot, c.HTML = "/home/somebody/db", "a.svg", "a.html"
 	c.Quiet, c.Sync, c.Seed = 1500*time.Millisecond, true, 7
 	require.Equal(t, `spillbench burst \
-  --calm-rate 2000 --burst-rate 60000 --quiet-rate 500 \
+  --calm-rate 250 --burst-rate 60000 --quiet-rate 250 \
   --calm 10s --burst 20s --quiet 1.5s --backlog 20s \
   --value-size 1024 --writers 64 --reads 0 --engine both --pairs 1 --sync=true --seed 7`, c.command())
 }

@@ -243,10 +243,15 @@ func sampleResult(name string) *EngineResult {
 					P50: 4 * s, P99: 40 * s, P999: 40 * s, P9999: 40 * s, Max: 41 * s},
 				{Phase: PhaseQuiet, Duration: s, Due: 10, Unsent: 10, OfferedRate: 10},
 			},
+			Work:     sampleWork(),
 			Verified: openloop.Verification{Checked: 110},
 			PeakDisk: 1288490189,
 			Took:     90 * s,
 		}
+	}
+	work := sampleWork()
+	for i, commits := range [][2]int64{{20, 0}, {20, 1_090_064}, {0, 10}} {
+		work[i].Direct, work[i].Spilled = &commits[0], &commits[1]
 	}
 	return &EngineResult{
 		Engine: name,
@@ -263,11 +268,22 @@ func sampleResult(name string) *EngineResult {
 			TiersEntered:  []engine.TierEntered{{Tier: "normal", Times: 2}, {Tier: "flush", Times: 12}, {Tier: "spill", Times: 1}, {Tier: "block", Times: 0}},
 			CommitsDirect: 40, CommitsHedged: 64, CommitsSpilled: 1_090_000,
 			BytesSpilled: 930 << 20, BytesReplayed: 1100 << 20, EntriesReplayed: 1_090_064,
-			Stalls: 3, HandOvers: 1,
+			Stalls: 3, HandOvers: 1, Replays: 1, ReplayBy: "quiet",
 		},
-		Spill:    &SpillTimes{Used: true, First: s, Empty: 14 * s, AfterBurst: 12 * s},
+		Work: work,
+		Spill: &SpillTimes{Used: true, First: s, Empty: 14 * s, AfterBurst: 12 * s,
+			By: "quiet", Begun: 4800 * ms, BegunAfterBurst: 2800 * ms},
 		Verified: openloop.Verification{Checked: 130},
 		PeakDisk: 2254857830,
 		Took:     60 * s,
 	}
+}
+
+// sampleWork is what sampleResult took, phase by phase.
+func sampleWork() (work []PhaseWork) {
+	for i, phase := range []string{PhaseCalm, PhaseBurst, PhaseQuiet} {
+		cpu := time.Duration(i+1) * time.Second
+		work = append(work, PhaseWork{Phase: phase, CPU: &cpu, Allocated: 300 << 20, PeakHeap: 40 << 20})
+	}
+	return work
 }

@@ -4,11 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
+	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
+	"github.com/badgerspill/badgerspill/replay"
 )
 
 // Report is the result of a whole run, as --json prints it. Durations are in nanoseconds.
@@ -87,13 +92,22 @@ func (r *Report) writeTable(w io.Writer) error {
 		t.Printf("\nwhat the processes took, load generator included\n\n")
 		t.Columns(rows)
 	}
+	layered := map[string]bool{}
 	for _, e := range r.Engines {
 		if e.Layer != nil {
-			run := ""
-			if r.Config.Pairs > 1 {
-				run = fmt.Sprintf(" in run %d", e.Run)
+			layered[e.Engine] = true
+		}
+	}
+	for _, e := range r.Engines {
+		if e.Layer != nil {
+			where := ""
+			if len(layered) > 1 {
+				where = " of " + e.Engine
 			}
-			t.Printf("\nwhat the layer did%s\n\n", run)
+			if r.Config.Pairs > 1 {
+				where += fmt.Sprintf(" in run %d", e.Run)
+			}
+			t.Printf("\nwhat the layer did%s\n\n", where)
 			t.Columns(layerRows(e))
 		}
 	}
@@ -114,7 +128,11 @@ const terminalWidth = 80
 // seen is in one sentence what the run has shown of the burst, empty unless plain Badger and
 // badgerspill both ran. Of several runs it has the medians.
 func (r *Report) seen() string {
-	type side struct{ p99, rate, empty []float64 }
+	type side struct {
+		p99, rate, empty, begun, calm []float64
+		by                            map[string]bool // what began the replay
+		drained                       bool            // in one run at least
+	}
 	sides := map[string]*side{}
 	for _, e := range r.Engines {
 		p := phaseOf(e.Phases, PhaseBurst)
@@ -123,12 +141,18 @@ func (r *Report) seen() string {
 		}
 		s := sides[e.Engine]
 		if s == nil {
-			s = &side{}
+			s = &side{by: map[string]bool{}}
 			sides[e.Engine] = s
 		}
 		s.p99, s.rate = append(s.p99, float64(p.P99)), append(s.rate, p.AchievedRate)
 		if t := e.Spill; t != nil && t.Used && t.Empty != 0 {
 			s.empty = append(s.empty, float64(max(t.AfterBurst, 0)))
+			s.begun = append(s.begun, float64(max(t.BegunAfterBurst, 0)))
+			s.by[t.how()] = true
+			s.drained = s.drained || t.Drained
+		}
+		if direct, all, ok := e.direct(PhaseCalm); ok {
+			s.calm = append(s.calm, float64(direct)/float64(all))
 		}
 	}
 	plain, layer := sides["badger"], sides["badgerspill"]
@@ -140,12 +164,38 @@ func (r *Report) seen() string {
 		return x[len(x)/2]
 	}
 	p99 := func(s *side) string { return text.Duration(time.Duration(middle(s.p99))) }
-	seen := fmt.Sprintf("Seen%s: in the burst the p99 of plain Badger was %s at %s, and that of badgerspill %s at %s",
-		r.medianText(), p99(plain), text.Rate(middle(plain.rate)), p99(layer), text.Rate(middle(layer.rate)))
-	if len(layer.empty) > 0 {
-		seen += fmt.Sprintf("; what it had spilled was in Badger %s after the burst", text.Seconds(time.Duration(middle(layer.empty))))
+	after := func(x []float64) string { return text.Seconds(time.Duration(middle(x))) }
+	seen := fmt.Sprintf("Seen%s: ", r.medianText())
+	if len(layer.calm) > 0 {
+		seen += fmt.Sprintf("in the calm phase %s of the commits to badgerspill went to Badger. In", percent(middle(layer.calm)))
+	} else {
+		seen += "in"
+	}
+	seen += fmt.Sprintf(" the burst the p99 of plain Badger was %s at %s, and that of badgerspill %s at %s.",
+		p99(plain), text.Rate(middle(plain.rate)), p99(layer), text.Rate(middle(layer.rate)))
+	if len(layer.empty) == 0 {
+		return seen
+	}
+	if by := slices.Collect(maps.Keys(layer.by)); len(by) == 1 && by[0] != "" {
+		seen += fmt.Sprintf(" %s began its replay %s after the burst.", strings.ToUpper(by[0][:1])+by[0][1:], after(layer.begun))
+	}
+	seen += fmt.Sprintf(" What it had spilled was in Badger %s after the burst", after(layer.empty))
+	if layer.drained {
+		seen += ", the rest of it drained because the time was up"
 	}
 	return seen + "."
+}
+
+// percent shows a share. What is not all is never shown as 100 %, what is not none never as 0 %.
+func percent(share float64) string {
+	switch tenths := math.Round(share * 1000); {
+	case share >= 1:
+		return "100 %"
+	case share <= 0:
+		return "0 %"
+	default:
+		return strconv.FormatFloat(min(max(tenths, 1), 999)/10, 'f', 1, 64) + " %"
+	}
 }
 
 func (r *Report) phaseRows() [][]string {
@@ -245,7 +295,14 @@ func layerRows(e *EngineResult) [][]string {
 	if tiers == "" {
 		tiers = ", " + l.Tier + " only"
 	}
-	return [][]string{
+	var rows [][]string
+	for _, phase := range []string{PhaseCalm, PhaseBurst, PhaseQuiet} {
+		if direct, all, ok := e.direct(phase); ok {
+			rows = append(rows, []string{"direct, " + phase,
+				fmt.Sprintf("%s of the phase's commits, %s of %s", percent(float64(direct)/float64(all)), text.Count(direct), text.Count(all))})
+		}
+	}
+	return append(rows, [][]string{
 		{"tiers entered", tiers[2:]},
 		{"stalls seen", text.Count(l.Stalls)},
 		{"commits direct", text.Count(l.CommitsDirect)},
@@ -256,8 +313,33 @@ func layerRows(e *EngineResult) [][]string {
 		{"bytes replayed", text.Bytes(l.BytesReplayed)},
 		{"entries replayed", text.Count(l.EntriesReplayed)},
 		{"hand-overs", text.Count(l.HandOvers)},
+		{"replay begun", e.Spill.begunText()},
 		{"spill empty", e.Spill.text()},
+	}...)
+}
+
+// how says what began the replay that emptied the spill, with the name that the pages have for it;
+// empty if that is not known.
+func (s *SpillTimes) how() string {
+	if s.By == replay.ReasonDrain.String() {
+		return "the end of the run"
 	}
+	return s.By
+}
+
+func (s *SpillTimes) begunText() string {
+	if s == nil || s.By == "" {
+		return "never"
+	}
+	return fmt.Sprintf("by %s, %s", s.how(), fromBurst(s.BegunAfterBurst))
+}
+
+// fromBurst says when something was, counted from the end of the burst phase.
+func fromBurst(d time.Duration) string {
+	if d < 0 {
+		return text.Seconds(-d) + " before the end of the burst"
+	}
+	return text.Seconds(d) + " after the burst"
 }
 
 func (s *SpillTimes) text() string {
@@ -267,10 +349,7 @@ func (s *SpillTimes) text() string {
 	case s.Empty == 0:
 		return "not before the close"
 	}
-	where := fmt.Sprintf("%s after the end of the burst phase", text.Seconds(s.AfterBurst))
-	if s.AfterBurst < 0 {
-		where = fmt.Sprintf("%s before the end of the burst phase", text.Seconds(-s.AfterBurst))
-	}
+	where := fromBurst(s.AfterBurst)
 	if s.Drained {
 		where += ", drained because the time was up"
 	}

@@ -33,7 +33,8 @@ func TestTable(t *testing.T) {
 			e.Phases[1].Failed, e.WriteError = 1200, "write blocked"
 			e.Verified.Missing, e.Verified.Wrong = 3, 1
 			e.Verified.Examples = []string{"key 0011223344556677 is missing", "key 8899aabbccddeeff has a wrong value: byte 0 is 0x0 instead of 0x1"}
-			e.Spill.Drained = true
+			e.Spill.By, e.Spill.Drained = "drain", true
+			e.Work[0].Direct, e.Work[0].Spilled = e.Work[0].Spilled, e.Work[0].Direct
 			e.Layer.TiersEntered = nil
 		}},
 	} {
@@ -146,13 +147,66 @@ func TestProgressLines(t *testing.T) {
 // The tables fit into a terminal, and the sentence at the end is of both engines, none of which
 // failed.
 func TestReportFitsIntoATerminal(t *testing.T) {
-	for _, file := range []string{"both.txt", "badger_only.txt"} {
+	for _, file := range []string{"both.txt", "badger_only.txt", "failed.txt"} {
 		golden, err := os.ReadFile(filepath.Join("testdata", file))
 		require.NoError(t, err)
 		table, _, _ := strings.Cut(string(golden), "reopened and checked")
 		for line := range strings.Lines(table) {
 			require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), terminalWidth, line)
 		}
-		require.Equal(t, file == "both.txt", strings.Contains(string(golden), "\nSeen: in the burst"))
+		require.Equal(t, file == "both.txt", strings.Contains(string(golden), "\nSeen: in the calm phase"))
+	}
+}
+
+// Of two engines with a layer each has its own table, and the page shows that of the figure.
+func TestTwoLayersAreToldApart(t *testing.T) {
+	mended := sampleResult("badgerspill-mended")
+	mended.Spill.By = "age"
+	r := &Report{Config: DefaultConfig(), Engines: []*EngineResult{sampleResult(Badgerspill), mended}}
+	var table bytes.Buffer
+	require.NoError(t, r.writeTable(&table))
+	_, text, ok := strings.Cut(table.String(), "\nwhat the layer did of badgerspill\n")
+	require.True(t, ok)
+	first, second, ok := strings.Cut(text, "\nwhat the layer did of badgerspill-mended\n")
+	require.True(t, ok)
+	require.Contains(t, first, "  replay begun      by quiet, ")
+	require.Contains(t, second, "  replay begun      by age, ")
+
+	page := pageOf(t, r)
+	require.Contains(t, page, "by quiet, ")
+	require.NotContains(t, page, "by age, ")
+}
+
+// What the sentence at the end says of badgerspill, by what was seen of its commits and its spill.
+func TestSentenceSaysHowTheSpillWasEmptied(t *testing.T) {
+	const burst = " the burst the p99 of plain Badger was 40.0 s at 21,345/s, and that of badgerspill 10.0 ms at 59,990/s."
+	for _, row := range []struct {
+		name   string
+		change func(*EngineResult)
+		want   string
+	}{
+		{"by quiet", func(*EngineResult) {}, "Seen: in the calm phase 100 % of the commits to badgerspill went to Badger. In" + burst +
+			" Quiet began its replay 2.8 s after the burst. What it had spilled was in Badger 12.0 s after the burst."},
+		{"by age, and a stall in the calm phase", func(e *EngineResult) {
+			e.Spill.By, *e.Work[0].Direct, *e.Work[0].Spilled = "age", 2499, 1
+		}, "Seen: in the calm phase 99.9 % of the commits to badgerspill went to Badger. In" + burst +
+			" Age began its replay 2.8 s after the burst. What it had spilled was in Badger 12.0 s after the burst."},
+		{"by quiet, and the time was up", func(e *EngineResult) { e.Spill.Drained = true }, "Seen: in the calm phase 100 % of the commits to badgerspill went to Badger. In" + burst +
+			" Quiet began its replay 2.8 s after the burst. What it had spilled was in Badger 12.0 s after the burst, the rest of it drained because the time was up."},
+		{"by the end of the run", func(e *EngineResult) {
+			e.Spill.By, e.Spill.Drained, *e.Work[0].Direct, *e.Work[0].Spilled = "drain", true, 0, 20
+		}, "Seen: in the calm phase 0 % of the commits to badgerspill went to Badger. In" + burst +
+			" The end of the run began its replay 2.8 s after the burst. What it had spilled was in Badger 12.0 s after the burst, the rest of it drained because the time was up."},
+		{"no calm phase, no spill", func(e *EngineResult) { e.Spill, e.Work = &SpillTimes{}, e.Work[1:] }, "Seen: in" + burst},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			layered := sampleResult(Badgerspill)
+			row.change(layered)
+			r := &Report{Config: DefaultConfig(), Engines: []*EngineResult{sampleResult(Badger), layered}}
+			require.Equal(t, row.want, r.seen())
+		})
+	}
+	for share, want := range map[float64]string{0: "0 %", 1e-6: "0.1 %", 0.5: "50.0 %", 0.99999: "99.9 %", 1: "100 %"} {
+		require.Equal(t, want, percent(share))
 	}
 }

@@ -20,6 +20,10 @@ type PhaseWork struct {
 	Written *int64         `json:"written_bytes,omitempty"` // to storage, see usage.Work
 	// commits that waited for room; nil without a layer
 	Blocked *int64 `json:"commits_blocked,omitempty"`
+	// commits that were acknowledged by Badger, and commits that were by the spill, hedged ones
+	// included; nil without a layer
+	Direct  *int64 `json:"commits_direct,omitempty"`
+	Spilled *int64 `json:"commits_spilled,omitempty"`
 
 	Allocated int64 `json:"allocated_bytes"` // on the heap, freed or not
 	// PeakHeap is the most that objects took on the heap, those included that are not swept yet. It
@@ -41,6 +45,7 @@ type reading struct {
 	work             usage.Work
 	hasCPU, hasFiles bool
 	blocked          int64
+	direct, spilled  int64
 	heap             usage.Heap
 }
 
@@ -99,8 +104,8 @@ func (m *meter) end(phase string, layer *engine.Layer) {
 		w.Written = &did.Written
 	}
 	if layer != nil {
-		blocked := now.blocked - m.before.blocked
-		w.Blocked = &blocked
+		blocked, direct, spilled := now.blocked-m.before.blocked, now.direct-m.before.direct, now.spilled-m.before.spilled
+		w.Blocked, w.Direct, w.Spilled = &blocked, &direct, &spilled
 	}
 	m.work = append(m.work, w)
 	m.before, m.peakHeap = now, 0
@@ -111,7 +116,7 @@ func read(layer *engine.Layer) reading {
 	work, err := usage.Now()
 	r := reading{work: work, hasCPU: work.CPU > 0, hasFiles: err == nil, heap: usage.InHeap()}
 	if layer != nil {
-		r.blocked = layer.CommitsBlocked
+		r.blocked, r.direct, r.spilled = layer.CommitsBlocked, layer.CommitsDirect, layer.CommitsHedged+layer.CommitsSpilled
 	}
 	return r
 }
@@ -124,6 +129,17 @@ func (r *EngineResult) work(phase string) *PhaseWork {
 		}
 	}
 	return nil
+}
+
+// direct returns how many of the commits of a phase Badger acknowledged, and of how many; false if
+// that was not counted, or there were none.
+func (r *EngineResult) direct(phase string) (direct, all int64, ok bool) {
+	w := r.work(phase)
+	if w == nil || w.Direct == nil || w.Spilled == nil {
+		return 0, 0, false
+	}
+	direct, all = *w.Direct, *w.Direct+*w.Spilled
+	return direct, all, all > 0
 }
 
 // cpu returns what the process took of the processors from the begin of the load until the database

@@ -19,12 +19,19 @@ compares them. With --engine it runs others, too: log is a bare group-committed
 log of the same entries, with no index and no background work, the floor for a
 durable write on this machine.
 
-The load has three phases: calm, burst, quiet. It is an open loop: every write
-has a time at which it is due, fixed in advance, and its latency counts from
-then until it is acknowledged. A write that waits behind a stalled one carries
-the wait, as a request to a service would. Writes are sent in the order in which
-they are due, so an engine that fell behind in the burst starts the quiet phase
-with a backlog. How to read the table:
+The load has three phases. In the calm one commits come slower than SpillRate,
+1,000 a second, so badgerspill passes them to Badger directly. In the burst it
+spills them. In the quiet one they come at less than half of SpillRate, so it
+replays the spill beside them. "What the layer did" has, for each phase, how
+many commits went to Badger directly, and says what began the replay that
+emptied the spill. With --sync SpillRate is 20, and all phases are spilled,
+unless --calm-rate and --quiet-rate are below 10.
+
+It is an open loop: every write has a time at which it is due, fixed in advance,
+and its latency counts from then until it is acknowledged. A write that waits
+behind a stalled one carries the wait, as a request to a service would. Writes
+are sent in the order in which they are due, so an engine that fell behind in
+the burst starts the quiet phase with a backlog. How to read the table:
 
   offered     writes of the phase, by its duration
   achieved    those of them acknowledged before the phase was over, by its

@@ -157,6 +157,32 @@ func TestSmallBurstEndToEnd(t *testing.T) {
 	require.Len(t, layer.TiersEntered, 4)
 }
 
+// With the defaults of the library a burst is spilled, and the quiet after it, not the end of the
+// run, has the spill replayed. Of each phase it is told where its commits went.
+func TestSmallBurstIsReplayedByQuiet(t *testing.T) {
+	code, stdout, stderr := command(t, "burst", "-json", "--engine", "badgerspill", "--dir", filepath.Join(t.TempDir(), "db"),
+		"--calm-rate", "100", "--burst-rate", "4000", "--quiet-rate", "50",
+		"--calm", "500ms", "--burst", "1s", "--quiet", "5s", "--backlog", "30s")
+	require.Zero(t, code, stderr)
+	var report burst.Report
+	require.NoError(t, json.Unmarshal([]byte(stdout), &report))
+	e := report.Engines[0]
+	require.True(t, e.Spill.Used)
+	require.Equal(t, "quiet", e.Spill.By)
+	require.False(t, e.Spill.Drained)
+	require.Positive(t, e.Spill.BegunAfterBurst)
+	require.GreaterOrEqual(t, e.Spill.Empty, e.Spill.Begun)
+
+	direct, spilled := int64(0), int64(0)
+	for _, w := range e.Work {
+		direct, spilled = direct+*w.Direct, spilled+*w.Spilled
+	}
+	require.EqualValues(t, 50+4000+250, direct+spilled)
+	require.Equal(t, e.Layer.CommitsDirect, direct)
+	require.Positive(t, *e.Work[0].Direct)
+	require.Positive(t, *e.Work[1].Spilled)
+}
+
 // A browser that looks at the address that the command tells gets the page of package live.
 func TestSmallBurstIsServed(t *testing.T) {
 	addresses := make(chan string, 1)

@@ -3,16 +3,41 @@ package engine
 import (
 	"context"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/badgerspill/live"
+	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-type layered struct{ db *badgerspill.DB }
+type layered struct {
+	db      *badgerspill.DB
+	replays *replays
+}
+
+// replays is told of the runs of replay. It is safe for concurrent use.
+type replays struct {
+	mu    sync.Mutex
+	begun int64
+	by    string // what began the last one
+}
+
+func (r *replays) begin(run replay.Run) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.begun++
+	r.by = run.Reason.String()
+}
+
+func (r *replays) told() (begun int64, by string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.begun, r.by
+}
 
 func openBadgerspill(dir string, opt Options) (Engine, error) {
 	options := badgerspill.DefaultOptions(dir).WithLogger(nil).WithSyncWrites(opt.SyncWrites).FromSuperFlag(opt.Superflag)
@@ -30,11 +55,13 @@ func openBadgerspill(dir string, opt Options) (Engine, error) {
 	if opt.SpillCapacity > 0 {
 		options = options.WithSpillCapacity(opt.SpillCapacity)
 	}
-	db, err := badgerspill.Open(options)
+	l := layered{replays: &replays{}}
+	db, err := badgerspill.Open(options.WithEventListener(&badgerspill.EventListener{ReplayBegin: l.replays.begin}))
 	if err != nil {
 		return nil, err
 	}
-	return layered{db}, nil
+	l.db = db
+	return l, nil
 }
 
 func (l layered) Writer() func(key, value []byte) error {
@@ -132,6 +159,7 @@ func (l layered) Layer() *Layer {
 		Stalls:    s.Stalls,
 		HandOvers: s.HandOvers,
 	}
+	layer.Replays, layer.ReplayBy = l.replays.told()
 	for tier, times := range s.TierEntered {
 		layer.TiersEntered = append(layer.TiersEntered,
 			TierEntered{Tier: wbm.Tier(tier).String(), Times: times})

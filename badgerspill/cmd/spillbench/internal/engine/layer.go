@@ -22,6 +22,10 @@ type Layer struct {
 
 	Stalls    int64 `json:"stalls"`
 	HandOvers int64 `json:"hand_overs"`
+
+	Replays int64 `json:"replays"` // runs of replay that have begun
+	// what began the last of them, as replay.Reason has it; empty before the first
+	ReplayBy string `json:"replay_by,omitempty"`
 }
 
 // TierEntered is how often a memory tier was entered.
