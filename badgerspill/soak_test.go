@@ -21,6 +21,8 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
 
 // The soak: rounds of a child process that writes with several writers, in bursts and in quiet
@@ -31,7 +33,6 @@ import (
 
 var (
 	soakFor   = flag.Duration("soak", 0, "how long TestSoak runs; 0 skips it")
-	soakSeed  = flag.Uint64("soak.seed", 0, "seed of TestSoak; 0 takes one from the clock")
 	soakEvery = flag.Duration("soak.every", time.Minute, "how often TestSoak prints a line")
 	soakDir   = flag.String("soak.dir", "", "where TestSoak makes its databases, and leaves one that violates a promise; empty = a temporary directory")
 )
@@ -154,15 +155,12 @@ func TestSoak(t *testing.T) {
 	if *soakFor == 0 {
 		t.Skip("run with -args -soak 2m, or longer")
 	}
-	seed := *soakSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
+	seed := seed.Of(t)
 	root := *soakDir
 	if root == "" {
 		root = t.TempDir()
 	}
-	fmt.Printf("soak for %v, seed %d: repeat with -args -soak %v -soak.seed %d\n", *soakFor, seed, *soakFor, seed)
+	fmt.Printf("soak for %v, seed %d: repeat with -args -soak %v -seed %d\n", *soakFor, seed, *soakFor, seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	totals := &soakTotals{began: time.Now()}
 	next := *soakEvery

@@ -23,7 +23,6 @@ import (
 var (
 	drainsFlag = flag.Int("drains", 0, "how often TestInterruptedDrains interrupts a drain in each way; 0 skips it")
 	drainsMiB  = flag.Int("drains.mib", 1024, "how large a spill it drains, in MiB")
-	drainsSeed = flag.Uint64("drains.seed", 0, "seed of its moments; 0 takes one from the clock")
 )
 
 const drainEnv = "BADGERSPILL_DRAIN_CHILD"
@@ -70,12 +69,7 @@ func TestInterruptedDrains(t *testing.T) {
 	if *drainsFlag == 0 {
 		t.Skip("it takes minutes: -drains 20")
 	}
-	seed := *drainsSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-drains.seed=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := random(t)
 	pristine := filepath.Join(t.TempDir(), "db")
 	entries := *drainsMiB << 10
 	db, err := badgerspill.Open(drainsOptions(pristine))

@@ -4,7 +4,6 @@ package pipeline
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -17,11 +16,10 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
-
-var seed = flag.Uint64("pipeline.seed", 0, "seed of the random test; 0 takes a new one")
 
 // bubble runs a test of a new world in time that passes when nothing else can.
 func bubble(t *testing.T, test func(t *testing.T, w *world), change ...func(*Options)) {
@@ -885,11 +883,7 @@ func TestTrace(t *testing.T) {
 // happens: acknowledged in order, nothing twice, nothing lost, nothing past the spill, and all room
 // given back.
 func TestRandomOrder(t *testing.T) {
-	n := *seed
-	if n == 0 {
-		n = rand.Uint64()
-	}
-	t.Logf("-pipeline.seed %d", n)
+	n := seed.Of(t)
 	bubble(t, func(t *testing.T, w *world) {
 		r := rand.New(rand.NewPCG(n, 0))
 		var all []*outcome
