@@ -9,8 +9,6 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -24,6 +22,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
 
 // mover is a side with the calls that move, drop and watch data.
@@ -712,13 +711,8 @@ func TestLoaderRefusesKeysThatNobodyCouldWrite(t *testing.T) {
 
 // A database without a commit has nothing to back up. It is done by a child process, since what
 // goes wrong may end it.
-const emptyBackupEnv = "BADGERSPILL_EMPTY_BACKUP_CHILD"
-
 func TestEmptyBackupChild(t *testing.T) {
-	dir := os.Getenv(emptyBackupEnv)
-	if dir == "" {
-		t.Skip("run by TestBackupOfAnEmptyDatabase")
-	}
+	dir := childproc.Arg[string](t)
 	for _, m := range moveModes {
 		db := openLayer(t, m.change(layer(filepath.Join(dir, m.name))), false)
 		b, version := backup(t, db, 0)
@@ -737,10 +731,6 @@ func TestBackupOfAnEmptyDatabase(t *testing.T) {
 	require.Empty(t, b)
 	require.Zero(t, version)
 
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self, "-test.run", "^TestEmptyBackupChild$")
-	cmd.Env = append(os.Environ(), emptyBackupEnv+"="+t.TempDir())
-	out, err := cmd.CombinedOutput()
+	out, err := childproc.Output(t.Context(), "TestEmptyBackupChild", t.TempDir())
 	require.NoError(t, err, "%s", out)
 }

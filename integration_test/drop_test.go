@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -12,7 +11,6 @@ import (
 	"maps"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -27,6 +25,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
 
 func (tr *transcript) drop(db side, prefixes ...string) {
@@ -411,26 +410,23 @@ func TestOneDropAtATime(t *testing.T) {
 
 var dropRounds = flag.Int("droprounds", 10, "rounds of the kill test of drops")
 
-const (
-	dropChildEnv = "BADGERSPILL_DROP_CHILD" // directory|mode|what|round
-	dropKeys     = 150
-)
+const dropKeys = 150
 
 var dropGroups = []string{"drop/", "gone/", "keep/"}
 
+type dropArg struct {
+	Dir         string
+	Mode        int
+	What, Round string
+}
+
 func TestDropChild(t *testing.T) {
-	arg := os.Getenv(dropChildEnv)
-	if arg == "" {
-		t.Skip("run by TestKillDuringADrop")
-	}
-	parts := strings.Split(arg, "|")
-	mode, err := strconv.Atoi(parts[1])
-	require.NoError(t, err)
-	db := openLayer(t, moveModes[mode].change(layer(parts[0])), false)
+	arg := childproc.Arg[dropArg](t)
+	db := openLayer(t, moveModes[arg.Mode].change(layer(arg.Dir)), false)
 	for i := range dropKeys {
 		require.NoError(t, db.DB.Update(func(txn *badgerspill.Txn) error {
 			for _, g := range dropGroups {
-				if err := txn.Set(fmt.Appendf(nil, "%s%d", g, i), []byte(dropValue(parts[3], i))); err != nil {
+				if err := txn.Set(fmt.Appendf(nil, "%s%d", g, i), []byte(dropValue(arg.Round, i))); err != nil {
 					return err
 				}
 			}
@@ -441,7 +437,8 @@ func TestDropChild(t *testing.T) {
 		}
 	}
 	fmt.Println("dropping")
-	if parts[2] == "all" {
+	var err error
+	if arg.What == "all" {
 		err = db.DropAll()
 	} else {
 		err = db.DropPrefix([]byte("drop/"), []byte("gone/"))
@@ -451,7 +448,7 @@ func TestDropChild(t *testing.T) {
 	} else {
 		fmt.Println("dropped")
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin) // to be killed
+	childproc.UntilTheInputEnds() // to be killed
 }
 
 // dropValue lies in the value log for one key in three.
@@ -461,8 +458,6 @@ func dropValue(round string, i int) string {
 
 func TestKillDuringADrop(t *testing.T) {
 	rng := random(t)
-	self, err := os.Executable()
-	require.NoError(t, err)
 	base := t.TempDir()
 	outcomes := map[string]int{}
 	for round := range *dropRounds {
@@ -471,29 +466,19 @@ func TestKillDuringADrop(t *testing.T) {
 		dir := filepath.Join(base, strconv.Itoa(mode))
 		name := strconv.Itoa(round)
 
-		cmd := exec.Command(self, "-test.run", "^TestDropChild$")
-		cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d|%s|%s", dropChildEnv, dir, mode, what, name))
-		cmd.Stderr = os.Stderr
-		_, err = cmd.StdinPipe() // open as long as we live
-		require.NoError(t, err)
-		out, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		lines := bufio.NewScanner(out)
-		dropping, dropped := false, false
-		for !dropping && lines.Scan() {
-			dropping = lines.Text() == "dropping"
-		}
+		child := childproc.Start(t, "TestDropChild", dropArg{dir, mode, what, name})
+		_, dropping := child.WaitFor("dropping")
+		dropped := false
 		u := rng.Float64()
 		// rather early
-		kill := time.AfterFunc(time.Duration(u*u*u*float64(30*time.Millisecond)), func() { _ = cmd.Process.Kill() })
-		for lines.Scan() {
-			dropped = dropped || lines.Text() == "dropped"
-			if strings.HasPrefix(lines.Text(), "error") {
-				t.Error("child: ", lines.Text())
+		kill := time.AfterFunc(time.Duration(u*u*u*float64(30*time.Millisecond)), func() { _ = child.Kill() })
+		for line := range child.Lines() {
+			dropped = dropped || line == "dropped"
+			if strings.HasPrefix(line, "error") {
+				t.Error("child: ", line)
 			}
 		}
-		_ = cmd.Wait()
+		_ = child.Wait()
 		kill.Stop()
 		require.True(t, dropping)
 

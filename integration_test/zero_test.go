@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"reflect"
 	"strings"
 	"testing"
@@ -18,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
 
 // zeroLimit is how long a child may take: one that takes longer hangs.
@@ -127,28 +126,30 @@ func (o zeroOutcome) String() string {
 	return fmt.Sprintf("open %q set %q get %q close %q", o.Open, o.Set, o.Get, o.Close)
 }
 
+type zeroArg struct {
+	Name, Dir string // of the case, and of the database
+	Layer     bool
+}
+
 // TestZeroChild opens, fills, closes and reopens a database.
 func TestZeroChild(t *testing.T) {
-	name, ok := os.LookupEnv("BADGERSPILL_ZERO")
-	if !ok {
-		t.Skip("child of TestZeroMeansWhatItMeansInBadger")
-	}
+	arg := childproc.Arg[zeroArg](t)
 	var out zeroOutcome
 	note := func(field *string, err error) {
 		if err != nil && *field == "" {
 			*field = err.Error()
 		}
 	}
-	o := zeroBase(os.Getenv("BADGERSPILL_ZERO_DIR"))
+	o := zeroBase(arg.Dir)
 	for _, c := range zeroCases() {
-		if c.Name == name {
+		if c.Name == arg.Name {
 			c.set(&o)
 		}
 	}
 	value := bytes.Repeat([]byte("v"), 30<<10)
 	small := []byte("v")
 	for round := range 2 {
-		db, err := openZero(os.Getenv("BADGERSPILL_ZERO_LAYER") != "", o)
+		db, err := openZero(arg.Layer, o)
 		note(&out.Open, err)
 		var bad *badgerspill.OptionError
 		if errors.As(err, &bad) {
@@ -176,16 +177,9 @@ func TestZeroChild(t *testing.T) {
 // runZero returns what a child told, or that it ended otherwise.
 func runZero(t *testing.T, name string, layer bool) (out zeroOutcome, died string) {
 	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), zeroLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, self, "-test.run", "^TestZeroChild$")
-	cmd.Env = append(os.Environ(), "BADGERSPILL_ZERO="+name, "BADGERSPILL_ZERO_DIR="+t.TempDir())
-	if layer {
-		cmd.Env = append(cmd.Env, "BADGERSPILL_ZERO_LAYER=1")
-	}
-	text, err := cmd.CombinedOutput()
+	text, err := childproc.Output(ctx, "TestZeroChild", zeroArg{name, t.TempDir(), layer})
 	_, rest, found := strings.Cut(string(text), "\nOUTCOME ")
 	if ctx.Err() != nil {
 		return out, "it hangs"
