@@ -14,6 +14,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
+	"github.com/badgerspill/badgerspill/replay"
 )
 
 // TestDropAllWaitsForHedges: a turn to the spill has enqueued its hedges and not appended them when
@@ -261,4 +262,61 @@ func TestHedgedLoadIsNoForeignWrite(t *testing.T) {
 	g := openAt(t, dir)
 	require.Equal(t, "1", g.get("direct"))
 	require.Equal(t, "1", g.get("k"))
+}
+
+// Close gives up a chunk that is begun, and so does a drop: one after the other.
+func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
+	f := open(t, sorted, func(opt *Options) { opt.KeepSpillOnClose = true })
+	f.spillMany(100, 100, 200)
+	p, err := f.feed.Replay(f.ctx, 1000)
+	require.NoError(t, err)
+	require.True(t, p.Midway)
+	dropping, goOn := make(chan struct{}), make(chan struct{})
+	f.hooks.set(func(op, path string) error {
+		if op == "rename" && path == filepath.Join(f.opt.Dir, "spill", "MANIFEST") {
+			close(dropping)
+			<-goOn
+		}
+		return nil
+	})
+	dropped := async(f.DropAll)
+	receive(t, "the spill is dropped", dropping)
+	f.hooks.clear()
+	closed := async(f.Close)
+	eventually(t, "replay has stopped", func() bool { return f.replayer.State() == replay.Stopped })
+	never(t, 20*time.Millisecond, "Close does not wait for the drop", func() bool { return len(closed) > 0 })
+	close(goOn)
+	require.NoError(t, receive(t, "end of DropAll", dropped))
+	require.NoError(t, receive(t, "end of Close", closed))
+}
+
+// TestInterruptedDropWithoutASpill: a database whose spill is not made yet must open again after a
+// DropAll that was interrupted, wherever that was.
+func TestInterruptedDropWithoutASpill(t *testing.T) {
+	for _, at := range []struct{ op, name string }{
+		{"rename", marker.DropName}, // before it is announced
+		{"remove", marker.DropName}, // before that is withdrawn
+	} {
+		t.Run(at.op, func(t *testing.T) {
+			f := open(t, noSpill)
+			f.put("k", "v")
+			var dir string
+			f.hooks.set(func(op, path string) error {
+				if dir == "" && op == at.op && filepath.Base(path) == at.name {
+					dir = crash(t, f.opt.Dir)
+				}
+				return nil
+			})
+			require.NoError(t, f.DropAll())
+			f.hooks.clear()
+			require.NotEmpty(t, dir)
+			again, err := tryOpen(t, dir, noSpill)
+			require.NoError(t, err)
+			want := absent
+			if at.op == "rename" {
+				want = "v"
+			}
+			require.Equal(t, want, again.get("k"))
+		})
+	}
 }

@@ -20,22 +20,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-var (
-	faultsAll  = flag.Bool("faults.all", false, "in the tests of failing operations, fail every one, not one of a few")
-	faultsSeed = flag.Uint64("faults.seed", 0, "with which operation those tests begin, and others; 0 picks one")
-)
-
-func faultSeed(t *testing.T) uint64 {
-	seed := *faultsSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-faults.seed=%d", seed)
-	return seed
-}
+var faultsAll = flag.Bool("faults.all", false, "in the tests of failing operations, fail every one, not one of a few")
 
 // story is one database in one directory, over several openings, while operations on its files
 // fail; and what those who used it were told.
@@ -350,7 +339,7 @@ func innerContents(t *testing.T, db *badger.DB) map[string]string {
 // everyOperationFails tells a story once for each operation, or for one of stride, that fails in
 // it.
 func everyOperationFails(t *testing.T, kinds []fault, stride int, seams func(*injector) seams) {
-	seed := faultSeed(t)
+	first := seed.Of(t) // says with which operation it begins
 	for _, kind := range kinds {
 		for _, syncWrites := range []bool{false, true} {
 			name := fmt.Sprintf("%s/sync %v", kind.name, syncWrites)
@@ -359,7 +348,7 @@ func everyOperationFails(t *testing.T, kinds []fault, stride int, seams func(*in
 				if kind.knows != nil {
 					stride = (stride + 2) / 3 // these are few
 				}
-				n := 1 + rand.New(rand.NewPCG(seed, 1)).IntN(stride)
+				n := 1 + rand.New(rand.NewPCG(first, 1)).IntN(stride)
 				if *faultsAll {
 					n, stride = 1, 1
 				}

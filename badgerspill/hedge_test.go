@@ -3,9 +3,12 @@ package badgerspill
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -375,4 +378,118 @@ func TestBytesSpilled(t *testing.T) {
 	require.EqualValues(t, 1, f.SpillStats().Append.Count, "of the two that were appended one was a hedge")
 	f.hooks.clear()
 	f.stub.release()
+}
+
+// Badger answered the later of two commits first. The turn to the spill hedged the earlier one
+// alone, which then hid the later one: its acknowledged value was gone.
+func TestAnswersOutOfOrderAreHedged(t *testing.T) {
+	f := open(t)
+	f.stub.holdAnswers()
+	first := f.putAsync("k", "old")
+	eventually(t, "the first is in Badger", func() bool { return f.stub.waiting() == 1 })
+	second := f.putAsync("k", "new")
+	eventually(t, "the second is in Badger", func() bool { return f.stub.waiting() == 2 })
+	f.stub.answerOne(1)
+	f.spillOne("x", "y")
+	require.NoError(t, receive(t, "first", first))
+	require.NoError(t, receive(t, "second", second))
+	f.stub.release()
+	require.Equal(t, "new", f.inBadger("k"))
+	require.Equal(t, "new", f.get("k"))
+}
+
+// smallGroups makes a group of the log so small that two hedges of half do not fit into one.
+func smallGroups(opt *Options) { opt.Tuning.SegmentSize = 64 << 10 }
+
+const half = 40 << 10
+
+// hedgeDelete stalls Badger with k, x, each half of a group, and the delete of k in flight, and
+// turns to the spill. hook runs before each write to a segment but the first two: the header, and
+// the first group of the hedges. It returns when Badger has answered and everybody is acknowledged.
+func hedgeDelete(t *testing.T, f *fixture, hook func() error) {
+	t.Helper()
+	f.stub.hold()
+	var writes atomic.Int32
+	f.hooks.set(func(op, path string) error {
+		if op == "write" && isSegment(path) && writes.Add(1) > 2 {
+			return hook()
+		}
+		return nil
+	})
+	var acks []<-chan error
+	for i, commit := range []func() error{
+		func() error { return put(f.DB, "k", incompressible(half, 1)) },
+		func() error { return put(f.DB, "x", incompressible(half, 2)) },
+		func() error { return f.Update(func(txn *Txn) error { return txn.Delete([]byte("k")) }) },
+	} {
+		acks = append(acks, async(commit))
+		eventually(t, "it is in flight", func() bool { return f.stub.waiting() == i+1 })
+	}
+	turned := async(func() error { return f.pipe.TurnToSpill(pipeline.CauseStall) })
+	t.Cleanup(func() { require.NoError(t, receive(t, "the end of the turn", turned)) })
+	require.NoError(t, receive(t, "k, by the spill", acks[0]))
+	f.stub.release()
+	require.NoError(t, receive(t, "x", acks[1]))
+	require.NoError(t, receive(t, "the delete", acks[2]))
+}
+
+// The hedges of a stall were written in groups. Between two of them, or when the second failed,
+// Badger had acknowledged what the first group in the spill hid: a deleted key was back.
+func TestHedgesAreWrittenAsOne(t *testing.T) {
+	t.Run("later writes take long", func(t *testing.T) {
+		f := open(t, smallGroups)
+		gate := make(chan struct{})
+		t.Cleanup(func() { close(gate) })
+		hedgeDelete(t, f, func() error { <-gate; return nil })
+		require.Equal(t, absent, f.get("k"))
+	})
+	t.Run("later writes fail", func(t *testing.T) {
+		f := open(t, smallGroups)
+		hedgeDelete(t, f, func() error { return errTest })
+		require.Equal(t, absent, f.get("k"))
+	})
+}
+
+// With half of the hedges in the spill Badger compacted the delete away, and then the replay
+// brought the key back, for good.
+func TestHedgedDeleteStaysAfterCompactionAndReplay(t *testing.T) {
+	f := open(t, smallGroups, small, func(opt *Options) { opt.NumLevelZeroTables = 1 })
+	gate := make(chan struct{})
+	release := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(release)
+	// the replayer comes late
+	f.stub.set(func() { f.stub.mu.onLoad = func(int, []entry) error { <-gate; return nil } })
+	hedgeDelete(t, f, func() error { return errTest })
+	eventually(t, "nothing is left to be written", func() bool { return f.log.State().Queued == 0 })
+	f.hooks.clear()
+	_ = f.get("x") // Badger may discard what is older
+	for range 2 {
+		require.NoError(t, f.stub.engine.Seal())
+		eventually(t, "Badger has flushed", func() bool {
+			numbers, err := host.MemNumbers(f.opt.Dir)
+			return err == nil && len(numbers) == 1
+		})
+		f.watch.hurry()
+		eventually(t, "Badger knows what it may discard", func() bool { return f.discarded.Load() == f.MaxVersion() })
+		require.NoError(t, f.inner.Flatten(1))
+	}
+	require.Zero(t, f.versions("k"), "the delete is compacted away")
+	release()
+	f.drained()
+	require.Equal(t, Direct, f.routerState())
+	require.Equal(t, absent, f.get("k"))
+}
+
+// versions counts what Badger holds of a key.
+func (f *fixture) versions(key string) (n int) {
+	txn := f.inner.NewTransactionAt(math.MaxUint64, false)
+	defer txn.Discard()
+	opt := badger.DefaultIteratorOptions
+	opt.AllVersions = true
+	it := txn.NewKeyIterator([]byte(key), opt)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		n++
+	}
+	return n
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 	"github.com/badgerspill/badgerspill/replay"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
@@ -36,6 +37,9 @@ const (
 )
 
 var errTest = errors.New("injected failure")
+
+// random returns the source of a random test; -seed takes its seed back.
+var random = seed.Random
 
 // bounded ends the test process with all stacks if the test hangs.
 func bounded(t *testing.T) {

@@ -3,7 +3,6 @@ package badgerspill
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
@@ -18,23 +17,6 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests; 0 = a new one")
-
-// random returns a source whose seed is printed if the test fails, and can be given back with
-// -seed.
-func random(t *testing.T) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("seed %d: repeat with -run '^%s$' -args -seed %d", seed, t.Name(), seed)
-		}
-	})
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 const observedKeys = 6
 

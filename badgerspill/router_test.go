@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -438,4 +439,59 @@ func TestCloseWithoutDrainKeepsTheSpill(t *testing.T) {
 	item, err := txn.Get([]byte("k"))
 	require.NoError(t, err)
 	require.EqualValues(t, 4, item.Version(), "replay keeps the commit timestamp")
+}
+
+// A commit had its place in the log's queue while a checkpoint dropped what was replayed, so the
+// active segment stayed. The append failed, Badger took the commit, and the segment hid it: readers
+// saw the value before.
+func TestReplayedSegmentHidesNoDirectCommit(t *testing.T) {
+	f := open(t)
+	f.spillOne("k", "old")
+	_, err := f.feed.Replay(t.Context(), 1<<20)
+	require.NoError(t, err)
+	txn := f.NewTransaction(true)
+	defer txn.Discard()
+	require.NoError(t, txn.Set([]byte("k"), []byte("new")))
+	c, err := f.submit(txn) // what CommitWith does before it returns
+	require.NoError(t, err)
+	require.NoError(t, f.feed.Checkpoint(t.Context()))
+	f.hooks.set(failSegmentWrites)
+	require.NoError(t, f.await(c, nil))
+	f.hooks.clear()
+	require.Equal(t, "new", f.inBadger("k"))
+	require.Equal(t, "new", f.get("k"))
+	f.drained()
+	require.Equal(t, "new", f.get("k"))
+}
+
+// The queue to Badger was full when the turn to the spill failed at its first append. Commits that
+// had come meanwhile got the error of the spill's disk, though Badger was merely slow.
+func TestQueueFullAndFirstAppendFails(t *testing.T) {
+	f := open(t)
+	f.stub.hold()
+	var acks []<-chan error
+	for i := range pipeline.MaxInFlight {
+		acks = append(acks, f.putAsync(key(i), "v"))
+	}
+	eventually(t, "the queue is full", func() bool { return f.stub.waiting() == pipeline.MaxInFlight })
+	gate := make(chan struct{})
+	open := sync.OnceFunc(func() { close(gate) })
+	t.Cleanup(open)
+	f.hooks.set(func(op, path string) error {
+		if op == "write" && isSegment(path) {
+			<-gate
+			return errTest
+		}
+		return nil
+	})
+	acks = append(acks, f.putAsync("turns", "v")) // it appends the hedges before it has a place
+	eventually(t, "the turn", func() bool { return f.routerState() == Spilling })
+	acks = append(acks, f.putAsync("late", "v"))
+	eventually(t, "the late one is in line", func() bool { return f.inLine() == pipeline.MaxInFlight+1 })
+	open()
+	eventually(t, "the turn back", func() bool { return f.routerState() == Direct })
+	f.stub.release()
+	for _, ack := range acks {
+		require.NoError(t, receive(t, "an answer", ack))
+	}
 }

@@ -9,7 +9,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"os"
 	"runtime"
@@ -25,6 +24,7 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 	"github.com/badgerspill/badgerspill/spillfile"
 )
 
@@ -60,15 +60,9 @@ type soakChild struct {
 }
 
 func TestSoakChild(t *testing.T) {
-	text := os.Getenv(soakChildEnv)
-	if text == "" {
-		t.Skip("run by TestSoak")
-	}
+	plan := childproc.Arg[soakPlan](t)
 	debug.SetTraceback("all")
-	c := &soakChild{stub: &stubEngine{}, faults: &soakFaults{}, stop: make(chan struct{}), broken: make(chan error, 100)}
-	if err := json.Unmarshal([]byte(text), &c.plan); err != nil {
-		t.Fatal(err)
-	}
+	c := &soakChild{plan: plan, stub: &stubEngine{}, faults: &soakFaults{}, stop: make(chan struct{}), broken: make(chan error, 100)}
 	run := c.run
 	if c.plan.Damaged != "" {
 		run = c.damaged
@@ -113,7 +107,7 @@ func (c *soakChild) run() error {
 	c.start(c.subscribe)
 	ended := make(chan struct{})
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
+		childproc.UntilTheInputEnds()
 		close(ended)
 	}()
 	select {

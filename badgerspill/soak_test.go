@@ -3,7 +3,6 @@
 package badgerspill
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -11,16 +10,17 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
 
 // The soak: rounds of a child process that writes with several writers, in bursts and in quiet
@@ -31,13 +31,11 @@ import (
 
 var (
 	soakFor   = flag.Duration("soak", 0, "how long TestSoak runs; 0 skips it")
-	soakSeed  = flag.Uint64("soak.seed", 0, "seed of TestSoak; 0 takes one from the clock")
 	soakEvery = flag.Duration("soak.every", time.Minute, "how often TestSoak prints a line")
 	soakDir   = flag.String("soak.dir", "", "where TestSoak makes its databases, and leaves one that violates a promise; empty = a temporary directory")
 )
 
 const (
-	soakChildEnv = "BADGERSPILL_SOAK_CHILD"
 	// soakFresh is after how many rounds a new database is begun, so that the disk does not fill
 	// up.
 	soakFresh = 40
@@ -154,15 +152,12 @@ func TestSoak(t *testing.T) {
 	if *soakFor == 0 {
 		t.Skip("run with -args -soak 2m, or longer")
 	}
-	seed := *soakSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
+	seed := seed.Of(t)
 	root := *soakDir
 	if root == "" {
 		root = t.TempDir()
 	}
-	fmt.Printf("soak for %v, seed %d: repeat with -args -soak %v -soak.seed %d\n", *soakFor, seed, *soakFor, seed)
+	fmt.Printf("soak for %v, seed %d: repeat with -args -soak %v -seed %d\n", *soakFor, seed, *soakFor, seed)
 	rng := rand.New(rand.NewPCG(seed, 1))
 	totals := &soakTotals{began: time.Now()}
 	next := *soakEvery
@@ -284,29 +279,11 @@ func soakPlain(opt *Options, check func(string, func(*soakCheck) ([soakWriters]u
 
 // soakProcess runs the child of a round to its end.
 func soakProcess(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals) error {
-	self, err := os.Executable()
+	child, err := childproc.Launch("TestSoakChild", plan)
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(plan)
-	if err != nil {
-		return err
-	}
-	cmd := exec.Command(self, "-test.run", "^TestSoakChild$", "-test.timeout", "0")
-	cmd.Env = append(os.Environ(), soakChildEnv+"="+string(text))
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return err
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		return err
-	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
+	defer child.Stop()
 	kill := plan.Kill > 0
 	end := plan.Run
 	if kill {
@@ -314,23 +291,18 @@ func soakProcess(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals)
 	}
 	timer := time.AfterFunc(end, func() {
 		if kill {
-			_ = cmd.Process.Kill()
+			_ = child.Kill()
 		} else {
-			_ = in.Close()
+			_ = child.CloseInput()
 		}
 	})
 	defer timer.Stop()
-	// its stacks go to stderr
-	hung := time.AfterFunc(plan.Run+soakPatience, func() { _ = cmd.Process.Signal(syscall.SIGQUIT) })
-	defer hung.Stop()
+	child.Bound(plan.Run + soakPatience)
 
 	violation := ""
 	var report soakReport
-	lines := bufio.NewScanner(out)
-	lines.Buffer(nil, 1<<20)
 	closed := false
-	for lines.Scan() {
-		line := lines.Text()
+	for line := range child.Lines() {
 		var w int
 		var n uint64
 		switch {
@@ -344,37 +316,32 @@ func soakProcess(plan *soakPlan, acked *[soakWriters]uint64, totals *soakTotals)
 			acked[w] = n
 		case strings.HasPrefix(line, "stat "):
 			var r soakReport
-			// the last line of a killed child may be cut off
-			if json.Unmarshal([]byte(line[5:]), &r) == nil {
-				report = r
+			if err := json.Unmarshal([]byte(line[5:]), &r); err != nil {
+				return fmt.Errorf("child: %q: %w", line, err)
 			}
+			report = r
 		case line == "closed":
 			closed = true
 		case strings.HasPrefix(line, "violation "):
 			violation = strings.TrimPrefix(line, "violation ")
 		}
 	}
-	err = cmd.Wait()
+	err = child.Wait()
 	totals.add(&report)
-	status := cmd.ProcessState.Sys().(syscall.WaitStatus)
 	switch {
 	case violation != "":
 		return fmt.Errorf("child: %s", violation)
-	case kill && status.Signaled() && status.Signal() == syscall.SIGKILL:
+	case kill && child.Killed():
 		totals.kills++
 		return nil
 	case err != nil:
-		return fmt.Errorf("child: %w\n%s", err, soakTail(stderr.Bytes()))
+		return fmt.Errorf("child: %w\n%s", err, child.Stderr())
 	case !closed:
-		return fmt.Errorf("child ended without having closed the database\n%s", soakTail(stderr.Bytes()))
+		return fmt.Errorf("child ended without having closed the database\n%s", child.Stderr())
 	}
 	totals.closes++
 	return nil
 }
-
-// soakTail is the end of what a child wrote to its standard error: of stacks the beginning says
-// more.
-func soakTail(b []byte) []byte { return b[:min(len(b), 64<<10)] }
 
 // soakFiles is how many files this process has open; 0 where the system does not tell.
 func soakFiles() int {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
+	"github.com/badgerspill/badgerspill/integration_test/kit"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -171,4 +172,65 @@ func TestCrashInATurnForTheRate(t *testing.T) {
 	require.Contains(t, steps, "write 0000000001.seg")
 	require.Positive(t, refused)
 	require.Less(t, refused, len(copies))
+}
+
+// The real engine: writers of few keys run until the router turns to the spill for memory. Every
+// key must then read as the last commit that was acknowledged; answers of Badger that come out of
+// order made it older.
+func TestTurnsUnderLoadLoseNothing(t *testing.T) {
+	bounded(t)
+	db, err := Open(testOptions(t.TempDir()))
+	require.NoError(t, err)
+	defer db.Close()
+	f := &fixture{DB: db, t: t}
+	const keys, writers, turns = 8, 160, 20
+	for turn := range turns {
+		var acked [keys]atomic.Uint64
+		var total atomic.Int64
+		var wg kit.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				k := w % keys
+				for f.routerState() == Direct {
+					ts, err := putTs(db, key(k))
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					for old := acked[k].Load(); old < ts && !acked[k].CompareAndSwap(old, ts); {
+						old = acked[k].Load()
+					}
+					total.Add(1)
+				}
+			})
+		}
+		eventually(t, "the writers are under way", func() bool { return total.Load() > 2*writers })
+		free := f.occupy(f.share(0.95))
+		wg.Wait()
+		free()
+		for k := range keys {
+			require.NoError(t, db.View(func(txn *Txn) error {
+				item, err := txn.Get([]byte(key(k)))
+				if err == nil {
+					require.GreaterOrEqual(t, item.Version(), acked[k].Load(), "turn %d, key %d", turn, k)
+				}
+				return err
+			}))
+		}
+		require.NoError(t, db.Drain(t.Context()))
+	}
+}
+
+// putTs commits one key and returns its timestamp.
+func putTs(db *DB, key string) (uint64, error) {
+	txn := db.NewTransaction(true)
+	defer txn.Discard()
+	if err := txn.Set([]byte(key), []byte("v")); err != nil {
+		return 0, err
+	}
+	c, err := db.submit(txn)
+	if err != nil {
+		return 0, err
+	}
+	return c.Ts, db.await(c, nil)
 }

@@ -7,140 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
-	"time"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
-
-// mover is a side with the calls that move, drop and watch data.
-type mover interface {
-	side
-	Backup(w io.Writer, since uint64) (uint64, error)
-	Load(r io.Reader, maxPendingWrites int) error
-	DropAll() error
-	DropPrefix(prefixes ...[]byte) error
-	BanNamespace(ns uint64) error
-	Subscribe(ctx context.Context, cb func(*badger.KVList) error, matches []pb.Match) error
-	Flatten(workers int) error
-	VerifyChecksum() error
-	PrintHistogram(prefix []byte)
-	EstimateSize(prefix []byte) (onDisk, uncompressed uint64)
-	Size() (lsm, vlog int64)
-}
-
-var (
-	_ mover = plainSide{}
-	_ mover = spillSide{}
-)
-
-type loader interface {
-	Set(*pb.KV) error
-	Finish() error
-}
-
-func newLoader(db side, pending int) loader {
-	if p, ok := db.(plainSide); ok {
-		return p.NewKVLoader(pending)
-	}
-	return db.(spillSide).NewKVLoader(pending)
-}
-
-// moveModes are sideModes and one in which the spill is replayed while it is written.
-var moveModes = append(slices.Clip(sideModes), sideMode{"always replaying", func(o badgerspill.Options) badgerspill.Options {
-	return o.WithSpillPolicy(badgerspill.Always).WithSegmentSize(4<<10).WithQuiet(1e12, time.Millisecond)
-}})
-
-func openPlain(t *testing.T, o badger.Options, managed bool) plainSide {
-	t.Helper()
-	open := badger.Open
-	if managed {
-		open = badger.OpenManaged
-	}
-	db, err := open(o)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	return plainSide{db}
-}
-
-// A transaction from before everything keeps replay from leaving out what nobody can see any more:
-// plain Badger, which has not compacted, still has it.
-func openLayer(t *testing.T, o badgerspill.Options, managed bool) spillSide {
-	t.Helper()
-	open := badgerspill.Open
-	if managed {
-		open = badgerspill.OpenManaged
-	}
-	db, err := open(o)
-	require.NoError(t, err)
-	if !managed {
-		t.Cleanup(db.NewTransaction(false).Discard) // after Close, which replays
-	}
-	t.Cleanup(func() { _ = db.Close() })
-	return spillSide{db}
-}
-
-// read is View, at the highest timestamp in managed mode.
-func read(db side, managed bool, fn func(sideTxn)) {
-	var txn sideTxn
-	if managed {
-		txn = db.BeginAt(math.MaxUint64, false)
-	} else {
-		txn = db.Begin(false)
-	}
-	defer txn.Discard()
-	fn(txn)
-}
-
-// stateOf observes all versions of all keys.
-func stateOf(t *testing.T, db side, managed bool) *transcript {
-	tr := &transcript{t: t}
-	read(db, managed, tr.state)
-	return tr
-}
-
-// versionsOf returns "key@version" of all versions, newest first.
-func versionsOf(db side, managed bool) (out []string) {
-	read(db, managed, func(txn sideTxn) {
-		opt := badger.DefaultIteratorOptions
-		opt.AllVersions = true
-		it := txn.Iter(opt)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			out = append(out, fmt.Sprintf("%s@%d", it.Head().Key(), it.Head().Version()))
-		}
-	})
-	return out
-}
-
-// live returns what the database holds now.
-func live(t *testing.T, db side, managed bool) map[string]string {
-	t.Helper()
-	out := map[string]string{}
-	read(db, managed, func(txn sideTxn) {
-		it := txn.Iter(badger.DefaultIteratorOptions)
-		defer it.Close()
-		for it.Rewind(); it.Valid(); it.Next() {
-			v, err := it.Head().ValueCopy(nil)
-			require.NoError(t, err)
-			out[string(it.Head().Key())] = string(v)
-		}
-	})
-	return out
-}
 
 // parseBackup returns the entries of a backup.
 func parseBackup(t *testing.T, b []byte) (kvs []*pb.KV) {
@@ -178,52 +57,6 @@ func backup(t *testing.T, db mover, since uint64) ([]byte, uint64) {
 	return buf.Bytes(), version
 }
 
-// history commits something of every kind: several versions, tombstones, expiry past and future,
-// user metadata, discard marks, empty values, values of the value log. In managed mode timestamps
-// are odd and neither rise nor fall.
-func history(t *testing.T, db side, managed bool) {
-	t.Helper()
-	order := []int{5, 1, 3, 0, 2, 4, 7, 6}
-	for round := range 5 {
-		for i := range 8 {
-			n := order[i]
-			ts := uint64(100*round + 10*n + 1)
-			ws := []write{{key: key(n), value: fmt.Appendf(nil, "%d/%d", round, n), userMeta: byte(round)}}
-			switch {
-			case n == 1 && round == 3:
-				ws[0] = write{key: key(n), del: true}
-			case n == 2 && round == 4:
-				ws[0] = write{key: key(n), del: true}
-			case n == 3:
-				ws[0].expiresAt = started + 100_000 + uint64(round)
-			case n == 4 && round >= 3:
-				ws[0].expiresAt = started - 10
-			case n == 5 && round == 2:
-				ws[0].discard = true
-			case n == 6:
-				ws[0].value = bytes.Repeat([]byte{byte('a' + round)}, 1000)
-			case n == 7:
-				ws[0].value = nil
-			}
-			ws = append(ws, write{key: fmt.Appendf(nil, "other/%d", n%3), value: fmt.Append(nil, ts)})
-			var txn sideTxn
-			if managed {
-				txn = db.BeginAt(math.MaxUint64, true)
-			} else {
-				txn = db.Begin(true)
-			}
-			for _, w := range ws {
-				require.NoError(t, txn.Put(w))
-			}
-			if managed {
-				require.NoError(t, txn.CommitAt(ts, nil))
-			} else {
-				require.NoError(t, txn.Commit())
-			}
-		}
-	}
-}
-
 func (tr *transcript) backup(db side, since uint64) []byte {
 	var buf bytes.Buffer
 	version, err := db.(mover).Backup(&buf, since)
@@ -241,8 +74,6 @@ func (tr *transcript) loadAll(db side, kvs ...*pb.KV) {
 	}
 	tr.err("finish", l.Finish)
 }
-
-func fiveVersions(o badger.Options) badger.Options { return o.WithNumVersionsToKeep(5) }
 
 // firstDiscarded is a backup of a database whose first commit has a discard mark: it says "deleted
 // at 0".
@@ -378,22 +209,6 @@ var movings = []situation{
 	}},
 }
 
-func loaderRow(tr *transcript, db side) {
-	tr.loadAll(db,
-		&pb.KV{Key: []byte("a"), Value: []byte("at 3"), Version: 3, UserMeta: []byte{3}},
-		&pb.KV{Key: []byte("a"), Value: []byte("at 1"), Version: 1},
-		&pb.KV{Key: []byte("a"), Value: []byte("at 2"), Version: 2, ExpiresAt: started - 5},
-		&pb.KV{Key: []byte("b"), Value: []byte("old"), Version: 2, Meta: []byte{4}},
-		&pb.KV{Key: []byte("new"), Value: []byte("2"), Version: 2},
-		&pb.KV{Key: []byte("new"), Value: []byte("1"), Version: 1, UserMeta: []byte{1}},
-		&pb.KV{Key: []byte("gone"), Value: []byte("was"), Version: 1},
-		&pb.KV{Key: []byte("gone"), Version: 4, Meta: []byte{1}},
-		&pb.KV{Key: []byte("back"), Version: 2, Meta: []byte{1}},
-		&pb.KV{Key: []byte("back"), Value: bytes.Repeat([]byte("x"), 999), Version: 3, Meta: []byte{2}},
-		&pb.KV{Key: []byte("soon"), Value: nil, Version: 3, ExpiresAt: started + 9999},
-	)
-}
-
 func encodeBackup(t *testing.T, lists ...*pb.KVList) (out []byte) {
 	for _, list := range lists {
 		b, err := proto.Marshal(list)
@@ -455,114 +270,6 @@ func TestBackupGoesToBadgerAndBack(t *testing.T) {
 	}
 }
 
-// duringBackup is how many commits other writers begin at each backup.
-const duringBackup = 100
-
-// Ten rounds of writes, each followed by an incremental backup: together they are the database.
-func TestIncrementalBackups(t *testing.T) {
-	for _, concurrent := range []bool{false, true} {
-		for _, m := range moveModes {
-			t.Run(fmt.Sprintf("%s, writers during the backups %v", m.name, concurrent), func(t *testing.T) {
-				rng := random(t)
-				db := openLayer(t, m.change(layer(t.TempDir())), false)
-				var (
-					writers kit.WaitGroup
-					tokens  = make(chan struct{}, 10*duringBackup) // one a commit
-					errs    = make(chan error, 2)
-				)
-				if concurrent {
-					for w := range 2 {
-						writers.Go(func() {
-							for i := 0; ; i++ {
-								if _, ok := <-tokens; !ok {
-									return
-								}
-								// A key is written once or often, and never deleted: all its
-								// versions are to be found.
-								err := db.DB.Update(func(txn *badgerspill.Txn) error {
-									k := fmt.Appendf(nil, "kept/%d/%d", w, i%50)
-									return txn.Set(k, fmt.Append(nil, i))
-								})
-								if err != nil {
-									errs <- err
-									return
-								}
-							}
-						})
-					}
-				}
-				var files [][]byte
-				var since uint64
-				take := func() {
-					b, version := backup(t, db, since)
-					for _, kv := range parseBackup(t, b) {
-						require.Greater(t, kv.Version, since)
-						require.LessOrEqual(t, kv.Version, version)
-					}
-					files = append(files, b)
-					since = max(since, version)
-				}
-				for range 10 {
-					for range 20 {
-						require.NoError(t, db.DB.Update(func(txn *badgerspill.Txn) error {
-							for range 1 + rng.IntN(3) {
-								k, v := key(rng.IntN(60)), fmt.Append(nil, rng.Uint64())
-								if rng.IntN(4) == 0 {
-									if err := txn.Delete(k); err != nil {
-										return err
-									}
-								} else if err := txn.Set(k, v); err != nil {
-									return err
-								}
-							}
-							return txn.Set(fmt.Appendf(nil, "kept/%d", rng.IntN(10)), fmt.Append(nil, rng.Uint64()))
-						}))
-					}
-					if rng.IntN(3) == 0 {
-						require.NoError(t, db.Drain(context.Background()))
-					}
-					for range duringBackup {
-						tokens <- struct{}{}
-					}
-					take()
-				}
-				close(tokens)
-				writers.Wait()
-				require.Empty(t, errs)
-				take()
-				before := since
-				take()
-				require.Equal(t, before, since, "nothing is new")
-				require.Empty(t, files[len(files)-1])
-
-				seen := map[string]int{}
-				for _, b := range files {
-					for _, kv := range parseBackup(t, b) {
-						seen[fmt.Sprintf("%s@%d", kv.Key, kv.Version)]++
-					}
-				}
-				for k, n := range seen {
-					require.Equal(t, 1, n, "%s is repeated", k)
-				}
-				for _, v := range versionsOf(db, false) {
-					if strings.HasPrefix(v, "kept/") {
-						require.Equal(t, 1, seen[v], "%s is missing", v)
-					}
-				}
-				want := live(t, db, false)
-				p := openPlain(t, small(t.TempDir()), false)
-				other := openLayer(t, m.change(layer(t.TempDir())), false)
-				for _, b := range files {
-					require.NoError(t, p.Load(bytes.NewReader(b), 16))
-					require.NoError(t, other.Load(bytes.NewReader(b), 16))
-				}
-				require.Equal(t, want, live(t, p, false))
-				require.Equal(t, want, live(t, other, false))
-			})
-		}
-	}
-}
-
 // Money is moved while backups are taken: each of them is one moment.
 func TestBackupIsOneMoment(t *testing.T) {
 	for _, m := range moveModes {
@@ -616,64 +323,6 @@ func TestBackupIsOneMoment(t *testing.T) {
 	}
 }
 
-func TestLoadOfADamagedBackup(t *testing.T) {
-	p := openPlain(t, small(t.TempDir()), false)
-	history(t, p, false)
-	good, _ := backup(t, p, 0)
-	want := live(t, p, false)
-	for _, m := range moveModes {
-		t.Run(m.name, func(t *testing.T) {
-			rng := random(t)
-			open := func(t *testing.T) spillSide { return openLayer(t, m.change(layer(t.TempDir())), false) }
-			try := func(t *testing.T, db spillSide, b []byte) (err error) {
-				in(t, 20*time.Second, "Load", func() { err = db.Load(bytes.NewReader(b), 4) })
-				return err
-			}
-			t.Run("cut short", func(t *testing.T) {
-				db := open(t)
-				for _, n := range []int{1, 7, 8, 9, 20, len(good) / 2, len(good) - 1} {
-					require.Error(t, try(t, db, good[:n]), n)
-				}
-				// Two lists, the second one cut: the first is there.
-				two := encodeBackup(t, &pb.KVList{Kv: []*pb.KV{{Key: []byte("whole"), Value: []byte("1"), Version: 1}}})
-				require.ErrorIs(t, try(t, db, append(two, good[:30]...)), io.ErrUnexpectedEOF)
-				require.NoError(t, try(t, db, nil))
-				require.NoError(t, try(t, db, good))
-				got := live(t, db, false)
-				delete(got, "whole")
-				require.Equal(t, want, got, "a failed load is in nobody's way")
-			})
-			t.Run("a bit of the length", func(t *testing.T) {
-				db := open(t)
-				for bit := range 64 {
-					b := slices.Clone(good)
-					b[bit/8] ^= 1 << (bit % 8)
-					require.Error(t, try(t, db, b), "bit %d", bit)
-				}
-			})
-			t.Run("any byte", func(t *testing.T) {
-				db := open(t)
-				for range 200 {
-					b := slices.Clone(good)
-					b[8+rng.IntN(len(b)-8)] ^= byte(1 + rng.IntN(255))
-					_ = try(t, db, b) // a byte of a value tells nobody
-				}
-				read(db, false, func(txn sideTxn) {
-					it := txn.Iter(badger.DefaultIteratorOptions)
-					defer it.Close()
-					for it.Rewind(); it.Valid(); it.Next() {
-					}
-				})
-			})
-			t.Run("a reader that fails", func(t *testing.T) {
-				db := open(t)
-				fails := io.MultiReader(bytes.NewReader(good[:len(good)/2]), failing{})
-				require.ErrorIs(t, db.Load(fails, 4), errFailing)
-			})
-		})
-	}
-}
-
 var errFailing = fmt.Errorf("a reader or writer that fails")
 
 type failing struct{}
@@ -695,30 +344,10 @@ func TestBackupToAWriterThatFails(t *testing.T) {
 	}
 }
 
-func TestLoaderRefusesKeysThatNobodyCouldWrite(t *testing.T) {
-	for _, m := range moveModes {
-		t.Run(m.name, func(t *testing.T) {
-			db := openLayer(t, m.change(layer(t.TempDir())), false)
-			l := db.NewKVLoader(1)
-			require.ErrorContains(t, l.Set(&pb.KV{Key: make([]byte, 65001), Version: 1}), "65000")
-			require.NoError(t, l.Finish())
-			require.NoError(t, db.Close())
-			l = db.NewKVLoader(1)
-			require.NoError(t, l.Set(&pb.KV{Key: []byte("a"), Version: 1}))
-			in(t, 20*time.Second, "Finish on a closed database", func() { require.ErrorIs(t, l.Finish(), badgerspill.ErrBlockedWrites) })
-		})
-	}
-}
-
 // A database without a commit has nothing to back up. It is done by a child process, since what
 // goes wrong may end it.
-const emptyBackupEnv = "BADGERSPILL_EMPTY_BACKUP_CHILD"
-
 func TestEmptyBackupChild(t *testing.T) {
-	dir := os.Getenv(emptyBackupEnv)
-	if dir == "" {
-		t.Skip("run by TestBackupOfAnEmptyDatabase")
-	}
+	dir := childproc.Arg[string](t)
 	for _, m := range moveModes {
 		db := openLayer(t, m.change(layer(filepath.Join(dir, m.name))), false)
 		b, version := backup(t, db, 0)
@@ -737,10 +366,6 @@ func TestBackupOfAnEmptyDatabase(t *testing.T) {
 	require.Empty(t, b)
 	require.Zero(t, version)
 
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self, "-test.run", "^TestEmptyBackupChild$")
-	cmd.Env = append(os.Environ(), emptyBackupEnv+"="+t.TempDir())
-	out, err := cmd.CombinedOutput()
+	out, err := childproc.Output(t.Context(), "TestEmptyBackupChild", t.TempDir())
 	require.NoError(t, err, "%s", out)
 }

@@ -1,17 +1,14 @@
 package integration_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 	"github.com/badgerspill/badgerspill/spillfile"
 	"github.com/badgerspill/badgerspill/wbm"
 )
@@ -510,13 +508,8 @@ func TestSpillOfANewerFormat(t *testing.T) {
 
 // The child writes until its memtables and its spill hold something, says so, and waits to be
 // killed.
-const memoryChildEnv = "BADGERSPILL_MEMORY_CHILD"
-
 func TestMemoryChild(t *testing.T) {
-	dir := os.Getenv(memoryChildEnv)
-	if dir == "" {
-		t.Skip("run by TestSmallerMemoryLimitAfterAKill")
-	}
+	dir := childproc.Arg[string](t)
 	// The first half stays in memtables, the second half in the spill.
 	db := openSpill(t, layer(dir).WithStallThreshold(-1).WithSpillRate(-1))
 	wb := db.NewWriteBatch()
@@ -525,7 +518,7 @@ func TestMemoryChild(t *testing.T) {
 	}
 	require.NoError(t, wb.Flush())
 	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	childproc.UntilTheInputEnds()
 }
 
 const memoryKeys = 40_000 // of 200 bytes: more than one memtable
@@ -534,23 +527,9 @@ func memoryValue(i int) []byte { return bytes.Repeat(key(i), 25) }
 
 func TestSmallerMemoryLimitAfterAKill(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "db")
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self, "-test.run", "^TestMemoryChild$")
-	cmd.Env = append(os.Environ(), memoryChildEnv+"="+dir)
-	cmd.Stderr = os.Stderr
-	_, err = cmd.StdinPipe() // open as long as we live
-	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	lines := bufio.NewScanner(out)
-	ready := false
-	for !ready && lines.Scan() {
-		ready = lines.Text() == "ready"
-	}
-	require.NoError(t, cmd.Process.Kill())
-	_ = cmd.Wait()
+	child := childproc.Start(t, "TestMemoryChild", dir)
+	_, ready := child.WaitFor("ready")
+	child.Stop()
 	require.True(t, ready)
 
 	o := layer(dir).WithMemoryLimit(6 << 20)

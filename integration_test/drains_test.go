@@ -1,14 +1,11 @@
 package integration_test
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -18,24 +15,22 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
 
 var (
 	drainsFlag = flag.Int("drains", 0, "how often TestInterruptedDrains interrupts a drain in each way; 0 skips it")
 	drainsMiB  = flag.Int("drains.mib", 1024, "how large a spill it drains, in MiB")
-	drainsSeed = flag.Uint64("drains.seed", 0, "seed of its moments; 0 takes one from the clock")
 )
-
-const drainEnv = "BADGERSPILL_DRAIN_CHILD"
 
 func drainsOptions(dir string) badgerspill.Options {
 	return badgerspill.DefaultOptions(dir).WithLogger(nil).WithMetricsEnabled(false).WithSpillPolicy(badgerspill.Always).
 		WithKeepSpillOnClose(true).WithSpillCapacity(16<<30).WithMaxSpillAge(time.Hour).WithQuiet(0, time.Hour)
 }
 
-// drainChild drains, and tells how much it has given to Badger, until it is killed.
-func drainChild(dir string) {
-	db, err := badgerspill.Open(drainsOptions(dir))
+// TestDrainChild drains, and tells how much it has given to Badger, until it is killed.
+func TestDrainChild(t *testing.T) {
+	db, err := badgerspill.Open(drainsOptions(childproc.Arg[string](t)))
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(3)
@@ -70,12 +65,7 @@ func TestInterruptedDrains(t *testing.T) {
 	if *drainsFlag == 0 {
 		t.Skip("it takes minutes: -drains 20")
 	}
-	seed := *drainsSeed
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-drains.seed=%d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+	random := random(t)
 	pristine := filepath.Join(t.TempDir(), "db")
 	entries := *drainsMiB << 10
 	db, err := badgerspill.Open(drainsOptions(pristine))
@@ -205,30 +195,24 @@ func TestInterruptedDrains(t *testing.T) {
 
 	// Kills.
 	dir, total = copied(t, pristine), 0
-	self, err := os.Executable()
-	require.NoError(t, err)
 	killed := 0
 	for killed < *drainsFlag {
-		cmd := exec.Command(self)
-		cmd.Env = append(os.Environ(), drainEnv+"="+dir)
-		out, err := cmd.StdoutPipe()
-		require.NoError(t, err)
-		require.NoError(t, cmd.Start())
-		kill := time.AfterFunc(time.Duration(random.Int64N(2*took/int64(*drainsFlag+1)+1))+100*time.Millisecond, func() { _ = cmd.Process.Kill() })
+		child := childproc.Start(t, "TestDrainChild", dir)
+		kill := time.AfterFunc(time.Duration(random.Int64N(2*took/int64(*drainsFlag+1)+1))+100*time.Millisecond, func() { _ = child.Kill() })
 		var last int64
 		done := false
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if strings.HasPrefix(lines.Text(), "error") || strings.HasPrefix(lines.Text(), "done") {
-				require.Equal(t, "done <nil> <nil>", lines.Text())
+		for line := range child.Lines() {
+			if strings.HasPrefix(line, "error") || strings.HasPrefix(line, "done") {
+				require.Equal(t, "done <nil> <nil>", line)
 				done = true
 				continue
 			}
-			_, err := fmt.Sscan(lines.Text(), &last)
+			_, err := fmt.Sscan(line, &last)
 			require.NoError(t, err)
 		}
 		kill.Stop()
-		if err := cmd.Wait(); err != nil {
-			require.True(t, errors.As(err, new(*exec.ExitError)), "%v", err)
+		if err := child.Wait(); err != nil {
+			require.True(t, child.Killed(), "%v", err)
 			killed++
 		}
 		total += last

@@ -9,11 +9,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -22,16 +20,16 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
 
 // A real volume runs full under a child process, which must not die of it: Badger alone ends with
 // SIGBUS there.
 
 const (
-	volumeChildEnv = "BADGERSPILL_VOLUME_CHILD"
-	volumeSize     = 256 << 20
-	volumeBallast  = 96 << 20
-	volumeWriters  = 8
+	volumeSize    = 256 << 20
+	volumeBallast = 96 << 20
+	volumeWriters = 8
 )
 
 var volumeAll = flag.Bool("volume.all", false, "end TestFullVolume in both ways in each mode, not in one")
@@ -73,18 +71,16 @@ func volumeValue(w, i int) []byte {
 	return v
 }
 
+type volumeArg struct {
+	Dir  string
+	Mode int
+}
+
 // TestVolumeChild writes with several writers until all of them get ErrNoSpace, says so, goes on as
 // soon as it can, says that, and so on. It says of each commit that it is acknowledged.
 func TestVolumeChild(t *testing.T) {
-	arg := os.Getenv(volumeChildEnv)
-	if arg == "" {
-		t.Skip("run by TestFullVolume")
-	}
-	dir, rest, _ := strings.Cut(arg, "|")
-	var mode int
-	_, err := fmt.Sscan(rest, &mode)
-	require.NoError(t, err)
-	db, err := badgerspill.Open(volumeOptions(dir, mode))
+	arg := childproc.Arg[volumeArg](t)
+	db, err := badgerspill.Open(volumeOptions(arg.Dir, arg.Mode))
 	require.NoError(t, err)
 	var full, normal atomic.Int32
 	stop := make(chan struct{})
@@ -156,20 +152,8 @@ func fullVolume(t *testing.T, mode int, end string) {
 	require.NoError(t, f.Close())
 	dir := filepath.Join(root, "db")
 
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self, "-test.run", "^TestVolumeChild$", "-test.v")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d", volumeChildEnv, dir, mode))
-	var stderr bytes.Buffer
-	cmd.Stderr = &stderr
-	in, err := cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	// its stacks go to stderr
-	hang := time.AfterFunc(2*time.Minute, func() { _ = cmd.Process.Signal(unix.SIGQUIT) })
-	defer hang.Stop()
+	child := childproc.Start(t, "TestVolumeChild", volumeArg{dir, mode})
+	child.Bound(2 * time.Minute)
 
 	acked := make([]int, volumeWriters)
 	sum := func() (n int) {
@@ -180,10 +164,9 @@ func fullVolume(t *testing.T, mode int, end string) {
 	}
 	ackedWhenFull, normal, closed, ended := 0, 0, "", false
 	allFull := fmt.Sprint("full ", volumeWriters)
-	lines := bufio.NewScanner(out)
-	for lines.Scan() {
+	for line := range child.Lines() {
 		var w, i int
-		switch line := lines.Text(); {
+		switch {
 		case strings.HasPrefix(line, "ack "):
 			_, err := fmt.Sscanf(line, "ack %d %d", &w, &i)
 			require.NoError(t, err)
@@ -196,10 +179,9 @@ func fullVolume(t *testing.T, mode int, end string) {
 			// for a second time
 			ended = true
 			if end == "kill" {
-				require.NoError(t, cmd.Process.Kill())
+				require.NoError(t, child.Kill())
 			} else {
-				_, err := fmt.Fprintln(in, "close")
-				require.NoError(t, err)
+				require.NoError(t, child.Say("close"))
 			}
 		case strings.HasPrefix(line, "normal "):
 			normal++
@@ -209,12 +191,12 @@ func fullVolume(t *testing.T, mode int, end string) {
 			require.FailNow(t, line)
 		}
 	}
-	err = cmd.Wait()
+	err = child.Wait()
 	if end == "kill" {
 		require.Error(t, err)
-		require.Equal(t, syscall.SIGKILL, cmd.ProcessState.Sys().(syscall.WaitStatus).Signal(), "%v\n%s", err, stderr.String())
+		require.True(t, child.Killed(), "%v", err)
 	} else {
-		require.NoError(t, err, "%s", stderr.String())
+		require.NoError(t, err)
 		require.True(t, strings.HasPrefix(closed, "closed true"), closed)
 	}
 	require.Positive(t, ackedWhenFull)

@@ -1,7 +1,6 @@
 package integration_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,7 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 	"github.com/badgerspill/badgerspill/integration_test/states"
 )
 
@@ -29,7 +29,6 @@ import (
 var killRounds = flag.Int("killrounds", 3, "rounds of the kill test in each state")
 
 const (
-	killEnv     = "BADGERSPILL_KILL_CHILD"
 	killWriters = 4
 	killKeep    = 10 // each commit deletes the pair of so many commits ago
 )
@@ -40,37 +39,26 @@ func killOptions(dir string, mode int) badgerspill.Options {
 	return killModes[mode].Change(badgerspill.OptionsFrom(small(dir)))
 }
 
-func TestMain(m *testing.M) {
-	if arg := os.Getenv(killEnv); arg != "" {
-		killChild(arg)
-		return
-	}
-	if arg := os.Getenv(drainEnv); arg != "" {
-		drainChild(arg)
-		return
-	}
-	os.Exit(m.Run())
-}
-
 func pairKey(side byte, w int, n uint64) []byte {
 	return fmt.Appendf(nil, "%c/%d/%d", side, w, n)
 }
 
-// killChild never ends by itself but for an error, or if it is to kill itself as soon as the
-// database is open.
-func killChild(arg string) {
-	var mode int
-	dir, rest, _ := strings.Cut(arg, "|")
-	rest, atOpen := strings.CutSuffix(rest, "|open")
-	if _, err := fmt.Sscan(rest, &mode); err != nil {
-		panic(err)
-	}
-	db, err := badgerspill.Open(killOptions(dir, mode))
+type killArg struct {
+	Dir    string
+	Mode   int
+	AtOpen bool // it kills itself as soon as the database is open
+}
+
+// TestKillChild never ends by itself but for an error, or if it is to kill itself.
+func TestKillChild(t *testing.T) {
+	arg := childproc.Arg[killArg](t)
+	mode := arg.Mode
+	db, err := badgerspill.Open(killOptions(arg.Dir, mode))
 	if err != nil {
 		fmt.Println("error", err)
 		os.Exit(3)
 	}
-	if atOpen {
+	if arg.AtOpen {
 		if self, err := os.FindProcess(os.Getpid()); err == nil {
 			_ = self.Kill()
 		}
@@ -160,39 +148,25 @@ func TestKillAndRecover(t *testing.T) {
 	}
 }
 
-// killCommand is a child with this argument of killChild.
-func killCommand(t *testing.T, arg string) *exec.Cmd {
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), killEnv+"="+arg)
-	cmd.Stderr = os.Stderr
-	return cmd
-}
-
 // killOnce lets a child run until it has acknowledged a random number of commits, and kills it. It
 // returns whether the child told of a chunk.
 func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWriters]uint64) (chunked bool) {
-	cmd := killCommand(t, fmt.Sprintf("%s|%d", dir, mode))
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	defer func() { _ = cmd.Wait() }()
-	limit := 1 + rng.IntN(3000)
-	lines := bufio.NewScanner(out)
-	for n := 0; lines.Scan(); {
-		if lines.Text() == "chunk" {
+	child := childproc.Start(t, "TestKillChild", killArg{Dir: dir, Mode: mode})
+	defer child.Stop()
+	limit, n := 1+rng.IntN(3000), 0
+	for line := range child.Lines() {
+		if line == "chunk" {
 			chunked = true
 			continue
 		}
 		var w int
 		var i uint64
-		_, err := fmt.Sscanf(lines.Text(), "ack %d %d", &w, &i)
-		require.NoError(t, err, "child: %s", lines.Text())
+		_, err := fmt.Sscanf(line, "ack %d %d", &w, &i)
+		require.NoError(t, err, "child: %s", line)
 		require.Less(t, acked[w], i)
 		acked[w] = i
 		if n++; n == limit {
-			require.NoError(t, cmd.Process.Kill())
+			require.NoError(t, child.Kill())
 		}
 	}
 	return chunked
@@ -200,10 +174,9 @@ func killOnce(t *testing.T, rng *rand.Rand, dir string, mode int, acked *[killWr
 
 // killAtOpen lets a child kill itself as soon as it has opened the database.
 func killAtOpen(t *testing.T, dir string, mode int) {
-	out, err := killCommand(t, fmt.Sprintf("%s|%d|open", dir, mode)).Output()
-	var ended *exec.ExitError
-	require.ErrorAs(t, err, &ended)
-	require.Empty(t, string(out))
+	child := childproc.Start(t, "TestKillChild", killArg{dir, mode, true})
+	require.Empty(t, slices.Collect(child.Lines()))
+	require.Error(t, child.Wait())
 }
 
 func killCheck(t *testing.T, dir string, mode int, acked *[killWriters]uint64) {

@@ -1,15 +1,12 @@
 package integration_test
 
 import (
-	"bufio"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -19,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
 
 // Paths: where the spill may lie, what it does with files that somebody else has put there, and
@@ -328,15 +326,11 @@ func TestSpillDirThatDoesNotClash(t *testing.T) {
 }
 
 // A second process. The child opens a database, says how that ended, and waits to be killed.
-const secondChildEnv = "BADGERSPILL_SECOND_CHILD" // directory|directory of the spill
+type secondArg struct{ Dir, Spill string }
 
 func TestSecondChild(t *testing.T) {
-	arg := os.Getenv(secondChildEnv)
-	if arg == "" {
-		t.Skip("run by TestSecondProcess")
-	}
-	dir, spill, _ := strings.Cut(arg, "|")
-	db, err := badgerspill.Open(secondOptions(dir, spill))
+	arg := childproc.Arg[secondArg](t)
+	db, err := badgerspill.Open(secondOptions(arg.Dir, arg.Spill))
 	switch {
 	case errors.Is(err, badgerspill.ErrLocked):
 		fmt.Println("second: locked:", err)
@@ -346,39 +340,20 @@ func TestSecondChild(t *testing.T) {
 		set(t, db, "child", "was here")
 		fmt.Println("second: open")
 	}
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	childproc.UntilTheInputEnds()
 }
 
 func secondOptions(dir, spill string) badgerspill.Options {
 	return spilled(layer(dir)).WithSpillDir(spill).WithDrainOnClose(false)
 }
 
-func startSecond(t *testing.T, dir, spill string) (answer string, pid int, kill func()) {
+func startSecond(t *testing.T, dir, spill string) (answer string, child *childproc.Child) {
 	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self, "-test.run", "^TestSecondChild$")
-	cmd.Env = append(os.Environ(), secondChildEnv+"="+dir+"|"+spill)
-	cmd.Stderr = os.Stderr
-	_, err = cmd.StdinPipe()
-	require.NoError(t, err)
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	kill = func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	}
-	t.Cleanup(kill)
-	limit := time.AfterFunc(time.Minute, kill)
-	defer limit.Stop()
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if rest, ok := strings.CutPrefix(lines.Text(), "second: "); ok {
-			return rest, cmd.Process.Pid, kill
-		}
-	}
-	require.Fail(t, "the child says nothing")
-	return "", 0, kill
+	child = childproc.Start(t, "TestSecondChild", secondArg{dir, spill})
+	child.Bound(2 * time.Minute)
+	answer, ok := child.WaitFor("second: ")
+	require.True(t, ok, "the child says nothing")
+	return answer, child
 }
 
 func TestSecondProcess(t *testing.T) {
@@ -391,10 +366,10 @@ func TestSecondProcess(t *testing.T) {
 	set(t, db, "a", "1")
 	// b: another database
 	for _, r := range []struct{ dir, spill, named string }{{a, spill, a}, {a, link, a}, {b, spill, spill}, {b, above + "/a/../spill", spill}} {
-		answer, _, kill := startSecond(t, r.dir, r.spill)
+		answer, child := startSecond(t, r.dir, r.spill)
 		require.Contains(t, answer, "locked: "+plainLocked(t, r.named))
 		require.Contains(t, answer, fmt.Sprint("process ", os.Getpid()))
-		kill()
+		child.Stop()
 	}
 	require.NoDirExists(t, b)
 	set(t, db, "b", "2")
@@ -402,7 +377,7 @@ func TestSecondProcess(t *testing.T) {
 	require.NoError(t, db.Close())
 
 	// The other way round: the child holds it, until it is killed.
-	answer, pid, kill := startSecond(t, a, spill)
+	answer, child := startSecond(t, a, spill)
 	require.Equal(t, "open", answer)
 	for _, r := range []struct {
 		opt   badgerspill.Options
@@ -414,12 +389,12 @@ func TestSecondProcess(t *testing.T) {
 			}
 			before := tree(t, above)
 			_, err := badgerspill.Open(r.opt.WithReadOnly(readOnly))
-			requireLocked(t, err, r.named, pid, true)
+			requireLocked(t, err, r.named, child.Pid(), true)
 			require.Equal(t, before, tree(t, above))
 		}
 	}
 	_, err := badger.Open(layer(a).Badger())
 	require.ErrorContains(t, err, plainLocked(t, a))
-	kill()
+	child.Stop()
 	requireAll(t, openSpill(t, secondOptions(a, spill)), map[string]string{"a": "1", "b": "2", "child": "was here"})
 }

@@ -3,16 +3,12 @@
 package integration_test
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +18,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
 
 // TestPipesInTheSpill: nor is anything else opened that is not a file. A pipe would make Open wait
@@ -53,23 +50,20 @@ func TestPipesInTheSpill(t *testing.T) {
 }
 
 // A child of another umask: it spills, keeps its database open, and waits to be killed.
-const umaskChildEnv = "BADGERSPILL_UMASK_CHILD" // umask|directory|directory of the spill
+type umaskArg struct {
+	Mask       int
+	Dir, Spill string
+}
 
 func TestUmaskChild(t *testing.T) {
-	arg := os.Getenv(umaskChildEnv)
-	if arg == "" {
-		t.Skip("run by TestModesWhateverTheUmask")
-	}
-	parts := strings.Split(arg, "|")
-	mask, err := strconv.ParseInt(parts[0], 8, 32)
-	require.NoError(t, err)
-	unix.Umask(int(mask))
-	db := openSpill(t, umaskOptions(parts[1], parts[2]))
+	arg := childproc.Arg[umaskArg](t)
+	unix.Umask(arg.Mask)
+	db := openSpill(t, umaskOptions(arg.Dir, arg.Spill))
 	for i := range 30 {
 		set(t, db, string(key(i)), incompressibleText(i, 900))
 	}
 	fmt.Println("ready")
-	_, _ = io.Copy(io.Discard, os.Stdin)
+	childproc.UntilTheInputEnds()
 }
 
 func umaskOptions(dir, spill string) badgerspill.Options {
@@ -92,28 +86,11 @@ func TestModesWhateverTheUmask(t *testing.T) {
 				if deep {
 					spill = filepath.Join(above, "x", "y", "spill")
 				}
-				self, err := os.Executable()
-				require.NoError(t, err)
-				cmd := exec.Command(self, "-test.run", "^TestUmaskChild$")
-				cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%o|%s|%s", umaskChildEnv, mask, dir, spill))
-				cmd.Stderr = os.Stderr
-				_, err = cmd.StdinPipe()
-				require.NoError(t, err)
-				out, err := cmd.StdoutPipe()
-				require.NoError(t, err)
-				require.NoError(t, cmd.Start())
-				limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-				ready := false
-				lines := bufio.NewScanner(out)
-				for !ready && lines.Scan() {
-					ready = lines.Text() == "ready"
-				}
-				limit.Stop()
-				defer func() {
-					_ = cmd.Process.Kill()
-					_ = cmd.Wait()
-				}()
-				require.True(t, ready, "the child has failed: %s", lines.Text())
+				child := childproc.Start(t, "TestUmaskChild", umaskArg{mask, dir, spill})
+				child.Bound(2 * time.Minute)
+				defer child.Stop()
+				_, ready := child.WaitFor("ready")
+				require.True(t, ready, "the child has failed")
 
 				// The child still makes index files, and the segment after the last one. A file has
 				// its mode a moment after it was made, so those that are wrong must not stay so.

@@ -6,8 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
 	"reflect"
 	"strings"
 	"testing"
@@ -18,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
 
 // zeroLimit is how long a child may take: one that takes longer hangs.
@@ -71,50 +70,19 @@ func zeroCases() (cases []zeroCase) {
 	}...)
 }
 
-// zeroDB is what a child does with a database.
-type zeroDB struct {
-	set   func(key string, value []byte) error
-	get   func(key string) ([]byte, error)
-	close func() error
-}
-
-func openZero(layer bool, o badger.Options) (zeroDB, error) {
+func openZero(layer bool, o badger.Options) (side, error) {
 	if !layer {
 		db, err := badger.Open(o)
 		if err != nil {
-			return zeroDB{}, err
+			return nil, err
 		}
-		return zeroDB{
-			func(k string, v []byte) error {
-				return db.Update(func(txn *badger.Txn) error { return txn.Set([]byte(k), v) })
-			},
-			func(k string) (v []byte, err error) {
-				return v, db.View(func(txn *badger.Txn) error {
-					item, err := txn.Get([]byte(k))
-					if err == nil {
-						v, err = item.ValueCopy(nil)
-					}
-					return err
-				})
-			}, db.Close}, nil
+		return plainSideOf(db), nil
 	}
 	db, err := badgerspill.Open(badgerspill.OptionsFrom(o).WithSpillRate(100))
 	if err != nil {
-		return zeroDB{}, err
+		return nil, err
 	}
-	return zeroDB{
-		func(k string, v []byte) error {
-			return db.Update(func(txn *badgerspill.Txn) error { return txn.Set([]byte(k), v) })
-		},
-		func(k string) (v []byte, err error) {
-			return v, db.View(func(txn *badgerspill.Txn) error {
-				item, err := txn.Get([]byte(k))
-				if err == nil {
-					v, err = item.ValueCopy(nil)
-				}
-				return err
-			})
-		}, db.Close}, nil
+	return spillSideOf(db), nil
 }
 
 // zeroOutcome is what a child tells.
@@ -127,28 +95,30 @@ func (o zeroOutcome) String() string {
 	return fmt.Sprintf("open %q set %q get %q close %q", o.Open, o.Set, o.Get, o.Close)
 }
 
+type zeroArg struct {
+	Name, Dir string // of the case, and of the database
+	Layer     bool
+}
+
 // TestZeroChild opens, fills, closes and reopens a database.
 func TestZeroChild(t *testing.T) {
-	name, ok := os.LookupEnv("BADGERSPILL_ZERO")
-	if !ok {
-		t.Skip("child of TestZeroMeansWhatItMeansInBadger")
-	}
+	arg := childproc.Arg[zeroArg](t)
 	var out zeroOutcome
 	note := func(field *string, err error) {
 		if err != nil && *field == "" {
 			*field = err.Error()
 		}
 	}
-	o := zeroBase(os.Getenv("BADGERSPILL_ZERO_DIR"))
+	o := zeroBase(arg.Dir)
 	for _, c := range zeroCases() {
-		if c.Name == name {
+		if c.Name == arg.Name {
 			c.set(&o)
 		}
 	}
 	value := bytes.Repeat([]byte("v"), 30<<10)
 	small := []byte("v")
 	for round := range 2 {
-		db, err := openZero(os.Getenv("BADGERSPILL_ZERO_LAYER") != "", o)
+		db, err := openZero(arg.Layer, o)
 		note(&out.Open, err)
 		var bad *badgerspill.OptionError
 		if errors.As(err, &bad) {
@@ -157,13 +127,21 @@ func TestZeroChild(t *testing.T) {
 		if err != nil {
 			break
 		}
-		for i := range 120 {
-			note(&out.Set, db.set(fmt.Sprint("large", i), value))
+		set := func(k string, v []byte) {
+			note(&out.Set, db.Update(func(txn sideTxn) error { return txn.Set([]byte(k), v) }))
 		}
-		note(&out.Set, db.set(fmt.Sprint("small", round), small))
-		_, err = db.get(fmt.Sprint("small", round))
-		note(&out.Get, err)
-		note(&out.Close, db.close())
+		for i := range 120 {
+			set(fmt.Sprint("large", i), value)
+		}
+		set(fmt.Sprint("small", round), small)
+		note(&out.Get, db.View(func(txn sideTxn) error {
+			item, err := txn.Read([]byte(fmt.Sprint("small", round)))
+			if err == nil {
+				_, err = item.ValueCopy(nil)
+			}
+			return err
+		}))
+		note(&out.Close, db.Close())
 		if o.InMemory {
 			break
 		}
@@ -176,16 +154,9 @@ func TestZeroChild(t *testing.T) {
 // runZero returns what a child told, or that it ended otherwise.
 func runZero(t *testing.T, name string, layer bool) (out zeroOutcome, died string) {
 	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), zeroLimit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, self, "-test.run", "^TestZeroChild$")
-	cmd.Env = append(os.Environ(), "BADGERSPILL_ZERO="+name, "BADGERSPILL_ZERO_DIR="+t.TempDir())
-	if layer {
-		cmd.Env = append(cmd.Env, "BADGERSPILL_ZERO_LAYER=1")
-	}
-	text, err := cmd.CombinedOutput()
+	text, err := childproc.Output(ctx, "TestZeroChild", zeroArg{name, t.TempDir(), layer})
 	_, rest, found := strings.Cut(string(text), "\nOUTCOME ")
 	if ctx.Err() != nil {
 		return out, "it hangs"

@@ -3,7 +3,6 @@ package spillfile
 import (
 	"bytes"
 	"errors"
-	"flag"
 	"fmt"
 	"io/fs"
 	"math"
@@ -18,19 +17,12 @@ import (
 	"github.com/dgraph-io/badger/v4/y"
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
 
-var seedFlag = flag.Uint64("spill.seed", 0, "seed of random tests; 0 picks one")
-
-func newRand(t testing.TB) *rand.Rand {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-spill.seed=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
+// newRand returns the source of a random test; -seed takes its seed back.
+var newRand = seed.Random
 
 var testID = [16]byte{1, 2, 3, 4}
 

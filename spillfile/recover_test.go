@@ -470,3 +470,51 @@ func TestPreparedSegmentLeavesNoTrace(t *testing.T) {
 	mustPut(t, l, 2, "b", "2")
 	require.NoError(t, l.Close())
 }
+
+// A batch failed and could not be cut off, so the clean close that followed left it out. Killed
+// when only the name of the next segment was there, the log took that batch back: its writer had
+// been told that it failed.
+func TestFailedBatchStaysOutWhenAnUnusedSegmentFollows(t *testing.T) {
+	m := vfstest.NewDisk()
+	l := mustOpen(t, faultOptions(m, true, nil))
+	mustPut(t, l, 1, "good", "1")
+	m.SetFault(func(op, path string) error {
+		if (op == "sync" || op == "truncate") && filepath.Base(path) == block.SegmentName(1) {
+			return errInjected
+		}
+		return nil
+	})
+	require.ErrorIs(t, put(l, 2, "bad", "2"), errInjected)
+	require.NoError(t, l.Close())
+	m.SetFault(nil)
+
+	l = mustOpen(t, faultOptions(m, true, nil))
+	require.NotContains(t, dump(t, l), "bad@2")
+	var killed map[string]string
+	m.SetFault(func(op, _ string) error {
+		if op == "write" && killed == nil { // of the header
+			killed = m.Files()
+		}
+		return nil
+	})
+	mustPut(t, l, 3, "k", "v")
+	require.NoError(t, l.Close())
+	require.Empty(t, killed[block.SegmentName(2)])
+	l = mustOpen(t, faultOptions(vfstest.DiskOf("/spill", killed), true, nil))
+	defer l.Close()
+	got := dump(t, l)
+	require.Contains(t, got, "good@1")
+	require.NotContains(t, got, "bad@2")
+}
+
+// A power cut left the magic of a new segment and zeros. Open took those for version 0 of the
+// format and refused.
+func TestTornHeaderIsNotAVersion(t *testing.T) {
+	o := faultOptions(nil, true, nil)
+	files := disk(t, o)
+	files[block.SegmentName(4)] = "bspilseg" + string(make([]byte, 500))
+	l, _, err := damaged(t, o, files)
+	require.NoError(t, err)
+	require.Len(t, dump(t, l), 6)
+	require.NoError(t, l.Close())
+}

@@ -9,22 +9,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
 var tortureFlag = flag.Duration("torture", 2*time.Second, "how long TestTorture runs")
 
 // TestTorture leads disks through several lives. Each ends with a kill or a power cut at a random
-// operation, in Open too, and one random operation before it fails. It begins with -spill.seed and
+// operation, in Open too, and one random operation before it fails. It begins with -seed and
 // counts up; a failure tells the seed. When the log's background goroutine comes to run is not in
 // the seed's hands, so a repetition may take more than one try.
 func TestTorture(t *testing.T) {
-	seed := *seedFlag
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	for end := time.Now().Add(*tortureFlag); time.Now().Before(end); seed++ {
-		newTorture(t, seed).run()
+	next := seed.Of(t)
+	for end := time.Now().Add(*tortureFlag); time.Now().Before(end); next++ {
+		newTorture(t, next).run()
 	}
 }
 
@@ -52,7 +50,7 @@ func newTorture(t *testing.T, seed uint64) *torture {
 	o := &torture{t: t, r: r, sync: mode.sync, key: mode.key, killsOnly: r.IntN(2) == 0, disk: vfstest.NewDisk(),
 		told: newHistory(), shown: map[string]bool{}, gone: map[string]bool{}}
 	o.sure = o.sync || o.killsOnly
-	o.name = fmt.Sprintf("-spill.seed=%d: %s, only kills %v", seed, mode.name, o.killsOnly)
+	o.name = fmt.Sprintf("-seed=%d: %s, only kills %v", seed, mode.name, o.killsOnly)
 	return o
 }
 

@@ -3,7 +3,6 @@ package wbm
 import (
 	"context"
 	"errors"
-	"flag"
 	"math/rand/v2"
 	"runtime"
 	"sync/atomic"
@@ -13,24 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of the random tests, 0 = choose one")
-
-func seed(t *testing.T) uint64 {
-	s := *seedFlag
-	if s == 0 {
-		s = rand.Uint64() | 1
-	}
-	t.Logf("-seed=%d", s)
-	return s
-}
 
 // Many goroutines reserve in two databases, give back, are cancelled and time out. At the
 // end nothing may be held, and no wake-up may have been lost: the re-check interval is so
 // long that one lost wake-up fails the test.
 func TestRandomReserveAndRelease(t *testing.T) {
-	s := seed(t)
+	s := seed.Of(t)
 	m, err := New(Options{Limit: 10_000, RecheckInterval: time.Hour})
 	require.NoError(t, err)
 	var h [2]holder
@@ -141,7 +130,7 @@ func TestRandomReserveAndRelease(t *testing.T) {
 
 // Accounts close while others reserve in them: nothing may stay counted.
 func TestRandomClose(t *testing.T) {
-	s := seed(t)
+	s := seed.Of(t)
 	m, err := New(Options{Limit: 1_000})
 	require.NoError(t, err)
 	for round := range uint64(200) {

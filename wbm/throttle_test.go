@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
 
 const (
@@ -537,7 +539,7 @@ func TestBlockTimeoutBeginsWhenTheSpillIsFull(t *testing.T) {
 // stretch in which writes were slowed more passes than the law of the rate allows, nobody
 // fails but by his own context, and at the end nobody waits.
 func TestRandomThrottle(t *testing.T) {
-	seed := seed(t)
+	first := seed.Of(t)
 	synctest.Test(t, func(t *testing.T) {
 		const capacity, largest = 64 * mib, 256 * kib
 		s, a := throttled(t, capacity, capacity/2)
@@ -547,7 +549,7 @@ func TestRandomThrottle(t *testing.T) {
 		var failed atomic.Pointer[error]
 		for g := range uint64(24) {
 			wg.Go(func() {
-				r := rand.New(rand.NewPCG(seed, g))
+				r := rand.New(rand.NewPCG(first, g))
 				for ctx.Err() == nil {
 					n := 1 + r.Int64N(4*kib)
 					if r.IntN(50) == 0 {
@@ -579,7 +581,7 @@ func TestRandomThrottle(t *testing.T) {
 				ended.Add(1)
 			})
 		}
-		r := rand.New(rand.NewPCG(seed, 99))
+		r := rand.New(rand.NewPCG(first, 99))
 		slowed := 0
 		for range 3000 {
 			switch r.IntN(40) {

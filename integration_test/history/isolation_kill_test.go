@@ -1,7 +1,6 @@
 package history_test
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"flag"
@@ -9,9 +8,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -20,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 )
 
@@ -30,7 +28,12 @@ import (
 
 var isolationKills = flag.Int("isolationkills", 4, "children that the isolation test kills in each state")
 
-const isolationChildEnv = "BADGERSPILL_ISOLATION_CHILD" // directory|state|first transaction|seed
+// isolationArg is what a child gets: where, in which state, after which transaction, and its seed.
+type isolationArg struct {
+	Dir           string
+	State, LastID int
+	Seed          uint64
+}
 
 // isolationStates are those of the kill test, and to and fro.
 func isolationStates() (names []string, options func(dir string, state int) badgerspill.Options) {
@@ -66,29 +69,19 @@ func (p printedJournal) end(id int, o txnOutcome)  { p.print("end ", [2]int{id, 
 func (p printedJournal) failed(what string, e any) { p.print("failed ", fmt.Sprint(what, ": ", e)) }
 
 func TestIsolationChild(t *testing.T) {
-	arg := os.Getenv(isolationChildEnv)
-	if arg == "" {
-		t.Skip("run by TestIsolationOverKills")
-	}
-	parts := strings.Split(arg, "|")
-	var numbers [3]int
-	for i, p := range parts[1:] {
-		n, err := strconv.Atoi(p)
-		require.NoError(t, err)
-		numbers[i] = n
-	}
+	arg := childproc.Arg[isolationArg](t)
 	j := printedJournal{os.Stdout}
 	_, options := isolationStates()
-	db, err := badgerspill.Open(options(parts[0], numbers[0]))
+	db, err := badgerspill.Open(options(arg.Dir, arg.State))
 	if err != nil {
 		j.failed("open", err)
 		return
 	}
 	j.print("open ", 0)
 	ids := &atomic.Int64{}
-	ids.Store(int64(numbers[1]))
-	w := &historyLoad{db: db, nextID: ids, journal: j, rng: rand.New(rand.NewPCG(uint64(numbers[2]), 2))}
-	if numbers[0] == len(killModes) || killModes[numbers[0]].Drain {
+	ids.Store(int64(arg.LastID))
+	w := &historyLoad{db: db, nextID: ids, journal: j, rng: rand.New(rand.NewPCG(arg.Seed, 2))}
+	if arg.State == len(killModes) || killModes[arg.State].Drain {
 		go handOvers(context.Background(), db)
 	}
 	if w.rng.IntN(2) == 0 {
@@ -134,27 +127,12 @@ func TestIsolationOverKills(t *testing.T) {
 // killedHistory runs a child until it has ended a random number of transactions, and kills it.
 func killedHistory(t *testing.T, rng *rand.Rand, dir string, state int, j *memoryJournal, lastID *int) {
 	t.Helper()
-	self, err := os.Executable()
-	require.NoError(t, err)
-	cmd := exec.Command(self, "-test.run", "^TestIsolationChild$")
-	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%d|%d|%d", isolationChildEnv, dir, state, *lastID, rng.IntN(1<<30)))
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
-	limit := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
-	defer func() {
-		_ = cmd.Wait()
-		require.True(t, limit.Stop(), "the child hangs")
-	}()
+	child := childproc.Start(t, "TestIsolationChild", isolationArg{dir, state, *lastID, uint64(rng.IntN(1 << 30))})
+	child.Bound(time.Minute)
+	defer child.Stop()
 	ended, enough := 0, 1+rng.IntN(250)
-	lines := bufio.NewReader(out)
-	for {
-		line, err := lines.ReadString('\n') // the last one may be cut short
-		if err != nil {
-			break
-		}
-		kind, what, _ := strings.Cut(strings.TrimSpace(line), " ")
+	for line := range child.Lines() {
+		kind, what, _ := strings.Cut(line, " ")
 		switch kind {
 		case "open":
 			j.killed()
@@ -172,12 +150,14 @@ func killedHistory(t *testing.T, rng *rand.Rand, dir string, state int, j *memor
 			require.NoError(t, json.Unmarshal([]byte(what), &end))
 			j.end(end[0], txnOutcome(end[1]))
 			if ended++; ended == enough {
-				require.NoError(t, cmd.Process.Kill())
+				require.NoError(t, child.Kill())
 			}
 		default:
-			_ = cmd.Process.Kill()
+			_ = child.Kill()
 			t.Errorf("child: %s", line)
 		}
 	}
+	require.Error(t, child.Wait())
+	require.True(t, child.Killed(), "the child hangs, or has ended by itself: %s", child.Stderr())
 	require.GreaterOrEqual(t, ended, enough, "the child ended by itself")
 }

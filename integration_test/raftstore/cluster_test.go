@@ -9,8 +9,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +22,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 	"github.com/badgerspill/badgerspill/integration_test/kit/seed"
 	"github.com/badgerspill/badgerspill/integration_test/raftstore"
 )
@@ -36,7 +37,7 @@ const (
 type raftCluster struct {
 	t       *testing.T
 	dir     string
-	running map[string]*raftProcess
+	running map[string]*childproc.Child
 	client  *http.Client
 
 	acks      atomic.Int64
@@ -45,18 +46,12 @@ type raftCluster struct {
 	attempted [raftClients]uint32 // the last sequence number of each client
 }
 
-type raftProcess struct {
-	cmd    *exec.Cmd
-	stdin  io.Closer
-	output bytes.Buffer
-}
-
 // TestRaftCluster: docs/scaling.md. Three nodes take a burst, larger than their memory, so that it
 // goes to the spill of each; the leader is killed in the middle of it and comes back; then all are
 // killed at once. What a client was told is applied once, at the same place, on all nodes.
 func TestRaftCluster(t *testing.T) {
 	before := kit.CurrentGoroutines()
-	c := &raftCluster{t: t, dir: t.TempDir(), running: map[string]*raftProcess{}, client: &http.Client{Timeout: 10 * time.Second}}
+	c := &raftCluster{t: t, dir: t.TempDir(), running: map[string]*childproc.Child{}, client: &http.Client{Timeout: 10 * time.Second}}
 	t.Cleanup(c.cleanUp)
 	rng := seed.Random(t)
 	for _, name := range raftNodes {
@@ -123,49 +118,38 @@ func TestRaftCluster(t *testing.T) {
 // start runs a node's process.
 func (c *raftCluster) start(name string) {
 	c.t.Helper()
-	self, err := os.Executable()
-	require.NoError(c.t, err)
-	p := &raftProcess{cmd: exec.Command(self, "-test.run", "^TestRaftNode$")}
-	p.cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%s|%s", raftNodeEnv, c.dir, name))
-	p.cmd.Stdout, p.cmd.Stderr = &p.output, &p.output
-	p.stdin, err = p.cmd.StdinPipe()
-	require.NoError(c.t, err)
 	_ = os.Remove(filepath.Join(c.dir, name+".http"))
-	require.NoError(c.t, p.cmd.Start())
-	c.running[name] = p
+	c.running[name] = childproc.Start(c.t, "TestRaftNode", raftNodeArg{c.dir, name})
 }
 
 // kill kills a node and waits until it is gone.
 func (c *raftCluster) kill(name string) {
 	p := c.running[name]
-	require.NoError(c.t, p.cmd.Process.Kill())
-	err := p.cmd.Wait()
+	require.NoError(c.t, p.Kill())
+	require.Empty(c.t, slices.Collect(p.Lines()), "%s has ended by itself", name)
+	require.Error(c.t, p.Wait())
+	require.True(c.t, p.Killed(), "%s has ended by itself", name)
 	delete(c.running, name)
-	require.Error(c.t, err)
-	require.NotContains(c.t, p.output.String(), "FAIL", "%s has ended by itself", name)
 }
 
 // stop ends all nodes in good order: their tests pass.
 func (c *raftCluster) stop() {
 	for _, p := range c.running {
-		require.NoError(c.t, p.stdin.Close())
+		require.NoError(c.t, p.CloseInput())
 	}
 	for name, p := range c.running {
-		limit := time.AfterFunc(raftBound, func() { _ = p.cmd.Process.Kill() })
-		err := p.cmd.Wait()
+		p.Bound(raftBound)
+		said := slices.Collect(p.Lines())
+		require.NoError(c.t, p.Wait(), "%s: %s", name, strings.Join(said, "\n"))
 		delete(c.running, name)
-		require.True(c.t, limit.Stop(), "%s does not end", name)
-		require.NoError(c.t, err, "%s:\n%s", name, &p.output)
 	}
 }
 
 // cleanUp ends what a failure has left running, and shows what that said.
 func (c *raftCluster) cleanUp() {
 	for name, p := range c.running {
-		_ = p.cmd.Process.Kill()
-		_ = p.cmd.Wait()
-		out := p.output.Bytes()
-		c.t.Logf("%s:\n%s", name, out[max(0, len(out)-8<<10):])
+		_ = p.Kill()
+		c.t.Logf("%s: %s", name, strings.Join(slices.Collect(p.Lines()), "\n"))
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -23,13 +22,14 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 	"github.com/badgerspill/badgerspill/integration_test/raftstore"
 )
 
 // One node of the cluster of TestRaftCluster, a process of its own: raft over TCP, its log and
 // votes in a badgerspill database, its snapshots in files, and HTTP for clients.
 
-const raftNodeEnv = "BADGERSPILL_RAFT_NODE" // directory of the cluster|name of the node
+type raftNodeArg struct{ Dir, Name string } // of the cluster and of the node
 
 var raftNodes = []string{"n1", "n2", "n3"}
 
@@ -260,12 +260,9 @@ func (n *raftNode) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 // TestRaftNode is the node's process: it runs until its standard input ends, with the parent at the
 // latest.
 func TestRaftNode(t *testing.T) {
-	arg := os.Getenv(raftNodeEnv)
-	if arg == "" {
-		t.Skip("run by TestRaftCluster")
-	}
+	arg := childproc.Arg[raftNodeArg](t)
 	before := kit.CurrentGoroutines()
-	dir, name, _ := strings.Cut(arg, "|")
+	dir, name := arg.Dir, arg.Name
 	n, err := openRaftNode(dir, name)
 	require.NoError(t, err)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -274,8 +271,7 @@ func TestRaftNode(t *testing.T) {
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	require.NoError(t, raftAddresses(dir).write(name, "http", listener.Addr().String()))
-	_, err = io.Copy(io.Discard, os.Stdin)
-	require.NoError(t, err)
+	childproc.UntilTheInputEnds()
 	require.NoError(t, server.Close())
 	require.ErrorIs(t, <-served, http.ErrServerClosed)
 	require.NoError(t, n.close())

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"os"
-	"os/exec"
 	"regexp"
 	"runtime"
 	"strings"
@@ -13,41 +11,31 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/integration_test/kit/childproc"
 )
 
-// dirVariable makes the test's binary the program.
-const dirVariable = "SHUTDOWN_EXAMPLE_DIR"
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(dirVariable); dir != "" {
-		os.Args = []string{"shutdown", dir}
-		main()
-		os.Exit(0)
-	}
-	os.Exit(m.Run())
+// TestProgram is the program, in a process of its own.
+func TestProgram(t *testing.T) {
+	os.Args = []string{"shutdown", childproc.Arg[string](t)}
+	main()
+	os.Exit(0)
 }
 
 // runUntilSIGTERM starts the program, sends it SIGTERM while it stores, and returns what it
 // printed.
 func runUntilSIGTERM(t *testing.T, dir string) (found, stored string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0])
-	cmd.Env = append(os.Environ(), dirVariable+"="+dir)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	stdout, err := cmd.StdoutPipe()
-	require.NoError(t, err)
-	require.NoError(t, cmd.Start())
+	child := childproc.Start(t, "TestProgram", dir)
+	child.Bound(time.Minute)
 	var printed strings.Builder
-	for lines := bufio.NewScanner(stdout); lines.Scan(); {
-		printed.WriteString(lines.Text() + "\n")
-		if lines.Text() == "storing" {
-			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	for line := range child.Lines() {
+		printed.WriteString(line + "\n")
+		if line == "storing" {
+			require.NoError(t, child.Signal(syscall.SIGTERM))
 		}
 	}
-	require.NoError(t, cmd.Wait(), "%s%s", &printed, &stderr)
+	require.NoError(t, child.Wait(), "%s", &printed)
 	m := regexp.MustCompile(`^found (\d+) events\nstoring\nstored (\d+) events\n$`).FindStringSubmatch(printed.String())
 	require.NotNil(t, m, printed.String())
 	return m[1], m[2]

@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
-	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -98,100 +97,6 @@ func TestManifestIsDurableBeforeRecoveryRemovesFiles(t *testing.T) {
 		require.Contains(t, dump(t, l), "b@2")
 		require.NoError(t, l.Close())
 	}
-}
-
-// A batch failed and could not be cut off, so the clean close that followed left it out. Killed
-// when only the name of the next segment was there, the log took that batch back: its writer had
-// been told that it failed.
-func TestFailedBatchStaysOutWhenAnUnusedSegmentFollows(t *testing.T) {
-	m := vfstest.NewDisk()
-	l := mustOpen(t, faultOptions(m, true, nil))
-	mustPut(t, l, 1, "good", "1")
-	m.SetFault(func(op, path string) error {
-		if (op == "sync" || op == "truncate") && filepath.Base(path) == block.SegmentName(1) {
-			return errInjected
-		}
-		return nil
-	})
-	require.ErrorIs(t, put(l, 2, "bad", "2"), errInjected)
-	require.NoError(t, l.Close())
-	m.SetFault(nil)
-
-	l = mustOpen(t, faultOptions(m, true, nil))
-	require.NotContains(t, dump(t, l), "bad@2")
-	var killed map[string]string
-	m.SetFault(func(op, _ string) error {
-		if op == "write" && killed == nil { // of the header
-			killed = m.Files()
-		}
-		return nil
-	})
-	mustPut(t, l, 3, "k", "v")
-	require.NoError(t, l.Close())
-	require.Empty(t, killed[block.SegmentName(2)])
-	l = mustOpen(t, faultOptions(vfstest.DiskOf("/spill", killed), true, nil))
-	defer l.Close()
-	got := dump(t, l)
-	require.Contains(t, got, "good@1")
-	require.NotContains(t, got, "bad@2")
-}
-
-// The segment that was prepared ahead kept its arena after the log was empty, as long as nobody
-// wrote.
-func TestEmptyLogKeepsNoMemory(t *testing.T) {
-	o := testOptions(t.TempDir())
-	o.SegmentSize = 1 << 20
-	l := mustOpen(t, o)
-	defer l.Close()
-	prepared := func() (s *segment, memory bool) {
-		l.prep.mu.Lock()
-		defer l.prep.mu.Unlock()
-		return l.prep.ready, l.prep.ready != nil && l.prep.ready.index.Load() != nil
-	}
-	mustPut(t, l, 1, "a", string(randomValue(newRand(t), 700<<10)))
-	require.True(t, waitFor(func() bool { _, memory := prepared(); return memory }), "no segment was prepared")
-	require.NoError(t, l.DiscardAll())
-	require.True(t, l.Empty())
-	require.True(t, waitFor(func() bool { _, memory := prepared(); return !memory }), "an arena of %d bytes is kept",
-		index.ArenaSize(o.SegmentSize))
-	s, _ := prepared()
-	require.NotNil(t, s, "the file may stay")
-}
-
-// A chunk that is used again kept the memory of all the largest values that it ever held.
-func TestChunkKeepsNoLargeBuffers(t *testing.T) {
-	l := mustOpen(t, testOptions(t.TempDir()))
-	defer l.Close()
-	random := rand.NewChaCha8([32]byte{})
-	for i := range 3 {
-		value := make([]byte, (i+1)*3<<20)
-		_, _ = random.Read(value)
-		mustPut(t, l, uint64(i+1), "a", string(value))
-	}
-	mustPut(t, l, 9, "b", "small")
-	var c Chunk
-	for from := (Position{}); !c.AtEnd; from = c.Next {
-		require.NoError(t, l.ReadChunkInto(&c, from, 1<<20))
-	}
-	require.Equal(t, "small", string(c.Entries[len(c.Entries)-1].Value))
-	c.Reset()
-	held := c.reader.Memory()
-	for _, s := range c.slabs {
-		held += cap(s)
-	}
-	require.LessOrEqual(t, held, 3<<20)
-}
-
-// A power cut left the magic of a new segment and zeros. Open took those for version 0 of the
-// format and refused.
-func TestTornHeaderIsNotAVersion(t *testing.T) {
-	o := faultOptions(nil, true, nil)
-	files := disk(t, o)
-	files[block.SegmentName(4)] = "bspilseg" + string(make([]byte, 500))
-	l, _, err := damaged(t, o, files)
-	require.NoError(t, err)
-	require.Len(t, dump(t, l), 6)
-	require.NoError(t, l.Close())
 }
 
 type dirSyncs struct {
@@ -331,75 +236,4 @@ func TestNumbersOfDroppedSegmentsAreNotUsedAgain(t *testing.T) {
 	mustPut(t, l, 3, "c", "3")
 	require.Greater(t, l.w.active.id(), uint64(2))
 	require.NoError(t, l.Close())
-}
-
-// Batches that were enqueued as one, the commits in flight when the log begins, were split where a
-// group was full: the first half was acknowledged and the second half failed.
-func TestBatchesEnqueuedTogetherFailTogether(t *testing.T) {
-	for name, fails := range map[string]bool{"all are written": false, "the write fails": true} {
-		t.Run(name, func(t *testing.T) {
-			m := vfstest.NewDisk()
-			o := faultOptions(m, true, nil)
-			outcomes := map[uint64]error{}
-			groups := 0
-			o.OnCommit = func(batches []*Batch, err error) {
-				groups++
-				for _, b := range batches {
-					outcomes[b.Seq()] = err
-				}
-			}
-			l := mustOpen(t, o)
-			var together []*Batch
-			r := newRand(t)
-			for i := range 5 {
-				value := randomValue(r, int(o.SegmentSize))
-				together = append(together, newBatch(Entry{Key: []byte{byte('a' + i)}, Value: value}))
-			}
-			writes := 0
-			m.SetFault(func(op, _ string) error {
-				if op == "write" {
-					writes++
-				}
-				if writes == 2 && fails { // the header, then the group
-					return errInjected
-				}
-				return nil
-			})
-			l.EnqueueAll(together, func(i int) uint64 { return uint64(i + 1) }, false)
-			err := l.Commit(together[4])
-			require.Equal(t, 1, groups)
-			require.Len(t, outcomes, 5)
-			for seq, outcome := range outcomes {
-				require.Equal(t, err, outcome, "sequence %d", seq)
-			}
-			if fails {
-				require.ErrorIs(t, err, errInjected)
-				require.Empty(t, dump(t, l))
-			} else {
-				require.NoError(t, err)
-				require.Len(t, dump(t, l), 5)
-			}
-			m.SetFault(nil)
-			require.NoError(t, l.Close())
-		})
-	}
-}
-
-// A segment whose batches are all replayed stayed, and was read, while a commit was in the queue.
-// If that commit then went elsewhere the segment hid it.
-func TestReplayedSegmentGoesWhileABatchIsQueued(t *testing.T) {
-	m := vfstest.NewDisk()
-	l := mustOpen(t, faultOptions(m, false, nil))
-	mustPut(t, l, 1, "k", "old")
-	b := newBatch(Entry{Key: []byte("k"), Value: []byte("new")})
-	l.Enqueue(b, 2)
-	require.NoError(t, l.MarkReplayed(1))
-	require.Zero(t, l.State().LiveSegments)
-	_, ok := get(t, l, "k")
-	require.False(t, ok)
-	require.NoError(t, l.Commit(b))
-	v, _ := get(t, l, "k")
-	require.Equal(t, "new", v)
-	require.NoError(t, l.Close())
-	require.Equal(t, map[string]string{"k@2": "new"}, dump(t, mustOpen(t, faultOptions(m.Killed(), false, nil))))
 }
