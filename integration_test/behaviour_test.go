@@ -63,7 +63,7 @@ var limits = []situation{
 		for _, x := range txns {
 			for _, w := range writes {
 				tr.err(x.name+" set "+w.name, func() error { return x.txn.Set(w.k, w.v) })
-				tr.err(x.name+" entry "+w.name, func() error { return x.txn.Put(write{key: w.k, value: w.v}) })
+				tr.err(x.name+" entry "+w.name, func() error { return x.txn.Put(write{Key: w.k, Value: w.v}) })
 				tr.err(x.name+" delete "+w.name, func() error { return x.txn.Delete(w.k) })
 				tr.try(x.name+" get "+w.name, func() any { _, err := x.txn.Read(w.k); return err })
 			}
@@ -76,7 +76,7 @@ var limits = []situation{
 		txn := db.Begin(true)
 		n, err := 0, error(nil)
 		for ; err == nil; n++ {
-			err = txn.Put(write{key: key(n), del: n%5 == 0})
+			err = txn.Put(write{Key: key(n), Delete: n%5 == 0})
 		}
 		tr.note("fails at", n, err)
 		tr.err("a key that is set already", func() error { return txn.Set(key(1), []byte("again")) })
@@ -150,7 +150,7 @@ var limits = []situation{
 		txn := db.Begin(true)
 		for i, v := range [][]byte{nil, {}, {0}} {
 			tr.err("set", func() error { return txn.Set(key(i), v) })
-			tr.err("entry", func() error { return txn.Put(write{key: key(10 + i), value: v, userMeta: 1}) })
+			tr.err("entry", func() error { return txn.Put(write{Key: key(10 + i), Value: v, UserMeta: 1}) })
 			tr.get(txn, string(key(i)))
 		}
 		tr.err("commit", txn.Commit)
@@ -417,12 +417,12 @@ var transactions = []situation{
 		for round := range 2 {
 			txn := db.Begin(true)
 			for i, w := range []write{
-				{userMeta: 0xFF}, {expiresAt: 1}, {expiresAt: started}, {expiresAt: started + 3600}, {expiresAt: ^uint64(0)}, {discard: true},
-				{discard: true, expiresAt: 1}, {del: true}, {value: make([]byte, 300), userMeta: 7, expiresAt: started + 3600, discard: true},
+				{UserMeta: 0xFF}, {ExpiresAt: 1}, {ExpiresAt: started}, {ExpiresAt: started + 3600}, {ExpiresAt: ^uint64(0)}, {Discard: true},
+				{Discard: true, ExpiresAt: 1}, {Delete: true}, {Value: make([]byte, 300), UserMeta: 7, ExpiresAt: started + 3600, Discard: true},
 			} {
-				w.key = key(i + round)
+				w.Key = key(i + round)
 				tr.err("write", func() error { return txn.Put(w) })
-				tr.get(txn, string(w.key))
+				tr.get(txn, string(w.Key))
 			}
 			tr.err("commit", txn.Commit)
 			txn = db.Begin(true)
@@ -460,7 +460,7 @@ var batches = []situation{
 				}
 				tr.note("error", wb.Error())
 				tr.err("set", func() error { return wb.Set([]byte("late"), nil) })
-				tr.err("entry", func() error { return wb.Put(write{key: []byte("late")}) })
+				tr.err("entry", func() error { return wb.Put(write{Key: []byte("late")}) })
 				tr.err("delete", func() error { return wb.Delete([]byte("late")) })
 				tr.err("list", func() error { return wb.WriteList(&pb.KVList{Kv: []*pb.KV{{Key: []byte("late"), Version: 1}}}) })
 				tr.err("flush again", wb.Flush)
@@ -498,7 +498,7 @@ var batches = []situation{
 	}},
 	{name: "entry at a version without managed mode", play: func(tr *transcript, db side) {
 		wb := db.NewBatch()
-		tr.err("set at", func() error { return wb.PutAt(write{key: []byte("a")}, 5) })
+		tr.err("set at", func() error { return wb.PutAt(write{Key: []byte("a")}, 5) })
 		tr.err("set", func() error { return wb.Set([]byte("b"), nil) })
 		tr.err("flush", wb.Flush)
 	}},
@@ -547,8 +547,8 @@ var iterators = []situation{
 		txn := db.Begin(true)
 		var its []sideIter
 		opt := badger.DefaultIteratorOptions
-		for _, w := range []write{{key: []byte("b"), value: []byte("own")}, {key: []byte("c"), del: true}, {key: []byte("e"), value: []byte("own")},
-			{key: []byte("b"), value: []byte("own again")}} {
+		for _, w := range []write{{Key: []byte("b"), Value: []byte("own")}, {Key: []byte("c"), Delete: true}, {Key: []byte("e"), Value: []byte("own")},
+			{Key: []byte("b"), Value: []byte("own again")}} {
 			its = append(its, txn.Iter(opt))
 			tr.err("write", func() error { return txn.Put(w) })
 		}

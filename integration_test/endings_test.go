@@ -132,7 +132,7 @@ func TestBehaviourReadOnly(t *testing.T) {
 	p, err = badger.Open(po.WithReadOnly(true))
 	require.NoError(t, err)
 	want := &transcript{t: t}
-	play(want, plainSide{p})
+	play(want, plainSideOf(p))
 
 	for _, m := range sideModes {
 		t.Run(m.name, func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestBehaviourReadOnly(t *testing.T) {
 			second := openSpill(t, so.WithReadOnly(true))
 			require.NoError(t, second.Close())
 			got := &transcript{t: t}
-			play(got, spillSide{s})
+			play(got, spillSideOf(s))
 			got.equal(want)
 			require.Equal(t, before, hashes(t, so.Dir), "a read-only database writes nothing")
 		})
@@ -241,13 +241,13 @@ func TestBehaviourOfBannedNamespaces(t *testing.T) {
 	p, err := badger.Open(prepare(filepath.Join(dir, "plain")))
 	require.NoError(t, err)
 	want := &transcript{t: t}
-	play(want, plainSide{p})
+	play(want, plainSideOf(p))
 	require.NoError(t, p.Close())
 	for _, m := range sideModes {
 		t.Run(m.name, func(t *testing.T) {
 			s := openSpill(t, m.change(badgerspill.OptionsFrom(prepare(filepath.Join(dir, m.name)))))
 			got := &transcript{t: t}
-			play(got, spillSide{s})
+			play(got, spillSideOf(s))
 			got.equal(want)
 		})
 	}

@@ -65,7 +65,7 @@ func (m *maker) open(opt badger.Options, managed bool) (wholeSide, error) {
 			return nil, err
 		}
 		m.t.Cleanup(func() { _ = db.Close() })
-		return plainSide{db}, nil
+		return plainSideOf(db), nil
 	}
 	o := badgerspill.OptionsFrom(opt)
 	if !opt.InMemory {
@@ -80,7 +80,7 @@ func (m *maker) open(opt badger.Options, managed bool) (wholeSide, error) {
 		return nil, err
 	}
 	m.t.Cleanup(func() { _ = db.Close() })
-	return spillSide{db}, nil
+	return spillSideOf(db), nil
 }
 
 func (m *maker) db() wholeSide {
@@ -461,7 +461,7 @@ var errorRows = []errorRow{
 	{name: "an entry at a version", text: "SetEntryAt can only be used in managed mode. Use SetEntry instead", play: func(m *maker) error {
 		wb := m.db().NewBatch()
 		defer wb.Cancel()
-		return wb.PutAt(write{key: []byte("a")}, 1)
+		return wb.PutAt(write{Key: []byte("a")}, 1)
 	}},
 	{name: "a cache that is none", text: "invalid cache type", play: func(m *maker) error {
 		_, err := m.db().CacheMaxCost(badger.CacheType(99), 1)

@@ -128,7 +128,7 @@ func requireFormatIn(t *testing.T, db side, keys map[string]string) {
 
 func requireFormatOf(t *testing.T, db *badgerspill.DB, keys map[string]string) {
 	t.Helper()
-	requireFormatIn(t, spillSide{db}, keys)
+	requireFormatIn(t, spillSideOf(db), keys)
 }
 
 // requireFormatPlain opens it with plain Badger.
@@ -136,7 +136,7 @@ func requireFormatPlain(t *testing.T, o badgerspill.Options, keys map[string]str
 	t.Helper()
 	p, err := badger.Open(o.Badger())
 	require.NoError(t, err)
-	requireFormatIn(t, plainSide{p}, keys)
+	requireFormatIn(t, plainSideOf(p), keys)
 	require.NoError(t, p.Close())
 }
 

@@ -276,27 +276,27 @@ func fillItems(t *testing.T, db side, managed bool, between func()) {
 	}
 	for i := range itemKeys {
 		if i%7 != 4 {
-			commit(write{key: []byte(itemKey(i)), value: itemValue(i, 1), userMeta: byte(i)})
+			commit(write{Key: []byte(itemKey(i)), Value: itemValue(i, 1), UserMeta: byte(i)})
 		}
 	}
 	between()
 	for i := range itemKeys {
 		switch {
 		case i == 0 || i == itemKeys-1 || i%3 == 0 || i%7 == 4:
-			commit(write{key: []byte(itemKey(i)), value: itemValue(i, 2), userMeta: byte(100 + i)})
+			commit(write{Key: []byte(itemKey(i)), Value: itemValue(i, 2), UserMeta: byte(100 + i)})
 		case i%5 == 0:
-			commit(write{key: []byte(itemKey(i)), del: true})
+			commit(write{Key: []byte(itemKey(i)), Delete: true})
 		}
 	}
-	commit(write{key: []byte(itemKey(1)), value: itemValue(1, 3)}, write{key: []byte(itemKey(2)), value: itemValue(2, 3)})
+	commit(write{Key: []byte(itemKey(1)), Value: itemValue(1, 3)}, write{Key: []byte(itemKey(2)), Value: itemValue(2, 3)})
 }
 
 // writeOwn makes own writes: on top of others, between them, and deletes.
 func writeOwn(t *testing.T, txn sideTxn) {
 	t.Helper()
 	for i := 2; i < itemKeys-1; i += 4 {
-		require.NoError(t, txn.Put(write{key: []byte(itemKey(i)), value: itemValue(i, 4), userMeta: 7}))
-		require.NoError(t, txn.Put(write{key: []byte(itemKey(i)[:4] + "own"), value: itemValue(i, 5)}))
+		require.NoError(t, txn.Put(write{Key: []byte(itemKey(i)), Value: itemValue(i, 4), UserMeta: 7}))
+		require.NoError(t, txn.Put(write{Key: []byte(itemKey(i)[:4] + "own"), Value: itemValue(i, 5)}))
 	}
 	require.NoError(t, txn.Delete([]byte(itemKey(8))))
 	require.NoError(t, txn.Delete([]byte(itemKey(9))))
@@ -361,7 +361,7 @@ func compareItems(t *testing.T, state itemState, managed bool, scores []itemScor
 	layerDB, err := openLayer(o)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, layerDB.Close()) }()
-	plain, layer := side(plainSide{plainDB}), side(spillSide{layerDB})
+	plain, layer := side(plainSideOf(plainDB)), side(spillSideOf(layerDB))
 	drain := func() { require.NoError(t, layerDB.Drain(context.Background())) }
 
 	begin := func(db side, update bool) sideTxn {

@@ -31,157 +31,33 @@ type item struct {
 	KeySize       int64
 }
 
-type write struct {
-	key, value []byte
-	userMeta   byte
-	expiresAt  uint64
-	discard    bool
-	del        bool
-}
-
-type txn interface {
-	ReadTs() uint64
-	Write(w write) error
-	Get(key []byte) (item, error)
-	Iterate(opt badger.IteratorOptions, isKey bool, seek []byte, limit int) []item
-	Commit() error
-	CommitAt(ts uint64) error
-	Discard()
-}
-
-type db interface {
-	Begin(update bool) txn
-	BeginAt(ts uint64, update bool) txn
-	Batch(ws []write) error
-	MaxVersion() uint64
-	Close() error
-}
-
-type plainTxn struct{ *badger.Txn }
-
-func (t plainTxn) Write(w write) error {
-	if w.del {
-		return t.Delete(w.key)
-	}
-	return t.SetEntry(plainEntry(w))
-}
-
-func plainEntry(w write) *badger.Entry {
-	e := badger.NewEntry(w.key, w.value).WithMeta(w.userMeta)
-	if w.discard {
-		e.WithDiscard()
-	}
-	e.ExpiresAt = w.expiresAt
-	return e
-}
-
-func (t plainTxn) Get(key []byte) (item, error) {
-	it, err := t.Txn.Get(key)
-	if err != nil {
-		return item{}, err
-	}
-	return itemOf(it)
-}
-
-func (t plainTxn) Iterate(opt badger.IteratorOptions, isKey bool, seek []byte, limit int) (out []item) {
-	var it *badger.Iterator
-	if isKey {
-		key := opt.Prefix
-		opt.Prefix = nil
-		it = t.NewKeyIterator(key, opt)
-	} else {
-		it = t.NewIterator(opt)
-	}
-	defer it.Close()
-	for it.Seek(seek); it.Valid() && len(out) < limit; it.Next() {
-		i, err := itemOf(it.Item())
-		if err != nil {
-			i.Value = err.Error()
-		}
-		out = append(out, i)
-	}
-	return out
-}
-
-func (t plainTxn) CommitAt(ts uint64) error { return t.Txn.CommitAt(ts, nil) }
-
-type readable interface {
-	Key() []byte
-	ValueCopy([]byte) ([]byte, error)
-	Version() uint64
-	UserMeta() byte
-	ExpiresAt() uint64
-	IsDeletedOrExpired() bool
-	DiscardEarlierVersions() bool
-	ValueSize() int64
-	KeySize() int64
-}
-
-func itemOf(it readable) (item, error) {
+func itemOf(it sideItem) (item, error) {
 	v, err := it.ValueCopy(nil)
 	return item{string(it.Key()), string(v), it.Version(), it.UserMeta(), it.ExpiresAt(), it.IsDeletedOrExpired(),
 		it.DiscardEarlierVersions(), it.ValueSize(), it.KeySize()}, err
 }
 
-type plainDB struct{ *badger.DB }
-
-func (d plainDB) Begin(update bool) txn              { return plainTxn{d.NewTransaction(update)} }
-func (d plainDB) BeginAt(ts uint64, update bool) txn { return plainTxn{d.NewTransactionAt(ts, update)} }
-func (d plainDB) Batch(ws []write) error {
-	wb := d.NewWriteBatch()
-	defer wb.Cancel()
-	for _, w := range ws {
-		var err error
-		if w.del {
-			err = wb.Delete(w.key)
-		} else {
-			err = wb.SetEntry(plainEntry(w))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return wb.Flush()
-}
-
-type spillTxn struct{ *badgerspill.Txn }
-
-func (t spillTxn) Write(w write) error {
-	if w.del {
-		return t.Delete(w.key)
-	}
-	return t.SetEntry(spillEntry(w))
-}
-
-func spillEntry(w write) *badgerspill.Entry {
-	e := badgerspill.NewEntry(w.key, w.value).WithMeta(w.userMeta)
-	if w.discard {
-		e.WithDiscard()
-	}
-	e.ExpiresAt = w.expiresAt
-	return e
-}
-
-func (t spillTxn) Get(key []byte) (item, error) {
-	it, err := t.Txn.Get(key)
+func getItem(txn sideTxn, key []byte) (item, error) {
+	it, err := txn.Read(key)
 	if err != nil {
 		return item{}, err
 	}
 	return itemOf(it)
 }
 
-func (t spillTxn) Iterate(opt badger.IteratorOptions, isKey bool, seek []byte, limit int) (out []item) {
-	var it *badgerspill.Iterator
+// iterate returns the items from seek on, limit at most, of the key opt.Prefix if isKey.
+func iterate(txn sideTxn, opt badger.IteratorOptions, isKey bool, seek []byte, limit int) (out []item) {
+	var it sideIter
 	if isKey {
 		key := opt.Prefix
 		opt.Prefix = nil
-		it = t.NewKeyIterator(key, opt)
+		it = txn.KeyIter(key, opt)
 	} else {
-		it = t.NewIterator(opt)
+		it = txn.Iter(opt)
 	}
 	defer it.Close()
 	for it.Seek(seek); it.Valid() && len(out) < limit; it.Next() {
-		i, err := itemOf(it.Item())
+		i, err := itemOf(it.Head())
 		if err != nil {
 			i.Value = err.Error()
 		}
@@ -190,21 +66,15 @@ func (t spillTxn) Iterate(opt badger.IteratorOptions, isKey bool, seek []byte, l
 	return out
 }
 
-func (t spillTxn) CommitAt(ts uint64) error { return t.Txn.CommitAt(ts, nil) }
-
-type spillDB struct{ *badgerspill.DB }
-
-func (d spillDB) Begin(update bool) txn              { return spillTxn{d.NewTransaction(update)} }
-func (d spillDB) BeginAt(ts uint64, update bool) txn { return spillTxn{d.NewTransactionAt(ts, update)} }
-func (d spillDB) Batch(ws []write) error {
-	wb := d.NewWriteBatch()
+// putBatch writes all of ws by a batch, each at its version if there are versions.
+func putBatch(wb sideBatch, ws []write, versions []uint64) error {
 	defer wb.Cancel()
-	for _, w := range ws {
+	for i, w := range ws {
 		var err error
-		if w.del {
-			err = wb.Delete(w.key)
+		if versions != nil {
+			err = wb.PutAt(w, versions[i])
 		} else {
-			err = wb.SetEntry(spillEntry(w))
+			err = wb.Put(w)
 		}
 		if err != nil {
 			return err
@@ -252,9 +122,8 @@ type lockstep struct {
 	rng     *rand.Rand
 	mode    mode
 	dir     string
-	plain   db
-	spill   db
-	layer   *badgerspill.DB
+	plain   plainSide
+	spill   spillSide
 	open    []pair
 	version uint64 // managed mode's clock
 	feeds   feeds
@@ -270,7 +139,7 @@ type lockstep struct {
 }
 
 type pair struct {
-	plain, spill txn
+	plain, spill sideTxn
 	update       bool
 }
 
@@ -309,7 +178,7 @@ func (l *lockstep) openBoth() {
 		require.NoError(t, err)
 		s, err := badgerspill.OpenManaged(so)
 		require.NoError(t, err)
-		l.plain, l.spill, l.layer = plainDB{p}, spillDB{s}, s
+		l.plain, l.spill = plainSideOf(p), spillSideOf(s)
 		l.startFeeds()
 		return
 	}
@@ -317,7 +186,7 @@ func (l *lockstep) openBoth() {
 	require.NoError(t, err)
 	s, err := badgerspill.Open(so)
 	require.NoError(t, err)
-	l.plain, l.spill, l.layer = plainDB{p}, spillDB{s}, s
+	l.plain, l.spill = plainSideOf(p), spillSideOf(s)
 	l.startFeeds()
 	l.pin = func() {}
 	if !l.coalesce {
@@ -350,7 +219,7 @@ func (l *lockstep) same(want, got any, wantErr, gotErr error) {
 		for _, s := range l.log {
 			l.t.Log(s)
 		}
-		l.t.Fatalf("plain Badger: %v, %v\nbadgerspill:  %v, %v\n%+v", want, wantErr, got, gotErr, l.layer.SpillStats())
+		l.t.Fatalf("plain Badger: %v, %v\nbadgerspill:  %v, %v\n%+v", want, wantErr, got, gotErr, l.spill.SpillStats())
 	}
 }
 
@@ -363,16 +232,16 @@ func (l *lockstep) key() []byte {
 }
 
 func (l *lockstep) write() write {
-	w := write{key: l.key(), userMeta: byte(l.rng.IntN(3))}
+	w := write{Key: l.key(), UserMeta: byte(l.rng.IntN(3))}
 	switch l.rng.IntN(12) {
 	case 0, 1:
-		w.del = true
+		w.Delete = true
 	case 2:
-		w.expiresAt = uint64(time.Now().Add(-time.Hour).Unix())
+		w.ExpiresAt = uint64(time.Now().Add(-time.Hour).Unix())
 	case 3:
-		w.expiresAt = uint64(time.Now().Add(time.Hour).Unix())
+		w.ExpiresAt = uint64(time.Now().Add(time.Hour).Unix())
 	case 4:
-		w.discard = true
+		w.Discard = true
 	}
 	n := l.rng.IntN(40)
 	switch l.rng.IntN(15) {
@@ -381,7 +250,7 @@ func (l *lockstep) write() write {
 	case 1:
 		n = 3000
 	}
-	w.value = bytes.Repeat([]byte{byte('A' + l.rng.IntN(26))}, n)
+	w.Value = bytes.Repeat([]byte{byte('A' + l.rng.IntN(26))}, n)
 	return w
 }
 
@@ -396,12 +265,12 @@ func (l *lockstep) step() {
 	switch r.IntN(16) {
 	case 0, 1, 2, 3:
 		w := l.write()
-		l.note("txn %d write %q del=%v", i, w.key, w.del)
-		l.same(nil, nil, p.plain.Write(w), p.spill.Write(w))
+		l.note("txn %d write %q del=%v", i, w.Key, w.Delete)
+		l.same(nil, nil, p.plain.Put(w), p.spill.Put(w))
 	case 4, 5, 6:
 		k := l.key()
-		want, werr := p.plain.Get(k)
-		got, gerr := p.spill.Get(k)
+		want, werr := getItem(p.plain, k)
+		got, gerr := getItem(p.spill, k)
 		l.note("txn %d at %d get %q", i, p.plain.ReadTs(), k)
 		// Badger's Get gives a pending write no size; the layer's does.
 		want.ValueSize, got.ValueSize = 0, 0
@@ -424,16 +293,16 @@ func (l *lockstep) step() {
 			ws[i] = l.write()
 		}
 		l.note("batch of %d", len(ws))
-		l.same(nil, nil, l.plain.Batch(ws), l.spill.Batch(ws))
+		l.same(nil, nil, putBatch(l.plain.NewBatch(), ws, nil), putBatch(l.spill.NewBatch(), ws, nil))
 	case 14:
 		if r.IntN(4) == 0 {
 			l.note("drain")
-			require.NoError(l.t, l.layer.Drain(context.Background()))
+			require.NoError(l.t, l.spill.Drain(context.Background()))
 		}
 	case 15:
 		if r.IntN(4) == 0 {
 			l.note("sync")
-			require.NoError(l.t, l.layer.Sync())
+			require.NoError(l.t, l.spill.Sync())
 		}
 		if !l.mode.managed {
 			l.same(l.plain.MaxVersion(), l.spill.MaxVersion(), nil, nil)
@@ -476,7 +345,7 @@ func (l *lockstep) commit(i int, p pair) {
 		if l.rng.IntN(4) == 0 {
 			ts = 0
 		}
-		l.same(nil, nil, p.plain.CommitAt(ts), p.spill.CommitAt(ts))
+		l.same(nil, nil, p.plain.CommitAt(ts, nil), p.spill.CommitAt(ts, nil))
 	} else {
 		l.same(nil, nil, p.plain.Commit(), p.spill.Commit())
 	}
@@ -513,8 +382,8 @@ func (l *lockstep) iterate(i int, p pair) {
 	}
 	limit := 1 + r.IntN(200)
 	l.note("txn %d at %d iterate %+v key=%v seek %q", i, p.plain.ReadTs(), opt, isKey, seek)
-	want := p.plain.Iterate(opt, isKey, seek, limit)
-	got := p.spill.Iterate(opt, isKey, seek, limit)
+	want := iterate(p.plain, opt, isKey, seek, limit)
+	got := iterate(p.spill, opt, isKey, seek, limit)
 	l.same(len(want), len(got), nil, nil)
 	for j := range want {
 		l.same(l.sizes(want[j]), l.sizes(got[j]), nil, nil)
@@ -537,16 +406,16 @@ func (l *lockstep) finish() {
 	l.reopen()
 	opt := badger.DefaultIteratorOptions
 	opt.AllVersions = !l.coalesce
-	all := func(d db) []item {
+	all := func(d side) []item {
 		tx := d.BeginAt(math.MaxUint64, false)
 		defer tx.Discard()
-		return tx.Iterate(opt, false, nil, math.MaxInt)
+		return iterate(tx, opt, false, nil, math.MaxInt)
 	}
 	if !l.mode.managed {
-		all = func(d db) []item {
+		all = func(d side) []item {
 			tx := d.Begin(false)
 			defer tx.Discard()
-			return tx.Iterate(opt, false, nil, math.MaxInt)
+			return iterate(tx, opt, false, nil, math.MaxInt)
 		}
 	}
 	strip := func(items []item) []item {
@@ -558,7 +427,7 @@ func (l *lockstep) finish() {
 	want := strip(all(l.plain))
 	require.NotEmpty(t, want)
 	require.Equal(t, want, strip(all(l.spill)))
-	require.NoError(t, l.layer.Drain(context.Background()))
+	require.NoError(t, l.spill.Drain(context.Background()))
 	l.feeds.cancel()
 	require.NoError(t, l.plain.Close())
 	l.close()
@@ -573,6 +442,6 @@ func (l *lockstep) finish() {
 		p, err = badger.Open(so)
 	}
 	require.NoError(t, err)
-	require.Equal(t, want, strip(all(plainDB{p})))
+	require.Equal(t, want, strip(all(plainSideOf(p))))
 	require.NoError(t, p.Close())
 }

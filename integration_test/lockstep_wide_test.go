@@ -17,110 +17,45 @@ import (
 	"github.com/dgraph-io/badger/v4/pb"
 	"github.com/stretchr/testify/require"
 	"google.golang.org/protobuf/proto"
-
-	"github.com/badgerspill/badgerspill/badgerspill"
 )
 
 // The steps of the lockstep test that are not transactions: backups, loads, batches with versions
 // of their own, sequences, merge operators, drops, value log collection. A subscription on each
 // side runs along.
 
-// wide is the rest of the API in terms of both engines.
-type wide interface {
-	BackupTo(w io.Writer, since uint64, managed bool) (uint64, error)
-	Load(r io.Reader, maxPendingWrites int) error
-	BatchAt(ws []write, versions []uint64) error
-	Seq(n int) ([]uint64, error)
-	Merge(adds []string) (string, error)
-	DropAll() error
-	RunValueLogGC(discardRatio float64) error
-	VerifyChecksum() error
-	Feed(ctx context.Context, prefix string, cb func(kv *pb.KVList) error) error
-}
-
 func concat(a, b []byte) []byte { return append(append([]byte{}, a...), b...) }
 
-func (d plainDB) BackupTo(w io.Writer, since uint64, managed bool) (uint64, error) {
-	if managed {
-		stream := d.NewStreamAt(math.MaxUint64)
+func backupTo(d mover, w io.Writer, since uint64, managed bool) (uint64, error) {
+	if !managed {
+		return d.Backup(w, since)
+	}
+	if p, ok := d.(plainSide); ok {
+		stream := p.NewStreamAt(math.MaxUint64)
 		stream.SinceTs = since
 		return stream.Backup(w, since)
 	}
-	return d.Backup(w, since)
+	stream := d.(spillSide).NewStreamAt(math.MaxUint64)
+	stream.SinceTs = since
+	return stream.Backup(w, since)
 }
 
-func (d spillDB) BackupTo(w io.Writer, since uint64, managed bool) (uint64, error) {
-	if managed {
-		stream := d.NewStreamAt(math.MaxUint64)
-		stream.SinceTs = since
-		return stream.Backup(w, since)
+func takeSeq(d side, n int) (got []uint64, err error) {
+	seq, err := d.Sequence([]byte("seq"), 3)
+	if err != nil {
+		return nil, err
 	}
-	return d.Backup(w, since)
-}
-
-func (d plainDB) BatchAt(ws []write, versions []uint64) error {
-	wb := d.NewManagedWriteBatch()
-	defer wb.Cancel()
-	for i, w := range ws {
-		var err error
-		if w.del {
-			err = wb.DeleteAt(w.key, versions[i])
-		} else {
-			err = wb.SetEntryAt(plainEntry(w), versions[i])
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return wb.Flush()
-}
-
-func (d spillDB) BatchAt(ws []write, versions []uint64) error {
-	wb := d.NewManagedWriteBatch()
-	defer wb.Cancel()
-	for i, w := range ws {
-		var err error
-		if w.del {
-			err = wb.DeleteAt(w.key, versions[i])
-		} else {
-			err = wb.SetEntryAt(spillEntry(w), versions[i])
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return wb.Flush()
-}
-
-func takeSeq(next func() (uint64, error), release func() error, n int) (got []uint64, err error) {
 	for range n {
-		v, err := next()
+		v, err := seq.Next()
 		if err != nil {
-			return got, errors.Join(err, release())
+			return got, errors.Join(err, seq.Release())
 		}
 		got = append(got, v)
 	}
-	return got, release()
+	return got, seq.Release()
 }
 
-func (d plainDB) Seq(n int) ([]uint64, error) {
-	seq, err := d.GetSequence([]byte("seq"), 3)
-	if err != nil {
-		return nil, err
-	}
-	return takeSeq(seq.Next, seq.Release, n)
-}
-
-func (d spillDB) Seq(n int) ([]uint64, error) {
-	seq, err := d.GetSequence([]byte("seq"), 3)
-	if err != nil {
-		return nil, err
-	}
-	return takeSeq(seq.Next, seq.Release, n)
-}
-
-func (d plainDB) Merge(adds []string) (string, error) {
-	m := d.GetMergeOperator([]byte("merge"), concat, time.Hour)
+func merged(d side, adds []string) (string, error) {
+	m := d.Merge([]byte("merge"), concat, time.Hour)
 	defer m.Stop()
 	for _, a := range adds {
 		if err := m.Add([]byte(a)); err != nil {
@@ -129,26 +64,6 @@ func (d plainDB) Merge(adds []string) (string, error) {
 	}
 	v, err := m.Get()
 	return string(v), err
-}
-
-func (d spillDB) Merge(adds []string) (string, error) {
-	m := d.GetMergeOperator([]byte("merge"), concat, time.Hour)
-	defer m.Stop()
-	for _, a := range adds {
-		if err := m.Add([]byte(a)); err != nil {
-			return "", err
-		}
-	}
-	v, err := m.Get()
-	return string(v), err
-}
-
-func (d plainDB) Feed(ctx context.Context, prefix string, cb func(kv *pb.KVList) error) error {
-	return d.Subscribe(ctx, func(kv *badger.KVList) error { return cb(kv) }, []pb.Match{{Prefix: []byte(prefix)}})
-}
-
-func (d spillDB) Feed(ctx context.Context, prefix string, cb func(kv *pb.KVList) error) error {
-	return d.Subscribe(ctx, func(kv *badgerspill.KVList) error { return cb(kv) }, []pb.Match{{Prefix: []byte(prefix)}})
 }
 
 // feed is what a subscription has told.
@@ -165,17 +80,17 @@ const (
 	probeKey   = "a-probe"
 )
 
-func startFeed(ctx context.Context, d wide) *feed {
+func startFeed(ctx context.Context, d mover) *feed {
 	f := &feed{done: make(chan error, 1)}
 	go func() {
-		f.done <- d.Feed(ctx, feedPrefix, func(list *pb.KVList) error {
+		f.done <- d.Subscribe(ctx, func(list *badger.KVList) error {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			for _, kv := range list.Kv {
 				f.lines = append(f.lines, fmt.Sprintf("%s@%d %q %v %d", kv.Key, kv.Version, kv.Value, kv.Meta, kv.ExpiresAt))
 			}
 			return nil
-		})
+		}, []pb.Match{{Prefix: []byte(feedPrefix)}})
 	}()
 	return f
 }
@@ -205,7 +120,7 @@ type feeds struct {
 
 func (l *lockstep) startFeeds() {
 	ctx, cancel := context.WithCancel(context.Background())
-	l.feeds = feeds{plain: startFeed(ctx, l.plain.(wide)), spill: startFeed(ctx, l.spill.(wide)), cancel: cancel}
+	l.feeds = feeds{plain: startFeed(ctx, l.plain), spill: startFeed(ctx, l.spill), cancel: cancel}
 	// A subscription begins at some moment that nobody tells.
 	for end := time.Now().Add(10 * time.Second); ; {
 		text := l.probe()
@@ -222,17 +137,17 @@ func (l *lockstep) startFeeds() {
 func (l *lockstep) probe() string {
 	l.probes++
 	text := fmt.Sprintf("probe-%d-", l.probes)
-	w := write{key: []byte(probeKey), value: []byte(text)}
-	for _, d := range []db{l.plain, l.spill} {
-		var tx txn
+	w := write{Key: []byte(probeKey), Value: []byte(text)}
+	for _, d := range []side{l.plain, l.spill} {
+		var tx sideTxn
 		if l.mode.managed {
 			tx = d.BeginAt(math.MaxUint64, true)
 		} else {
 			tx = d.Begin(true)
 		}
-		require.NoError(l.t, tx.Write(w))
+		require.NoError(l.t, tx.Put(w))
 		if l.mode.managed {
-			require.NoError(l.t, tx.CommitAt((l.version+1)*4))
+			require.NoError(l.t, tx.CommitAt((l.version+1)*4, nil))
 		} else {
 			require.NoError(l.t, tx.Commit())
 		}
@@ -265,10 +180,10 @@ func (l *lockstep) discardAll() {
 // stepWide is one of those steps.
 func (l *lockstep) stepWide() {
 	r := l.rng
-	plain, spill := l.plain.(wide), l.spill.(wide)
+	plain, spill := l.plain, l.spill
 	switch op := r.IntN(12); {
 	case op < 3:
-		l.backup(plain, spill)
+		l.backup()
 	case op == 3 && l.mode.managed:
 		ws, versions := make([]write, 1+r.IntN(10)), []uint64{}
 		for i := range ws {
@@ -278,14 +193,14 @@ func (l *lockstep) stepWide() {
 		}
 		r.Shuffle(len(versions), func(i, j int) { versions[i], versions[j] = versions[j], versions[i] })
 		l.note("managed batch of %d", len(ws))
-		l.same(nil, nil, plain.BatchAt(ws, versions), spill.BatchAt(ws, versions))
+		l.same(nil, nil, putBatch(plain.NewManagedBatch(), ws, versions), putBatch(spill.NewManagedBatch(), ws, versions))
 	case op < 5:
-		l.load(plain, spill)
+		l.load()
 	case op < 7 && !l.mode.managed:
 		n := 1 + r.IntN(7)
 		l.note("sequence of %d", n)
-		want, werr := plain.Seq(n)
-		got, gerr := spill.Seq(n)
+		want, werr := takeSeq(plain, n)
+		got, gerr := takeSeq(spill, n)
 		l.same(want, got, werr, gerr)
 	case op < 9 && !l.mode.managed:
 		adds := make([]string, r.IntN(4))
@@ -293,8 +208,8 @@ func (l *lockstep) stepWide() {
 			adds[i] = string(rune('a' + r.IntN(26)))
 		}
 		l.note("merge %q", adds)
-		want, werr := plain.Merge(adds)
-		got, gerr := spill.Merge(adds)
+		want, werr := merged(plain, adds)
+		got, gerr := merged(spill, adds)
 		l.same(want, got, werr, gerr)
 		// Badger's Stop does not wait for its last write; whatever comes later stands behind it
 		l.probe()
@@ -311,15 +226,15 @@ func (l *lockstep) stepWide() {
 	}
 }
 
-func (l *lockstep) backup(plain, spill wide) {
+func (l *lockstep) backup() {
 	var since uint64
 	if l.rng.IntN(2) == 0 {
 		since = uint64(l.rng.IntN(int(min(l.plain.MaxVersion(), 1<<30)) + 1))
 	}
 	l.note("backup since %d", since)
 	var want, got bytes.Buffer
-	wantMax, werr := plain.BackupTo(&want, since, l.mode.managed)
-	gotMax, gerr := spill.BackupTo(&got, since, l.mode.managed)
+	wantMax, werr := backupTo(l.plain, &want, since, l.mode.managed)
+	gotMax, gerr := backupTo(l.spill, &got, since, l.mode.managed)
 	l.same(wantMax, gotMax, werr, gerr)
 	require.Equal(l.t, backupLines(l, &want), backupLines(l, &got))
 }
@@ -345,13 +260,13 @@ func backupLines(l *lockstep, r io.Reader) (lines []string) {
 
 // load loads new versions above all, and some below, of keys that nothing else writes. As Badger
 // asks, nothing runs beside it.
-func (l *lockstep) load(plain, spill wide) {
+func (l *lockstep) load() {
 	l.discardAll()
 	base := l.plain.MaxVersion()
 	list := &pb.KVList{}
 	for i := range 1 + l.rng.IntN(10) {
 		w := l.write()
-		kv := &pb.KV{Key: w.key, Value: w.value, UserMeta: []byte{w.userMeta}, ExpiresAt: w.expiresAt, Version: base + 1 + uint64(i), Meta: []byte{0}}
+		kv := &pb.KV{Key: w.Key, Value: w.Value, UserMeta: []byte{w.UserMeta}, ExpiresAt: w.ExpiresAt, Version: base + 1 + uint64(i), Meta: []byte{0}}
 		if l.mode.managed {
 			l.version++
 			kv.Version = l.version * 4
@@ -360,7 +275,7 @@ func (l *lockstep) load(plain, spill wide) {
 			l.loads++
 			kv.Key, kv.Version = fmt.Appendf(nil, "load%d", l.loads), uint64(1+l.rng.IntN(5))
 		}
-		if w.del {
+		if w.Delete {
 			kv.Meta[0], kv.Value = 1, nil
 		}
 		list.Kv = append(list.Kv, kv)
@@ -372,6 +287,6 @@ func (l *lockstep) load(plain, spill wide) {
 	require.NoError(l.t, err)
 	text = append(binary.LittleEndian.AppendUint64(nil, uint64(len(text))), text...)
 	l.note("load %d above %d", len(list.Kv), base)
-	l.same(nil, nil, plain.Load(bytes.NewReader(text), 16), spill.Load(bytes.NewReader(text), 16))
+	l.same(nil, nil, l.plain.Load(bytes.NewReader(text), 16), l.spill.Load(bytes.NewReader(text), 16))
 	l.same(l.plain.MaxVersion(), l.spill.MaxVersion(), nil, nil)
 }

@@ -64,7 +64,7 @@ func openPlain(t *testing.T, o badger.Options, managed bool) plainSide {
 	db, err := open(o)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = db.Close() })
-	return plainSide{db}
+	return plainSideOf(db)
 }
 
 // A transaction from before everything keeps replay from leaving out what nobody can see any more:
@@ -81,7 +81,7 @@ func openLayer(t *testing.T, o badgerspill.Options, managed bool) spillSide {
 		t.Cleanup(db.NewTransaction(false).Discard) // after Close, which replays
 	}
 	t.Cleanup(func() { _ = db.Close() })
-	return spillSide{db}
+	return spillSideOf(db)
 }
 
 // read is View, at the highest timestamp in managed mode.
@@ -143,24 +143,24 @@ func history(t *testing.T, db side, managed bool) {
 		for i := range 8 {
 			n := order[i]
 			ts := uint64(100*round + 10*n + 1)
-			ws := []write{{key: key(n), value: fmt.Appendf(nil, "%d/%d", round, n), userMeta: byte(round)}}
+			ws := []write{{Key: key(n), Value: fmt.Appendf(nil, "%d/%d", round, n), UserMeta: byte(round)}}
 			switch {
 			case n == 1 && round == 3:
-				ws[0] = write{key: key(n), del: true}
+				ws[0] = write{Key: key(n), Delete: true}
 			case n == 2 && round == 4:
-				ws[0] = write{key: key(n), del: true}
+				ws[0] = write{Key: key(n), Delete: true}
 			case n == 3:
-				ws[0].expiresAt = started + 100_000 + uint64(round)
+				ws[0].ExpiresAt = started + 100_000 + uint64(round)
 			case n == 4 && round >= 3:
-				ws[0].expiresAt = started - 10
+				ws[0].ExpiresAt = started - 10
 			case n == 5 && round == 2:
-				ws[0].discard = true
+				ws[0].Discard = true
 			case n == 6:
-				ws[0].value = bytes.Repeat([]byte{byte('a' + round)}, 1000)
+				ws[0].Value = bytes.Repeat([]byte{byte('a' + round)}, 1000)
 			case n == 7:
-				ws[0].value = nil
+				ws[0].Value = nil
 			}
-			ws = append(ws, write{key: fmt.Appendf(nil, "other/%d", n%3), value: fmt.Append(nil, ts)})
+			ws = append(ws, write{Key: fmt.Appendf(nil, "other/%d", n%3), Value: fmt.Append(nil, ts)})
 			var txn sideTxn
 			if managed {
 				txn = db.BeginAt(math.MaxUint64, true)

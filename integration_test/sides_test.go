@@ -15,154 +15,52 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill"
+	"github.com/badgerspill/badgerspill/integration_test/kit/sides"
 )
 
 // A situation is played once on plain Badger and once on badgerspill in each of several modes.
 // Everything that it observes goes into a transcript, panics included, and the transcripts must be
 // equal.
 
-// side is one of the two databases.
-type side interface {
-	Begin(update bool) sideTxn
-	BeginAt(ts uint64, update bool) sideTxn
-	View(fn func(sideTxn) error) error
-	Update(fn func(sideTxn) error) error
-	NewBatch() sideBatch
-	NewBatchAt(ts uint64) sideBatch
-	NewManagedBatch() sideBatch
+type (
+	side      = sides.Side
+	sideTxn   = sides.Txn
+	sideItem  = sides.Item
+	sideIter  = sides.Iterator
+	sideBatch = sides.Batch
+	write     = sides.Write
+)
 
-	SetDiscardTs(ts uint64)
-	MaxVersion() uint64
-	MaxBatchCount() int64
-	MaxBatchSize() int64
-	IsClosed() bool
-	Sync() error
-	Close() error
+// plainSide is a database of Badger's, with the rest of its methods behind those of a side.
+type plainSide struct {
+	side
+	plainRest
 }
 
-type sideTxn interface {
-	ReadTs() uint64
-	Set(k, v []byte) error
-	Put(w write) error
-	Delete(k []byte) error
-	Read(k []byte) (sideItem, error)
-	Iter(opt badger.IteratorOptions) sideIter
-	KeyIter(k []byte, opt badger.IteratorOptions) sideIter
-	Commit() error
-	CommitWith(cb func(error))
-	CommitAt(ts uint64, cb func(error)) error
-	Discard()
+type plainRest struct{ *badger.DB }
+
+func plainSideOf(db *badger.DB) plainSide { return plainSide{sides.Plain(db), plainRest{db}} }
+
+// spillSide is one of ours.
+type spillSide struct {
+	side
+	spillRest
 }
 
-type sideItem interface {
-	readable
-	KeyCopy([]byte) []byte
-	Value(func([]byte) error) error
-	EstimatedSize() int64
+type spillRest struct{ *badgerspill.DB }
+
+func spillSideOf(db *badgerspill.DB) spillSide {
+	return spillSide{sides.Of(db, spillEntry), spillRest{db}}
 }
 
-type sideIter interface {
-	Head() sideItem
-	Rewind()
-	Seek([]byte)
-	Next()
-	Valid() bool
-	ValidForPrefix([]byte) bool
-	Close()
-}
-
-type sideBatch interface {
-	Put(w write) error
-	PutAt(w write, ts uint64) error
-	Set(k, v []byte) error
-	Delete(k []byte) error
-	DeleteAt(k []byte, ts uint64) error
-	WriteList(*badger.KVList) error
-	SetMaxPendingTxns(int)
-	Flush() error
-	Cancel()
-	Error() error
-}
-
-type plainSide struct{ *badger.DB }
-
-func (d plainSide) Begin(update bool) sideTxn { return plainSideTxn{d.NewTransaction(update)} }
-func (d plainSide) BeginAt(ts uint64, update bool) sideTxn {
-	return plainSideTxn{d.NewTransactionAt(ts, update)}
-}
-func (d plainSide) View(fn func(sideTxn) error) error {
-	return d.DB.View(func(txn *badger.Txn) error { return fn(plainSideTxn{txn}) })
-}
-func (d plainSide) Update(fn func(sideTxn) error) error {
-	return d.DB.Update(func(txn *badger.Txn) error { return fn(plainSideTxn{txn}) })
-}
-func (d plainSide) NewBatch() sideBatch            { return plainBatch{d.NewWriteBatch()} }
-func (d plainSide) NewBatchAt(ts uint64) sideBatch { return plainBatch{d.NewWriteBatchAt(ts)} }
-func (d plainSide) NewManagedBatch() sideBatch     { return plainBatch{d.NewManagedWriteBatch()} }
-
-type plainSideTxn struct{ *badger.Txn }
-
-func (t plainSideTxn) Put(w write) error { return plainTxn(t).Write(w) }
-func (t plainSideTxn) Read(k []byte) (sideItem, error) {
-	it, err := t.Get(k)
-	if it == nil {
-		return nil, err
+func spillEntry(w write) *badgerspill.Entry {
+	e := badgerspill.NewEntry(w.Key, w.Value).WithMeta(w.UserMeta)
+	if w.Discard {
+		e.WithDiscard()
 	}
-	return it, err
+	e.ExpiresAt = w.ExpiresAt
+	return e
 }
-func (t plainSideTxn) Iter(opt badger.IteratorOptions) sideIter { return plainIter{t.NewIterator(opt)} }
-func (t plainSideTxn) KeyIter(k []byte, opt badger.IteratorOptions) sideIter {
-	return plainIter{t.NewKeyIterator(k, opt)}
-}
-
-type plainIter struct{ *badger.Iterator }
-
-func (it plainIter) Head() sideItem { return it.Item() }
-
-type plainBatch struct{ *badger.WriteBatch }
-
-func (b plainBatch) Put(w write) error              { return b.SetEntry(plainEntry(w)) }
-func (b plainBatch) PutAt(w write, ts uint64) error { return b.SetEntryAt(plainEntry(w), ts) }
-
-type spillSide struct{ *badgerspill.DB }
-
-func (d spillSide) Begin(update bool) sideTxn { return spillSideTxn{d.NewTransaction(update)} }
-func (d spillSide) BeginAt(ts uint64, update bool) sideTxn {
-	return spillSideTxn{d.NewTransactionAt(ts, update)}
-}
-func (d spillSide) View(fn func(sideTxn) error) error {
-	return d.DB.View(func(txn *badgerspill.Txn) error { return fn(spillSideTxn{txn}) })
-}
-func (d spillSide) Update(fn func(sideTxn) error) error {
-	return d.DB.Update(func(txn *badgerspill.Txn) error { return fn(spillSideTxn{txn}) })
-}
-func (d spillSide) NewBatch() sideBatch            { return spillBatch{d.NewWriteBatch()} }
-func (d spillSide) NewBatchAt(ts uint64) sideBatch { return spillBatch{d.NewWriteBatchAt(ts)} }
-func (d spillSide) NewManagedBatch() sideBatch     { return spillBatch{d.NewManagedWriteBatch()} }
-
-type spillSideTxn struct{ *badgerspill.Txn }
-
-func (t spillSideTxn) Put(w write) error { return spillTxn(t).Write(w) }
-func (t spillSideTxn) Read(k []byte) (sideItem, error) {
-	it, err := t.Get(k)
-	if it == nil {
-		return nil, err
-	}
-	return it, err
-}
-func (t spillSideTxn) Iter(opt badger.IteratorOptions) sideIter { return spillIter{t.NewIterator(opt)} }
-func (t spillSideTxn) KeyIter(k []byte, opt badger.IteratorOptions) sideIter {
-	return spillIter{t.NewKeyIterator(k, opt)}
-}
-
-type spillIter struct{ *badgerspill.Iterator }
-
-func (it spillIter) Head() sideItem { return it.Item() }
-
-type spillBatch struct{ *badgerspill.WriteBatch }
-
-func (b spillBatch) Put(w write) error              { return b.SetEntry(spillEntry(w)) }
-func (b spillBatch) PutAt(w write, ts uint64) error { return b.SetEntryAt(spillEntry(w), ts) }
 
 // transcript is what was observed, in order.
 type transcript struct {
@@ -350,7 +248,7 @@ func (s situation) compare(t *testing.T) {
 			}
 			db, err := open(options(filepath.Join(dir, "plain")))
 			require.NoError(t, err)
-			return plainSide{db}
+			return plainSideOf(db)
 		})
 		require.NotEmpty(t, want.lines)
 		for _, m := range sideModes {
@@ -363,7 +261,7 @@ func (s situation) compare(t *testing.T) {
 					o := m.change(badgerspill.OptionsFrom(options(filepath.Join(dir, strings.ReplaceAll(m.name, " ", "-")))))
 					db, err := open(o.WithDrainOnClose(false))
 					require.NoError(t, err)
-					return spillSide{db}
+					return spillSideOf(db)
 				}).equal(want)
 			})
 		}

@@ -278,7 +278,7 @@ func streamData(t *testing.T, db mover, managed bool) {
 			txn = db.Begin(true)
 		}
 		require.NoError(t, txn.Set(fmt.Appendf(nil, "m%04d", i*7%300), bytes.Repeat([]byte{byte(i)}, i)))
-		require.NoError(t, txn.Put(write{key: key(i % 10), value: fmt.Append(nil, i), userMeta: byte(i), del: i%17 == 0}))
+		require.NoError(t, txn.Put(write{Key: key(i % 10), Value: fmt.Append(nil, i), UserMeta: byte(i), Delete: i%17 == 0}))
 		if managed {
 			ts--
 			require.NoError(t, txn.CommitAt(ts, nil))

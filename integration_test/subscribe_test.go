@@ -223,7 +223,7 @@ func TestSubscribersAreToldTheSame(t *testing.T) {
 		put(&transcript{t: t}, db, "k000001", "-", "other/2", "2", "third", "3")
 		wb := db.NewBatch()
 		for i := range 20 {
-			require.NoError(t, wb.Put(write{key: fmt.Appendf(nil, "k9%d", i), value: []byte("batch"), userMeta: 5}))
+			require.NoError(t, wb.Put(write{Key: fmt.Appendf(nil, "k9%d", i), Value: []byte("batch"), UserMeta: 5}))
 		}
 		require.NoError(t, wb.Delete([]byte("k90")))
 		require.NoError(t, wb.Flush())
@@ -364,7 +364,7 @@ func TestSubscribersInManagedMode(t *testing.T) {
 			require.NoError(t, commit(at, "a"))
 		}
 		wb := db.NewManagedBatch()
-		require.NoError(t, wb.PutAt(write{key: []byte("ab"), value: []byte("batch")}, 7))
+		require.NoError(t, wb.PutAt(write{Key: []byte("ab"), Value: []byte("batch")}, 7))
 		require.NoError(t, wb.DeleteAt([]byte("ac"), 9))
 		require.NoError(t, wb.Flush())
 		f.sync(mark)

@@ -70,50 +70,19 @@ func zeroCases() (cases []zeroCase) {
 	}...)
 }
 
-// zeroDB is what a child does with a database.
-type zeroDB struct {
-	set   func(key string, value []byte) error
-	get   func(key string) ([]byte, error)
-	close func() error
-}
-
-func openZero(layer bool, o badger.Options) (zeroDB, error) {
+func openZero(layer bool, o badger.Options) (side, error) {
 	if !layer {
 		db, err := badger.Open(o)
 		if err != nil {
-			return zeroDB{}, err
+			return nil, err
 		}
-		return zeroDB{
-			func(k string, v []byte) error {
-				return db.Update(func(txn *badger.Txn) error { return txn.Set([]byte(k), v) })
-			},
-			func(k string) (v []byte, err error) {
-				return v, db.View(func(txn *badger.Txn) error {
-					item, err := txn.Get([]byte(k))
-					if err == nil {
-						v, err = item.ValueCopy(nil)
-					}
-					return err
-				})
-			}, db.Close}, nil
+		return plainSideOf(db), nil
 	}
 	db, err := badgerspill.Open(badgerspill.OptionsFrom(o).WithSpillRate(100))
 	if err != nil {
-		return zeroDB{}, err
+		return nil, err
 	}
-	return zeroDB{
-		func(k string, v []byte) error {
-			return db.Update(func(txn *badgerspill.Txn) error { return txn.Set([]byte(k), v) })
-		},
-		func(k string) (v []byte, err error) {
-			return v, db.View(func(txn *badgerspill.Txn) error {
-				item, err := txn.Get([]byte(k))
-				if err == nil {
-					v, err = item.ValueCopy(nil)
-				}
-				return err
-			})
-		}, db.Close}, nil
+	return spillSideOf(db), nil
 }
 
 // zeroOutcome is what a child tells.
@@ -158,13 +127,21 @@ func TestZeroChild(t *testing.T) {
 		if err != nil {
 			break
 		}
-		for i := range 120 {
-			note(&out.Set, db.set(fmt.Sprint("large", i), value))
+		set := func(k string, v []byte) {
+			note(&out.Set, db.Update(func(txn sideTxn) error { return txn.Set([]byte(k), v) }))
 		}
-		note(&out.Set, db.set(fmt.Sprint("small", round), small))
-		_, err = db.get(fmt.Sprint("small", round))
-		note(&out.Get, err)
-		note(&out.Close, db.close())
+		for i := range 120 {
+			set(fmt.Sprint("large", i), value)
+		}
+		set(fmt.Sprint("small", round), small)
+		note(&out.Get, db.View(func(txn sideTxn) error {
+			item, err := txn.Read([]byte(fmt.Sprint("small", round)))
+			if err == nil {
+				_, err = item.ValueCopy(nil)
+			}
+			return err
+		}))
+		note(&out.Close, db.Close())
 		if o.InMemory {
 			break
 		}
