@@ -16,37 +16,41 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/sides"
 )
 
-// operator is what both engines' merge operators do.
-type operator interface {
-	Add(val []byte) error
-	Get() ([]byte, error)
-	Stop()
-}
-
 // mergeSide is one engine with merge operators.
-type mergeSide struct {
-	operator func(key string, f func(existing, added []byte) []byte, every time.Duration) operator
-	set      func(key, value string, discard bool) error // deletes if value is empty
-	get      func(key string) (string, error)
-	// versions, newest first, down to where the key's history ends
-	history func(key string) []string
-	version func() uint64
-	drain   func()
-	close   func() error
+type mergeSide struct{ twin }
+
+func (s mergeSide) operator(key string, f func(existing, added []byte) []byte, every time.Duration) sides.MergeOperator {
+	return s.Merge([]byte(key), f, every)
 }
 
-type versionItem interface {
-	String() string
-	Version() uint64
-	ValueCopy(dst []byte) ([]byte, error)
-	IsDeletedOrExpired() bool
-	DiscardEarlierVersions() bool
+func (s mergeSide) get(key string) (value string, err error) {
+	v, version, err := s.read(key)
+	if version > 0 {
+		value = fmt.Sprint(string(v), version)
+	}
+	return value, err
+}
+
+// history returns the versions of a key, newest first, down to where its history ends.
+func (s mergeSide) history(key string) (history []string) {
+	txn := s.Begin(false)
+	defer txn.Discard()
+	it := txn.KeyIter([]byte(key), badger.DefaultIteratorOptions)
+	defer it.Close()
+	for it.Rewind(); it.Valid(); it.Next() {
+		var end bool
+		if history, end = describe(history, it.Head()); end {
+			break
+		}
+	}
+	return history
 }
 
 // describe adds an item to a history and says whether the history ends there.
-func describe(history []string, item versionItem) (_ []string, end bool) {
+func describe(history []string, item sides.Item) (_ []string, end bool) {
 	if item.IsDeletedOrExpired() {
 		return append(history, fmt.Sprint(item.Version(), " deleted")), true
 	}
@@ -55,108 +59,13 @@ func describe(history []string, item versionItem) (_ []string, end bool) {
 		item.DiscardEarlierVersions()
 }
 
-func plainMerge(t *testing.T, dir string) *mergeSide {
-	db, err := badger.Open(testOptions(dir).Badger())
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	return &mergeSide{
-		operator: func(key string, f func(existing, added []byte) []byte, every time.Duration) operator {
-			return db.GetMergeOperator([]byte(key), f, every)
-		},
-		set: func(key, value string, discard bool) error {
-			return db.Update(func(txn *badger.Txn) error {
-				e := badger.NewEntry([]byte(key), []byte(value))
-				switch {
-				case value == "":
-					return txn.Delete([]byte(key))
-				case discard:
-					e.WithDiscard()
-				}
-				return txn.SetEntry(e)
-			})
-		},
-		get: func(key string) (value string, err error) {
-			err = db.View(func(txn *badger.Txn) error {
-				item, err := txn.Get([]byte(key))
-				if err != nil {
-					return err
-				}
-				v, err := item.ValueCopy(nil)
-				value = fmt.Sprint(string(v), item.Version())
-				return err
-			})
-			return value, err
-		},
-		history: func(key string) (history []string) {
-			txn := db.NewTransaction(false)
-			defer txn.Discard()
-			it := txn.NewKeyIterator([]byte(key), badger.DefaultIteratorOptions)
-			defer it.Close()
-			for it.Rewind(); it.Valid(); it.Next() {
-				var end bool
-				if history, end = describe(history, it.Item()); end {
-					break
-				}
-			}
-			return history
-		},
-		version: db.MaxVersion,
-		drain:   func() {},
-		close:   db.Close,
-	}
-}
+func plainMerge(t *testing.T, dir string) *mergeSide { return &mergeSide{plainTwin(t, dir)} }
 
 func layerMerge(t *testing.T, dir string, changes ...func(*Options)) *mergeSide {
 	return sideOf(openAt(t, dir, changes...))
 }
 
-func sideOf(f *fixture) *mergeSide {
-	return &mergeSide{
-		operator: func(key string, merge func(existing, added []byte) []byte, every time.Duration) operator {
-			return f.GetMergeOperator([]byte(key), merge, every)
-		},
-		set: func(key, value string, discard bool) error {
-			return f.Update(func(txn *Txn) error {
-				e := NewEntry([]byte(key), []byte(value))
-				switch {
-				case value == "":
-					return txn.Delete([]byte(key))
-				case discard:
-					e.WithDiscard()
-				}
-				return txn.SetEntry(e)
-			})
-		},
-		get: func(key string) (value string, err error) {
-			err = f.View(func(txn *Txn) error {
-				item, err := txn.Get([]byte(key))
-				if err != nil {
-					return err
-				}
-				v, err := item.ValueCopy(nil)
-				value = fmt.Sprint(string(v), item.Version())
-				return err
-			})
-			return value, err
-		},
-		history: func(key string) (history []string) {
-			txn := f.NewTransaction(false)
-			defer txn.Discard()
-			it := txn.NewKeyIterator([]byte(key), DefaultIteratorOptions)
-			defer it.Close()
-			for it.Rewind(); it.Valid(); it.Next() {
-				var end bool
-				if history, end = describe(history, it.Item()); end {
-					break
-				}
-			}
-			return history
-		},
-		version: f.MaxVersion,
-		drain:   f.drained,
-		close:   f.Close,
-	}
-}
+func sideOf(f *fixture) *mergeSide { return &mergeSide{f.twin()} }
 
 // concat shows the order in which values are merged.
 func concat(existing, added []byte) []byte { return append(existing, added...) }
@@ -178,7 +87,7 @@ func TestMergeAsBadger(t *testing.T) {
 				dirs := [2]string{t.TempDir(), t.TempDir()}
 				plain, layer := plainMerge(t, dirs[0]), layerMerge(t, dirs[1], mode.change)
 				keys := []string{"a", "b", "", "!badger!x"}
-				var ops [2][]operator
+				var ops [2][]sides.MergeOperator
 				create := func() {
 					for i, s := range []*mergeSide{plain, layer} {
 						ops[i] = nil
@@ -261,7 +170,7 @@ func TestMergeShared(t *testing.T) {
 			want := uint64(0)
 			for round := range 2 {
 				for i, s := range []*mergeSide{plainMerge(t, dirs[0]), layerMerge(t, dirs[1], mode.change)} {
-					var ops [operators]operator
+					var ops [operators]sides.MergeOperator
 					for i := range ops {
 						ops[i] = s.operator("k", sum, time.Millisecond)
 					}
@@ -384,7 +293,7 @@ func TestMergeAddDuringCompaction(t *testing.T) {
 			}
 			var histories [][]string
 			for _, s := range []*mergeSide{plainMerge(t, t.TempDir()), sideOf(f)} {
-				var op operator
+				var op sides.MergeOperator
 				var once sync.Once
 				rotating := func() {
 					if s.version() == f.MaxVersion() {
@@ -631,9 +540,9 @@ func TestMergeClose(t *testing.T) {
 func TestMergeErrorsAsBadger(t *testing.T) {
 	bounded(t)
 	dirs := [2]string{t.TempDir(), t.TempDir()}
-	compare := func(name string, plain, layer operator) {
+	compare := func(name string, plain, layer sides.MergeOperator) {
 		t.Helper()
-		outcome := func(op operator) (text string) {
+		outcome := func(op sides.MergeOperator) (text string) {
 			var add, get error
 			var v []byte
 			text = caught(func() { add = op.Add([]byte("x")) }) + "; "

@@ -13,83 +13,23 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
+	"github.com/badgerspill/badgerspill/integration_test/kit/sides"
 )
-
-// integers is what both engines' sequences do.
-type integers interface {
-	Next() (uint64, error)
-	Release() error
-}
 
 // seqSide is one engine with its sequences, two to a key.
 type seqSide struct {
-	get      func(key string, bandwidth uint64) (integers, error)
-	set      func(key, value string) error // deletes if value is empty
-	read     func(key string) (value []byte, version uint64, err error)
-	version  func() uint64
-	drain    func()
-	close    func() error
-	sequence [4]integers
+	twin
+	sequence [4]sides.Sequence
 }
 
-func plainSeq(t *testing.T, dir string) *seqSide {
-	db, err := badger.Open(testOptions(dir).Badger())
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = db.Close() })
-	return &seqSide{
-		get: func(key string, bandwidth uint64) (integers, error) { return db.GetSequence([]byte(key), bandwidth) },
-		set: func(key, value string) error {
-			return db.Update(func(txn *badger.Txn) error {
-				if value == "" {
-					return txn.Delete([]byte(key))
-				}
-				return txn.Set([]byte(key), []byte(value))
-			})
-		},
-		read: func(key string) (value []byte, version uint64, err error) {
-			err = db.View(func(txn *badger.Txn) error {
-				item, err := txn.Get([]byte(key))
-				if err != nil {
-					return err
-				}
-				version = item.Version()
-				value, err = item.ValueCopy(nil)
-				return err
-			})
-			return value, version, err
-		},
-		version: db.MaxVersion,
-		drain:   func() {},
-		close:   db.Close,
-	}
-}
+func plainSeq(t *testing.T, dir string) *seqSide { return &seqSide{twin: plainTwin(t, dir)} }
 
 func layerSeq(t *testing.T, dir string, changes ...func(*Options)) *seqSide {
-	f := openAt(t, dir, changes...)
-	return &seqSide{
-		get: func(key string, bandwidth uint64) (integers, error) { return f.GetSequence([]byte(key), bandwidth) },
-		set: func(key, value string) error {
-			if value == "" {
-				return f.Update(func(txn *Txn) error { return txn.Delete([]byte(key)) })
-			}
-			return put(f.DB, key, value)
-		},
-		read: func(key string) (value []byte, version uint64, err error) {
-			err = f.View(func(txn *Txn) error {
-				item, err := txn.Get([]byte(key))
-				if err != nil {
-					return err
-				}
-				version = item.Version()
-				value, err = item.ValueCopy(nil)
-				return err
-			})
-			return value, version, err
-		},
-		version: f.MaxVersion,
-		drain:   f.drained,
-		close:   f.Close,
-	}
+	return &seqSide{twin: openAt(t, dir, changes...).twin()}
+}
+
+func (s *seqSide) get(key string, bandwidth uint64) (sides.Sequence, error) {
+	return s.Sequence([]byte(key), bandwidth)
 }
 
 var spillModes = []struct {
@@ -132,7 +72,7 @@ func TestSequenceAsBadger(t *testing.T) {
 						if r.IntN(2) == 0 {
 							value = fmt.Sprintf("%08d", r.IntN(1000))
 						}
-						both("overwrite", func(s *seqSide) string { return fmt.Sprint(s.set(key(i), value)) })
+						both("overwrite", func(s *seqSide) string { return fmt.Sprint(s.set(key(i), value, false)) })
 					case n < 25 || plain.sequence[i] == nil:
 						bandwidth := r.Uint64N(5)
 						if r.IntN(20) == 0 {
@@ -172,7 +112,7 @@ func caught(f func()) (text string) {
 
 func TestSequenceErrorsAsBadger(t *testing.T) {
 	bounded(t)
-	type get func(key []byte, bandwidth uint64) (integers, error)
+	type get func(key []byte, bandwidth uint64) (sides.Sequence, error)
 	outcome := func(get get, key string, bandwidth uint64) (text string) {
 		p := caught(func() {
 			_, err := get([]byte(key), bandwidth)
@@ -192,8 +132,8 @@ func TestSequenceErrorsAsBadger(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = p.Close() })
 	f := openAt(t, dirs[1], spillModes[1].change)
-	plain := func(key []byte, bandwidth uint64) (integers, error) { return p.GetSequence(key, bandwidth) }
-	layer := func(key []byte, bandwidth uint64) (integers, error) { return f.GetSequence(key, bandwidth) }
+	plain := func(key []byte, bandwidth uint64) (sides.Sequence, error) { return p.GetSequence(key, bandwidth) }
+	layer := func(key []byte, bandwidth uint64) (sides.Sequence, error) { return f.GetSequence(key, bandwidth) }
 	require.NoError(t, p.Update(func(txn *badger.Txn) error { return txn.Set([]byte("short"), []byte("1234567")) }))
 	f.put("short", "1234567")
 
@@ -248,7 +188,7 @@ func TestSequenceShared(t *testing.T) {
 			seen := map[uint64]bool{}
 			var highest uint64
 			use := func(s *seqSide, drain func()) {
-				var shared [sequences]integers
+				var shared [sequences]sides.Sequence
 				for i := range shared {
 					var err error
 					shared[i], err = s.get("k", uint64(i+1))
