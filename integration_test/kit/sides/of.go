@@ -19,14 +19,7 @@ type nativeDB[T, B, S, M any, F ~func(existing, added []byte) []byte] interface 
 	NewManagedWriteBatch() B
 	GetSequence(key []byte, bandwidth uint64) (S, error)
 	GetMergeOperator(key []byte, f F, dur time.Duration) M
-
-	SetDiscardTs(ts uint64)
-	MaxVersion() uint64
-	MaxBatchCount() int64
-	MaxBatchSize() int64
-	IsClosed() bool
-	Sync() error
-	Close() error
+	sameDB
 }
 
 type nativeTxn[I, It, E any] interface {
@@ -34,38 +27,18 @@ type nativeTxn[I, It, E any] interface {
 	Get(k []byte) (I, error)
 	NewIterator(opt badger.IteratorOptions) It
 	NewKeyIterator(k []byte, opt badger.IteratorOptions) It
-
-	ReadTs() uint64
-	Set(k, v []byte) error
-	Delete(k []byte) error
-	Commit() error
-	CommitWith(cb func(error))
-	CommitAt(ts uint64, cb func(error)) error
-	Discard()
+	sameTxn
 }
 
 type nativeIterator[I any] interface {
 	Item() I
-	Rewind()
-	Seek(key []byte)
-	Next()
-	Valid() bool
-	ValidForPrefix(prefix []byte) bool
-	Close()
+	sameIterator
 }
 
 type nativeBatch[E any] interface {
 	SetEntry(e E) error
 	SetEntryAt(e E, ts uint64) error
-
-	Set(k, v []byte) error
-	Delete(k []byte) error
-	DeleteAt(k []byte, ts uint64) error
-	WriteList(list *badger.KVList) error
-	SetMaxPendingTxns(n int)
-	Flush() error
-	Cancel()
-	Error() error
+	sameBatch
 }
 
 // Of returns the side of a database. entry makes an entry of its package; nobody asks it for a
