@@ -12,7 +12,7 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// These tests follow the table of section 5 of docs/design.md, line by line.
+// These tests follow the table of docs/design.md, line by line.
 
 func TestNormalTierGoesToBadger(t *testing.T) {
 	f := open(t)
