@@ -64,6 +64,19 @@ func TestFlushTierFlushes(t *testing.T) {
 	}
 }
 
+// What Badger has answered late counts for a memtable that was not flushed with it. It was flushed
+// only when the next commit came, and asked for memory.
+func TestMemoryComesBackWithoutAnotherCommit(t *testing.T) {
+	f := open(t, small)
+	bytes := f.manager.SoftLimit() + 1
+	f.account.Force(wbm.InFlight, bytes) // asks for it, in vain
+	f.watch.wake()
+	eventually(t, "a look", func() bool { return !f.memtables.ReliefAsked() })
+	f.memtables.Answered(bytes, f.MaxVersion())
+	f.watch.wake()
+	eventually(t, "usage below the soft limit", func() bool { return f.manager.Usage() < f.manager.SoftLimit() })
+}
+
 func TestReplayPausesAtTheSoftLimit(t *testing.T) {
 	f := open(t, eager)
 	free := f.occupy(f.manager.SpillLimit() - 1)

@@ -17,6 +17,9 @@ const (
 	memtableInterval = int64(25 * time.Millisecond)
 	// pinnedInterval is the same while only memtables are left that open iterators hold.
 	pinnedInterval = int64(time.Second)
+	// reliefAfter is how long after the last commit the watcher asks for memory itself, if that is
+	// still short. It is less than watchIdle.
+	reliefAfter = int64(100 * time.Millisecond)
 	// watchIdle is how long the watcher goes on without commits before it sleeps until the next
 	// one.
 	watchIdle = int64(time.Second)
@@ -92,6 +95,12 @@ func (w *watcher) run() {
 				db.discarded.Store(discard)
 				db.inner.SetDiscardTs(discard)
 			}
+		}
+		// Commits ask for memory. Where none comes any more somebody else has to: what Badger has
+		// answered late may count for a memtable after the one that it is in.
+		if now-lastMemtables >= memtableInterval && now-lastActive >= reliefAfter && !db.pipe.InFlight() &&
+			db.manager.Usage() >= db.manager.SoftLimit() {
+			db.memtables.AskRelief()
 		}
 		if db.memtables.ReliefAsked() || now-lastMemtables >= memtableInterval {
 			lastMemtables = now
