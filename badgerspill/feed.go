@@ -144,6 +144,7 @@ func (a feedAudience) LeftOut(entries int64) { a.db.counters.coalesced.Add(entri
 func (a feedAudience) Loaded() { a.db.watch.wake() }
 
 func (a feedAudience) Draining(d feed.Drain) {
+	a.db.narrator.draining(DrainProgressInfo(d))
 	notify.Deliver(a.db.events.Queue, a.db.events.to.DrainProgress, DrainProgressInfo(d), notify.Often)
 }
 

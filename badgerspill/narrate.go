@@ -43,9 +43,7 @@ func (n *narrator) listener() *EventListener {
 	if n.log == nil {
 		return nil
 	}
-	return &EventListener{
-		SpillBegin: n.spillBegin, HandOver: n.handOver, ReplayBegin: n.replayBegin, DrainProgress: n.drainProgress,
-	}
+	return &EventListener{ReplayBegin: n.replayBegin}
 }
 
 func (n *narrator) info(kind, format string, args ...any) {
@@ -66,26 +64,54 @@ func (n *narrator) taken() (commits, bytes int64) {
 	return c.Spilled.Load() + c.Hedged.Load(), c.SpilledBytes.Load()
 }
 
-func (n *narrator) spillBegin(i SpillBeginInfo) {
+// turned says that commits go to the spill, and turnedBack that they do not any more. Both count
+// what there was until then now, and queue the line. They do not block, and are called under the
+// commit lock.
+func (n *narrator) turned(cause SpillCause) {
+	if n.log != nil {
+		commits, bytes := n.taken()
+		notify.Deliver(n.db.events.Queue, n.spillBegin, burstBegin{cause, time.Now(), commits, bytes}, notify.Rare)
+	}
+}
+
+func (n *narrator) turnedBack(i HandOverInfo) {
+	if n.log != nil {
+		commits, bytes := n.taken()
+		notify.Deliver(n.db.events.Queue, n.handOver, burstEnd{i, commits, bytes}, notify.Rare)
+	}
+}
+
+// burstBegin and burstEnd are the turns of the router, and what the counters were at that moment.
+type burstBegin struct {
+	cause          SpillCause
+	at             time.Time
+	commits, bytes int64
+}
+
+type burstEnd struct {
+	HandOverInfo
+	commits, bytes int64
+}
+
+func (n *narrator) spillBegin(b burstBegin) {
 	n.mu.Lock()
-	n.burst.begun, n.burst.over = time.Now(), false
-	n.burst.commits, n.burst.bytes = n.taken()
+	n.burst.begun, n.burst.over = b.at, false
+	n.burst.commits, n.burst.bytes = b.commits, b.bytes
 	n.mu.Unlock()
-	switch i.Cause {
+	switch b.cause {
 	case CausePolicy:
 	case CauseRecovery:
 		n.info("burst", "commits go to the spill, which holds some from before")
 	default:
-		n.info("burst", "a burst begins: commits go to the spill, cause %v", i.Cause)
+		n.info("burst", "a burst begins: commits go to the spill, cause %v", b.cause)
 	}
 }
 
-// size returns how much of the burst there was so far, and for how long.
-func (n *narrator) size() (commits int64, bytes sizeOf, d time.Duration) {
+// size returns how much of the burst there was until the counters were as given.
+func (n *narrator) size(commits, bytes int64) (int64, sizeOf) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	c, b := n.taken()
-	return c - n.burst.commits, sizeOf(b - n.burst.bytes), round(time.Since(n.burst.begun))
+	return commits - n.burst.commits, sizeOf(bytes - n.burst.bytes)
 }
 
 // over reports whether this is the end of a burst, and says so to whoever asks next.
@@ -101,30 +127,38 @@ func (n *narrator) replayBegin(r replay.Run) {
 	if r.Reason != replay.ReasonQuiet || n.db.policy() == Always || !n.over() {
 		return
 	}
-	commits, bytes, d := n.size()
+	commits, bytes := n.size(n.taken())
 	if commits == 0 {
 		return
 	}
+	n.mu.Lock()
+	d := round(time.Since(n.burst.begun))
+	n.mu.Unlock()
 	n.info("burst over", "the burst is over: the spill has taken %d commits, %v in %v; replay begins", commits, bytes, d)
 }
 
-func (n *narrator) handOver(i HandOverInfo) {
+func (n *narrator) handOver(e burstEnd) {
 	n.over()
-	commits, bytes, _ := n.size()
+	commits, bytes := n.size(e.commits, e.bytes)
 	switch {
-	case i.Err != nil:
+	case e.Err != nil:
 		n.info("replay done", "commits go to Badger: the spill could not be written")
-	case i.Dropped:
+	case e.Dropped:
 		n.info("replay done", "commits go to Badger again: what the spill held was dropped")
 	default:
-		n.info("replay done", "replay is done, commits go to Badger again after %v: the spill has taken %d commits, %v", round(i.Spilled), commits, bytes)
+		n.info("replay done", "replay is done, commits go to Badger again after %v: the spill has taken %d commits, %v", round(e.Spilled), commits, bytes)
+	}
+}
+
+// draining queues the line of how far Close is. A drain before Close has none, however late it is
+// told.
+func (n *narrator) draining(i DrainProgressInfo) {
+	if n.log != nil && n.db.closing.Load() && !i.Done && i.TotalBytes > 0 {
+		notify.Deliver(n.db.events.Queue, n.drainProgress, i, notify.Often)
 	}
 }
 
 func (n *narrator) drainProgress(i DrainProgressInfo) {
-	if !n.db.closing.Load() || i.Done || i.TotalBytes <= 0 {
-		return
-	}
 	left := ""
 	if d := i.TimeLeft(); d > 0 {
 		left = ", about " + d.Round(time.Second).String() + " to go"

@@ -36,9 +36,15 @@ func TestNarratorLines(t *testing.T) {
 	now := time.Unix(0, 0)
 	n.lines.Now = func() time.Time { return now }
 	l := n.listener()
+	told := func() {
+		done := make(chan error, 1)
+		notify.Deliver(f.DB.events.Queue, func(err error) { done <- err }, nil, notify.Rare)
+		require.NoError(t, receive(t, "the lines", done))
+	}
 	for round := range 2 {
 		for range 3 {
-			l.SpillBegin(SpillBeginInfo{Cause: CauseStall})
+			n.turned(CauseStall)
+			told()
 			f.pipe.Counters.Spilled.Add(1_200_000)
 			f.pipe.Counters.Hedged.Add(12)
 			f.pipe.Counters.SpilledBytes.Add(1 << 30)
@@ -46,16 +52,18 @@ func TestNarratorLines(t *testing.T) {
 			l.ReplayBegin(replay.Run{Reason: replay.ReasonHighWater})
 			l.ReplayBegin(replay.Run{Reason: replay.ReasonQuiet})
 			l.ReplayBegin(replay.Run{Reason: replay.ReasonQuiet})
-			l.HandOver(HandOverInfo{Spilled: 61 * time.Second})
+			n.turnedBack(HandOverInfo{Spilled: 61 * time.Second})
+			told()
 			n.writerBlocked()
 			n.writerBlocked()
 			n.writerReleased(2*time.Second, ErrWriteBlocked)
 			n.writerReleased(time.Second, nil)
 			progress := DrainProgressInfo{Bytes: 1 << 30, TotalBytes: 4 << 30, Duration: 10 * time.Second}
-			l.DrainProgress(progress)
+			n.draining(progress) // of Drain
 			f.closing.Store(true)
-			l.DrainProgress(progress)
+			n.draining(progress)
 			f.closing.Store(false)
+			told()
 			n.slowed, n.full = true, true
 			n.look() // neither
 			f.spill.Force(f.spill.Capacity(), 0)
@@ -87,12 +95,15 @@ func TestNarratorLines(t *testing.T) {
 	now = now.Add(notify.LineInterval)
 	lines.lines = nil
 	n.lines = notify.Limiter{Now: n.lines.Now, Most: 1}
-	l.SpillBegin(SpillBeginInfo{Cause: CauseRecovery})
+	n.turned(CauseRecovery)
+	told()
 	l.ReplayBegin(replay.Run{Reason: replay.ReasonQuiet})
-	l.HandOver(HandOverInfo{Dropped: true})
+	n.turnedBack(HandOverInfo{Dropped: true})
+	told()
 	now = now.Add(notify.LineInterval)
-	l.SpillBegin(SpillBeginInfo{Cause: CausePolicy})
-	l.HandOver(HandOverInfo{Err: errors.New("full")})
+	n.turned(CausePolicy)
+	n.turnedBack(HandOverInfo{Err: errors.New("full")})
+	told()
 	require.Equal(t, []string{
 		"I badgerspill: commits go to the spill, which holds some from before",
 		"I badgerspill: commits go to Badger again: what the spill held was dropped",
@@ -114,6 +125,32 @@ func TestLogOfABurst(t *testing.T) {
 	require.Equal(t, "I badgerspill: a burst begins: commits go to the spill, cause memory", ours[0])
 	require.True(t, strings.HasPrefix(ours[1], "I badgerspill: replay is done, commits go to Badger again after "), ours[1])
 	require.Contains(t, ours[1], "the spill has taken 1 commits")
+}
+
+// TestLogCountsFromTheTurn: the lines are late under load, and count what there was at the turns.
+func TestLogCountsFromTheTurn(t *testing.T) {
+	lines := &logLines{}
+	f := open(t, withLogger(lines))
+	held, hold := make(chan struct{}), make(chan struct{})
+	notify.Deliver(f.DB.events.Queue, func(struct{}) { close(held); <-hold }, struct{}{}, notify.Rare)
+	<-held
+	for range 2 {
+		f.spillOne("k", "v")
+		f.drained()
+	}
+	f.narrator.lines.Most = 2
+	close(hold)
+	require.NoError(t, f.Close())
+	var ends []string
+	for _, line := range lines.ours() {
+		if strings.Contains(line, "replay is done") {
+			ends = append(ends, line)
+		}
+	}
+	require.Len(t, ends, 2)
+	for _, line := range ends {
+		require.Contains(t, line, "the spill has taken 1 commits")
+	}
 }
 
 // TestLogOfSlowedCommits: it says once that commits are slowed.

@@ -105,10 +105,14 @@ func (a pipelineAudience) Deliver(c *pipeline.Commit) { a.db.publisher.deliver(c
 
 func (a pipelineAudience) TurnedToSpill(cause pipeline.Cause, hedged int) {
 	a.db.wakeReplay() // the first append does so, too, but there may be none
+	a.db.narrator.turned(SpillCause(cause))
 	a.db.events.spillBegin(SpillCause(cause), hedged)
 }
 
-func (a pipelineAudience) TurnedToBadger(t pipeline.Turn) { a.db.events.handOver(HandOverInfo(t)) }
+func (a pipelineAudience) TurnedToBadger(t pipeline.Turn) {
+	a.db.narrator.turnedBack(HandOverInfo(t))
+	a.db.events.handOver(HandOverInfo(t))
+}
 
 func (a pipelineAudience) StallBegan(s *pipeline.Stall) { a.db.events.stallBegin(s) }
 
