@@ -11,7 +11,10 @@
 // I2: what is acknowledged is readable by every later transaction, and survives a killed process;
 // under SyncWrites a power cut, too. A commit is settled when Badger or the spill has it, or it has
 // failed. It is acknowledged when it is settled and all before it are: so commits become visible in
-// the order of their timestamps, and a transaction that begins sees all that was acknowledged.
+// the order of the line, and a transaction that begins sees all that was acknowledged. That moment
+// is in line.settle, under the commit lock. The writer wakes a little later, without it. A commit
+// that has failed leaves the line in the same way, with its error. A transaction reads all that had
+// its place when it began: its first read waits until the last of that is acknowledged (Begin).
 //
 // # A commit, step by step
 //
@@ -22,8 +25,8 @@
 //	             line; the log's queue, or Badger's          and the ticket
 //	await        Badger's answer, or the append              nothing            yes
 //	settle       the outcome; the head of the line moves     the commit lock    no
-//	             over all that are settled
-//	acknowledge  room is accounted for; the writer wakes     nothing            no
+//	             over all that are settled: acknowledged
+//	wake         room is accounted for; the writer wakes     nothing            no
 //
 // Submit is admit and place, Await is the rest. If Room says that commits must go to the spill
 // first, admit makes that turn and asks Room again. If the state has changed between admit and

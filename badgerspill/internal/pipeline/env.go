@@ -98,10 +98,10 @@ type Room interface {
 	// BadgerTakes reports whether Badger takes writes.
 	BadgerTakes() bool
 
-	// Answered accounts for what Badger has answered, before that is acknowledged.
+	// Answered accounts for what Badger has answered, before writers wake because of it.
 	Answered(c *Commit, err error)
-	// Spilled accounts for batches that the log has answered, before that is acknowledged; claimed
-	// is the sum of their claims.
+	// Spilled accounts for batches that the log has answered, before writers wake because of it;
+	// claimed is the sum of their claims.
 	Spilled(batches []*spillfile.Batch, claimed int64)
 	// SpillFailed says that the spill is not to be tried for a while.
 	SpillFailed()

@@ -114,9 +114,9 @@ func (p *Pipeline) ask(c *Commit) {
 // answered is Badger's answer to c.
 func (p *Pipeline) answered(c *Commit, err error) {
 	acked := p.settleAnswer(c, err)
-	// Before the acknowledgement: who is acknowledged finds his bytes accounted for.
+	// Before the writer wakes: he finds his bytes accounted for.
 	p.env.Room.Answered(c, err)
-	acked.acknowledge()
+	acked.wake()
 }
 
 func (p *Pipeline) settleAnswer(c *Commit, err error) (acked ackList) {
@@ -347,7 +347,7 @@ func (p *Pipeline) Spilled(batches []*spillfile.Batch, err error) {
 		p.env.Audience.GivenUp()
 		p.env.Background.Done()
 	}
-	acked.acknowledge()
+	acked.wake()
 	if err != nil {
 		p.env.Audience.AppendFailed(err)
 	}
