@@ -30,7 +30,8 @@ type Badger interface {
 	// lock and does not block.
 	Prepare(c *Commit) error
 	// Send queues c and returns. It is called under the commit lock, in commit order, and Badger
-	// keeps that order. answer is called once, from another goroutine.
+	// keeps that order, but for commits that are Raw. answer is called once, from another
+	// goroutine.
 	Send(c *Commit, answer func(error))
 	// SetDiscardTs says that no version below the newest at or below ts is read any more. Called
 	// under the commit lock in managed mode.

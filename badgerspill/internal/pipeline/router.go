@@ -16,7 +16,7 @@ type State int32
 // The router is in one of two states, and I1 is the reason that there are only two: while the spill
 // holds anything, every commit goes there.
 //
-//	          memory tier Spill | stall | queue full | rate: hedge what is in flight
+//	          one of the causes below: hedge what is in flight
 //	Direct ─────────────────────────────────────────────────────────────────────────► Spilling
 //	  ▲                                                                                   │
 //	  └───────────────────────────────────────────────────────────────────────────────────┘
@@ -28,7 +28,9 @@ const (
 	Spilling              // the spill holds commits, or is about to; commits are appended to it
 )
 
-// Cause says why the router turned to the spill.
+// Cause says why the router turned to the spill. The package comment says who decides on each. A
+// new one gets its name and its word in SpillCause of badgerspill, too, and a line in
+// docs/concepts.md.
 type Cause int
 
 // The causes.
