@@ -39,8 +39,10 @@ import (
 //	those of wbm, and those of spillfile: see spillfile.Log
 //	the queue of events: nothing is called under it
 //
-// Txn.mu is the transaction's own and is taken before the commit lock. Badger's own locks come last
-// of all; it calls its Logger under some of them, see badgerLogger.
+// Txn.mu is the transaction's own and is taken before the commit lock. So are those of a
+// WriteBatch, a Sequence and a MergeOperator, under which a commit or a read may wait. That of a
+// StreamWriter is taken before upkeep.mu. Badger's own locks come last of all; it calls its Logger
+// under some of them, see badgerLogger.
 type DB struct {
 	opt Options // what Open has made of them; what Set... changes is not in it, see limits
 

@@ -15,17 +15,19 @@
 //
 // A write is one walk: Txn.Commit (txn.go), submit (pipeline.go), then internal/pipeline from top
 // to bottom of submit.go: Submit, enter, admit, place, Await. Its doc.go is the specification: both
-// invariants, the steps, what is held at each, what a crash leaves. The states and their
-// transitions are in its router.go, timestamps and conflicts in its order.go. Room for a commit is
-// internal/room. What the two need of this package is in pipeline.go and room.go.
+// invariants, the steps, what is held at each, what a crash leaves, who decides on a turn. The
+// states and their transitions are in its router.go, conflicts and read timestamps in its order.go.
+// A commit gets its timestamp in assign (submit.go). Room for a commit is internal/room. What the
+// two need of this package is in pipeline.go and room.go.
 //
 // How the spill gets into Badger is internal/feed: batches, chunks, checkpoints and the hand-over,
 // with what is held at each step and what a crash leaves. What it needs of this package is in
 // feed.go.
 //
-// A read is one walk: Txn.Get (txn.go), the view of the spill (package spillfile), Badger. What is
-// known of Badger and done to it is in internal/host: its faults, the memory that it holds, how
-// commits and replay get into it. The order of a start is in open.go. The order of locks is at DB.
+// A read is one walk: Txn.Get (txn.go), the transaction's own writes, the view of the spill
+// (package spillfile), Badger. What is known of Badger and done to it is in internal/host: its
+// faults, the memory that it holds, how commits and replay get into it. The order of a start is in
+// open.go. The order of locks is at DB.
 //
 // The budget and its tiers are package wbm, the log is package spillfile (its bytes:
 // docs/format.md), when to replay is package replay. docs/design.md says why all of it is as it is.

@@ -11,7 +11,7 @@ import (
 // RouterState is where commits go.
 type RouterState int32
 
-// The states; internal/pipeline has the transitions.
+// The states; internal/pipeline has the transitions, in router.go.
 const (
 	// Direct: the spill is empty, commits go to Badger.
 	Direct = RouterState(pipeline.Direct)

@@ -38,7 +38,7 @@ var (
 // the spill is taken before Badger is read: what leaves the spill in between is in Badger by then.
 type Txn struct {
 	db       *DB
-	snap     pipeline.Snapshot // mu guards its Reads
+	snap     pipeline.Snapshot // mu guards its Reads until the commit
 	commitTs uint64
 	size     int64
 	count    int64

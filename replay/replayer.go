@@ -9,8 +9,9 @@ import (
 
 // Replayer feeds a log to Badger. All methods are safe for concurrent use.
 //
-// One goroutine, started by Start, walks through the states; see State for the diagram.
-// What the fields below "loop" hold is that goroutine's alone.
+// One goroutine, started by Start, walks through the states (loop.go); see State for the diagram.
+// What the fields below "loop" hold is that goroutine's alone. When a run begins and ends is
+// decided by reason, in loop.go, too; run.go is what a run does.
 type Replayer struct {
 	o               Options
 	pacer           *pacer
@@ -33,8 +34,8 @@ type Replayer struct {
 	loop struct {
 		// reason is why the next run begins.
 		reason Reason
-		// handOverDue: the log was drained and commits do not go direct yet. unsynced: the
-		// log or its state moved since the last checkpoint, by that many bytes.
+		// handOverDue: the log was drained and commits do not go direct yet. dirty: the log or its
+		// state moved since the last checkpoint, by unsyncedBytes.
 		handOverDue   bool
 		dirty         bool
 		unsyncedBytes int64

@@ -27,8 +27,8 @@
 // # What holds at every moment
 //
 //   - Order on disk is the order of Enqueue. Sequences rise by one within a segment.
-//   - A batch is acknowledged after it is on disk and in the index, and in the view that Acquire
-//     returns.
+//   - A batch is acknowledged, that is, told to Options.OnCommit, after it is on disk and in the
+//     index, and in the view that Acquire returns. When its writer is told is the caller's affair.
 //   - A batch whose last block is not intact never happened.
 //   - A file takes no more writes after a write or sync of it failed, and an offset is written at
 //     most once.

@@ -15,8 +15,8 @@ type quiet struct {
 
 // Quiesce blocks until every batch that was enqueued is answered, or until d has passed; 0 is
 // without a bound. It reports whether the queue is empty. It waits for batches that are enqueued
-// meanwhile, too, so the caller keeps others from that. OnCommit
-// may be under way for the last of them. It is safe for concurrent use.
+// meanwhile, too, so the caller keeps others from that. OnCommit may be under way for the last of
+// them. It is safe for concurrent use.
 func (l *Log) Quiesce(d time.Duration) bool {
 	if l.pending.Load() == 0 {
 		return true

@@ -164,7 +164,7 @@ func (l *Log) writeLocked(group []*Batch) error {
 		l.noteNewestLocked(s, at+int64(len(out)))
 	}
 	l.indexLocked(s, group)
-	l.acknowledgeLocked(s, group, at+int64(len(out)))
+	l.includeLocked(s, group, at+int64(len(out)))
 	return nil
 }
 
@@ -242,8 +242,9 @@ func (l *Log) indexLocked(s *segment, group []*Batch) {
 	l.expectMore(s, file)
 }
 
-// acknowledgeLocked makes the group, which is indexed, part of the log.
-func (l *Log) acknowledgeLocked(s *segment, group []*Batch, end int64) {
+// includeLocked makes the group, which is indexed, part of the log, and of the view. OnCommit
+// acknowledges it after that, without the lock.
+func (l *Log) includeLocked(s *segment, group []*Batch, end int64) {
 	w := &l.w
 	last := group[len(group)-1].seq
 	first := s.lastSeq.Load() == 0

@@ -72,7 +72,8 @@
 //     no hand-over while commits would turn to the spill again at once.
 //  2. No commits held: spill and Badger are synced, so that little is left for what follows.
 //  3. New commits wait before they get their place (Pipeline.HandOver), until the log's queue is
-//     empty, for at most the patience.
+//     empty, for at most the patience. If it is not empty then, or Badger has not answered all, the
+//     hand-over ends here.
 //  4. Under the commit lock, from here to 8: what is left is read. If it is more than 64 KiB, the
 //     hand-over ends here, and replay goes on.
 //  5. Badger takes it, within the patience. If it does not, the hand-over is given up: the load
@@ -83,9 +84,12 @@
 //  9. Without the commit lock: accounts, what Badger may discard, and the interlock, as in a
 //     checkpoint.
 //
+// The files go in the background, after 7.
+//
 // A crash before 7 finds a live spill, and no later commit in Badger. One after 7 finds a dead
 // spill, and Badger has all of it, durably. One before 9 is done leaves the interlock beside an
-// empty spill, and the next Open removes it.
+// empty spill, and perhaps files of its segments. Plain Badger refuses the directory then, and the
+// next Open of badgerspill removes both and begins in the state Direct.
 //
 // # Locks
 //

@@ -20,9 +20,10 @@ const (
 // Under the commit lock nothing can be appended. If little is left then, Badger takes it at once,
 // the manifest says that all is replayed, and the state is Direct. So at every moment either the
 // manifest says that the spill is dead, and Badger has all of it, or it is live and no later commit
-// has gone to Badger: a crash needs no guess which it was. The price is that writers wait for one
-// small batch, patience at most, and one manifest write. If Badger is slower than that, the
-// attempt is given up, and the spill goes on.
+// has gone to Badger: a crash needs no guess which it was. The price is that writers wait for the
+// log's queue and for one small batch, patience at most for each. Then they wait for a sync of
+// Badger and for one manifest write, however long these take. If queue or batch are slower than the
+// patience, the attempt is given up, and the spill goes on.
 func (f *Feed) HandOver(context.Context) (handed bool, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -17,8 +17,8 @@
 // # The table
 //
 // Each fault or gap of Badger's: its place there, what it does, what stands against it here, the
-// test of that, and when that can go. TestBadgerIsTheOneInTheTable fails when Badger's version
-// changes: then each is looked at again.
+// test of that, and when that can go. What is not of this package says whose it is.
+// TestBadgerIsTheOneInTheTable fails when Badger's version changes: then each is looked at again.
 //
 //   - levels.go, fillTablesL0ToLbase. After an open level 0 is in the order of numbers, and a
 //     tombstone passes its value. Here: [SortLevelZero]. Test:
@@ -68,9 +68,9 @@
 //   - dir_unix.go, dir_windows.go. The locks of the directories begin and end with Badger. Here:
 //     [LockDirs]. Tests: TestLocksKeepOthersOut, TestLocked. It can go when locks that are held
 //     already can be given to it.
-//   - txn.go, newCommitTs and doneRead. An assertion ends the process at or below the discard
-//     timestamp. Here: Badger is opened without DetectConflicts, and the pipeline detects them.
-//     Test: TestBetterThanBadger. It can go when that is an error.
+//   - txn.go, newCommitTs. With DetectConflicts an assertion ends the process at a commit below the
+//     discard timestamp. Here: Badger is opened without DetectConflicts, and the pipeline detects
+//     them. Test: TestBetterThanBadger. It can go when that is an error.
 //   - memtable.go, value.go, table/table.go. A full disk is a SIGBUS, since files are mapped. Here:
 //     package room. Test: TestFullVolume. It can go when files are written.
 //   - backup.go, NewKVLoader. It takes memory for its largest batch, however small. Here: replay

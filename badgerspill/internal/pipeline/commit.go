@@ -11,8 +11,9 @@ import (
 
 // Commit is one commit, from before it is admitted until it is acknowledged.
 //
-// It is done once Badger or the spill has it. What goes to Badger is a copy: Badger may still read
-// it after the caller's Commit has returned from the spill.
+// It is settled once Badger or the spill has it, and done once all before it are settled, too. What
+// goes to Badger is a copy: Badger may still read it after the caller's Commit has returned because
+// of the spill.
 type Commit struct {
 	Ts uint64 // of the commit; 0 if every entry has its own (managed mode)
 	// Entries is what it writes: the caller's own bytes until own has copied them, and nil once it
@@ -48,7 +49,7 @@ type Commit struct {
 	err      error
 	next     *Commit // in the line, or in an ackList
 
-	done   sync.WaitGroup // the acknowledgement
+	done   sync.WaitGroup // ackList.wake
 	oneKey [1]uint64      // keys and Entries of a commit of one entry
 	one    [1]spillfile.Entry
 	pooled *[]spillfile.Entry // where Entries come from, and go back to; nil if they are one

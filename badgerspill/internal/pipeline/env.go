@@ -30,7 +30,8 @@ type Badger interface {
 	// lock and does not block.
 	Prepare(c *Commit) error
 	// Send queues c and returns. It is called under the commit lock, in commit order, and Badger
-	// keeps that order. answer is called once, from another goroutine.
+	// keeps that order, but for commits that are Raw. answer is called once, from another
+	// goroutine.
 	Send(c *Commit, answer func(error))
 	// SetDiscardTs says that no version below the newest at or below ts is read any more. Called
 	// under the commit lock in managed mode.
@@ -98,10 +99,10 @@ type Room interface {
 	// BadgerTakes reports whether Badger takes writes.
 	BadgerTakes() bool
 
-	// Answered accounts for what Badger has answered, before that is acknowledged.
+	// Answered accounts for what Badger has answered, before writers wake because of it.
 	Answered(c *Commit, err error)
-	// Spilled accounts for batches that the log has answered, before that is acknowledged; claimed
-	// is the sum of their claims.
+	// Spilled accounts for batches that the log has answered, before writers wake because of it;
+	// claimed is the sum of their claims.
 	Spilled(batches []*spillfile.Batch, claimed int64)
 	// SpillFailed says that the spill is not to be tried for a while.
 	SpillFailed()

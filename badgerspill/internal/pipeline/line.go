@@ -21,7 +21,7 @@ func (l *line) push(c *Commit) {
 func (l *line) last() *Commit { return l.tail }
 
 // settle records the outcome of c and moves the commits that this acknowledges to acked. The caller
-// acknowledges them once it has released the commit lock.
+// wakes their writers once it has released the commit lock.
 func (l *line) settle(c *Commit, err error, acked *ackList) {
 	if c.settled {
 		return
@@ -44,7 +44,7 @@ func (l *line) settle(c *Commit, err error, acked *ackList) {
 	}
 }
 
-// ackList is a list of commits to acknowledge, in commit order.
+// ackList is a list of commits that are acknowledged, in commit order: their writers are to wake.
 type ackList struct{ head, tail *Commit }
 
 func (a *ackList) add(c *Commit) {
@@ -55,8 +55,8 @@ func (a *ackList) add(c *Commit) {
 	a.tail.next, a.tail = c, c
 }
 
-// acknowledge wakes who waits for the commits. It must be called without locks.
-func (a *ackList) acknowledge() {
+// wake wakes who waits for the commits. It must be called without locks.
+func (a *ackList) wake() {
 	for c := a.head; c != nil; {
 		next := c.next
 		// Its transaction of Badger's is sent, or was given up when it took the way to the spill.

@@ -20,7 +20,8 @@ type Snapshot struct {
 // a missed one.
 func Fingerprint(key []byte) uint64 { return z.MemHash(key) }
 
-// oracle hands out timestamps and detects conflicts. All methods need the commit lock.
+// oracle hands out read timestamps and detects conflicts. Pipeline.assign takes the timestamp of a
+// commit from nextTs. All methods need the commit lock.
 //
 // It keeps serializable snapshot isolation as Badger does: a commit conflicts if a key that it read
 // was committed after its read timestamp. Where Badger scans every recent transaction, the oracle

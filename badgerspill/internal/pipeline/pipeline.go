@@ -20,8 +20,9 @@ type Pipeline struct {
 
 	closing atomic.Bool // what mu.closed is, or is about to be
 
-	// mu is the commit lock. Under it commits get their place and are acknowledged, so it is held
-	// for microseconds, but for the last step of a hand-over.
+	// mu is the commit lock. Under it commits get their place and leave the line, so it is held for
+	// microseconds. It is held for longer by a turn to the spill, which copies what is in flight,
+	// and by the last step of a hand-over.
 	mu struct {
 		sync.Mutex
 		oracle *oracle

@@ -16,7 +16,7 @@ type State int32
 // The router is in one of two states, and I1 is the reason that there are only two: while the spill
 // holds anything, every commit goes there.
 //
-//	          memory tier Spill | stall | queue full | rate: hedge what is in flight
+//	          one of the causes below: hedge what is in flight
 //	Direct ─────────────────────────────────────────────────────────────────────────► Spilling
 //	  ▲                                                                                   │
 //	  └───────────────────────────────────────────────────────────────────────────────────┘
@@ -28,7 +28,9 @@ const (
 	Spilling              // the spill holds commits, or is about to; commits are appended to it
 )
 
-// Cause says why the router turned to the spill.
+// Cause says why the router turned to the spill. The package comment says who decides on each. A
+// new one gets its name and its word in SpillCause of badgerspill, too, and a line in
+// docs/concepts.md.
 type Cause int
 
 // The causes.
@@ -114,9 +116,9 @@ func (p *Pipeline) ask(c *Commit) {
 // answered is Badger's answer to c.
 func (p *Pipeline) answered(c *Commit, err error) {
 	acked := p.settleAnswer(c, err)
-	// Before the acknowledgement: who is acknowledged finds his bytes accounted for.
+	// Before the writer wakes: he finds his bytes accounted for.
 	p.env.Room.Answered(c, err)
-	acked.acknowledge()
+	acked.wake()
 }
 
 func (p *Pipeline) settleAnswer(c *Commit, err error) (acked ackList) {
@@ -347,7 +349,7 @@ func (p *Pipeline) Spilled(batches []*spillfile.Batch, err error) {
 		p.env.Audience.GivenUp()
 		p.env.Background.Done()
 	}
-	acked.acknowledge()
+	acked.wake()
 	if err != nil {
 		p.env.Audience.AppendFailed(err)
 	}

@@ -235,11 +235,11 @@ func (p *Pipeline) assign(s *Snapshot, c *Commit, way wbm.Outcome) {
 }
 
 // Await waits until c is acknowledged, and returns its outcome. A commit on its way to the spill is
-// appended by this goroutine, together with those that have gathered.
+// appended by this goroutine, together with those that have gathered, or by another one of those.
 func (p *Pipeline) Await(c *Commit) error {
 	if c.spilled {
 		start := p.now()
-		err := p.env.Log.Commit(c.Batch) // the outcome is settled by Spilled, before this returns
+		err := p.env.Log.Commit(c.Batch) // Spilled was called when this returns, and has seen to it
 		p.env.Audience.Appended(time.Duration(p.now()-start), err)
 	}
 	if c.Batch != nil {
