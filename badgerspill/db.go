@@ -28,10 +28,11 @@ import (
 //	limits.setting    one Set... at a time, over writes to disk
 //	limits.fitting    one adaption to new limits at a time
 //	upkeep.mu         which maintenance is under way; not held while it is
-//	the feed's lock   writes to Badger besides commits: see internal/feed
+//	the feed's lock   replay, drops, sealing, and loads that begin: see internal/feed
 //	the commit lock   of pipe: see internal/pipeline
 //	publisher.mu      subscribers and what waits for them
-//	host.Guard, and the lock of looks of room: one look at Badger, or at the disks, at a time
+//	host.Guard, and the locks of room's looks: one look at Badger, or at the disks, at a time, and
+//	whether one may begin in the background
 //	health.mu         whether replay can go on
 //	interlock.mu      its file, over writes to disk
 //	host.Memtables, host.LostTables, room.Ledger, the feed's marks and drains, narrator.mu,

@@ -303,14 +303,14 @@ func (db *DB) writerBlocked(r wbm.Request, waiting int64) func(time.Duration, in
 			return
 		}
 		if err != nil {
-			low := db.room.Low()
+			low, stopped := db.room.Low(), db.health.stopped()
 			switch {
 			case errors.Is(err, wbm.ErrClosed), db.closing.Load():
 				err = ErrBlockedWrites
 			case errors.Is(err, context.Canceled) && low != nil:
 				err = low
-			case errors.Is(err, context.Canceled) && db.health.stopped() != nil:
-				err = db.health.stopped()
+			case errors.Is(err, context.Canceled) && stopped != nil:
+				err = stopped
 			}
 		}
 		released(WriterReleasedInfo{Waiting: waiting, Waited: took, Spilled: err == nil && way == wbm.Spilled, Err: err})

@@ -134,7 +134,7 @@ func lasting(err error) bool {
 func (db *DB) replayFailed(err error, retryIn time.Duration) {
 	state := HealthDelayed
 	switch {
-	case retryIn == 0 && db.feed.Outdated():
+	case db.feed.Outdated():
 		// what it is about was dropped meanwhile
 		db.replayRecovered()
 		db.replayer.Resume()
@@ -168,11 +168,14 @@ func (db *DB) replayMoves() {
 	})
 }
 
-// spillChanged says that what is to be replayed is not what it was: replay that damage has stopped
-// looks again.
+// spillChanged says that all that was to be replayed is gone, and with it what replay has met: an
+// empty spill has no batch that could succeed. Replay that damage has stopped looks again.
 func (db *DB) spillChanged() {
-	if db.replayer != nil && db.replayer.Stats().Halted != nil {
-		db.replayRecovered()
+	if db.replayer == nil {
+		return
+	}
+	db.replayRecovered()
+	if db.replayer.Stats().Halted != nil {
 		db.replayer.Resume()
 	}
 }

@@ -203,10 +203,28 @@ func TestDelayedReplay(t *testing.T) {
 	require.Equal(t, HealthInfo{Old: HealthDelayed, New: HealthGood}, changes[1])
 }
 
+// A drop takes what could not be replayed, and so there is no batch that could succeed: health
+// stayed what that had left.
+func TestDroppedBatchIsNoneThatFails(t *testing.T) {
+	f := open(t, eager)
+	f.stub.set(func() { f.stub.mu.onLoad = func(int, []spillfile.Entry) error { return errTest } })
+	f.spillOne("a", "1")
+	eventually(t, "replay is delayed", func() bool { return f.Health() != nil })
+	require.NoError(t, f.DropAll())
+	require.NoError(t, f.Health())
+	never(t, 300*time.Millisecond, "a failure of what is gone", func() bool { return f.Health() != nil })
+}
+
 // TestFailingForAMinute: what has been tried until the delay is at its longest counts as stopped,
 // and is tried on.
 func TestFailingForAMinute(t *testing.T) {
 	f := open(t)
+	f.spillOne("k", "1")
+	f.stub.set(func() { f.stub.mu.onLoad = func(int, []spillfile.Entry) error { return errTest } })
+	_, err := f.feed.Replay(t.Context(), 1<<10) // else there is no error of what the spill holds
+	require.ErrorIs(t, err, errTest)
+	f.stub.set(func() { f.stub.mu.onLoad = nil })
+	f.drained()
 	f.replayFailed(errTest, replay.DefaultBackoffMax/2)
 	require.NotErrorIs(t, f.Health(), ErrReplayStopped)
 	f.replayFailed(errTest, replay.DefaultBackoffMax)

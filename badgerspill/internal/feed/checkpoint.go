@@ -26,7 +26,7 @@ func (f *Feed) Checkpoint(context.Context) (err error) {
 	return f.released()
 }
 
-// released is called when the manifest says that less is live than before. Needs mu.
+// released is called after a checkpoint or a hand-over, when less may be live. Needs mu.
 func (f *Feed) released() error {
 	f.count()
 	f.env.Spill.Refresh()

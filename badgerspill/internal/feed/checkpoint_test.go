@@ -5,6 +5,7 @@ package feed
 import (
 	"context"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -52,9 +53,9 @@ func TestNothingIsLostInAPowerCut(t *testing.T) {
 		cuts := 0
 		w.disk.SetFault(func(op, path string) error {
 			left := w.disk.OnlySynced()
-			cuts++
-			w.badger.mu.Lock()
+			w.badger.mu.Lock() // files go in a goroutine of the log's
 			defer w.badger.mu.Unlock()
+			cuts++
 			segments := 0
 			for name := range left.Files() {
 				if segment(name) {
@@ -69,6 +70,7 @@ func TestNothingIsLostInAPowerCut(t *testing.T) {
 			return nil
 		})
 		w.drained()
+		synctest.Wait()
 		require.Positive(t, cuts)
 	})
 }

@@ -24,7 +24,9 @@ func TestChunkIsSortedAndWithoutWhatNobodySees(t *testing.T) {
 		require.Greater(t, w.log.State().LiveSegments, 3)
 		p := w.replay(1 << 20)
 		require.True(t, p.Midway)
-		require.Equal(t, []string{"seal", "sync spill", "load"}, w.steps())
+		// The log's own goroutine may have synced what is sealed. That it is synced the fake checks.
+		steps := slices.DeleteFunc(w.steps(), func(step string) bool { return step == "sync spill" })
+		require.Equal(t, []string{"seal", "load"}, steps)
 		given := w.badger.given(0)
 		require.Len(t, given, keys, "one version of each key")
 		require.True(t, slices.IsSorted(given))

@@ -19,8 +19,8 @@
 //
 // # A batch (Replay)
 //
-// The feed's lock is held all the way, the commit lock is not. Each step but 7 may block, for the
-// disk or for Badger.
+// The feed's lock is held all the way, the commit lock is not. Each step may block, for the disk
+// or for Badger.
 //
 //  1. A load that a hand-over has given up is waited for.
 //  2. Between chunks: if more than a sixteenth of a segment is behind, a chunk is begun. Where the
@@ -94,8 +94,10 @@
 // # Locks
 //
 // Feed.mu is taken before the commit lock, and before those of Env. Feed.marks and Feed.drains have
-// one each, under which nothing is called. Others that write to Badger besides commits run under
-// Feed.mu, too, through Exclusively; so no function gives back a lock that its caller took.
+// one each, under which nothing is called. Drops, the flush of an idle memtable and the preparation
+// of a StreamWriter run under Feed.mu, too, through Exclusively; so no function gives back a lock
+// that its caller took. A load that a hand-over has given up, value log GC and what a StreamWriter
+// writes do not hold it.
 //
 // # Who calls what
 //

@@ -91,7 +91,8 @@ type Room interface {
 	// Settle ends a claim, when the entries are accounted for as in a memtable, or not written.
 	Settle(claim int64)
 	// InFlight counts memory as on its way to Badger, whether there is room or not; Took as in a
-	// memtable then, up to the version newest; Refused gives it back. They do not block.
+	// memtable then, up to the version newest; Refused gives it back. Took may wait for a look at
+	// Badger's files, the others do not block.
 	InFlight(memory int64)
 	Took(memory int64, newest uint64)
 	Refused(memory int64)
@@ -106,8 +107,8 @@ type Memory struct {
 }
 
 // Spill is how full the spill is, and what commits are to do with it. No method blocks but Refresh,
-// which may for locks. All are called without the feed's lock, too, and Always in the last step of
-// a hand-over.
+// which may for locks. Active, Always, Closing, Capacity, Usage, Full and Slowed are called without
+// the feed's lock, too, and Always in the last step of a hand-over.
 type Spill interface {
 	Active() bool       // commits go there
 	Always() bool       // and are to go there whatever is left of it; fixed under the commit lock

@@ -23,7 +23,7 @@ type Feed struct {
 	failedIn    int64 // the era of the last error
 	askedRelief int64 // when MayReplay asked for memory last, in nanoseconds of now
 
-	// mu is held by who writes to Badger besides commits, over those writes.
+	// mu is held over a batch of replay, a hand-over, and a function of Exclusively.
 	mu struct {
 		sync.Mutex
 		pos   spillfile.Position // next block to replay
@@ -62,8 +62,9 @@ func New(env Env, opt Options) *Feed {
 	return f
 }
 
-// Exclusively runs fn while nobody else writes to Badger but commits: no batch of replay, no
-// hand-over, and nobody else's fn. It blocks for the one under way. It returns the error of fn,
+// Exclusively runs fn while there is no batch of replay, no hand-over, and nobody else's fn. It
+// blocks for the one under way; a load that a hand-over has given up may go on, see AwaitLate. It
+// returns the error of fn,
 // which must not call what takes the feed's lock. It is safe for concurrent use.
 func (f *Feed) Exclusively(fn func(x *Exclusive) error) error {
 	f.mu.Lock()
@@ -109,7 +110,7 @@ func (f *Feed) Close() {
 // now is a monotonic clock in nanoseconds.
 func (f *Feed) now() int64 { return int64(time.Since(f.env.Begin)) }
 
-// failed notes when an error was met. Needs mu.
+// failed notes when an error was met. It is for the replayer's goroutine.
 func (f *Feed) failed(err error) {
 	if err != nil {
 		f.failedIn = f.era.Load()

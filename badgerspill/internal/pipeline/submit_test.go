@@ -123,7 +123,7 @@ func TestRoomAsksForATurn(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.badger.hold()
 		first := w.putInOrder("a")
-		w.room.turns = []Cause{CauseSpace, CauseHeld} // the second finds it made
+		w.room.set(func() { w.room.turns = []Cause{CauseSpace, CauseHeld} }) // the second finds it made
 		second := w.putInOrder("b")
 		succeeded(t, append(first, second...)...)
 		require.Equal(t, []string{"space"}, w.audience.notes())
@@ -164,7 +164,8 @@ func TestRoomAsksForATurnThatCannotBe(t *testing.T) {
 		bubble(t, func(t *testing.T, w *world) {
 			w.badger.hold()
 			first := w.putInOrder("a")
-			w.room.turns, w.log.gate = []Cause{CauseSpace}, make(chan struct{})
+			w.room.set(func() { w.room.turns = []Cause{CauseSpace} })
+			w.log.gate = make(chan struct{})
 			ctx, cancel := context.WithCancel(context.Background())
 			o := w.putIn(ctx, w.begin(), "b")
 			synctest.Wait()

@@ -55,7 +55,7 @@ type side struct {
 
 func (d *disks) init(env *Env, opt Options) {
 	d.env, d.opt = env, opt
-	d.last.Store(env.Now() - interval) // a look is due
+	d.last.Store(math.MaxInt64) // none is due before the first
 	if opt.Off {
 		return
 	}

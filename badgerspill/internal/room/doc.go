@@ -4,7 +4,8 @@
 //
 // # What it promises
 //
-// Badger is told to write nothing that its volumes have no room for. Its logs and tables are mapped
+// Badger is told to write nothing that its volumes have no room for, but for commits of which the
+// spill has failed to take what it was given. Its logs and tables are mapped
 // into memory, and a page that the disk has no room for ends the process with SIGBUS. The spill
 // writes with write, and would get an error; it is kept from that all the same.
 //
@@ -13,8 +14,9 @@
 // Badger, and Room.Spilled for the spill.
 //
 // Nobody waits for room that cannot come. Only replay empties the spill, and replay writes to
-// Badger. While it has stopped, or Badger takes nothing, a commit without room fails at once, and
-// one that waits is woken to look again.
+// Badger. While it has stopped a commit for which the spill has no room fails at once; so does any
+// without room while Badger takes nothing. One that waits is woken to look again, but for one that
+// waits for memory alone since before: it looks when there is some.
 //
 // # How room on disk is counted
 //
@@ -49,8 +51,8 @@
 // Listener is told. disks.asking guards whether a look may begin in the background. Ledger.mu
 // guards what was accounted last; under it Log.Usage is called, and package wbm. None of the three
 // is taken under another. All else is atomic: a commit on its way takes none of them, unless a look
-// is due, or the log has written it.
+// is due or room is short, or the log has written it.
 //
-// Reserve, Claim, ClaimBadger, Check, Look and Volumes may have to wait for the file system, and
-// Reserve for room, too. No other method blocks.
+// Reserve, Claim, ClaimBadger, Check, Look, Volumes and Answered may have to wait for the file
+// system, and Reserve for room, too. No other method blocks.
 package room

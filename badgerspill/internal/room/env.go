@@ -53,7 +53,7 @@ type Badger interface {
 	// HeldNow is Held as it was last known. It does not block.
 	HeldNow() error
 	// Took says that Badger has memory bytes of the budget, reserved as wbm.InFlight, up to
-	// timestamp ts: they are its memtables' from here on. It does not block.
+	// timestamp ts: they are its memtables' from here on. It may wait for a look at Badger's files.
 	Took(memory int64, ts uint64)
 }
 

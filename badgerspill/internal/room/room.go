@@ -35,8 +35,8 @@ func New(env Env, opt Options) *Room {
 	return r
 }
 
-// Reserve implements pipeline.Room. It may block for room, but not while replay has stopped, for
-// damage, or since Badger's volume is low or Badger is held: waiting does not end that.
+// Reserve implements pipeline.Room. It may block for room, but not while Badger is held or its
+// volume is low, nor for the spill's while replay has stopped: waiting does not end that.
 func (r *Room) Reserve(req wbm.Request, w *pipeline.Wait) (pipeline.Ticket, pipeline.Cause, error) {
 	for {
 		r.disks.refresh()
@@ -61,6 +61,10 @@ func (r *Room) Reserve(req wbm.Request, w *pipeline.Wait) (pipeline.Ticket, pipe
 			ends = r.env.Closing
 		}
 		t, again, err := r.await(req, w, ends)
+		if err == nil && stopped != nil && t.Way == wbm.Direct && !r.BadgerTakes() {
+			r.Cancel(t) // it has waited, and nothing else would have it look again
+			continue
+		}
 		if !again {
 			return t, pipeline.NoTurn, err
 		}

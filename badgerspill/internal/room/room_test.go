@@ -118,6 +118,13 @@ func TestWaits(t *testing.T) {
 			time.Sleep(time.Hour)
 			end()
 		}, wbm.Direct, pipeline.NoTurn, nil},
+		{"for memory, since replay has stopped, while Badger is held", nil, func(w *world) func() {
+			w.replay.stop(errDamaged)
+			return fullMemory(w)
+		}, func(w *world, end func()) {
+			w.badger.set(func() { w.badger.held = errFake })
+			end()
+		}, 0, pipeline.CauseHeld, nil},
 		{"for the spill, which is emptied", nil, (*world).fill, func(_ *world, end func()) { end() }, wbm.Spilled, pipeline.NoTurn, nil},
 		{"for the spill, which is turned from", nil, (*world).fill, func(w *world, _ func()) { w.SetActive(false) }, wbm.Direct, pipeline.NoTurn, nil},
 		{"for the spill, while replay stops", nil, (*world).fill, func(w *world, _ func()) { w.replay.stop(errDamaged) }, 0, pipeline.NoTurn, errDamaged},
