@@ -1,7 +1,9 @@
 package frame
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 
 	"github.com/spf13/cobra"
 )
@@ -32,6 +34,37 @@ func (e *ExitError) Error() string { return e.Err.Error() }
 
 // Unwrap returns the error without its code.
 func (e *ExitError) Unwrap() error { return e.Err }
+
+// What pflag says of one dash before a long name, and of a value that package strconv refuses.
+var (
+	oneDash    = regexp.MustCompile(`^unknown shorthand flag: '.' in (-[^-]{2,})$`)
+	notANumber = regexp.MustCompile(`^(invalid argument .* flag: )strconv\.Parse(\w+): parsing .*: (invalid syntax|value out of range)$`)
+)
+
+// flagError puts an error of pflag in the words of the command line, where it has those of pflag
+// or of the Go library. Flags may be written with one dash, so a name that nobody knows is no row
+// of shorthands.
+func flagError(err error) error {
+	if m := oneDash.FindStringSubmatch(err.Error()); m != nil {
+		return fmt.Errorf("unknown flag: %s", m[1])
+	}
+	m := notANumber.FindStringSubmatch(err.Error())
+	switch {
+	case m == nil:
+		return err
+	case m[3] == "value out of range":
+		return errors.New(m[1] + "the number is out of range")
+	case m[2] == "Float":
+		return errors.New(m[1] + "must be a number")
+	case m[2] == "Int":
+		return errors.New(m[1] + "must be a whole number")
+	case m[2] == "Bool":
+		return errors.New(m[1] + "must be true or false")
+	case m[2] == "Uint":
+		return errors.New(m[1] + "must be a whole number, not below 0")
+	}
+	return err
+}
 
 // NoArguments is for verbs that have flags only.
 func NoArguments(_ *cobra.Command, args []string) error {

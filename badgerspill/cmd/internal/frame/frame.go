@@ -35,7 +35,7 @@ func Root(name, short string, verbs ...*cobra.Command) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &UsageError{flagError(err)} })
 	root.SetUsageFunc(usage)
 	root.AddCommand(verbs...)
 	root.AddCommand(manVerb())

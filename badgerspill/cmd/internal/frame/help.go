@@ -105,6 +105,14 @@ func shorterCompletion(root *cobra.Command) {
 		if verb.Name() != "completion" {
 			continue
 		}
+		// cobra shows the help for a shell that it does not know, and calls that done
+		verb.Args = func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return &UsageError{fmt.Errorf("unknown shell %q: name bash, fish, powershell or zsh", args[0])}
+			}
+			return nil
+		}
+		verb.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		for _, shell := range verb.Commands() {
 			if lines, ok := shells[shell.Name()]; ok {
 				shell.Long = fmt.Sprintf("Print the script for "+shell.Name()+" that completes verbs, flags and their values.\n\nIn this shell:\n\n  "+

@@ -52,6 +52,30 @@ func TestUsage(t *testing.T) {
 	require.Empty(t, errs.String())
 }
 
+func TestFlagErrorsAreInTheWordsOfTheCommandLine(t *testing.T) {
+	for _, row := range []struct{ args, want string }{
+		{"do -son", "unknown flag: -son"},
+		{"do -son=1", "unknown flag: -son=1"},
+		{"do --son", "unknown flag: --son"},
+		{"do -x", "unknown shorthand flag: 'x' in -x"},
+		{"do -times 20s", `invalid argument "20s" for "-t, --times" flag: must be a whole number`},
+		{"do -times 99999999999999999999", `invalid argument "99999999999999999999" for "-t, --times" flag: the number is out of range`},
+		{"do -share a:b", `invalid argument "a:b" for "--share" flag: must be a number`},
+		{"do -from -1", `invalid argument "-1" for "--from" flag: must be a whole number, not below 0`},
+		{"do -soon=x", `invalid argument "x" for "--soon" flag: must be true or false`},
+		{"completion tcsh", `unknown shell "tcsh": name bash, fish, powershell or zsh`},
+	} {
+		var out, errs strings.Builder
+		cmd := verb()
+		cmd.Flags().Float64("share", 0, "a share")
+		cmd.Flags().Uint64("from", 0, "from here")
+		code := Run(t.Context(), Root("tool", "Do things", cmd), strings.Fields(row.args), strings.NewReader(""), &out, &errs)
+		require.Equal(t, Usage, code, row.args)
+		require.Equal(t, "tool: "+row.want, strings.SplitN(errs.String(), "\n", 2)[0], row.args)
+		require.Empty(t, out.String(), row.args)
+	}
+}
+
 func TestManual(t *testing.T) {
 	hidden := &cobra.Command{Use: "child", Hidden: true, Run: func(*cobra.Command, []string) {}}
 	page := string(Manual(Root("tool", "Do things", verb(), hidden)))

@@ -126,7 +126,7 @@ type spillInfo struct {
 	ReplayedThrough uint64        `json:"replayed_through"` // sequence
 	CleanClose      bool          `json:"clean_close"`
 	TornBytes       int64         `json:"torn_bytes"`
-	DeadSegments    int           `json:"dead_segments"`     // about to be removed
+	DeadSegments    int           `json:"dead_segments"`     // replayed, not removed yet
 	Prepared        int           `json:"prepared_segments"` // empty files for the segments to come
 	Segments        []segmentInfo `json:"segments"`
 }
@@ -318,7 +318,7 @@ func (in *info) print(out io.Writer) error {
 			rows = append(rows, []string{"torn tail", text.Bytes(s.TornBytes) + " that were never known to be durable: the next Open cuts them off"})
 		}
 		if s.DeadSegments > 0 {
-			rows = append(rows, []string{"dead", plural(s.DeadSegments, "segment") + ", replayed and about to be removed"})
+			rows = append(rows, []string{"dead", plural(s.DeadSegments, "segment") + ", replayed: to be removed, once no open transaction reads them"})
 		}
 		if s.Prepared > 0 {
 			rows = append(rows, []string{"prepared", plural(s.Prepared, "empty segment") + " for the commits to come"})

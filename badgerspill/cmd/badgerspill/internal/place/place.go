@@ -38,7 +38,7 @@ func (f *Flags) Register(cmd *cobra.Command) {
 	fs.StringVar(&f.SpillDir, "spill-dir", "", "`directory` of the spill, if it is not the folder spill in DIR")
 	fs.StringVar(&f.ValueDir, "vlog-dir", "", "`directory` of Badger's value log, if it is not DIR")
 	fs.StringVar(&f.KeyFile, "encryption-key-file", "",
-		"`file` with the encryption key, as Badger's own command takes it:\n16, 24 or 32 bytes and nothing else")
+		"`file` with the encryption key, as Badger's own command takes it: 16, 24 or 32 bytes and nothing else")
 	_ = cmd.MarkFlagDirname("spill-dir")
 	_ = cmd.MarkFlagDirname("vlog-dir")
 	_ = cmd.MarkFlagFilename("encryption-key-file")

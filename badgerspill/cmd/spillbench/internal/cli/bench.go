@@ -58,25 +58,25 @@ func newBench() *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.IntVar(&cfg.Pairs, "pairs", cfg.Pairs, "`how many` times each engine runs")
-	f.Float64Var(&cfg.Scale, "scale", cfg.Scale, "`factor` on all numbers of entries and bytes, and on the times,\nwhich are a second at least, of the case")
+	f.Float64Var(&cfg.Scale, "scale", cfg.Scale, "`factor` on all numbers of entries and bytes, and on the times, which are a second at least, of the case")
 	f.Int64Var(&cfg.Base, "base", cfg.Base,
-		"`entries` that a database holds before the run, where the\ncase begins with some, before --scale")
+		"`entries` that a database holds before the run, where the case begins with some, before --scale")
 	f.IntVar(&cfg.ValueSize, "value-size", cfg.ValueSize, "size of a value in `bytes`")
 	f.DurationVar(&cfg.Duration, "duration", cfg.Duration, "how long the load of the cases overload and pauses lasts")
 	f.Int64Var(&cfg.Rate, "rate", cfg.Rate,
-		"`writes` a second that plain Badger sustains, of which case\noverload offers twice as many; 0 measures it")
+		"`writes` a second that plain Badger sustains, of which case overload offers twice as many; 0 measures it")
 	f.DurationVar(&cfg.SettledFor, "settled-for", cfg.SettledFor,
 		"how long nothing may change until a database counts as settled")
 	f.StringVar(&cfg.Against, "against", cfg.Against,
-		"`engine` that badgerspill is compared with; another than badger\nonly where the case does not begin with a database of its own")
+		"`engine` that badgerspill is compared with; another than badger only where the case does not begin with a database of its own")
 	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "`engine` that is measured, badgerspill or badgerspill-mended")
 	f.StringVar(&cfg.Mended, "mended", cfg.Mended,
-		"spillbench `executable` that was built on a mended Badger, for\nthe engines whose names say so: see docs/mended.md")
+		"spillbench `executable` that was built on a mended Badger, for the engines whose names say so: see docs/mended.md")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "`number` that keys and values are derived from")
 	f.StringVar(&cfg.Options, "options", cfg.Options,
 		"`options` of both engines, in the form of FromSuperFlag:\n\"numcompactors=2; baselevelsize=1073741824\"")
 	f.StringVar(&cfg.Dir, "dir", cfg.Dir,
-		"`directory` for the databases, empty or absent\n(default a temporary one, removed at the end)")
+		"`directory` for the databases, empty or absent (default a temporary one, removed at the end)")
 	f.BoolVar(&cfg.Keep, "keep", cfg.Keep, "keep the database of every run")
 	f.BoolVar(&cfg.JSON, "json", cfg.JSON, "print the result as JSON, with all that the layer has counted")
 	layers, others := bench.Engines()

@@ -95,12 +95,12 @@ func newBurst() *cobra.Command {
 	f.DurationVar(&cfg.Burst, "burst", cfg.Burst, "how long the burst phase lasts; 0s leaves it out")
 	f.DurationVar(&cfg.Quiet, "quiet", cfg.Quiet, "how long the quiet phase lasts; 0s leaves it out")
 	f.DurationVar(&cfg.Backlog, "backlog", cfg.Backlog,
-		"how long after the last phase overdue writes may\nstill be sent and the spill may take to empty")
+		"how long after the last phase overdue writes may still be sent and the spill may take to empty")
 	f.IntVar(&cfg.ValueSize, "value-size", cfg.ValueSize, "size of a value in `bytes`")
 	f.IntVar(&cfg.Writers, "writers", cfg.Writers, "how many writes may be in flight; `n` goroutines")
-	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "`engines` to run, in order: both, which is\nbadger,badgerspill, or some of "+strings.Join(engine.Names(), ", "))
+	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "`engines` to run, in order: both, which is badger,badgerspill, or some of "+strings.Join(engine.Names(), ", "))
 	f.StringVar(&cfg.Mended, "mended", cfg.Mended,
-		"spillbench `executable` that was built on a mended Badger, for\nthe engines whose names say so: see docs/mended.md")
+		"spillbench `executable` that was built on a mended Badger, for the engines whose names say so: see docs/mended.md")
 	f.IntVar(&cfg.Pairs, "pairs", cfg.Pairs, "how many `times` to run them all, order alternating")
 	f.IntVar(&cfg.Reads, "reads", cfg.Reads, "`percent` of the operations that read a recent key")
 	f.BoolVar(&cfg.Sync, "sync", cfg.Sync, "set SyncWrites in every engine")
@@ -108,12 +108,12 @@ func newBurst() *cobra.Command {
 		"`options` of Badger and the layer, in the form of FromSuperFlag:\n\"numcompactors=2; baselevelsize=1073741824\"")
 	f.Uint64Var(&cfg.Seed, "seed", cfg.Seed, "`number` that keys and values are derived from")
 	f.StringVar(&cfg.Dir, "dir", cfg.Dir,
-		"`directory` for the databases, empty or absent; it is kept\n(default a temporary one, removed at the end)")
+		"`directory` for the databases, empty or absent; it is kept (default a temporary one, removed at the end)")
 	f.BoolVar(&cfg.Keep, "keep", cfg.Keep, "keep the temporary directory")
 	f.BoolVar(&cfg.JSON, "json", cfg.JSON, "print the result as JSON, with every second of the run")
 	f.StringVar(&cfg.Plot, "plot", cfg.Plot, "draw latency and throughput over time to a `file`, .svg or .png")
 	f.StringVar(&cfg.Serve, "serve", cfg.Serve,
-		"show badgerspill in a browser while it runs, at an `address`\nas localhost:8080")
+		"show badgerspill in a browser while it runs, at an `address` such as localhost:8080")
 	f.StringVar(&cfg.HTML, "html", cfg.HTML, "write figure, tables and settings to a `file`, .html: one page to pass on")
 	f.StringVar(&cfg.Data, "data", cfg.Data, "write what the figure draws to a `file`, .json: spillbench plot draws it again")
 	completeFlag(cmd, "engine", engines())
