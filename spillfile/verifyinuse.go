@@ -16,11 +16,14 @@ import (
 // in a file that is there again, counts. The end of the newest segment is left out, and the numbers
 // of commits are those of a moment. It may read all twice.
 func VerifyInUse(ctx context.Context, src Source, progress func(done, total int64)) (*Findings, error) {
-	const tries = 5 // a file may be removed between the list and its opening
 	var before *Findings
-	for try := 1; ; try++ {
+	var gone string // the file that was not there last
+	for {
 		n, err := Verify(ctx, src, progress)
-		if errors.Is(err, fs.ErrNotExist) && try < tries {
+		// A file may be removed between the list and its opening. Then another list does not have
+		// it.
+		if at := new(fs.PathError); errors.Is(err, fs.ErrNotExist) && errors.As(err, &at) && at.Path != gone {
+			gone = at.Path
 			continue
 		}
 		if err != nil {

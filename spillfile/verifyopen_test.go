@@ -2,6 +2,7 @@ package spillfile
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // threeSealed is an open log with three sealed segments in files with indexes, and one that is
@@ -114,6 +116,42 @@ func TestVerifyOpenBesideReplay(t *testing.T) {
 	mustPut(t, l, 2000, "a", "1")
 	_, err = l.VerifyOpen(ctx, 1, 0)
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// vanishing has no file of a segment the first time that it is opened, and never the one named.
+type vanishing struct {
+	FS
+	never  string
+	opened map[string]bool
+}
+
+func (v *vanishing) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+	if base := filepath.Base(name); strings.HasSuffix(base, block.SegmentSuffix) && (base == v.never || !v.opened[base]) {
+		v.opened[base] = true
+		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+	}
+	return v.FS.OpenFile(name, flag, perm)
+}
+
+// Files that go while it reads are no error, however many. One that stays in the list is.
+func TestVerifyInUseWhileFilesGo(t *testing.T) {
+	o := testOptions(t.TempDir())
+	o.SegmentSize = MinSegmentSize
+	l := mustOpen(t, o)
+	defer l.Close()
+	for ts := range uint64(600) {
+		mustPut(t, l, ts+1, "key", strings.Repeat("v", 200))
+	}
+	names := segmentFiles(t, o.Dir)
+	require.Greater(t, len(names), 8)
+	v := &vanishing{FS: OS, opened: map[string]bool{}}
+	n, err := VerifyInUse(t.Context(), Source{Dir: o.Dir, FS: v}, nil)
+	require.NoError(t, err)
+	require.Empty(t, n.Faults)
+	v.never = names[3]
+	_, err = VerifyInUse(t.Context(), Source{Dir: o.Dir, FS: v}, nil)
+	require.ErrorIs(t, err, fs.ErrNotExist)
+	require.ErrorContains(t, err, names[3])
 }
 
 // Another process reads while this one writes: no fault but real damage.

@@ -73,6 +73,9 @@ func (v *view) summary() (class, text string) {
 		}
 		return busy, text + "."
 	}
+	if s.SpillHeld > 0 {
+		return calm, fmt.Sprintf("Commits go to Badger. Open transactions keep %s of the spill, which is replayed.", bytesText(float64(s.SpillHeld)))
+	}
 	return calm, "Commits go to Badger. The spill is empty."
 }
 
