@@ -3,12 +3,14 @@ package spillfile
 import (
 	"bytes"
 	"math"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
 // A bit flips in memory at some point of a commit's way. docs/guarantees.md says what catches it.
@@ -107,6 +109,21 @@ func TestBitFlipsOfWhatIsLoaded(t *testing.T) {
 		found []byte // by a read by key while the flip is there
 	}{
 		{"filter", func(l *Log, s *segment) { clear(s.index.Load().file.Filter) }, older},
+		{"table of leaves", func(l *Log, s *segment) {
+			// It is loaded from a file that says so, and the file is as it was again.
+			was := s.index.Load().file
+			whole, err := os.ReadFile(was.Path)
+			require.NoError(t, err)
+			other := bytes.Clone(whole)
+			tableKeys(other)[0][0] ^= 0x80 // above the key
+			restampIndex(other)
+			require.NoError(t, os.WriteFile(was.Path, other, 0o600))
+			x, err := index.Open(l.files.file(was.Path, os.O_RDONLY), was.Path, nil, l.cache)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(was.Path, whole, 0o600))
+			l.setIndex(s, &segmentIndex{file: x})
+			require.NoError(t, was.Close())
+		}, older},
 		{"cached block", func(l *Log, s *segment) {
 			raw, _ := l.cache.Get(block.CacheBlock, s.id(), block.SegmentHeaderSize)
 			require.NotEmpty(t, raw)

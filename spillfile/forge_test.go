@@ -145,6 +145,23 @@ func leavesOf(b []byte) []int64 {
 	return at
 }
 
+// tableKeys returns the keys in the table of a plaintext index file: those of its leaves, and behind
+// them its last key. They lie in b.
+func tableKeys(b []byte) (keys [][]byte) {
+	_, table := indexParts(b)
+	list := b[table+indexBlockHeader : len(b)-indexFooterBytes]
+	leaves, list := le.Uint32(list), list[4:]
+	for i := range leaves + 1 {
+		if i < leaves { // the size of the leaf
+			_, n := binary.Uvarint(list)
+			list = list[n:]
+		}
+		key, n := binary.Uvarint(list)
+		keys, list = append(keys, list[n:n+int(key)]), list[n+int(key):]
+	}
+	return keys
+}
+
 // footerOf returns the footer of an index file.
 func footerOf(t *testing.T, b []byte) index.Footer {
 	t.Helper()

@@ -26,8 +26,9 @@ type foundSegment struct {
 	header block.SegmentHeader // zero if bad is not nil
 	aead   cipher.AEAD         // nil: plaintext, or the key was not needed yet
 
+	index segmentIndex // taken or made; that of a dead one is only to be closed
+
 	// Of one that is live, as far as its batches are not replayed.
-	index        segmentIndex
 	indexSize    int64 // of the file of the index, 0 if that is in memory
 	end          int64 // of the acknowledged part
 	lastSeq      uint64

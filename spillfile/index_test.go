@@ -180,6 +180,73 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
+// ranges are what a segment knows of its timestamps.
+type ranges struct {
+	minTs, maxTs, maxVersion uint64
+	mixed                    bool
+}
+
+func rangesOf(s *segment) ranges {
+	return ranges{s.minTs.Load(), s.maxTs.Load(), s.maxVersion.Load(), s.mixed.Load()}
+}
+
+// An index that is made again has the ranges that its segment was written with. Timestamp 0 is that
+// of a batch whose entries all have versions of their own.
+func TestHealedIndexHasTheSameRanges(t *testing.T) {
+	for _, stamps := range [][]uint64{{5}, {5, 6, 9}, {9, 6, 5}, {5, 0}, {0, 5}, {0}, {5, 0, 7}, {9, 0, 0, 3, 6}} {
+		m := vfstest.NewDisk()
+		l := mustOpen(t, faultOptions(m, true, nil))
+		for _, ts := range stamps {
+			e := Entry{Key: []byte("key"), Value: []byte("value")}
+			if ts == 0 {
+				e.Version = 4
+			}
+			mustPutEntries(t, l, ts, e)
+		}
+		s := l.w.active
+		want, state := rangesOf(s), l.State()
+		require.NoError(t, l.Seal())
+		require.NoError(t, l.indexSealed())
+		_, err := l.heal(s, s.index.Load().file, errInjected)
+		require.NoError(t, err)
+		require.Equal(t, want, rangesOf(s), "%d", stamps)
+		require.Equal(t, state.OldestTs, l.State().OldestTs, "%d", stamps)
+		require.NoError(t, l.Close())
+	}
+}
+
+// An index of a part of its segment is made again of the whole: then the ranges grow with it. If it
+// cannot be made they do not.
+func TestHealOfAPartlyReplayedSegment(t *testing.T) {
+	m := vfstest.NewDisk()
+	o := faultOptions(m, true, nil)
+	l := mustOpen(t, o)
+	mustPutEntries(t, l, 5, Entry{Key: []byte("key"), Value: []byte("5"), Version: 20})
+	mustPut(t, l, 6, "key", "6")
+	mustPut(t, l, 7, "key", "7")
+	require.NoError(t, l.MarkReplayed(1))
+	require.NoError(t, l.Close())
+	l = mustOpen(t, o)
+	defer l.Close()
+	require.NoError(t, l.indexSealed())
+	s := l.w.live[0]
+	part := ranges{6, 7, 7, false}
+	require.Equal(t, part, rangesOf(s))
+	damage := func() {
+		m.Alter(block.SegmentName(1), func(b string) string { return flip(b, len(b)-1, 1) })
+	}
+	damage()
+	_, err := l.heal(s, s.index.Load().file, errInjected)
+	require.ErrorIs(t, err, ErrCorrupt)
+	require.NotNil(t, s.index.Load().file)
+	require.Equal(t, part, rangesOf(s))
+	damage() // and undone
+	x, err := l.heal(s, s.index.Load().file, errInjected)
+	require.NoError(t, err)
+	require.NotNil(t, x.mem)
+	require.Equal(t, ranges{5, 7, 20, true}, rangesOf(s))
+}
+
 // A reader that holds a view from before its segments were replayed must not read past what an
 // index that is made again hides.
 func TestIndexHealsAfterReplay(t *testing.T) {

@@ -99,7 +99,7 @@ type scanner struct {
 
 	// of whole batches that are not replayed; maxVersion once the index is built
 	minTs, maxTs, maxVersion uint64
-	mixed                    bool // an entry has a version of its own
+	mixed                    bool // an entry has a version of its own, be its batch whole or not
 
 	kept    int       // entries of whole batches
 	entries []scanned // and those of the open one

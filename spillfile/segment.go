@@ -116,8 +116,8 @@ func (s *segment) readIndex() (*index.Memory, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.note(sc.minTs, sc.maxVersion)
-	s.note(sc.maxTs, 0)
+	s.note(sc.maxTs, sc.maxVersion)
+	s.note(sc.minTs, 0) // the last: it may be 0, which note takes for none
 	if sc.mixed {
 		s.mixed.Store(true)
 	}

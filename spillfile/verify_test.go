@@ -14,26 +14,51 @@ import (
 )
 
 // An index whose checksums are right and which is not that of its segment all the same: a read
-// would miss an entry, or take another. The tests of package index have what cannot be made here.
+// would miss an entry, or take another. forge makes another index of the entries, change another
+// file of the index.
 func TestVerifyComparesIndexes(t *testing.T) {
 	const victim = 150 // of 300 entries, in the middle of a leaf
-	for name, forge := range map[string]func(i int, vs *y.ValueStruct) bool{
-		"as it is":                  func(int, *y.ValueStruct) bool { return true },
-		"an entry is missing":       func(i int, _ *y.ValueStruct) bool { return i != victim },
-		"the last entry is missing": func(i int, _ *y.ValueStruct) bool { return i != 299 },
-		"another entry's place": func(i int, vs *y.ValueStruct) bool {
+	for name, row := range map[string]struct {
+		forge  func(i int, vs *y.ValueStruct) bool
+		change func(t *testing.T, b []byte)
+		reason string
+	}{
+		"as it is":                  {},
+		"an entry is missing":       {forge: func(i int, _ *y.ValueStruct) bool { return i != victim }, reason: "is not the next of the segment"},
+		"the last entry is missing": {forge: func(i int, _ *y.ValueStruct) bool { return i != 299 }, reason: "an entry of the segment is missing"},
+		"another entry's place": {forge: func(i int, vs *y.ValueStruct) bool {
 			if at, _, _ := index.ParseLocation(vs.Value); i == victim {
 				at.Block = block.SegmentHeaderSize
 				vs.Value = index.AppendLocation(nil, at)
 			}
 			return true
-		},
-		"another meta": func(i int, vs *y.ValueStruct) bool {
+		}, reason: "is not as in the segment"},
+		"another meta": {forge: func(i int, vs *y.ValueStruct) bool {
 			if i == victim {
 				vs.Meta = MetaDelete
 			}
 			return true
-		},
+		}, reason: "is not as in the segment"},
+		"a filter that does not know a key": {change: func(t *testing.T, b []byte) {
+			at, table := indexParts(b)
+			filter, hash := index.Filter(b[at+indexBlockHeader:table]), index.Hash(fmt.Appendf(nil, "key%03d", victim))
+			require.True(t, filter.MayContain(hash))
+			for i, was := range filter { // one of the bytes that have a bit of it
+				if filter[i] = 0; !filter.MayContain(hash) {
+					return
+				}
+				filter[i] = was
+			}
+		}, reason: "the filter does not know the key of entry"},
+		"a table that leads past a leaf": {change: func(t *testing.T, b []byte) {
+			keys := tableKeys(b)
+			require.Greater(t, len(keys), 2, "more than one leaf")
+			keys[1][0] = 0xff
+		}, reason: "the table has a key for it that does not lead to it"},
+		"a last key that is none": {change: func(_ *testing.T, b []byte) {
+			keys := tableKeys(b)
+			keys[len(keys)-1][0]++
+		}, reason: "the table has another last key than the leaves"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			src := Source{Dir: t.TempDir()}
@@ -49,9 +74,14 @@ func TestVerifyComparesIndexes(t *testing.T) {
 			entries := 0
 			forged := forgedIndex(t, mem, footerOf(t, whole), func(i int, _ []byte, vs *y.ValueStruct) bool {
 				entries++
-				return forge(i, vs)
+				return row.forge == nil || row.forge(i, vs)
 			})
 			require.Equal(t, 300, entries)
+			if row.change != nil {
+				row.change(t, forged)
+				restampIndex(forged)
+				require.NotEqual(t, whole, forged)
+			}
 			require.NoError(t, os.WriteFile(path, forged, 0o600))
 
 			v, err := Verify(t.Context(), src, nil)
@@ -65,6 +95,7 @@ func TestVerifyComparesIndexes(t *testing.T) {
 			require.Len(t, v.Faults, 1)
 			require.Equal(t, IndexDamage, v.Faults[0].Kind)
 			require.Equal(t, path, v.Faults[0].File)
+			require.Contains(t, v.Faults[0].Reason, row.reason)
 		})
 	}
 }

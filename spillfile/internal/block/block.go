@@ -30,7 +30,8 @@ func (d *Decoder) Free() {
 	}
 }
 
-// Buffer returns n bytes to read a stored block into, valid until the next call.
+// Buffer returns n bytes to read stored blocks into. They stay until Buffer is called again, also
+// while Open decodes what lies in them.
 func (d *Decoder) Buffer(n int) []byte {
 	if cap(d.stored) < n {
 		d.stored = make([]byte, n)
@@ -66,7 +67,7 @@ func (d *Decoder) decode(path string, aead cipher.AEAD, h *Header, header, paylo
 
 // Open checks a whole block, as read from its place, whose payload should have stored bytes, and
 // decodes it: it returns the raw entries, which are valid until the next call, and the timestamp of
-// their batch.
+// their batch. It decrypts in place.
 func (d *Decoder) Open(path string, aead cipher.AEAD, whole []byte, stored uint32, at Position) (raw []byte, ts uint64, err error) {
 	header, payload := whole[:HeaderSize], whole[HeaderSize:]
 	var h Header

@@ -31,8 +31,8 @@ const (
 	MaxArena = 64 << 20
 	// LeastArena is the smallest that an option may ask for: room for a few entries.
 	LeastArena = 16 << 10
-	// ArenaLimit is above every arena: its offsets are 32-bit, and the skiplist exits the process
-	// when they overflow.
+	// ArenaLimit is what the entries of an arena may take: its offsets are 32-bit, and the skiplist
+	// exits the process when they overflow.
 	ArenaLimit = 3 << 30
 )
 
