@@ -118,14 +118,14 @@ func TestVerifyOpenBesideReplay(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// vanishing has no file of a segment the first time that it is opened, and never the one named.
-type vanishing struct {
+// goingFS has no file of a segment the first time that it is opened, and never the one named.
+type goingFS struct {
 	FS
 	never  string
 	opened map[string]bool
 }
 
-func (v *vanishing) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
+func (v *goingFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
 	if base := filepath.Base(name); strings.HasSuffix(base, block.SegmentSuffix) && (base == v.never || !v.opened[base]) {
 		v.opened[base] = true
 		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
@@ -144,7 +144,7 @@ func TestVerifyInUseWhileFilesGo(t *testing.T) {
 	}
 	names := segmentFiles(t, o.Dir)
 	require.Greater(t, len(names), 8)
-	v := &vanishing{FS: OS, opened: map[string]bool{}}
+	v := &goingFS{FS: OS, opened: map[string]bool{}}
 	n, err := VerifyInUse(t.Context(), Source{Dir: o.Dir, FS: v}, nil)
 	require.NoError(t, err)
 	require.Empty(t, n.Faults)

@@ -129,7 +129,7 @@ func TestSummary(t *testing.T) {
 	}{
 		{"at rest", func(*badgerspill.SpillStats) {}, calm, "Commits go to Badger. The spill is empty."},
 		{"read", func(s *badgerspill.SpillStats) { s.SpillBytes, s.SpillHeld = 2<<30, 1<<30 }, calm,
-			"Commits go to Badger. Open transactions keep 1.0 GiB of the spill, which is replayed."},
+			"Commits go to Badger. Open transactions keep 1 GiB of the spill, which is replayed."},
 		{"bursts", func(s *badgerspill.SpillStats) { s.State, s.SpillPending, s.SpillBytes = "spilling", 1234, 1<<30 }, busy,
 			"Commits go to the spill, which holds 1,234 commits and is 12 % full."},
 		{"replays", func(s *badgerspill.SpillStats) { s.State, s.SpillPending, s.ReplayState = "spilling", 1, "replaying" }, busy,
