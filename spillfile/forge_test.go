@@ -145,8 +145,8 @@ func leavesOf(b []byte) []int64 {
 	return at
 }
 
-// tableKeys returns the keys in the table of a plaintext index file: those of its leaves, and behind
-// them its last key. They lie in b.
+// tableKeys returns the keys in the table of a plaintext index file: those of its leaves, and
+// behind them its last key. They lie in b.
 func tableKeys(b []byte) (keys [][]byte) {
 	_, table := indexParts(b)
 	list := b[table+indexBlockHeader : len(b)-indexFooterBytes]

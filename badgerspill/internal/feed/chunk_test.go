@@ -24,7 +24,7 @@ func TestChunkIsSortedAndWithoutWhatNobodySees(t *testing.T) {
 		require.Greater(t, w.log.State().LiveSegments, 3)
 		p := w.replay(1 << 20)
 		require.True(t, p.Midway)
-		// The log's own goroutine may have synced what is sealed. That it is synced the fake checks.
+		// The log's own goroutine may have synced it already. The fake checks that it is synced.
 		steps := slices.DeleteFunc(w.steps(), func(step string) bool { return step == "sync spill" })
 		require.Equal(t, []string{"seal", "load"}, steps)
 		given := w.badger.given(0)

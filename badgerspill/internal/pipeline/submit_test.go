@@ -123,7 +123,8 @@ func TestRoomAsksForATurn(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.badger.hold()
 		first := w.putInOrder("a")
-		w.room.set(func() { w.room.turns = []Cause{CauseSpace, CauseHeld} }) // the second finds it made
+		w.room.set(func() { w.room.turns = []Cause{CauseSpace, CauseHeld} })
+		// The second finds the turn made.
 		second := w.putInOrder("b")
 		succeeded(t, append(first, second...)...)
 		require.Equal(t, []string{"space"}, w.audience.notes())
