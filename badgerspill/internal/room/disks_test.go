@@ -338,7 +338,7 @@ func TestOff(t *testing.T) {
 		require.Zero(t, w.files.looks())
 		_, ok := w.Floor()
 		require.False(t, ok)
-		require.EqualValues(t, math.MaxInt64, w.ChunkRoom())
+		require.EqualValues(t, int64(math.MaxInt64), w.ChunkRoom())
 	}, func(_ *world, _ *Env, opt *Options) { opt.Off = true })
 }
 
