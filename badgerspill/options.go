@@ -88,7 +88,7 @@ type Options struct {
 	MetricsEnabled    bool   // Badger's metrics
 	BypassLockGuard   bool   // do not lock the directories
 
-	Logger badger.Logger // nil = no log lines; it must not call the database, as some come under locks
+	Logger badger.Logger // nil = no log lines; it must not call the database
 
 	MemTableSize            int64 // bytes
 	NumMemtables            int   // that may wait for their flush
