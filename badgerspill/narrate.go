@@ -107,11 +107,11 @@ func (n *narrator) spillBegin(b burstBegin) {
 	}
 }
 
-// size returns how much of the burst there was until the counters were as given.
-func (n *narrator) size(commits, bytes int64) (int64, sizeOf) {
+// size returns how much of the burst there was until the counters were as given, and when it began.
+func (n *narrator) size(commits, bytes int64) (int64, sizeOf, time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return commits - n.burst.commits, sizeOf(bytes - n.burst.bytes)
+	return commits - n.burst.commits, sizeOf(bytes - n.burst.bytes), n.burst.begun
 }
 
 // over reports whether this is the end of a burst, and says so to whoever asks next.
@@ -127,19 +127,16 @@ func (n *narrator) replayBegin(r replay.Run) {
 	if r.Reason != replay.ReasonQuiet || n.db.policy() == Always || !n.over() {
 		return
 	}
-	commits, bytes := n.size(n.taken())
+	commits, bytes, begun := n.size(n.taken())
 	if commits == 0 {
 		return
 	}
-	n.mu.Lock()
-	d := round(time.Since(n.burst.begun))
-	n.mu.Unlock()
-	n.info("burst over", "the burst is over: the spill has taken %d commits, %v in %v; replay begins", commits, bytes, d)
+	n.info("burst over", "the burst is over: the spill has taken %d commits, %v in %v; replay begins", commits, bytes, round(time.Since(begun)))
 }
 
 func (n *narrator) handOver(e burstEnd) {
 	n.over()
-	commits, bytes := n.size(e.commits, e.bytes)
+	commits, bytes, _ := n.size(e.commits, e.bytes)
 	switch {
 	case e.Err != nil:
 		n.info("replay done", "commits go to Badger: the spill could not be written")
