@@ -15,18 +15,13 @@ func syncDir(dir *os.File) error { return dir.Sync() }
 
 // lock is flock: it belongs to the open file, and goes with the process.
 func lock(o *osFS, name string, shared bool) (io.Closer, error) {
-	flag, how := os.O_RDWR|os.O_CREATE, unix.LOCK_EX
-	if shared {
-		flag, how = os.O_RDONLY, unix.LOCK_SH
-	}
-	f, err := o.openNoFollow(name, flag, 0o600)
+	f, err := o.openLock(name, shared)
 	if err != nil {
 		return nil, err
 	}
-	if !shared {
-		if err := o.sys.mode(name, f, 0o600); err != nil {
-			return nil, errors.Join(err, f.Close())
-		}
+	how := unix.LOCK_EX
+	if shared {
+		how = unix.LOCK_SH
 	}
 	for {
 		err = unix.Flock(int(f.Fd()), how|unix.LOCK_NB)

@@ -18,18 +18,13 @@ var locks lockTable
 // twice, and from losing it by closing the file elsewhere.
 func lock(o *osFS, name string, shared bool) (io.Closer, error) {
 	return locks.take(name, shared, func() (io.Closer, error) {
-		flag, how := os.O_RDWR|os.O_CREATE, int16(unix.F_WRLCK)
-		if shared {
-			flag, how = os.O_RDONLY, unix.F_RDLCK
-		}
-		f, err := o.openNoFollow(name, flag, 0o600)
+		f, err := o.openLock(name, shared)
 		if err != nil {
 			return nil, err
 		}
-		if !shared {
-			if err := o.sys.mode(name, f, 0o600); err != nil {
-				return nil, errors.Join(err, f.Close())
-			}
+		how := int16(unix.F_WRLCK)
+		if shared {
+			how = unix.F_RDLCK
 		}
 		err = unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: how})
 		switch {

@@ -3,6 +3,7 @@
 package vfs
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,4 +60,19 @@ func readPID(f *os.File) (pid int) {
 		return 0
 	}
 	return pid
+}
+
+// openLock opens a lock file: a shared lock creates none.
+func (o *osFS) openLock(name string, shared bool) (*os.File, error) {
+	if shared {
+		return o.openNoFollow(name, os.O_RDONLY, 0o600)
+	}
+	f, err := o.openNoFollow(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.sys.mode(name, f, 0o600); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
