@@ -136,8 +136,8 @@ func TestHeldBadgerWithoutASpill(t *testing.T) {
 	f.put("k", "3")
 }
 
-// TestBadgerWithoutANextMemtable: it happens nevertheless, under readers. In plain Badger they
-// panic, and the next write ends the process.
+// TestBadgerWithoutANextMemtable: it happens nevertheless, beside readers and a Sync. In plain
+// Badger they panic, and the next write ends the process.
 func TestBadgerWithoutANextMemtable(t *testing.T) {
 	f := open(t, small, inTree, noSpill, unguarded)
 	want := map[string]string{}
@@ -175,6 +175,19 @@ func TestBadgerWithoutANextMemtable(t *testing.T) {
 			}
 		})
 	}
+	wg.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if err := f.Sync(); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	})
 	failed := 0
 	for i := range 60 {
 		v := incompressible(60<<10, i)

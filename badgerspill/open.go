@@ -187,7 +187,7 @@ func (db *DB) open() (err error) {
 		return err
 	}
 	db.phaseDone()
-	db.engine = host.NewEngine(db.inner)
+	db.engine = host.NewEngine(db.inner, db.badger)
 	if wrap := db.opt.seams.engine; wrap != nil {
 		db.engine = wrap(db.engine)
 	}

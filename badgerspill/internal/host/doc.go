@@ -45,10 +45,11 @@
 //     descriptors. Here: [Guard]. Tests: TestTablesPassNamesThatAreTaken,
 //     TestTablesPassNamesInTheWay, TestHeldBadger. It can go when it fails then, and is tried
 //     again.
-//   - db.go, ensureRoomForWrite, dropAll, DropPrefix. Without an active memtable reads panic, and
-//     the next write ends the process. Here: [State.Mend], [State.Rescue], and [Guard], which looks
-//     at the name that comes next. Tests: TestBadgerWithoutANextMemtable, TestRescue,
-//     TestNameInTheWay. It can go when that is an error, and tried again.
+//   - db.go, ensureRoomForWrite, dropAll, DropPrefix. Without an active memtable reads and Sync
+//     panic, and the next write ends the process. Here: [State.Mend], [State.Rescue],
+//     [Engine.Sync], and [Guard], which looks at the name that comes next. Tests:
+//     TestBadgerWithoutANextMemtable, TestRescue, TestSyncWithoutAMemtable, TestNameInTheWay. It
+//     can go when that is an error, and tried again.
 //   - db.go, DropPrefix. A memtable that could not be flushed is active and sealed at once. Here:
 //     [State.Mend]. Test: TestDropThatBadgerFailsLeavesItWhole. It can go when a drop that fails
 //     leaves the memtables as they were.

@@ -18,12 +18,15 @@ import (
 // Engine writes to a Badger that is open in managed mode. Its methods are safe for concurrent use:
 // it has no state of its own, and no lock. What comes before what is the callers' affair.
 type Engine struct {
-	db  *badger.DB
-	opt badger.Options
+	db    *badger.DB
+	state *State
+	opt   badger.Options
 }
 
-// NewEngine returns the engine of an open Badger.
-func NewEngine(db *badger.DB) *Engine { return &Engine{db: db, opt: db.Opts()} }
+// NewEngine returns the engine of an open Badger, of which state is.
+func NewEngine(db *badger.DB, state *State) *Engine {
+	return &Engine{db: db, state: state, opt: db.Opts()}
+}
 
 // Prepare builds the transaction that carries c, in c.Prepared, unless its entries have versions of
 // their own. It needs no lock and does not block. After an error nothing is prepared.
@@ -107,8 +110,8 @@ func (e *Engine) Load(entries []spillfile.Entry) error {
 
 // Sync makes all that Badger has answered durable, and waits for the disk. It syncs the logs of
 // sealed memtables, too: Badger's own Sync covers only the active one. A sealed one that is not
-// flushed yet would be lost in a power cut although the spill had been dropped by then. In memory
-// it does nothing.
+// flushed yet would be lost in a power cut although the spill had been dropped by then. Nor does it
+// panic where Badger's would (see State). In memory it does nothing.
 func (e *Engine) Sync() error {
 	if e.opt.InMemory {
 		return nil
@@ -124,7 +127,10 @@ func (e *Engine) Sync() error {
 			}
 		}
 	}
-	return e.db.Sync()
+	if e.state == nil {
+		return e.db.Sync()
+	}
+	return e.state.sync()
 }
 
 func syncFile(path string) error {

@@ -3,9 +3,11 @@ package host
 import (
 	"math"
 	"os"
+	"reflect"
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/ristretto/v2/z"
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
@@ -22,7 +24,7 @@ func openEngine(t *testing.T, change ...func(*badger.Options)) (*Engine, *badger
 	db, err := badger.OpenManaged(opt)
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
-	return NewEngine(db), db
+	return NewEngine(db, NewState(db)), db
 }
 
 func inMemory(opt *badger.Options) { *opt = opt.WithInMemory(true).WithDir("").WithValueDir("") }
@@ -165,4 +167,39 @@ func TestSyncOfSealedMemtables(t *testing.T) {
 	}
 	e, _ := openEngine(t, inMemory)
 	require.NoError(t, e.Sync())
+}
+
+// TestSyncIsBadgers: the active memtable's log and the newest file of the value log are synced, by
+// the call that Badger would use.
+func TestSyncIsBadgers(t *testing.T) {
+	e, _ := openEngine(t)
+	newest := reach(e.state.values, "filesMap").MapIndex(reach(e.state.values, "maxFid"))
+	for name, log := range map[string]reflect.Value{"memtable": reach(e.state.active.Elem(), "wal"), "value log": newest} {
+		t.Run(name, func(t *testing.T) {
+			mapped := reach(log.Elem(), "MmapFile").Interface().(*z.MmapFile)
+			data := mapped.Data
+			if mapped.Data = data[1:]; z.Msync(mapped.Data) == nil { // not where a page begins
+				t.Skip("this system syncs no mapped file, or any")
+			}
+			err := e.Sync()
+			mapped.Data = data
+			require.Error(t, err)
+			require.NoError(t, e.Sync())
+		})
+	}
+}
+
+// TestSyncWithoutAMemtable: Badger's Sync would panic, and keep its lock.
+func TestSyncWithoutAMemtable(t *testing.T) {
+	e, db := openEngine(t)
+	require.NoError(t, e.Load([]spillfile.Entry{entry("a", "1", 3, 0)}))
+	active := reflect.ValueOf(e.state.active.Interface())
+	e.state.active.SetZero()
+	require.NoError(t, e.Sync())
+	e.state.Mend()
+	require.NoError(t, e.Sync())
+	e.state.lock.Lock()
+	e.state.active.Set(active)
+	e.state.lock.Unlock()
+	require.Equal(t, []stored{{"a", "1", 3, false, false}}, all(t, db))
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"reflect"
 	"runtime"
 	"sync"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/skl"
+	"github.com/dgraph-io/ristretto/v2/z"
 )
 
 // State reaches what Badger keeps to itself, to mend what some of its failures leave behind.
@@ -21,7 +23,8 @@ import (
 //   - No active memtable. If Badger cannot make the next one (db.go, ensureRoomForWrite, dropAll,
 //     DropPrefix), reads panic on nil, and the next write ends the process by an assertion. An
 //     empty memtable that counts as full takes its place: readers find nothing in it, and the next
-//     write tries again to make one.
+//     write tries again to make one. Until then Badger's Sync panics, too, and keeps Badger's lock
+//     for ever, so that nothing can be put right after it: [State.sync] is for that.
 //   - An active memtable that is in the list of sealed ones, too. A DropPrefix that could not flush
 //     it leaves it so. The next flush would end the process by an assertion, and a second
 //     DropPrefix would panic.
@@ -34,6 +37,8 @@ type State struct {
 	memtables *int          // the number of the next one
 	tables    *atomic.Uint64
 	blank     func() reflect.Value // makes what takes the place of the active memtable
+	values    reflect.Value        // the value log
+	valueLock *sync.RWMutex        // guards which files it has
 	// when there was no active memtable last, in Unix nanoseconds; 0 = never
 	mended atomic.Int64
 }
@@ -68,10 +73,29 @@ func NewState(inner *badger.DB) *State {
 	}
 	list, hasList := table.FieldByName("sl")
 	wal, hasWAL := table.FieldByName("wal")
-	if !hasList || list.Type != reflect.TypeFor[*skl.Skiplist]() || !hasWAL || wal.Type.Kind() != reflect.Pointer {
+	if !hasList || list.Type != reflect.TypeFor[*skl.Skiplist]() || !hasWAL || !isLog(wal.Type) {
+		return nil
+	}
+	if s.values = reach(db, "vlog"); !s.values.IsValid() || s.values.Kind() != reflect.Struct {
+		return nil
+	}
+	s.valueLock, _ = pointer[sync.RWMutex](reach(s.values, "filesLock"))
+	newest, files := reach(s.values, "maxFid"), reach(s.values, "filesMap")
+	if s.valueLock == nil || !newest.IsValid() || !files.IsValid() || files.Kind() != reflect.Map ||
+		files.Type().Key() != newest.Type() || !isLog(files.Type().Elem()) {
 		return nil
 	}
 	return s
+}
+
+// isLog reports whether t is a pointer to Badger's type of a log.
+func isLog(t reflect.Type) bool {
+	if t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
+		return false
+	}
+	lock, hasLock := t.Elem().FieldByName("lock")
+	mapped, hasMapped := t.Elem().FieldByName("MmapFile")
+	return hasLock && lock.Type == reflect.TypeFor[sync.RWMutex]() && hasMapped && mapped.Type == reflect.TypeFor[*z.MmapFile]()
 }
 
 // reach returns a field of a struct that can be set, whatever its name; the zero Value if there is
@@ -108,6 +132,35 @@ func (s *State) Mend() {
 	if n := s.sealed.Len(); n > 0 && s.sealed.Index(n-1).Pointer() == s.active.Pointer() {
 		s.sealed.Set(s.sealed.Slice(0, n-1))
 	}
+}
+
+// sync is Badger's Sync: it syncs the log of the active memtable and the newest file of the value
+// log, which is all that is not synced when it is full. It is content without an active memtable.
+// It waits for the disk, under Badger's lock. s is not nil.
+func (s *State) sync() error {
+	s.lock.RLock()
+	var err error
+	if !s.active.IsNil() {
+		err = syncLog(reach(s.active.Elem(), "wal"))
+	}
+	s.lock.RUnlock()
+
+	s.valueLock.RLock()
+	log := reach(s.values, "filesMap").MapIndex(reach(s.values, "maxFid"))
+	if !log.IsValid() || log.IsNil() { // it is being made
+		s.valueLock.RUnlock()
+		return err
+	}
+	lock, _ := pointer[sync.RWMutex](reach(log.Elem(), "lock"))
+	lock.RLock() // before the other lock is let go, or it is removed
+	s.valueLock.RUnlock()
+	defer lock.RUnlock()
+	return errors.Join(err, syncLog(log))
+}
+
+func syncLog(log reflect.Value) error {
+	mapped, _ := pointer[*z.MmapFile](reach(log.Elem(), "MmapFile"))
+	return (*mapped).Sync() // nothing for nil
 }
 
 // NextTable returns the number of Badger's next table, 0 if it is not known.
