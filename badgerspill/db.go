@@ -43,7 +43,7 @@ import (
 // Txn.mu is the transaction's own and is taken before the commit lock. So are those of a
 // WriteBatch, a Sequence and a MergeOperator, under which a commit or a read may wait. That of a
 // StreamWriter is taken before upkeep.mu. Badger's own locks come last of all; it calls its Logger
-// under some of them, see badgerLogger.
+// under some of them, see host.Logger.
 type DB struct {
 	opt Options // what Open has made of them; what Set... changes is not in it, see limits
 
@@ -62,7 +62,7 @@ type DB struct {
 	feed      *feed.Feed
 	interlock *marker.Interlock
 	dirLocks  *host.DirLocks
-	shadow    *shadow // nil unless read-only with commits in the spill
+	shadow    *host.Shadow // nil unless read-only with commits in the spill
 	memtables *host.Memtables
 	sealing   atomic.Bool // the active memtable is being sealed
 	ledger    *room.Ledger
@@ -233,7 +233,7 @@ func (db *DB) close(ctx context.Context) error {
 			errs = append(errs, db.interlock.Drop(), db.log.Close())
 		}
 	}
-	errs = append(errs, db.inner.Close(), db.shadow.remove(), db.dirLocks.Release())
+	errs = append(errs, db.inner.Close(), db.shadow.Remove(), db.dirLocks.Release())
 	db.account.Close()
 	db.events.Close()
 	return errors.Join(errs...)

@@ -1,14 +1,9 @@
 package badgerspill
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"math"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -172,7 +167,7 @@ func (db *DB) open() (err error) {
 			if db.log != nil {
 				err = errors.Join(err, db.log.Close())
 			}
-			err = errors.Join(err, db.shadow.remove(), db.dirLocks.Abandon())
+			err = errors.Join(err, db.shadow.Remove(), db.dirLocks.Abandon())
 		}
 	}()
 	if db.log != nil && !db.log.Empty() {
@@ -219,205 +214,6 @@ func (db *DB) open() (err error) {
 	db.start()
 	db.publishMetrics()
 	return nil
-}
-
-// spillPieces is in how many pieces, at least, a full spill frees its room. Commits that the
-// spill's filling slows are held up least when room comes often; a piece costs a sync of Badger.
-const spillPieces = 16
-
-// spillPiece returns the size in bytes that a segment, or what is replayed between two checkpoints,
-// should not pass. It is a multiple of 4 KiB.
-func spillPiece(capacity int64) int64 {
-	if capacity == 0 { // what is left is replayed at any size
-		return spillfile.MaxSegmentSize
-	}
-	piece := capacity / spillPieces
-	return max(piece-piece%spillfile.MinSegmentSize, spillfile.MinSegmentSize)
-}
-
-func (db *DB) spillPiece() int64 { return spillPiece(db.spill.Capacity()) }
-
-// segmentSize returns the size in bytes at which a segment is sealed.
-func (db *DB) segmentSize() int64 { return min(db.opt.Tuning.SegmentSize, db.spillPiece()) }
-
-// openSpill opens the log of the spill. A read-only database opens one that is there, and makes
-// none.
-func (db *DB) openSpill() error {
-	opt := &db.opt
-	fsys := opt.fs()
-	if opt.InMemory {
-		return nil
-	}
-	// whoever finds the interlock is in another working directory
-	spill, err := filepath.Abs(opt.SpillDir)
-	if err != nil {
-		return fmt.Errorf("badgerspill: option SpillDir: %w", err)
-	}
-	db.interlock = marker.NewInterlock(fsys, opt.Dir, spill, func() bool { return db.log.Empty() })
-	exists, err := marker.Exists(fsys, filepath.Join(opt.SpillDir, "MANIFEST"))
-	if err != nil {
-		return err
-	}
-	locked, err := db.interlock.Present()
-	if err != nil {
-		return err
-	}
-	where, _, err := db.interlock.Read()
-	if err != nil { // it is taken for missing: what Badger holds is compared with the spill
-		opt.Warningf("badgerspill: the interlock is not readable, Badger is compared with the spill instead: %v\n", err)
-	}
-	id, known, idErr := marker.ReadIdentity(fsys, opt.Dir)
-	if !exists || !known {
-		if err := db.judgeSpill(id, known, idErr, locked, where); err != nil {
-			return err
-		}
-	}
-	if !exists && opt.ReadOnly {
-		return nil
-	}
-	if !exists && opt.SpillPolicy == Never {
-		return db.deferSpill()
-	}
-	if !known && !opt.ReadOnly {
-		if err := fsys.MkdirAll(opt.Dir, 0o700); err != nil {
-			return fmt.Errorf("badgerspill: option Dir: %w", err)
-		}
-		if id, err = marker.WriteIdentity(fsys, opt.Dir); err != nil {
-			return err
-		}
-	}
-	db.log, err = spillfile.OpenContext(db.opening.ctx, db.logOptions(id, locked, false))
-	if err != nil {
-		db.log = nil
-		if !known && !opt.ReadOnly {
-			err = errors.Join(err, fsys.Remove(filepath.Join(opt.Dir, marker.IdentityName)))
-		}
-		if errors.Is(err, spillfile.ErrLocked) {
-			return asLocked(opt.SpillDir, err)
-		}
-		return fmt.Errorf("badgerspill: %w", mismatched(err))
-	}
-	if n := db.log.State().TruncatedBytes; n > 0 {
-		opt.Infof("badgerspill: opened the spill in %s, without %v at its end that were being written when the process or the machine stopped\n",
-			opt.SpillDir, sizeOf(n))
-	}
-	if opt.SpillPolicy == Never && !opt.ReadOnly && db.log.Empty() {
-		if err := db.removeSpill(); err != nil {
-			db.log = nil
-			return err
-		}
-		return db.deferSpill()
-	}
-	return nil
-}
-
-// judgeSpill looks at the spill before it is opened, where something is missing that tells whose it
-// is, or where it is. A spill that is in use is ErrLocked; nothing else is known of it.
-func (db *DB) judgeSpill(id [16]byte, known bool, idErr error, locked bool, names string) error {
-	opt := &db.opt
-	src := spillfile.Source{Dir: opt.SpillDir, FS: opt.fs(), EncryptionKey: opt.EncryptionKey}
-	used, err := src.Lock()
-	if errors.Is(err, spillfile.ErrLocked) {
-		return asLocked(opt.SpillDir, err)
-	}
-	if err != nil {
-		return fmt.Errorf("badgerspill: %w", err)
-	}
-	defer used.Close()
-	in, err := spillfile.Inspect(src)
-	if err != nil {
-		return fmt.Errorf("badgerspill: %w", err)
-	}
-	c := spillfile.Claims{ID: id, IDFile: filepath.Join(opt.Dir, marker.IdentityName), IDErr: idErr, Names: names}
-	if idErr == nil && !known {
-		c.IDErr = fs.ErrNotExist
-	}
-	if locked {
-		c.Interlock = db.interlock.Path()
-	}
-	if err := spillfile.Judge(in, c); err != nil {
-		return fmt.Errorf("badgerspill: %w", mismatched(err))
-	}
-	if errors.Is(idErr, ErrCorrupt) && !locked && !opt.ReadOnly { // nothing is known by it
-		opt.Warningf("badgerspill: %v; no commits are pending, so it is written anew\n", idErr)
-		return nil
-	}
-	return idErr
-}
-
-// mismatched makes of an error about a key what Badger calls it.
-func mismatched(err error) error {
-	if errors.Is(err, spillfile.ErrWrongKey) || errors.Is(err, spillfile.ErrKeyMissing) {
-		return fmt.Errorf("%w: %w; if Badger's key was changed since, change it back, Drain, and change it again", ErrEncryptionKeyMismatch, err)
-	}
-	return err
-}
-
-// deferSpill opens a log of which nothing is on disk: there may be a spill later, see
-// SetSpillPolicy.
-func (db *DB) deferSpill() (err error) {
-	db.log, err = spillfile.Open(db.logOptions([16]byte{}, false, true))
-	return err
-}
-
-func (db *DB) logOptions(id [16]byte, existing, deferred bool) spillfile.Options {
-	opt := &db.opt
-	return spillfile.Options{
-		Dir:           opt.SpillDir,
-		FS:            opt.fs(),
-		Now:           opt.seams.now,
-		DatabaseID:    id,
-		Existing:      existing,
-		SegmentSize:   db.segmentSize(),
-		IndexArena:    db.indexArena(),
-		CacheSize:     opt.Tuning.SpillCacheSize,
-		OpenFiles:     opt.Tuning.SpillOpenFiles,
-		SyncWrites:    opt.SyncWrites,
-		EncryptionKey: opt.EncryptionKey,
-		Deferred:      deferred,
-		ReadOnly:      opt.ReadOnly,
-		OnRecovery:    db.recovered,
-		OnFirst:       db.firstSpilled,
-		OnCommit:      func(b []*spillfile.Batch, err error) { db.pipe.Spilled(b, err) },
-		OnEvent:       db.segmentEvent,
-		OnIndexed:     db.ledger.Refresh,
-		Logf:          func(format string, args ...any) { db.opt.Warningf("badgerspill: "+format+"\n", args...) },
-	}
-}
-
-// indexArena is the memory of the index of the segment that is being written. It is in use from the
-// first spilled commit on, when memory is short already: two of them, one ready for the next
-// segment, must fit between the spill limit and the limit, for all databases of the budget.
-func (db *DB) indexArena() int64 {
-	share := db.manager.Limit() / int64(32*max(1, len(db.manager.Accounts())))
-	return min(max(minIndexArena, min(share, db.segmentSize()/4)), maxIndexArena)
-}
-
-const (
-	minIndexArena = 64 << 10
-	maxIndexArena = 64 << 20
-)
-
-// firstSpilled is called before the first batch is written to an empty spill.
-func (db *DB) firstSpilled() error {
-	err := db.interlock.Set()
-	db.wakeReplay()
-	return err
-}
-
-func (db *DB) segmentEvent(ev spillfile.Event) {
-	if ev.Kind == spillfile.SegmentRemoved {
-		db.ledger.Refresh()
-	}
-	db.events.segment(ev)
-	switch {
-	case ev.Err == nil:
-	case ev.Kind == spillfile.TailTruncated: // an ordinary end; Open has a line for it
-	case ev.Kind == spillfile.SegmentPoisoned:
-		db.events.backgroundError("write a segment of the spill", ev.Err, "the spill goes on with another; look at the disk of SpillDir")
-	default:
-		db.events.backgroundError("maintain the spill", ev.Err, "it is tried again; look at the disk of SpillDir")
-	}
 }
 
 // openBadger opens Badger in managed mode without conflict detection: the layer does both. The
@@ -476,7 +272,7 @@ func (db *DB) cleanLogs(opt badger.Options) error {
 	if !sys.locks {
 		return nil
 	}
-	err := removeEmptyLogs(opt)
+	err := host.RemoveEmptyLogs(opt)
 	if sys.notes {
 		err = errors.Join(err, host.RemoveDeadLogs(opt))
 	}
@@ -491,43 +287,19 @@ func (db *DB) noteMemtable(note marker.Note) {
 	}
 }
 
-// removeEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it
-// gives it a size, and truncates one before it removes it; killed in between it refuses to open
-// what it has left.
-func removeEmptyLogs(opt badger.Options) error {
-	for _, in := range [][2]string{{opt.Dir, host.MemSuffix}, {opt.ValueDir, ".vlog"}} {
-		files, err := os.ReadDir(in[0])
-		if err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("badgerspill: %w", err)
-		}
-		for _, f := range files {
-			if ok, _ := filepath.Match("[0-9]*"+in[1], f.Name()); !ok {
-				continue
-			}
-			path := filepath.Join(in[0], f.Name())
-			if info, err := os.Stat(path); err == nil && info.Size() == 0 {
-				if err := os.Remove(path); err != nil {
-					return fmt.Errorf("badgerspill: an empty log that a killed process has left: %w", err)
-				}
-			}
-		}
-	}
-	return nil
-}
-
 // openInner leaves db.inner alone if Badger fails: what it returns then is half made, and closing
 // that panics or hangs.
 func (db *DB) openInner(opt badger.Options) error {
 	if !opt.InMemory && !opt.ReadOnly {
 		db.lost = host.NewLostTables(opt.Dir, db.badgerFailed)
 	}
-	lines := &badgerLogger{to: opt.Logger, lost: db.lost}
+	lines := host.NewLogger(opt.Logger, db.lost)
 	inner, err := badger.OpenManaged(db.dirLocks.Options(opt).WithLogger(lines))
 	if err != nil {
 		return asLocked(opt.Dir, named(err))
 	}
 	db.inner, db.badger = inner, host.NewState(inner)
-	lines.state.Store(db.badger)
+	lines.Mends(db.badger)
 	if err := db.lost.Check(); err != nil { // from here on
 		return err
 	}
@@ -543,20 +315,9 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	if opt.ReadOnly {
 		return nil
 	}
-	numbers, err := host.MemNumbers(opt.Dir)
+	size, err := host.WrittenMemTableSize(opt.Dir)
 	if err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
 		return fmt.Errorf("badgerspill: option Dir: %w", err)
-	}
-	var size int64
-	for _, n := range numbers {
-		info, err := os.Stat(host.MemPath(opt.Dir, n))
-		if err != nil {
-			return fmt.Errorf("badgerspill: %w", err)
-		}
-		size = max(size, info.Size()/2) // Badger makes the log twice as long as the memtable
 	}
 	if size <= opt.MemTableSize {
 		return nil
@@ -569,124 +330,21 @@ func (db *DB) flushLargerMemtables(opt badger.Options) error {
 	return errors.Join(host.SortLevelZero(old), old.Close())
 }
 
-// checkHistory compares what Badger holds with what the spill holds, and returns the newest
-// timestamp of both.
-//
-// By invariant I1 Badger holds nothing newer than the spill. There is one exception of our own
-// making: hedged commits, which are in Badger, and of whose append to the spill a crash has left
-// only the beginning. The segments say through which timestamp that can be; the spill is dead then,
-// since Badger, which takes commits in order, has it all.
-func (db *DB) checkHistory(inBadger uint64) (newest, replayFirst uint64, err error) {
-	st := db.log.State()
-	if st.LiveBatches == 0 {
-		return inBadger, 0, nil
+// openShadow opens Badger read-only by way of a shadow.
+func (db *DB) openShadow(opt badger.Options) error {
+	if sys := db.opt.system(); !sys.locks && !opt.BypassLockGuard {
+		return fmt.Errorf("badgerspill: read-only with commits in the spill: on %s nothing keeps writers out of %s meanwhile; "+
+			"open it for writing once, or set BypassLockGuard if nobody writes", sys.name, opt.Dir)
 	}
-	newest = max(inBadger, st.MaxVersion, st.NewestTs)
-	if st.DirectThrough == spillfile.Unordered { // timestamps tell nothing about order
-		// Hedged commits in it may be older than what Badger has of the same keys, and go there
-		// again: until then Badger must not discard a tombstone that they would come back from
-		// under.
-		return newest, st.LastSeq, nil
-	}
-	if inBadger > st.DirectThrough && inBadger > st.NewestTs {
-		return 0, 0, db.foreignWrites(inBadger, st.NewestTs)
-	}
-	if inBadger > st.NewestTs {
-		if db.opt.ReadOnly { // dead, and not to be changed
-			err := db.log.Close()
-			db.log = nil
-			return newest, 0, err
-		}
-		if err := db.log.DiscardAll(); err != nil {
-			return 0, 0, err
-		}
-		return newest, 0, db.interlock.Drop()
-	}
-	if db.interlock.Trusted() {
-		return newest, 0, nil
-	}
-	foreign, err := db.findForeign(max(st.OldestTs, 1))
+	shadow, opt, err := host.NewShadow(opt)
 	if err != nil {
-		return 0, 0, err
+		return err
 	}
-	if foreign > 0 {
-		return 0, 0, db.foreignWrites(foreign, st.NewestTs)
+	if err := db.openInner(opt); err != nil {
+		return errors.Join(err, shadow.Remove())
 	}
-	if db.opt.ReadOnly {
-		return newest, 0, nil
-	}
-	return newest, 0, db.interlock.Set()
-}
-
-func (db *DB) foreignWrites(inBadger, inSpill uint64) error {
-	return fmt.Errorf("badgerspill: %w: Badger in %s holds version %d, the spill in %s ends at %d. "+
-		"\"badgerspill dump\" shows what the spill holds. Who gives that up sets it aside with \"badgerspill discard\"; "+
-		"who gives up what was written past it restores the database from a backup",
-		ErrForeignWrites, db.opt.Dir, inBadger, db.opt.SpillDir, inSpill)
-}
-
-// findForeign looks in Badger for an entry, from timestamp oldest on, that the spill does not have,
-// and returns its version, 0 if there is none. All from there on reached Badger by replay, or past
-// the layer. It reads all that Badger has taken since, so it is only for a database whose interlock
-// was missing.
-func (db *DB) findForeign(oldest uint64) (uint64, error) {
-	view := db.acquireView()
-	if view == nil {
-		return 0, nil
-	}
-	defer view.Release()
-	if err := db.goOn(); err != nil {
-		return 0, err
-	}
-	db.phase(OpenCompare)
-	txn := db.inner.NewTransactionAt(math.MaxUint64, false)
-	defer txn.Discard()
-	opt := badger.DefaultIteratorOptions
-	opt.AllVersions, opt.SinceTs = true, oldest-1
-	it := txn.NewIterator(opt)
-	defer it.Close()
-	for it.Rewind(); it.Valid(); it.Next() {
-		if err := db.goOn(); err != nil {
-			return 0, err
-		}
-		item := it.Item()
-		db.opening.told.Bytes += item.EstimatedSize()
-		db.tellOpenSoon()
-		ref, ok, err := view.Get(item.Key(), item.Version(), true)
-		if err != nil {
-			return 0, fmt.Errorf("badgerspill: %w", err)
-		}
-		if !ok || ref.Version != item.Version() {
-			return item.Version(), nil
-		}
-		if view.Unordered() {
-			continue // a merge operator may have written a version twice
-		}
-		if !sameEntry(ref, item) {
-			return item.Version(), nil
-		}
-		ours, err := view.Value(ref, nil)
-		if err != nil {
-			return 0, fmt.Errorf("badgerspill: %w", err)
-		}
-		if err := item.Value(func(theirs []byte) error {
-			if !bytes.Equal(ours, theirs) {
-				return ErrForeignWrites
-			}
-			return nil
-		}); err != nil {
-			return item.Version(), nil
-		}
-	}
-	db.phaseDone()
-	return 0, nil
-}
-
-// sameEntry compares all but the values. A tombstone has no time to live.
-func sameEntry(ours spillfile.Ref, theirs *badger.Item) bool {
-	return ours.UserMeta == theirs.UserMeta() && ours.ExpiresAt == theirs.ExpiresAt() &&
-		(ours.ExpiresAt > 0 || (ours.Meta&metaDelete > 0) == theirs.IsDeletedOrExpired()) &&
-		(ours.Meta&metaDiscardEarlier > 0) == theirs.DiscardEarlierVersions()
+	db.shadow = shadow
+	return nil
 }
 
 // start starts the goroutines. Before it, no lock is needed.

@@ -7,7 +7,8 @@
 //   - [Guard]: Badger gets no write that it would not survive, as far as a look ten times a second
 //     can tell.
 //   - [LostTables]: what a compaction loses all the same is noticed.
-//   - [State]: what a failure leaves behind is put right.
+//   - [State]: what a failure leaves behind is put right. [Logger] says when.
+//   - [Shadow]: Badger opens read-only what it may not change.
 //   - [LevelZero], [SortLevelZero]: once Badger is open, a tombstone in level 0 does not pass the
 //     value that it covers.
 //
@@ -33,11 +34,11 @@
 //     TestFlushedLogIsNotReadAgain, TestCrashLoopKeepsUnflushedLogs. It can go when the manifest
 //     says which memtables are flushed.
 //   - memtable.go, openMemTables, and value.go, open. A log of no length, which a killed process
-//     leaves, is an error. Here: badgerspill's removeEmptyLogs. Test:
-//     TestEmptyLogsThatAKillHasLeft. It can go when such a log counts as empty.
+//     leaves, is an error. Here: [RemoveEmptyLogs]. Test: TestEmptyLogsThatAKillHasLeft. It can go
+//     when such a log counts as empty.
 //   - memtable.go, UpdateSkipList. A log that was written with larger memtables does not fit. Here:
-//     badgerspill's flushLargerMemtables. Test: TestSmallerMemoryLimitAfterAKill. It can go when
-//     the memtable is as large as its log asks for.
+//     [WrittenMemTableSize]. Test: TestSmallerMemoryLimitAfterAKill. It can go when the memtable is
+//     as large as its log asks for.
 //   - levels.go:897, subcompact. A table that could not be made counts as done, and its keys are
 //     gone. Here: [LostTables]. Tests: TestLostTables, TestLostTablesAreNoticed. It can go when the
 //     error reaches the compaction.

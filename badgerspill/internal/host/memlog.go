@@ -178,3 +178,44 @@ func MemNumbers(dir string) ([]int, error) {
 func MemPath(dir string, number int) string {
 	return filepath.Join(dir, fmt.Sprintf("%05d%s", number, MemSuffix))
 }
+
+// RemoveEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it
+// gives it a size, and truncates one before it removes it; killed in between it refuses to open
+// what it has left. It needs the locks of the directories.
+func RemoveEmptyLogs(opt badger.Options) error {
+	for _, in := range [][2]string{{opt.Dir, MemSuffix}, {opt.ValueDir, ".vlog"}} {
+		files, err := os.ReadDir(in[0])
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("badgerspill: %w", err)
+		}
+		for _, f := range files {
+			if ok, _ := filepath.Match("[0-9]*"+in[1], f.Name()); !ok {
+				continue
+			}
+			path := filepath.Join(in[0], f.Name())
+			if info, err := os.Stat(path); err == nil && info.Size() == 0 {
+				if err := os.Remove(path); err != nil {
+					return fmt.Errorf("badgerspill: an empty log that a killed process has left: %w", err)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// WrittenMemTableSize returns the largest MemTableSize with which a memtable's log in dir was
+// written, 0 if there is none.
+func WrittenMemTableSize(dir string) (size int64, err error) {
+	numbers, err := MemNumbers(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	for _, n := range numbers {
+		info, err := os.Stat(MemPath(dir, n))
+		if err != nil {
+			return 0, err
+		}
+		size = max(size, info.Size()/2) // Badger makes the log twice as long as the memtable
+	}
+	return size, err
+}

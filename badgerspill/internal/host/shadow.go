@@ -1,4 +1,4 @@
-package badgerspill
+package host
 
 import (
 	"errors"
@@ -12,47 +12,44 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/scratch"
 )
 
-// shadow lets Badger open a directory read-only in which the interlock lies, without a change to
-// that directory: a temporary directory of symbolic links to Badger's files. The locks are on the
-// real one; see host.DirLocks.
-type shadow struct {
+// Shadow lets Badger open directories read-only in which the interlock lies, without a change to
+// them: a temporary directory of symbolic links to Badger's files. The locks are on the real ones;
+// see [DirLocks].
+type Shadow struct {
 	dir *scratch.Dir
 }
 
-// openShadow opens Badger by way of a shadow.
-func (db *DB) openShadow(opt badger.Options) (err error) {
-	if sys := db.opt.system(); !sys.locks && !opt.BypassLockGuard {
-		return fmt.Errorf("badgerspill: read-only with commits in the spill: on %s nothing keeps writers out of %s meanwhile; "+
-			"open it for writing once, or set BypassLockGuard if nobody writes", sys.name, opt.Dir)
-	}
-	s := &shadow{}
+// NewShadow makes a shadow of the directories of opt, and returns the options to open it with.
+// After an error nothing is left of it.
+func NewShadow(opt badger.Options) (_ *Shadow, _ badger.Options, err error) {
+	s := &Shadow{}
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, s.remove())
+			err = errors.Join(err, s.Remove())
 		}
 	}()
 	if s.dir, err = scratch.Make("badgerspill-readonly-"); err != nil {
-		return fmt.Errorf("badgerspill: read-only with commits in the spill needs a temporary directory, for links to Badger's files, "+
+		return nil, opt, fmt.Errorf("badgerspill: read-only with commits in the spill needs a temporary directory, for links to Badger's files, "+
 			"and none can be made in %s: %w; set TMPDIR to a directory that this process can write to, or open the database for writing", os.TempDir(), err)
 	}
+	same := opt.ValueDir == opt.Dir
 	if opt.Dir, err = s.link(opt.Dir, "dir"); err != nil {
-		return err
+		return nil, opt, err
 	}
-	if opt.ValueDir == db.opt.Dir {
+	if same {
 		opt.ValueDir = opt.Dir
 	} else if opt.ValueDir, err = s.link(opt.ValueDir, "values"); err != nil {
-		return err
+		return nil, opt, err
 	}
-	if err := db.openInner(opt.WithBypassLockGuard(true)); err != nil {
-		return err
-	}
-	db.shadow = s
-	return nil
+	return s, opt.WithBypassLockGuard(true), nil
 }
 
 // link makes a directory of links to the files in dir.
-func (s *shadow) link(dir, name string) (string, error) {
-	dir, err := resolve(dir)
+func (s *Shadow) link(dir, name string) (string, error) {
+	dir, err := filepath.Abs(dir)
+	if err == nil {
+		dir, err = filepath.EvalSymlinks(dir)
+	}
 	if err != nil {
 		return "", err
 	}
@@ -77,8 +74,8 @@ func (s *shadow) link(dir, name string) (string, error) {
 	return to, nil
 }
 
-// remove ends a shadow, after Badger was closed. It may be called on nil.
-func (s *shadow) remove() error {
+// Remove removes the links, after Badger was closed.
+func (s *Shadow) Remove() error {
 	if s == nil || s.dir == nil {
 		return nil
 	}
