@@ -4,7 +4,19 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
+
+// plainFlags takes the marks away that say which word of a flag's description stands for its value,
+// if args ask for completions: cobra shows a shell the description as it is.
+func plainFlags(root *cobra.Command, args []string) {
+	if len(args) == 0 || args[0] != cobra.ShellCompRequestCmd && args[0] != cobra.ShellCompNoDescRequestCmd {
+		return
+	}
+	for _, verb := range root.Commands() {
+		verb.Flags().VisitAll(func(f *pflag.Flag) { f.Usage = strings.ReplaceAll(f.Usage, "`", "") })
+	}
+}
 
 // Words completes to one of some words. A word may have a description behind a tab.
 func Words(words ...string) cobra.CompletionFunc {

@@ -68,6 +68,7 @@ func Run(ctx context.Context, root *cobra.Command, args []string, stdin io.Reade
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	shorterCompletion(root)
+	plainFlags(root, args)
 	cmd, err := root.ExecuteContextC(ctx)
 
 	var bad *flagcheck.Error

@@ -39,7 +39,7 @@ func TestCompletionOfArguments(t *testing.T) {
 		require.Contains(t, ok(t, "__complete", verb[:2]), verb)
 	}
 	require.Contains(t, ok(t, "__complete", "dump", "--pre"), "--prefix-hex")
-	require.Contains(t, ok(t, "__complete", "plan", "--"), "--overwrites")
+	require.Contains(t, ok(t, "__complete", "plan", "--"), "--overwrites\tshare of the writes")
 	require.True(t, strings.HasPrefix(ok(t, "__complete", "plan", "--rate", ""), ":4\n"), "no file")
 	require.NotContains(t, ok(t, "__complete", ""), "man\t", "it is hidden")
 }

@@ -41,6 +41,7 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"two prefixes", []string{"dump", "-prefix-hex", "00", "-prefix", "a", "a"}, "--prefix and --prefix-hex: give one of them"},
 		{"range that is empty", []string{"dump", "-from", "5", "-to", "4", "a"}, "--from 5: must be at most --to 4"},
 		{"plan of nothing", []string{"plan", "--rate", "5"}, "--size: say what the load is, with --rate, --size and --seconds"},
+		{"plan of a rate that is none, alone", []string{"plan", "--rate", "-1"}, "--rate -1: must be between 1 and 10000000"},
 		{"plan of no writes", []string{"plan", "-rate", "0", "-size", "1", "-seconds", "1"}, "--rate 0: must be between 1 and 10000000"},
 		{"plan with a share that is none", []string{"plan", "-rate", "9", "-size", "1", "-seconds", "1", "-overwrites", "NaN"}, "--overwrites NaN: must be between 0 and 0.999"},
 		{"plan of too much", []string{"plan", "-rate", "1e7", "-size", "67108864", "-seconds", "1000"}, "--seconds 1000: makes "},

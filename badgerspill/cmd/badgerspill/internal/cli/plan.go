@@ -51,13 +51,18 @@ func newPlan() *cobra.Command {
 		Args:              frame.NoArguments,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			for _, flag := range []string{"rate", "size", "seconds"} {
+			missing := ""
+			for _, flag := range []string{"seconds", "size", "rate"} {
 				if !cmd.Flags().Changed(flag) {
-					return &frame.UsageError{Err: fmt.Errorf("--%s: say what the load is, with --rate, --size and --seconds", flag)}
+					missing = flag
+					_ = cmd.Flags().Set(flag, "1") // what is there is judged first
 				}
 			}
 			if err := burst.Validate(); err != nil {
 				return err
+			}
+			if missing != "" {
+				return &frame.UsageError{Err: fmt.Errorf("--%s: say what the load is, with --rate, --size and --seconds", missing)}
 			}
 			p := plan.For(burst)
 			if asJSON {
