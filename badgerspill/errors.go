@@ -66,7 +66,7 @@ var (
 	ErrBadgerFailed = host.ErrFailed
 	// ErrForeignWrites is returned by Open when Badger holds commits that are newer than the spill
 	// and that did not come through the layer: somebody removed the interlock and wrote with plain
-	// Badger.
+	// Badger. With the interlock in place it is ErrCorrupt, since the end of the spill is lost.
 	ErrForeignWrites = errors.New("the database was written to past badgerspill while the spill held commits")
 	// ErrMissingSpill is returned by Open when the interlock says that a spill holds commits and
 	// SpillDir has none.

@@ -30,6 +30,9 @@ func (db *DB) checkHistory(inBadger uint64) (newest, replayFirst uint64, err err
 		return newest, st.LastSeq, nil
 	}
 	if inBadger > st.DirectThrough && inBadger > st.NewestTs {
+		if db.interlock.Trusted() { // nobody could write past the layer
+			return 0, 0, db.lostEnd(inBadger, st)
+		}
 		return 0, 0, db.foreignWrites(inBadger, st.NewestTs)
 	}
 	if inBadger > st.NewestTs {
@@ -57,6 +60,17 @@ func (db *DB) checkHistory(inBadger uint64) (newest, replayFirst uint64, err err
 		return newest, 0, nil
 	}
 	return newest, 0, db.interlock.Set()
+}
+
+// lostEnd is the error for a spill that ends before what Badger has got from it. What Open makes of
+// such a spill counts from then on, so that a segment alone is not enough to put back.
+func (db *DB) lostEnd(inBadger uint64, st spillfile.State) error {
+	return fmt.Errorf("badgerspill: %w", &spillfile.CorruptError{
+		File: st.NewestPath, Offset: st.NewestEnd,
+		Reason: fmt.Sprintf("the spill ends here, at version %d, and Badger in %s has version %d from it: the end of the spill is lost, or its files are older than Badger's",
+			st.NewestTs, db.opt.Dir, inBadger),
+		Remedy: "put all files of the spill back from a copy; or get out what is left with \"badgerspill salvage\", and set it aside with \"badgerspill discard\"",
+	})
 }
 
 func (db *DB) foreignWrites(inBadger, inSpill uint64) error {

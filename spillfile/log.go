@@ -79,6 +79,7 @@ func (l *Log) State() State {
 			continue
 		}
 		st.LiveBatches += int64(last - first + 1)
+		st.NewestPath, st.NewestEnd = s.path, s.end.Load()
 		if lowest := s.minTs.Load(); st.OldestTs == 0 || lowest < st.OldestTs {
 			st.OldestTs = lowest
 		}

@@ -11,6 +11,8 @@ type State struct {
 	Queued       int64  // batches enqueued and not answered yet
 	OldestTs     uint64 // lowest commit timestamp of the live batches, 0 if none
 	NewestTs     uint64 // highest commit timestamp of the live batches, 0 if none
+	NewestPath   string // the segment with the newest live batch, "" if none
+	NewestEnd    int64  // the offset in bytes at which that batch ends
 	// highest version of any live entry (entries may carry their own), 0 if none
 	MaxVersion      uint64
 	LastSeq         uint64 // sequence of the last acknowledged batch, 0 if there never was one

@@ -26,12 +26,16 @@ type CorruptError struct {
 	File   string // path of the damaged or missing file
 	Offset int64  // byte offset of the first damaged structure
 	Reason string // what is wrong, with both values where two disagree
+	Remedy string // what to do, where it is another thing than to put the file back
 }
 
 // Error names the file, the offset, the reason and the remedy.
 func (e *CorruptError) Error() string {
-	return fmt.Sprintf("%v: %s at offset %d: %s; put the file back from a copy, or get out what is intact with \"badgerspill salvage\"",
-		ErrCorrupt, e.File, e.Offset, e.Reason)
+	remedy := e.Remedy
+	if remedy == "" {
+		remedy = "put the file back from a copy, or get out what is intact with \"badgerspill salvage\""
+	}
+	return fmt.Sprintf("%v: %s at offset %d: %s; %s", ErrCorrupt, e.File, e.Offset, e.Reason, remedy)
 }
 
 // Is makes errors.Is(err, ErrCorrupt) true.
