@@ -10,6 +10,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
@@ -70,7 +71,7 @@ var (
 	ErrForeignWrites = errors.New("the database was written to past badgerspill while the spill held commits")
 	// ErrMissingSpill is returned by Open when the interlock says that a spill holds commits and
 	// SpillDir has none.
-	ErrMissingSpill = spillfile.ErrMissingSpill
+	ErrMissingSpill = check.ErrMissingSpill
 	// ErrLocked matches the error of Open for a directory that another process, or another DB of
 	// this one, has open: *LockedError names it. Nothing was changed; Open can be tried again.
 	// SetSpillCapacity returns it for a SpillDir that is in use.

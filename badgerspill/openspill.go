@@ -8,6 +8,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
 )
 
 // spillPieces is in how many pieces, at least, a full spill frees its room. Commits that the
@@ -104,7 +105,7 @@ func (db *DB) openSpill() error {
 // is, or where it is. A spill that is in use is ErrLocked; nothing else is known of it.
 func (db *DB) judgeSpill(id [16]byte, known bool, idErr error, locked bool, names string) error {
 	opt := &db.opt
-	src := spillfile.Source{Dir: opt.SpillDir, FS: opt.fs(), EncryptionKey: opt.EncryptionKey}
+	src := check.Source{Dir: opt.SpillDir, FS: opt.fs(), EncryptionKey: opt.EncryptionKey}
 	used, err := src.Lock()
 	if errors.Is(err, spillfile.ErrLocked) {
 		return asLocked(opt.SpillDir, err)
@@ -113,18 +114,18 @@ func (db *DB) judgeSpill(id [16]byte, known bool, idErr error, locked bool, name
 		return fmt.Errorf("badgerspill: %w", err)
 	}
 	defer used.Close()
-	in, err := spillfile.Inspect(src)
+	in, err := check.Inspect(src)
 	if err != nil {
 		return fmt.Errorf("badgerspill: %w", err)
 	}
-	c := spillfile.Claims{ID: id, IDFile: filepath.Join(opt.Dir, marker.IdentityName), IDErr: idErr, Names: names}
+	c := check.Claims{ID: id, IDFile: filepath.Join(opt.Dir, marker.IdentityName), IDErr: idErr, Names: names}
 	if idErr == nil && !known {
 		c.IDErr = fs.ErrNotExist
 	}
 	if locked {
 		c.Interlock = db.interlock.Path()
 	}
-	if err := spillfile.Judge(in, c); err != nil {
+	if err := check.Judge(in, c); err != nil {
 		return fmt.Errorf("badgerspill: %w", mismatched(err))
 	}
 	if errors.Is(idErr, ErrCorrupt) && !locked && !opt.ReadOnly { // nothing is known by it

@@ -15,7 +15,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/integration_test/kit"
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
 )
 
 // holder is who has something of the database open when Open is called.
@@ -54,7 +54,7 @@ var holders = []holder{
 		return openAs(badgerspill.Open, false)(spilled(layer(o.Dir + "-other")).WithSpillDir(o.SpillDir))
 	}},
 	{"the spill only, by who reads its files", true, false, ofSpill, func(o badgerspill.Options) (io.Closer, error) {
-		return spillfile.Source{Dir: o.SpillDir}.Lock()
+		return check.Source{Dir: o.SpillDir}.Lock()
 	}},
 }
 

@@ -164,13 +164,13 @@ func (l *Log) syncSegment(s *segment, end int64) error {
 		if s == l.w.active {
 			l.sealLocked(s)
 		}
-		s.file.unkeep()
+		s.file.Unkeep()
 		return err
 	}
 	s.synced = max(s.synced, end)
 	l.w.unsynced = slices.DeleteFunc(l.w.unsynced, func(s *segment) bool { return s.synced >= s.end.Load() })
 	if s.sealed && s.synced >= s.end.Load() {
-		s.file.unkeep()
+		s.file.Unkeep()
 	}
 	l.advanceLocked()
 	return nil
@@ -182,13 +182,13 @@ func (l *Log) syncOldestLocked() {
 	var oldest *segment
 	kept := 0
 	for _, s := range l.w.unsynced {
-		if s.file.isKept() {
+		if s.file.Kept() {
 			if kept++; oldest == nil {
 				oldest = s
 			}
 		}
 	}
-	if kept < l.files.mostUnsynced() {
+	if kept < l.files.MostUnsynced() {
 		return
 	}
 	end := oldest.end.Load()
@@ -243,7 +243,7 @@ func (l *Log) createLocked() (*segment, error) {
 	s.header.ID = l.prep.next
 	l.prep.next++
 	s.path = filepath.Join(l.o.Dir, block.SegmentName(s.header.ID))
-	f, err := l.files.create(s.path, 0o600)
+	f, err := l.files.Create(s.path, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("spill segment %s: create: %w", s.path, err)
 	}
@@ -312,7 +312,7 @@ func (l *Log) removeDead() error {
 	for _, s := range segs {
 		// a reader may have to open it again; the last one wakes the background
 		held := s.refs.Load() > 0
-		stays := held && !l.files.closed.Load()
+		stays := held && !l.files.Closed()
 		if !stays {
 			if err := l.fs.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				stays = true

@@ -9,7 +9,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/check"
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 )
 
@@ -75,7 +77,7 @@ func TestBitFlipsInMemory(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, row.verify == "segment", len(damage) > 0)
 			require.NoError(t, l.Close())
-			n, err := Verify(t.Context(), Source{Dir: o.Dir}, nil)
+			n, err := check.Verify(t.Context(), check.Source{Dir: o.Dir}, nil)
 			require.NoError(t, err)
 			file := ""
 			if len(n.Faults) > 0 {
@@ -115,10 +117,10 @@ func TestBitFlipsOfWhatIsLoaded(t *testing.T) {
 			whole, err := os.ReadFile(was.Path)
 			require.NoError(t, err)
 			other := bytes.Clone(whole)
-			tableKeys(other)[0][0] ^= 0x80 // above the key
-			restampIndex(other)
+			forgery.TableKeys(other)[0][0] ^= 0x80 // above the key
+			forgery.RestampIndex(other)
 			require.NoError(t, os.WriteFile(was.Path, other, 0o600))
-			x, err := index.Open(l.files.file(was.Path, os.O_RDONLY), was.Path, nil, l.cache)
+			x, err := index.Open(l.files.File(was.Path, os.O_RDONLY), was.Path, nil, l.cache)
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(was.Path, whole, 0o600))
 			l.setIndex(s, &segmentIndex{file: x})

@@ -2,9 +2,7 @@ package spillfile
 
 import (
 	"errors"
-	"fmt"
 	"io"
-	"slices"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 )
@@ -19,13 +17,10 @@ type Chunk struct {
 	RawBytes int64    // encoded size of Entries
 	AtEnd    bool     // nothing was committed after Next when it was read
 
-	slabs  [][]byte // raw blocks lie here
-	slab   int      // the one being filled
+	slabs  block.Slabs // raw blocks lie here
 	reader block.Reader
 	window *window // of a Merge: the entries lie there, not in slabs
 }
-
-const slabSize = 256 << 10
 
 // Reset empties the chunk and keeps its memory.
 func (c *Chunk) Reset() {
@@ -35,31 +30,13 @@ func (c *Chunk) Reset() {
 	}
 	clear(c.Entries)
 	c.Entries = c.Entries[:0]
-	// those of large entries
-	c.slabs = slices.DeleteFunc(c.slabs, func(s []byte) bool { return cap(s) > slabSize })
-	for i := range c.slabs {
-		c.slabs[i] = c.slabs[i][:0]
-	}
+	c.slabs.Reset()
 	c.reader.Trim()
-	c.slab = 0
 	c.Next, c.LastSeq, c.RawBytes, c.AtEnd = Position{}, 0, 0, false
 }
 
-// keep copies a raw block into the chunk.
-func (c *Chunk) keep(raw []byte) []byte {
-	for ; c.slab < len(c.slabs); c.slab++ {
-		s := c.slabs[c.slab]
-		if cap(s)-len(s) >= len(raw) {
-			c.slabs[c.slab] = append(s, raw...)
-			return c.slabs[c.slab][len(s):]
-		}
-	}
-	c.slabs = append(c.slabs, append(make([]byte, 0, max(slabSize, len(raw))), raw...))
-	return c.slabs[c.slab]
-}
-
 func (c *Chunk) take(path string, b *block.Block, raw []byte) error {
-	raw = c.keep(raw)
+	raw = c.slabs.Keep(raw)
 	c.RawBytes += int64(len(raw))
 	e := b.Entries(raw)
 	for e.Next() {
@@ -101,7 +78,7 @@ func (l *Log) ReadChunkInto(c *Chunk, from Position, maxBytes int64) error {
 				break
 			}
 			if err != nil {
-				return readError(s.path, err)
+				return block.ReadError(s.path, err)
 			}
 			if b.Seq > replayed {
 				if len(c.Entries) > 0 && c.RawBytes+int64(b.Raw) > maxBytes {
@@ -112,7 +89,7 @@ func (l *Log) ReadChunkInto(c *Chunk, from Position, maxBytes int64) error {
 					err = c.take(s.path, &b, raw)
 				}
 				if err != nil {
-					return readError(s.path, err)
+					return block.ReadError(s.path, err)
 				}
 			}
 			at = b.Next
@@ -131,11 +108,4 @@ func (c *Chunk) offsetIn(s *segment, from Position) int64 {
 		return from.Offset
 	}
 	return 0
-}
-
-func readError(path string, err error) error {
-	if errors.Is(err, ErrCorrupt) {
-		return err
-	}
-	return fmt.Errorf("spill segment %s: read: %w", path, err)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 )
 
 // Close makes everything durable, records the exact end of the log so that any later damage is
@@ -60,12 +61,12 @@ func (l *Log) close(remove bool) error {
 		l.bury(s)
 	}
 	l.prep.mu.Unlock()
-	l.files.closed.Store(true) // so what readers hold is removed, too
+	l.files.Close() // so what readers hold is removed, too
 	derr := l.removeDead()
 	l.w.mu.Lock()
 	m, holds := l.manifestLocked(l.replayed.Load()), len(l.w.live) > 0
 	l.w.mu.Unlock()
-	m.clean = serr == nil
+	m.Clean = serr == nil
 	merr := l.writeManifest(m)
 	l.closeSpare(holds)
 	var gerr error
@@ -76,7 +77,7 @@ func (l *Log) close(remove bool) error {
 	rerr := l.release()
 	if remove && merr == nil && gerr == nil {
 		if !lockGone { // such a system removes a file only once it is closed
-			_ = l.fs.Remove(filepath.Join(l.o.Dir, lockName))
+			_ = l.fs.Remove(filepath.Join(l.o.Dir, layout.LockName))
 		}
 		_ = l.fs.Remove(l.o.Dir) // it may be a mount, or hold what is not ours
 	}
@@ -103,7 +104,7 @@ func (l *Log) failQueue() {
 
 // release gives up the view, the files and the lock.
 func (l *Log) release() error {
-	l.files.closed.Store(true)
+	l.files.Close()
 	l.w.mu.Lock()
 	live := l.w.live
 	l.w.live, l.w.unsynced = nil, nil
@@ -123,18 +124,18 @@ func (l *Log) release() error {
 // removeFiles removes what is on disk, the manifest last: segments without one would be an error of
 // the next Open.
 func (l *Log) removeFiles() (lockGone bool, err error) {
-	c, err := l.list()
+	c, err := l.dir.List()
 	if err = errors.Join(err, l.closeNewest()); err != nil {
 		return false, err
 	}
 	if err := l.removePlace(); err != nil {
 		return false, err
 	}
-	names := append(c.temp, newestName)
-	for _, id := range c.ids {
+	names := append(c.Temp, layout.NewestName)
+	for _, id := range c.IDs {
 		names = append(names, block.SegmentName(id))
 	}
-	for _, id := range c.indexes {
+	for _, id := range c.Indexes {
 		names = append(names, index.Name(id))
 	}
 	for _, name := range names {
@@ -142,18 +143,18 @@ func (l *Log) removeFiles() (lockGone bool, err error) {
 			return false, fmt.Errorf("remove: %w", err)
 		}
 	}
-	for _, name := range c.salvages {
-		if err := clearDir(l.fs, filepath.Join(l.o.Dir, name)); err != nil {
+	for _, name := range c.Salvages {
+		if err := layout.ClearDir(l.fs, filepath.Join(l.o.Dir, name)); err != nil {
 			return false, err
 		}
 	}
 	err = l.fs.SyncDir(l.o.Dir)
 	if err == nil {
-		err = l.fs.Remove(filepath.Join(l.o.Dir, manifestName))
+		err = l.fs.Remove(filepath.Join(l.o.Dir, layout.ManifestName))
 	}
 	if err == nil {
 		// While it is held: afterwards it may be that of another process.
-		lockGone = l.fs.Remove(filepath.Join(l.o.Dir, lockName)) == nil
+		lockGone = l.fs.Remove(filepath.Join(l.o.Dir, layout.LockName)) == nil
 		err = l.fs.SyncDir(l.o.Dir)
 	}
 	return lockGone, err

@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
@@ -55,7 +56,7 @@ func TestEveryFlippedByteAfterAKill(t *testing.T) {
 			for _, file := range slices.Sorted(maps.Keys(files)) {
 				for at := range len(files[file]) {
 					bad := clone(files)
-					bad[file] = flip(files[file], at, 1<<(at%8))
+					bad[file] = forgery.Flip(files[file], at, 1<<(at%8))
 					l, _, err := damaged(t, o, bad)
 					if err != nil {
 						require.True(t, errors.Is(err, ErrCorrupt) || errors.Is(err, ErrFormatVersion), "%s, byte %d: %v", file, at, err)
@@ -206,15 +207,6 @@ func TestIndexOfSomethingElse(t *testing.T) {
 	}
 }
 
-// blocksOf returns where the blocks of a segment begin, and its end.
-func blocksOf(b []byte) (at []int64) {
-	for off := int64(block.SegmentHeaderSize); off+block.HeaderSize <= int64(len(b)); {
-		at = append(at, off)
-		off += block.HeaderSize + int64(le.Uint32(b[off+4:]))
-	}
-	return append(at, int64(len(b)))
-}
-
 // Somebody who may write to the files and makes every checksum right changes an encrypted spill.
 // What he did is noticed when the block is read, at the latest; no read gives anything that was not
 // written, and an index that he touched is made again.
@@ -237,7 +229,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	files, want := build()
 	again, _ := build() // the same history under other data keys
 	one, two := block.SegmentName(1), block.SegmentName(2)
-	blocks := blocksOf([]byte(files[one]))
+	blocks := forgery.BlocksOf([]byte(files[one]))
 	require.Len(t, blocks, 4)
 	blockAt := func(b []byte, i int) []byte { return b[blocks[i]:blocks[i+1]] }
 
@@ -250,7 +242,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 				require.NotEqual(t, files[one], string(b))
 				le.PutUint32(b[188:], crc32.Checksum(b[:188], castagnoli))
 				for _, at := range blocks[:3] {
-					restampBlock(b, 1, at)
+					forgery.RestampBlock(b, 1, at)
 				}
 				bad[one] = string(b)
 				if !withIndex {
@@ -293,7 +285,7 @@ func TestForgedEncryptedFiles(t *testing.T) {
 			bad := clone(files)
 			b := forge([]byte(bad[index.Name(1)]))
 			require.NotEqual(t, files[index.Name(1)], string(b))
-			restampIndexKeepingPlace(b)
+			forgery.RestampIndexKeepingPlace(b)
 			bad[index.Name(1)] = string(b)
 			var lines strings.Builder
 			o := faultOptions(nil, true, key)
@@ -313,45 +305,45 @@ func TestForgedEncryptedFiles(t *testing.T) {
 	}
 	forgeIndex("leaf of the other segment", func(b []byte) []byte {
 		x := []byte(files[index.Name(2)])
-		filter, _ := indexParts(b)
-		other, _ := indexParts(x)
+		filter, _ := forgery.IndexParts(b)
+		other, _ := forgery.IndexParts(x)
 		require.Equal(t, filter, other)
 		copy(b[:filter], x)
 		return b
 	})
 	forgeIndex("leaf of an earlier state", func(b []byte) []byte {
-		filter, _ := indexParts(b)
+		filter, _ := forgery.IndexParts(b)
 		copy(b[:filter], again[index.Name(1)])
 		return b
 	})
 	forgeIndex("filter that holds nothing", func(b []byte) []byte {
-		filter, table := indexParts(b)
-		clear(b[filter+indexBlockHeader : table])
+		filter, table := forgery.IndexParts(b)
+		clear(b[filter+forgery.IndexBlockHeader : table])
 		return b
 	})
 	forgeIndex("table of an earlier state", func(b []byte) []byte {
-		_, table := indexParts(b)
-		copy(b[table:len(b)-indexFooterBytes], again[index.Name(1)][table:])
+		_, table := forgery.IndexParts(b)
+		copy(b[table:len(b)-forgery.IndexFooterBytes], again[index.Name(1)][table:])
 		return b
 	})
 	forgeIndex("data key of an earlier state", func(b []byte) []byte {
-		at := len(b) - indexFooterBytes + 120
+		at := len(b) - forgery.IndexFooterBytes + 120
 		copy(b[at:at+60], again[index.Name(1)][at:])
 		return b
 	})
 	for field, at := range map[string]int{"flags": 44, "end": 48, "first sequence": 56, "last sequence": 64, "lowest timestamp": 72, "highest timestamp": 80,
 		"highest version": 88, "entries": 96} {
-		forgeIndex("footer: another "+field, func(b []byte) []byte { b[len(b)-indexFooterBytes+at] ^= 2; return b })
+		forgeIndex("footer: another "+field, func(b []byte) []byte { b[len(b)-forgery.IndexFooterBytes+at] ^= 2; return b })
 	}
 	forgeIndex("plaintext, without an entry", func(b []byte) []byte {
-		f := footerOf(t, b)
+		f := forgery.FooterOf(t, b)
 		f = index.Footer{DatabaseID: f.DatabaseID, Segment: f.Segment, SegmentCRC: f.SegmentCRC, End: f.End, FirstSeq: f.FirstSeq,
 			LastSeq: f.LastSeq, MinTs: f.MinTs, MaxTs: f.MaxTs, MaxVersion: f.MaxVersion}
 		plain := vfstest.NewDisk()
 		l := mustOpen(t, faultOptions(plain, true, nil))
 		defer l.Close()
 		mustPut(t, l, 1, "a", "value 0")
-		return forgedIndex(t, l.w.active.mem(), f, func(int, []byte, *y.ValueStruct) bool { return true })
+		return forgery.Index(t, l.w.active.mem(), f, func(int, []byte, *y.ValueStruct) bool { return true })
 	})
 }
 
@@ -483,7 +475,7 @@ func TestIndexEntryOutsideOfItsSegment(t *testing.T) {
 			want := dump(t, l)
 			require.NoError(t, l.Close())
 			files := m.Files()
-			forged := forgedIndex(t, mem, footerOf(t, []byte(files[index.Name(1)])), func(_ int, _ []byte, vs *y.ValueStruct) bool {
+			forged := forgery.Index(t, mem, forgery.FooterOf(t, []byte(files[index.Name(1)])), func(_ int, _ []byte, vs *y.ValueStruct) bool {
 				place, _, err := index.ParseLocation(vs.Value)
 				require.NoError(t, err)
 				forge(&place)

@@ -35,6 +35,8 @@
 //   - A segment leaves the disk after the manifest says, durably, that it is replayed.
 //   - What a View holds stays readable until it is released.
 //
-// Packages internal/block and internal/index have the bytes. docs/format.md specifies them, and
-// what recovery makes of every state that a crash can leave.
+// What is not the log is elsewhere. Packages internal/block, internal/index and internal/layout
+// have the bytes. Package internal/recovery decides what of a directory counts. Package check looks
+// at a spill without a Log, and package repair puts another in its place. docs/format.md specifies
+// the bytes, and what recovery makes of every state that a crash can leave.
 package spillfile

@@ -4,6 +4,8 @@ import (
 	"errors"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/filepool"
+	"github.com/badgerspill/badgerspill/spillfile/internal/recovery"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -13,18 +15,18 @@ var (
 	// Every *LockedError matches it.
 	ErrLocked = vfs.ErrLocked
 	// ErrForeignSpill means that the spill holds commits of another database.
-	ErrForeignSpill = errors.New("spill belongs to another database")
+	ErrForeignSpill = recovery.ErrForeignSpill
 	// ErrWrongKey means that the encryption key given does not open the spill.
 	ErrWrongKey = block.ErrWrongKey
 	// ErrKeyMissing means that the spill is encrypted and no encryption key was given.
 	ErrKeyMissing = block.ErrKeyMissing
 	// ErrNoManifest means that a directory holds segments but no MANIFEST.
-	ErrNoManifest = errors.New("spill directory has segments but no MANIFEST")
+	ErrNoManifest = recovery.ErrNoManifest
 	// ErrFormatVersion means that a file was written in a format that this release does not know.
 	// Every *VersionError matches it.
 	ErrFormatVersion = block.ErrFormatVersion
 	// ErrOptions means that a field of Options is out of its bounds.
-	ErrOptions = errors.New("invalid spill options")
+	ErrOptions = recovery.ErrOptions
 )
 
 // Returned by Open and by everything that reads.
@@ -37,7 +39,7 @@ var (
 // Returned by a Log that is open.
 var (
 	// ErrClosed means that the Log is closed, or was closed while the call waited.
-	ErrClosed = errors.New("spill is closed")
+	ErrClosed = filepool.ErrClosed
 	// ErrReadOnly means that the Log was opened with ReadOnly.
 	ErrReadOnly = errors.New("spill is open read-only")
 	// ErrTooLarge means that a key, a value or a batch exceeds what a segment can hold.

@@ -18,11 +18,11 @@ func TestByteMaps(t *testing.T) {
 	for _, m := range []struct{ heading, file, of string }{
 		{"### Segment header", "internal/block/format.go", "SegmentHeader is the first"},
 		{"### Block", "internal/block/format.go", "Header precedes"},
-		{"## Manifest", "manifest.go", "manifest is the small file"},
+		{"## Manifest", "internal/layout/manifest.go", "Manifest is the small file"},
 		{"## Index", "internal/index/format.go", "sealer seals"},
 		{"**Footer**", "internal/index/format.go", "Footer is the last"},
 		{"## REPLAY", "place.go", "marshal makes the file"},
-		{"## Newest segment", "newest.go", "newestNote is what"},
+		{"## Newest segment", "internal/layout/note.go", "Note is what"},
 	} {
 		code, err := os.ReadFile(m.file)
 		require.NoError(t, err)

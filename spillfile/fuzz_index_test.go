@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
@@ -42,11 +43,11 @@ func FuzzIndexFile(f *testing.F) {
 	files, file := seedIndex(f)
 	f.Add(file, false)
 	f.Add(file, true)
-	f.Add(file[len(file)-indexFooterBytes:], true)
+	f.Add(file[len(file)-forgery.IndexFooterBytes:], true)
 	f.Add(file[:100], false)
 	f.Add([]byte{}, true)
-	for _, at := range []int{0, 8, 12, 20, 200, len(file) / 2, len(file) - indexFooterBytes - 20, len(file) - 100, len(file) - 80} {
-		f.Add([]byte(flip(string(file), at, 0xff)), true)
+	for _, at := range []int{0, 8, 12, 20, 200, len(file) / 2, len(file) - forgery.IndexFooterBytes - 20, len(file) - 100, len(file) - 80} {
+		f.Add([]byte(forgery.Flip(string(file), at, 0xff)), true)
 	}
 	whole := vfstest.DiskOf("/spill", files)
 	l, err := Open(faultOptions(whole, true, nil))
@@ -56,7 +57,7 @@ func FuzzIndexFile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, stamped bool) {
 		b = bytes.Clone(b)
 		if stamped {
-			restampIndex(b)
+			forgery.RestampIndex(b)
 		}
 		disk := clone(files)
 		disk[index.Name(1)] = string(b)

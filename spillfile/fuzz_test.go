@@ -7,6 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -61,32 +63,32 @@ func FuzzSegment(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte, stamped bool) {
 		b = append([]byte(nil), b...)
 		if stamped {
-			restamp(b, 1)
+			forgery.Restamp(b, 1)
 		}
 		bounded(t, len(b), segmentPerByte, func() {
-			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{manifestName: files[manifestName], block.SegmentName(1): string(b)}), true, nil))
+			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{layout.ManifestName: files[layout.ManifestName], block.SegmentName(1): string(b)}), true, nil))
 		})
 		// The same bytes before an intact successor, and as an encrypted segment.
 		bounded(t, len(b), segmentPerByte, func() {
 			exercise(t, faultOptions(vfstest.DiskOf("/spill", map[string]string{
-				manifestName: files[manifestName], block.SegmentName(1): string(b), block.SegmentName(2): files[block.SegmentName(2)]}), false, make([]byte, 32)))
+				layout.ManifestName: files[layout.ManifestName], block.SegmentName(1): string(b), block.SegmentName(2): files[block.SegmentName(2)]}), false, make([]byte, 32)))
 		})
 	})
 }
 
 func FuzzManifest(f *testing.F) {
 	files := seedFiles(f, nil)
-	f.Add([]byte(files[manifestName]), false)
-	f.Add([]byte(files[manifestName]), true)
+	f.Add([]byte(files[layout.ManifestName]), false)
+	f.Add([]byte(files[layout.ManifestName]), true)
 	f.Add([]byte("bspilman"), true)
 	f.Fuzz(func(t *testing.T, b []byte, stamped bool) {
 		b = append([]byte(nil), b...)
-		if stamped && len(b) == manifestSize {
+		if stamped && len(b) == layout.ManifestSize {
 			le.PutUint32(b[124:], crc32.Checksum(b[:124], castagnoli))
 		}
-		disk := map[string]string{block.SegmentName(1): files[block.SegmentName(1)], block.SegmentName(2): files[block.SegmentName(2)], manifestName: string(b)}
-		m := new(manifest)
-		if m.unmarshal("MANIFEST", b) == nil && m.next > 1<<62 {
+		disk := map[string]string{block.SegmentName(1): files[block.SegmentName(1)], block.SegmentName(2): files[block.SegmentName(2)], layout.ManifestName: string(b)}
+		m := new(layout.Manifest)
+		if m.Unmarshal("MANIFEST", b) == nil && m.Next > 1<<62 {
 			return // numbers that run out are not a state that a spill gets into
 		}
 		bounded(t, len(b), 0, func() { exercise(t, faultOptions(vfstest.DiskOf("/spill", disk), true, nil)) })

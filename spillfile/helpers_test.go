@@ -24,7 +24,10 @@ import (
 // newRand returns the source of a random test; -seed takes its seed back.
 var newRand = seed.Random
 
-var testID = [16]byte{1, 2, 3, 4}
+var (
+	testID  = [16]byte{1, 2, 3, 4}
+	testKey = []byte("0123456789abcdef")
+)
 
 func testOptions(dir string) Options {
 	return Options{Dir: dir, DatabaseID: testID, SegmentSize: 64 << 10}

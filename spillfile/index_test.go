@@ -18,6 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
@@ -233,7 +234,7 @@ func TestHealOfAPartlyReplayedSegment(t *testing.T) {
 	part := ranges{6, 7, 7, false}
 	require.Equal(t, part, rangesOf(s))
 	damage := func() {
-		m.Alter(block.SegmentName(1), func(b string) string { return flip(b, len(b)-1, 1) })
+		m.Alter(block.SegmentName(1), func(b string) string { return forgery.Flip(b, len(b)-1, 1) })
 	}
 	damage()
 	_, err := l.heal(s, s.index.Load().file, errInjected)
@@ -277,7 +278,7 @@ func TestIndexHealsAfterReplay(t *testing.T) {
 	}
 	require.NoError(t, l.MarkReplayed(4))
 	for _, f := range files {
-		f.Alter(func(b string) string { return flip(b, 20, 1) })
+		f.Alter(func(b string) string { return forgery.Flip(b, 20, 1) })
 	}
 	ref, ok, err := v.Get([]byte("key"), 10, false)
 	require.NoError(t, err)
@@ -310,7 +311,7 @@ func TestIndexHealsUnderReaders(t *testing.T) {
 	require.NoError(t, l.indexSealed())
 	want := dump(t, l)
 	require.Len(t, want, 2_000)
-	damage := func() { m.Alter(index.Name(1), func(b string) string { return flip(b, 20_000, 1) }) }
+	damage := func() { m.Alter(index.Name(1), func(b string) string { return forgery.Flip(b, 20_000, 1) }) }
 	for _, reverse := range []bool{false, true} {
 		damage()
 		v := l.Acquire()
@@ -338,7 +339,7 @@ func TestIndexHealsUnderReaders(t *testing.T) {
 	// Index and segment both damaged: an error, never an answer.
 	require.True(t, waitFor(func() bool { return l.w.live[0].index.Load().file != nil }), "no new index file")
 	damage()
-	m.Alter(block.SegmentName(1), func(b string) string { return flip(b, 50_000, 1) })
+	m.Alter(block.SegmentName(1), func(b string) string { return forgery.Flip(b, 50_000, 1) })
 	v := l.Acquire()
 	defer v.Release()
 	it := v.NewIterator(false)

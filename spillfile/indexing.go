@@ -132,7 +132,7 @@ func (l *Log) writeIndex(s *segment, mem *index.Memory) (*index.File, error) {
 		}
 		return nil, fmt.Errorf("spill index %s: %w", path, err)
 	}
-	file := l.files.file(path, os.O_RDONLY)
+	file := l.files.File(path, os.O_RDONLY)
 	x, err := built.Open(file, path, l.cache)
 	if err != nil {
 		if s.unlinked() {

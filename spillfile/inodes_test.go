@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -65,13 +66,13 @@ func TestSpillFreesItselfWithoutInodes(t *testing.T) {
 			fsys.limit.Store(0)
 			mustPut(t, l, 31, "k", "v")
 			require.NoError(t, l.Close())
-			_, kept := fsys.Files()[manifestTemp]
+			_, kept := fsys.Files()[layout.ManifestTemp]
 			require.True(t, kept, "the next Open may find no room for it")
 			l = mustOpen(t, o)
 			require.NoError(t, l.Seal())
 			require.NoError(t, l.MarkReplayed(31))
 			require.NoError(t, l.Close())
-			_, kept = fsys.Files()[manifestTemp]
+			_, kept = fsys.Files()[layout.ManifestTemp]
 			require.False(t, kept, "an empty spill needs none")
 		})
 	}
@@ -86,7 +87,7 @@ func TestSpareManifestFails(t *testing.T) {
 			segmentsOf(t, l, 3)
 			failed := false
 			disk.SetFault(func(what, path string) error {
-				if what == op && !failed && (filepath.Base(path) == manifestTemp || filepath.Base(path) == manifestName || op == "syncdir") {
+				if what == op && !failed && (filepath.Base(path) == layout.ManifestTemp || filepath.Base(path) == layout.ManifestName || op == "syncdir") {
 					failed = true
 					return errInjected
 				}

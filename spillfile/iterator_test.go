@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -177,10 +178,10 @@ func TestScanOfNewestVersionsHeals(t *testing.T) {
 				require.NotNil(t, x)
 				var leaf, leaves int
 				disk.Alter(".idx", func(b string) string {
-					at := leavesOf([]byte(b))
+					at := forgery.LeavesOf([]byte(b))
 					leaves = len(at) - 1
 					leaf = (leaves - 1) * part / 7
-					return flip(b, int(at[leaf])+9, 1)
+					return forgery.Flip(b, int(at[leaf])+9, 1)
 				})
 				s := v.NewScanAt(reverse, at)
 				got := map[string]uint64{}
@@ -237,7 +238,7 @@ func TestScanOfADamagedValue(t *testing.T) {
 		mustPut(t, l, uint64(i+1), fmt.Sprintf("%02d", i), string(randomValue(r, 500)))
 	}
 	require.NoError(t, l.Seal())
-	m.Alter(block.SegmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
+	m.Alter(block.SegmentSuffix, func(b string) string { return forgery.Flip(b, len(b)/2, 1) })
 	v := l.Acquire()
 	defer v.Release()
 	s := v.NewScan(false)

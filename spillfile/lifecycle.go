@@ -59,7 +59,7 @@ func (l *Log) sealLocked(s *segment) {
 	if s.synced < s.end.Load() {
 		w.unsynced = append(w.unsynced, s)
 	} else {
-		s.file.unkeep()
+		s.file.Unkeep()
 	}
 	l.wakeBackground() // to sync it, and to make a file of its index
 	l.noteLocked(SegmentSealed, s, s.end.Load(), nil)

@@ -9,12 +9,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 )
 
 // TestLockNamesTheProcess: LOCK holds the number of who writes, and nothing when nobody does.
 func TestLockNamesTheProcess(t *testing.T) {
 	o := testOptions(t.TempDir())
-	path := filepath.Join(o.Dir, lockName)
+	path := filepath.Join(o.Dir, layout.LockName)
 	holds := func(want string) {
 		t.Helper()
 		text, err := os.ReadFile(path)

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/filepool"
+	"github.com/badgerspill/badgerspill/spillfile/internal/recovery"
 )
 
 // Log is a spill: an ordered set of segments. All methods are safe for concurrent use.
@@ -15,8 +17,12 @@ import (
 // segment.idx.healing, writer.mu, then queue.mu, prep.mu, dead.mu or segment.idx.mu, then
 // events.mu or quiet.mu. No callback but Logf runs under any of them.
 type Log struct {
-	directory
-	lock io.Closer // nil if read-only without a lock file
+	o     Options
+	dir   *recovery.Directory
+	fs    FS // of dir
+	files *filepool.Pool
+	cache *block.Cache
+	lock  io.Closer // nil if read-only without a lock file
 
 	current atomic.Pointer[View] // nil: nothing live
 	// batches enqueued and not answered; published views are older than its zero

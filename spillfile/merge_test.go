@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -197,7 +198,7 @@ func TestMergeOfWhatIsGoneOrDamaged(t *testing.T) {
 		merge.Close()
 		m.SetFault(nil)
 	}
-	m.Alter(block.SegmentSuffix, func(b string) string { return flip(b, len(b)/2, 1) })
+	m.Alter(block.SegmentSuffix, func(b string) string { return forgery.Flip(b, len(b)/2, 1) })
 	merge = l.NewMerge(Position{}, math.MaxInt64)
 	defer merge.Close()
 	var c Chunk

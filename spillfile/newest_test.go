@@ -2,14 +2,15 @@ package spillfile
 
 import (
 	"context"
-	"errors"
 	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/check"
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -24,27 +25,27 @@ func TestNewestSegmentGone(t *testing.T) {
 		intact,
 		lostFrom int
 	}{
-		{"killed, the first segment", Options{}, func(t *testing.T, l *Log) { mustPut(t, l, 1, "a", "1") }, 1, newestName, 0, 1},
+		{"killed, the first segment", Options{}, func(t *testing.T, l *Log) { mustPut(t, l, 1, "a", "1") }, 1, layout.NewestName, 0, 1},
 		{"killed, the third", Options{}, func(t *testing.T, l *Log) {
 			for ts := uint64(1); ts <= 3; ts++ {
 				mustPut(t, l, ts, "a", "1")
 				require.NoError(t, l.Seal())
 			}
-		}, 3, newestName, 2, 3},
+		}, 3, layout.NewestName, 2, 3},
 		{"synced, and killed", Options{SyncWrites: true}, func(t *testing.T, l *Log) {
 			intoTwoSegments(t, l)
-		}, 2, newestName, 1, 2},
+		}, 2, layout.NewestName, 1, 2},
 		{"the manifest was written after it", Options{}, func(t *testing.T, l *Log) {
 			intoTwoSegments(t, l)
 			require.NoError(t, l.Seal())
 			mustPut(t, l, 3, "a", "1")
 			require.NoError(t, l.Prepare())
 			require.NoError(t, l.MarkReplayed(1))
-		}, 3, manifestName, 1, 3},
+		}, 3, layout.ManifestName, 1, 3},
 		{"closed", Options{}, func(t *testing.T, l *Log) {
 			intoTwoSegments(t, l)
 			require.NoError(t, l.Close())
-		}, 2, manifestName, 1, 2},
+		}, 2, layout.ManifestName, 1, 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			m := vfstest.NewDisk()
@@ -67,7 +68,7 @@ func TestNewestSegmentGone(t *testing.T) {
 			require.Equal(t, "/spill/"+name, c.File)
 			require.Contains(t, err.Error(), test.says)
 			require.Equal(t, files, left.Files(), "a refused Open changed something")
-			n, err := Walk(context.Background(), Source{Dir: "/spill", FS: left}, nil)
+			n, err := check.Walk(context.Background(), check.Source{Dir: "/spill", FS: left}, nil)
 			require.NoError(t, err)
 			require.True(t, n.Damaged())
 			require.ErrorIs(t, n.OpenError, ErrCorrupt)
@@ -75,7 +76,7 @@ func TestNewestSegmentGone(t *testing.T) {
 			require.EqualValues(t, test.intact, n.Commits)
 			require.Len(t, n.Lost, 1)
 			require.EqualValues(t, test.lostFrom, n.Lost[0].FirstSeq)
-			in, err := Inspect(Source{Dir: "/spill", FS: left})
+			in, err := check.Inspect(check.Source{Dir: "/spill", FS: left})
 			require.NoError(t, err)
 			require.ErrorIs(t, in.OpenError, ErrCorrupt)
 			require.Contains(t, in.OpenError.Error(), name)
@@ -192,7 +193,7 @@ func TestNewestSegmentGoneForGood(t *testing.T) {
 		files := m.Killed().Files()
 		require.NoError(t, l.Close())
 		for name := range files {
-			if name != newestName { // an older layer leaves it
+			if name != layout.NewestName { // an older layer leaves it
 				delete(files, name)
 			}
 		}
@@ -212,8 +213,8 @@ func TestNewestSegmentGoneForGood(t *testing.T) {
 		require.NoError(t, l.Close())
 		// It has dropped segment 2 as a torn tail: its manifest knows the next number, and no
 		// newest segment.
-		old := manifest{databaseID: testID, next: 3, firstLive: 1}
-		files[manifestName] = string(old.marshal())
+		old := layout.Manifest{DatabaseID: testID, Next: 3, FirstLive: 1}
+		files[layout.ManifestName] = string(old.Marshal())
 		delete(files, block.SegmentName(2))
 		o.FS = vfstest.DiskOf("/spill", files)
 		require.NoError(t, mustOpen(t, o).Close())
@@ -227,7 +228,7 @@ func TestNewestSegmentNotNoted(t *testing.T) {
 		h := newHistory()
 		o := h.listen(Options{FS: m, Dir: "/spill", DatabaseID: testID, SyncWrites: true})
 		m.SetFault(func(got, path string) error {
-			if got == op && filepath.Base(path) == newestName {
+			if got == op && filepath.Base(path) == layout.NewestName {
 				return errInjected
 			}
 			return nil
@@ -242,30 +243,4 @@ func TestNewestSegmentNotNoted(t *testing.T) {
 		require.Len(t, dump(t, l), 1)
 		require.NoError(t, l.Close())
 	}
-}
-
-// Salvage of a spill whose newest segment is gone makes one that opens.
-func TestSalvageWithoutTheNewestSegment(t *testing.T) {
-	dir := t.TempDir()
-	o := testOptions(dir)
-	l := mustOpen(t, o)
-	mustPut(t, l, 1, "a", "1")
-	require.NoError(t, l.Seal())
-	mustPut(t, l, 2, "a", "2")
-	left := crash(t, dir)
-	require.NoError(t, l.Close())
-	require.NoError(t, OS.Remove(left+"/"+block.SegmentName(2)))
-	src := Source{Dir: left}
-	found, err := Walk(context.Background(), src, nil)
-	require.NoError(t, err)
-	done, err := Salvage(context.Background(), src, found, false)
-	require.NoError(t, err)
-	require.EqualValues(t, 1, done.Commits)
-	o.Dir = left
-	l, err = Open(o)
-	require.False(t, errors.Is(err, ErrCorrupt), "%v", err)
-	require.NoError(t, err)
-	mustPut(t, l, 3, "b", "3")
-	require.Len(t, dump(t, l), 2)
-	require.NoError(t, l.Close())
 }

@@ -2,12 +2,10 @@ package spillfile
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"sync"
 	"syscall"
@@ -15,8 +13,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/check"
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -40,13 +40,13 @@ func TestBoundedOpenFiles(t *testing.T) {
 	const segments, bound = 60, MinOpenFiles
 	fsys := vfstest.NewDescriptors(vfstest.NewDisk())
 	o := Options{Dir: "/spill", FS: fsys, DatabaseID: testID, OpenFiles: bound}
-	check := func(what string) {
+	within := func(what string) {
 		t.Helper()
 		require.Less(t, fsys.Peak(), bound, "%s", what)
 	}
 	l := mustOpen(t, o)
 	segmentsOf(t, l, segments)
-	check("written")
+	within("written")
 	readers := func() {
 		var wg sync.WaitGroup
 		for g := range 24 {
@@ -70,11 +70,11 @@ func TestBoundedOpenFiles(t *testing.T) {
 		wg.Wait()
 	}
 	readers()
-	check("read by many")
+	within("read by many")
 	require.Len(t, dump(t, l), 3*segments)
-	check("iterated")
+	within("iterated")
 	require.Len(t, readAll(t, l, 1000), 3*segments)
-	check("read in order")
+	within("read in order")
 	m := l.NewMerge(Position{}, math.MaxInt64)
 	c, n := new(Chunk), 0
 	for {
@@ -87,23 +87,23 @@ func TestBoundedOpenFiles(t *testing.T) {
 	}
 	m.Close()
 	require.Equal(t, 3*segments, n)
-	check("merged")
+	within("merged")
 	require.NoError(t, l.Close())
 	require.Zero(t, fsys.Open(), "all are closed")
 	for _, readOnly := range []bool{true, false} {
 		o.ReadOnly = readOnly
 		l = mustOpen(t, o)
-		check("opened")
+		within("opened")
 		readers()
-		check("read by many again")
+		within("read by many again")
 		if !readOnly {
 			require.NoError(t, l.MarkReplayed(3*segments/2))
-			check("dropped")
+			within("dropped")
 		}
 		require.NoError(t, l.Close())
 		require.Zero(t, fsys.Open())
 	}
-	report, err := Verify(context.Background(), Source{Dir: "/spill", FS: fsys}, nil)
+	report, err := check.Verify(context.Background(), check.Source{Dir: "/spill", FS: fsys}, nil)
 	require.NoError(t, err)
 	require.Empty(t, report.Faults)
 	require.LessOrEqual(t, fsys.Peak(), 2*MinOpenFiles, "verified")
@@ -143,7 +143,7 @@ func TestNoDescriptors(t *testing.T) {
 	}
 
 	// While it is open: files that are not open cannot be read.
-	for l.files.shrink() {
+	for l.files.Shrink() {
 	}
 	fsys.Limit(0)
 	v := l.Acquire()
@@ -167,7 +167,7 @@ func TestNoDescriptors(t *testing.T) {
 	// A kill, and Open with any number of descriptors: it opens whole, or not at all.
 	killed := disk.Killed()
 	before := killed.Files()
-	delete(before, manifestTemp) // it holds nothing
+	delete(before, layout.ManifestTemp) // it holds nothing
 	for limit := 0; ; limit++ {
 		fsys = vfstest.NewDescriptors(killed)
 		fsys.Limit(limit)
@@ -182,9 +182,9 @@ func TestNoDescriptors(t *testing.T) {
 		}
 		none(err)
 		left := killed.Files()
-		delete(left, manifestTemp)
+		delete(left, layout.ManifestTemp)
 		require.True(t, maps.Equal(before, left), "%d descriptors: something has changed", limit)
-		_, err = Verify(context.Background(), Source{Dir: "/spill", FS: fsys}, nil)
+		_, err = check.Verify(context.Background(), check.Source{Dir: "/spill", FS: fsys}, nil)
 		none(err)
 	}
 	require.NoError(t, l.Close())
@@ -204,7 +204,7 @@ func TestDroppedSegmentsStayForTheirReaders(t *testing.T) {
 			v := l.Acquire()
 			require.NoError(t, l.MarkReplayed(60))
 			require.True(t, l.Empty())
-			for l.files.shrink() {
+			for l.files.Shrink() {
 			}
 			it := v.NewScan(false)
 			n := 0
@@ -241,7 +241,7 @@ func TestDroppedSegmentsStayForTheirReaders(t *testing.T) {
 				require.NoError(t, again.Close())
 				v.Release()
 			case "close":
-				for l.files.shrink() {
+				for l.files.Shrink() {
 				}
 				require.NoError(t, l.Close())
 				require.Zero(t, files(disk))
@@ -277,7 +277,7 @@ func TestUnsyncedSegmentsAreBounded(t *testing.T) {
 		}
 		done <- nil
 	}()
-	bound := l.files.mostUnsynced()
+	bound := l.files.MostUnsynced()
 	require.True(t, waitFor(func() bool {
 		l.w.mu.Lock()
 		defer l.w.mu.Unlock()
@@ -296,12 +296,12 @@ func TestFileTakenAwayWhileOpen(t *testing.T) {
 	o := Options{Dir: "/spill", FS: disk, DatabaseID: testID}
 	l := mustOpen(t, o)
 	segmentsOf(t, l, 2)
-	for l.files.shrink() {
+	for l.files.Shrink() {
 	}
 	require.NoError(t, disk.Remove(filepath.Join("/spill", index.Name(1))))
 	_, ok := get(t, l, "key-00000")
 	require.True(t, ok, "the index is made again from its segment")
-	for l.files.shrink() {
+	for l.files.Shrink() {
 	}
 	l.cache.Clear()
 	require.NoError(t, disk.Remove(filepath.Join("/spill", block.SegmentName(2))))
@@ -321,52 +321,6 @@ func TestOpenFilesOption(t *testing.T) {
 			require.ErrorIs(t, err, ErrOptions)
 		}
 	}
-}
-
-// The pool alone, with more users than places, and files that are closed under them.
-func TestPooledFilesUnderLoad(t *testing.T) {
-	dir := t.TempDir()
-	fsys := vfstest.NewDescriptors(OS)
-	p := newOpenFiles(fsys, MinOpenFiles)
-	const files = 3 * MinOpenFiles
-	var all []*pooledFile
-	for i := range files {
-		path := filepath.Join(dir, fmt.Sprint(i))
-		require.NoError(t, os.WriteFile(path, fmt.Appendf(nil, "%04d", i), 0o600))
-		all = append(all, p.file(path, os.O_RDONLY))
-	}
-	var wg sync.WaitGroup
-	for g := range 2 * MinOpenFiles {
-		wg.Add(1)
-		go func() {
-			defer wg.Done()
-			r := rand.New(rand.NewPCG(uint64(g), 2))
-			for n := range 500 {
-				i := r.IntN(files)
-				if n == 250 && i%4 == 0 {
-					if err := all[i].Close(); err != nil {
-						t.Error(err)
-					}
-				}
-				b := make([]byte, 4)
-				if _, err := all[i].ReadAt(b, 0); err == nil {
-					if string(b) != fmt.Sprintf("%04d", i) {
-						t.Errorf("%d: %q", i, b)
-					}
-				} else if !errors.Is(err, ErrClosed) || i%4 != 0 {
-					t.Error(err)
-				}
-			}
-		}()
-	}
-	wg.Wait()
-	require.LessOrEqual(t, fsys.Peak(), p.limit)
-	for _, f := range all {
-		require.NoError(t, f.Close())
-	}
-	require.Zero(t, fsys.Open())
-	require.Zero(t, p.open)
-	require.Empty(t, p.ring)
 }
 
 // BenchmarkGetOpenFiles is a Get of a key that is in one of many sealed segments, each of which has

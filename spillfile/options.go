@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/badgerspill/badgerspill/spillfile/check"
+	"github.com/badgerspill/badgerspill/spillfile/internal/filepool"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
+	"github.com/badgerspill/badgerspill/spillfile/internal/recovery"
 )
 
 // Bounds and default of Options.SegmentSize, in bytes.
@@ -13,6 +16,15 @@ const (
 	MaxSegmentSize     int64 = 1 << 30
 	DefaultSegmentSize int64 = 64 << 20
 )
+
+// Bounds of Options.OpenFiles.
+const (
+	MinOpenFiles     = filepool.Min
+	DefaultOpenFiles = filepool.Default
+)
+
+// RecoveryProgress is how far Open has come.
+type RecoveryProgress = recovery.Progress
 
 // Options configures Open.
 type Options struct {
@@ -81,8 +93,8 @@ type Options struct {
 }
 
 func (o *Options) check() error {
-	if o.Dir == "" {
-		return fmt.Errorf("%w: Dir is empty; name a directory", ErrOptions)
+	if err := recovery.CheckDir(o.Dir); err != nil {
+		return err
 	}
 	if o.SegmentSize == 0 {
 		o.SegmentSize = DefaultSegmentSize
@@ -102,10 +114,8 @@ func (o *Options) check() error {
 	if o.OpenFiles < MinOpenFiles {
 		return fmt.Errorf("%w: OpenFiles is %d, want at least %d", ErrOptions, o.OpenFiles, MinOpenFiles)
 	}
-	switch len(o.EncryptionKey) {
-	case 0, 16, 24, 32:
-	default:
-		return fmt.Errorf("%w: EncryptionKey has %d bytes, want 0, 16, 24 or 32", ErrOptions, len(o.EncryptionKey))
+	if err := recovery.CheckKey(o.EncryptionKey); err != nil {
+		return err
 	}
 	if o.FS == nil {
 		o.FS = OS
@@ -132,4 +142,15 @@ func (o *Options) check() error {
 		o.OnFirst = func() error { return nil }
 	}
 	return nil
+}
+
+// recovery returns what recovery needs of checked options.
+func (o *Options) recovery() recovery.Options {
+	return recovery.Options{Dir: o.Dir, FS: o.FS, DatabaseID: o.DatabaseID, EncryptionKey: o.EncryptionKey, ReadOnly: o.ReadOnly,
+		OpenFiles: o.OpenFiles, CacheSize: o.CacheSize, Progress: o.OnRecovery, Logf: o.Logf}
+}
+
+// source names the spill for who looks at it.
+func (o *Options) source() check.Source {
+	return check.Source{Dir: o.Dir, FS: o.FS, EncryptionKey: o.EncryptionKey}
 }

@@ -8,7 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/check"
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 )
 
 // smallPieces makes an address space of which a test can reach the end.
@@ -60,7 +62,7 @@ func TestPiecesBeyondTheAddressSpace(t *testing.T) {
 				require.ErrorContains(t, err, "64-bit")
 				require.Equal(t, before, filesIn(t, dir))
 			}
-			_, err = Verify(t.Context(), Source{Dir: dir}, nil)
+			_, err = check.Verify(t.Context(), check.Source{Dir: dir}, nil)
 			require.ErrorIs(t, err, ErrTooLarge)
 
 			block.MaxPiece = 1 << 30
@@ -84,6 +86,6 @@ func filesIn(t *testing.T, dir string) map[string]uint32 {
 		require.NoError(t, err)
 		files[e.Name()] = crc32.ChecksumIEEE(text)
 	}
-	delete(files, lockName)
+	delete(files, layout.LockName)
 	return files
 }

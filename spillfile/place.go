@@ -2,6 +2,7 @@ package spillfile
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -11,7 +12,13 @@ import (
 	"path/filepath"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
+)
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	le         = binary.LittleEndian
 )
 
 const (
@@ -126,7 +133,7 @@ func (l *Log) NotePlace(p Place) error {
 	l.place.mu.Lock()
 	defer l.place.mu.Unlock()
 	l.place.lastSeq = p.LastSeq // of the file as it will be, or may be
-	path := filepath.Join(l.o.Dir, placeName)
+	path := filepath.Join(l.o.Dir, layout.PlaceName)
 	if err := vfs.WriteFile(l.fs, path, b); err != nil {
 		return fmt.Errorf("spill %s: %w", path, err)
 	}
@@ -138,7 +145,7 @@ func (l *Log) NotePlace(p Place) error {
 // it, which is harmless. A kill can leave such a file, and so can a layer that does not know it: it
 // is removed with what is replayed next.
 func (l *Log) Place() (Place, bool) {
-	f, err := l.fs.OpenFile(filepath.Join(l.o.Dir, placeName), os.O_RDONLY, 0)
+	f, err := l.fs.OpenFile(filepath.Join(l.o.Dir, layout.PlaceName), os.O_RDONLY, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return Place{}, false
 	}
@@ -149,7 +156,7 @@ func (l *Log) Place() (Place, bool) {
 		p, ok, err = l.readPlace(f)
 	}
 	if err != nil {
-		l.o.Logf("spill %s: how far replay has come is not known, so it begins anew: %v", filepath.Join(l.o.Dir, placeName), err)
+		l.o.Logf("spill %s: how far replay has come is not known, so it begins anew: %v", filepath.Join(l.o.Dir, layout.PlaceName), err)
 	}
 	lastSeq := uint64(1) // of no place: whatever is replayed
 	if ok {
@@ -228,7 +235,7 @@ func (l *Log) VoidPlace() error {
 		return err
 	}
 	if err := l.fs.SyncDir(l.o.Dir); err != nil {
-		return fmt.Errorf("spill %s: %w", filepath.Join(l.o.Dir, placeName), err)
+		return fmt.Errorf("spill %s: %w", filepath.Join(l.o.Dir, layout.PlaceName), err)
 	}
 	l.place.lastSeq = 0
 	return nil
@@ -236,7 +243,7 @@ func (l *Log) VoidPlace() error {
 
 // removePlace removes the file, and one that was being written.
 func (l *Log) removePlace() error {
-	for _, name := range []string{placeTemp, placeName} {
+	for _, name := range []string{layout.PlaceTemp, layout.PlaceName} {
 		path := filepath.Join(l.o.Dir, name)
 		if err := l.fs.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("spill %s: remove: %w", path, err)

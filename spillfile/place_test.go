@@ -7,10 +7,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -110,7 +110,7 @@ func TestResumeMerge(t *testing.T) {
 			for i := range twice {
 				require.Equal(t, rest[i].Key, rest[0].Key)
 			}
-			raw, err := os.ReadFile(filepath.Join(dir, placeName))
+			raw, err := os.ReadFile(filepath.Join(dir, layout.PlaceName))
 			require.NoError(t, err)
 			require.Equal(t, key == nil, bytes.Contains(raw, p.Key), "encrypted where the spill is")
 		}
@@ -129,7 +129,7 @@ func TestVoidPlace(t *testing.T) {
 	_, ok := l.Place()
 	require.False(t, ok, "there is none yet")
 	p := noteAfter(t, l, 10)
-	path := filepath.Join(o.Dir, placeName)
+	path := filepath.Join(o.Dir, layout.PlaceName)
 	whole, err := os.ReadFile(path)
 	require.NoError(t, err)
 
@@ -182,9 +182,9 @@ func TestPlaceOfAnEarlierSpill(t *testing.T) {
 	}
 	a, b := t.TempDir(), t.TempDir()
 	require.Equal(t, note(a), note(b))
-	file, err := os.ReadFile(filepath.Join(a, placeName))
+	file, err := os.ReadFile(filepath.Join(a, layout.PlaceName))
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(b, placeName), file, 0o600))
+	require.NoError(t, os.WriteFile(filepath.Join(b, layout.PlaceName), file, 0o600))
 	l := mustOpen(t, testOptions(b))
 	_, ok := l.Place()
 	require.False(t, ok)
@@ -199,7 +199,7 @@ func TestVoidPlaceGoes(t *testing.T) {
 	l := mustOpen(t, o)
 	fillForPlace(t, l)
 	noteAfter(t, l, 10)
-	path := filepath.Join(o.Dir, placeName)
+	path := filepath.Join(o.Dir, layout.PlaceName)
 	left, err := os.ReadFile(path)
 	require.NoError(t, err)
 	require.NoError(t, l.MarkReplayed(l.State().LastSeq))
@@ -265,7 +265,7 @@ func TestPowerCutAtPlace(t *testing.T) {
 					}
 					require.EqualValues(t, 1500, next.State().LiveBatches)
 					require.NoError(t, next.Close())
-					_, left := state.Files()[placeTemp]
+					_, left := state.Files()[layout.PlaceTemp]
 					require.False(t, left, "what was half written is removed")
 				}
 				require.NoError(t, l.NotePlace(places[2]), "the next one succeeds")
@@ -316,15 +316,4 @@ func TestVoidPlaceIsDurable(t *testing.T) {
 	require.False(t, ok, "it was removed, and the process killed")
 	again(killed, l)
 	require.NoError(t, l.Close())
-}
-
-// TestPlaceGoesWithItsSpill: what sets the files of a spill aside takes the place along.
-func TestPlaceGoesWithItsSpill(t *testing.T) {
-	o := testOptions(t.TempDir())
-	l, _ := openAtPlace(t, o, 5)
-	require.NoError(t, l.Close())
-	folder, err := Discard(Source{Dir: o.Dir}, "", time.Unix(0, 0))
-	require.NoError(t, err)
-	require.NoFileExists(t, filepath.Join(o.Dir, placeName))
-	require.FileExists(t, filepath.Join(folder, placeName))
 }

@@ -1,6 +1,10 @@
 package spillfile
 
-import "sync"
+import (
+	"sync"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+)
 
 // queue orders the batches and elects the leader.
 //
@@ -55,7 +59,7 @@ func (l *Log) EnqueueAll(batches []*Batch, ts func(int) uint64, followed bool) {
 
 // Unordered as the directThrough of Log.Rotate says that timestamps tell nothing about the order of
 // commits.
-const Unordered = ^uint64(0)
+const Unordered = block.Unordered
 
 // Rotate makes the next enqueued batch begin a new segment, whose header (as those of all later
 // segments) carries directThrough: the highest timestamp that may have gone to Badger directly

@@ -12,7 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -31,12 +33,6 @@ func damaged(t *testing.T, o Options, files map[string]string) (*Log, *vfstest.D
 		}
 	}
 	return l, m, err
-}
-
-func flip(s string, at int, mask byte) string {
-	b := []byte(s)
-	b[at] ^= mask
-	return string(b)
 }
 
 func clone(files map[string]string) map[string]string {
@@ -90,7 +86,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 				step = 1
 			}
 			for at := int(intact); at < len(whole); at += step {
-				files[seg] = flip(whole, at, 0x40)
+				files[seg] = forgery.Flip(whole, at, 0x40)
 				l, m, err := damaged(t, o, files)
 				require.NoError(t, err, "byte %d", at)
 				require.Len(t, dump(t, l), 2)
@@ -105,7 +101,7 @@ func TestTornTailAtEveryByte(t *testing.T) {
 			// What lies below the synced mark of the last block is corruption.
 			if o.SyncWrites {
 				for at := block.SegmentHeaderSize; at < int(intact); at++ {
-					files[seg] = flip(whole, at, 1)
+					files[seg] = forgery.Flip(whole, at, 1)
 					_, _, err := damaged(t, o, files)
 					var c *CorruptError
 					require.ErrorAs(t, err, &c, "byte %d", at)
@@ -132,14 +128,14 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 			want := dump(t, l)
 			require.NoError(t, l.Close())
 			files := m.Files()
-			for _, name := range []string{manifestName, block.SegmentName(1), block.SegmentName(2)} {
+			for _, name := range []string{layout.ManifestName, block.SegmentName(1), block.SegmentName(2)} {
 				for at := range len(files[name]) {
 					for _, bit := range []byte{1, 0x80} {
 						bad := clone(files)
-						bad[name] = flip(files[name], at, bit)
+						bad[name] = forgery.Flip(files[name], at, bit)
 						l, _, err := damaged(t, o, bad)
 						if err == nil {
-							require.True(t, name != manifestName && at >= block.SegmentHeaderSize, "%s: byte %d does not matter to Open", name, at)
+							require.True(t, name != layout.ManifestName && at >= block.SegmentHeaderSize, "%s: byte %d does not matter to Open", name, at)
 							_, err = tryDump(l)
 							require.ErrorIs(t, err, ErrCorrupt, "%s: byte %d", name, at)
 							require.ErrorIs(t, tryReadAll(l), ErrCorrupt, "%s: byte %d", name, at)
@@ -160,7 +156,7 @@ func TestEveryFlippedByteIsNoticed(t *testing.T) {
 				require.NotEmpty(t, files[name], name)
 				for at := range len(files[name]) {
 					flipped, cut := clone(files), clone(files)
-					flipped[name], cut[name] = flip(files[name], at, 4), files[name][:at]
+					flipped[name], cut[name] = forgery.Flip(files[name], at, 4), files[name][:at]
 					for what, bad := range map[string]map[string]string{"flipped": flipped, "cut": cut} {
 						l, m, err := damaged(t, o, bad)
 						require.NoError(t, err, "%s: %s at byte %d", name, what, at)
@@ -244,21 +240,23 @@ func TestDamagedDisks(t *testing.T) {
 		"last segment with half a header":         {damage: func(f map[string]string) { f[block.SegmentName(4)] = f[third][:100] }, live: 6},
 		"last segment with a header only":         {damage: func(f map[string]string) { f[third] = f[third][:block.SegmentHeaderSize] }, want: ErrCorrupt, text: third},
 		"last segment missing":                    {damage: func(f map[string]string) { delete(f, third) }, want: ErrCorrupt, text: third},
-		"last segment missing, and its note":      {damage: func(f map[string]string) { delete(f, third); delete(f, newestName) }, live: 4},
+		"last segment missing, and its note":      {damage: func(f map[string]string) { delete(f, third); delete(f, layout.NewestName) }, live: 4},
 		"last segment torn below its mark":        {damage: func(f map[string]string) { f[third] = f[third][:250] + "x" + f[third][251:] }, want: ErrCorrupt, text: third},
 		"last segment zeroed to its end":          {damage: func(f map[string]string) { f[third] += string(make([]byte, 5000)) }, live: 6},
 		"segment under another name":              {damage: func(f map[string]string) { f[second] = f[first] }, want: ErrCorrupt, text: second},
 		"block copied to another place": {damage: func(f map[string]string) {
 			f[third] += f[third][block.SegmentHeaderSize:]
 		}, live: 6},
-		"manifest missing":              {damage: func(f map[string]string) { delete(f, manifestName) }, want: ErrNoManifest, text: first},
-		"manifest of something else":    {damage: func(f map[string]string) { f[manifestName] = "L0 L1 L2 L3" + f[manifestName] }, want: ErrCorrupt, text: "not the manifest"},
-		"manifest cut off":              {damage: func(f map[string]string) { f[manifestName] = f[manifestName][:64] }, want: ErrCorrupt, text: manifestName},
-		"manifest too long":             {damage: func(f map[string]string) { f[manifestName] += "x" }, want: ErrCorrupt, text: manifestName},
-		"manifest half written besides": {damage: func(f map[string]string) { f[manifestTemp] = f[manifestName][:50] }, live: 6},
+		"manifest missing":              {damage: func(f map[string]string) { delete(f, layout.ManifestName) }, want: ErrNoManifest, text: first},
+		"manifest of something else":    {damage: func(f map[string]string) { f[layout.ManifestName] = "L0 L1 L2 L3" + f[layout.ManifestName] }, want: ErrCorrupt, text: "not the manifest"},
+		"manifest cut off":              {damage: func(f map[string]string) { f[layout.ManifestName] = f[layout.ManifestName][:64] }, want: ErrCorrupt, text: layout.ManifestName},
+		"manifest too long":             {damage: func(f map[string]string) { f[layout.ManifestName] += "x" }, want: ErrCorrupt, text: layout.ManifestName},
+		"manifest half written besides": {damage: func(f map[string]string) { f[layout.ManifestTemp] = f[layout.ManifestName][:50] }, live: 6},
 		"newer segment":                 {damage: func(f map[string]string) { f[second] = f[second][:8] + "\x02" + f[second][9:] }, want: ErrFormatVersion, text: "version 2, this release supports 1"},
-		"newer manifest":                {damage: func(f map[string]string) { f[manifestName] = f[manifestName][:8] + "\x07" + f[manifestName][9:] }, want: ErrFormatVersion, text: "version 7"},
-		"files that are none of ours":   {damage: func(f map[string]string) { f["README"], f["1.seg"] = "hello", "x" }, live: 6},
+		"newer manifest": {damage: func(f map[string]string) {
+			f[layout.ManifestName] = f[layout.ManifestName][:8] + "\x07" + f[layout.ManifestName][9:]
+		}, want: ErrFormatVersion, text: "version 7"},
+		"files that are none of ours": {damage: func(f map[string]string) { f["README"], f["1.seg"] = "hello", "x" }, live: 6},
 	} {
 		t.Run(name, func(t *testing.T) {
 			files := disk(t, o)
@@ -330,9 +328,9 @@ func TestSegmentDeadByManifestStaysDead(t *testing.T) {
 	all := snapshot(t, o.Dir)
 	require.NoError(t, l.Close())
 	// The files are back although the manifest says that they are replayed.
-	for name, manifest := range map[string]string{"b@2": partly[manifestName], "": all[manifestName]} {
+	for name, manifest := range map[string]string{"b@2": partly[layout.ManifestName], "": all[layout.ManifestName]} {
 		files := clone(before)
-		files[manifestName] = manifest
+		files[layout.ManifestName] = manifest
 		l, _, err := damaged(t, o, files)
 		require.NoError(t, err)
 		got := dump(t, l)

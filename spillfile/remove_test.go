@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -57,7 +58,7 @@ func TestRemoveOnlyCloses(t *testing.T) {
 	o.ReadOnly = true
 	l = mustOpen(t, o)
 	require.NoError(t, l.Remove())
-	require.FileExists(t, filepath.Join(dir, manifestName))
+	require.FileExists(t, filepath.Join(dir, layout.ManifestName))
 }
 
 var errRemoval = errors.New("injected failure")
@@ -76,7 +77,7 @@ func failRemoval(name string) vfstest.Fault {
 
 // Whatever is not removed, the next Open finds an empty spill, or none.
 func TestRemoveThatFails(t *testing.T) {
-	for _, name := range []string{manifestName, lockName, "spill"} {
+	for _, name := range []string{layout.ManifestName, layout.LockName, "spill"} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "spill")
 			o := testOptions(dir)
@@ -85,12 +86,12 @@ func TestRemoveThatFails(t *testing.T) {
 			require.NoError(t, put(l, 1, "k", "v"))
 			require.NoError(t, l.MarkReplayed(1))
 			err := l.Remove()
-			if name == manifestName {
+			if name == layout.ManifestName {
 				require.ErrorIs(t, err, errRemoval)
 			} else { // tried again, or of no harm
 				require.NoError(t, err)
 			}
-			if name == lockName {
+			if name == layout.LockName {
 				_, err = os.Lstat(dir)
 				require.ErrorIs(t, err, fs.ErrNotExist)
 			}

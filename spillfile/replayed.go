@@ -1,6 +1,10 @@
 package spillfile
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
+)
 
 // MarkReplayed records that every batch up to seq is in Badger and synced there. It makes that
 // durable first and then drops the segments that hold nothing else: from the view, then from the
@@ -138,7 +142,7 @@ func (l *Log) dropLocked() {
 
 // manifestLocked describes the log as it will be with everything up to replayed gone. writer.mu
 // must be held.
-func (l *Log) manifestLocked(replayed uint64) *manifest {
+func (l *Log) manifestLocked(replayed uint64) *layout.Manifest {
 	w := &l.w
 	l.prep.mu.Lock()
 	next := l.prep.next
@@ -147,17 +151,17 @@ func (l *Log) manifestLocked(replayed uint64) *manifest {
 	}
 	l.prep.mu.Unlock()
 	firstLive := next
-	m := &manifest{databaseID: l.o.DatabaseID, replayed: replayed, next: next, lastSeq: l.lastSeq.Load()}
+	m := &layout.Manifest{DatabaseID: l.o.DatabaseID, Replayed: replayed, Next: next, LastSeq: l.lastSeq.Load()}
 	for _, s := range slices.Backward(w.live) {
 		// An active segment may get a batch before the manifest is written: it never counts as dead
 		// here.
 		if !s.sealed || s.lastSeq.Load() > replayed {
 			firstLive = s.id()
-			m.newest = max(m.newest, s.id())
+			m.Newest = max(m.Newest, s.id())
 		}
 	}
-	m.firstLive = firstLive
-	m.mark, m.markSeq = l.markLocked()
+	m.FirstLive = firstLive
+	m.Mark, m.MarkSeq = l.markLocked()
 	return m
 }
 

@@ -8,6 +8,8 @@ import (
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
+	"github.com/badgerspill/badgerspill/spillfile/internal/recovery"
 	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
@@ -91,24 +93,24 @@ func (l *Log) Make(databaseID [16]byte) error {
 	if err := l.fs.MkdirAll(l.o.Dir, 0o700); err != nil {
 		return fmt.Errorf("spill %s: %w", l.o.Dir, err)
 	}
-	lock, err := l.fs.Lock(filepath.Join(l.o.Dir, lockName), false)
+	lock, err := l.fs.Lock(filepath.Join(l.o.Dir, layout.LockName), false)
 	if err != nil {
-		return lockError(l.o.Dir, err)
+		return recovery.LockError(l.o.Dir, err)
 	}
-	c, err := l.inspect()
-	if err == nil && (c.manifest != nil || len(c.ids) > 0) {
+	c, err := l.dir.Inspect()
+	if err == nil && (c.Manifest != nil || len(c.IDs) > 0) {
 		err = fmt.Errorf("%w: %s was empty when the database was opened, and is not any more; open the database again", ErrForeignSpill, l.o.Dir)
 	}
 	if err == nil {
 		err = l.fs.SyncDir(filepath.Dir(l.o.Dir))
 	}
 	if err == nil {
-		l.w.newest, err = l.openNewest(true, c.newest)
+		l.w.newest, err = openNewest(&l.o, l.fs, true, c.Newest)
 	}
 	if err == nil {
-		m := &manifest{databaseID: databaseID, next: 1, firstLive: 1, clean: true}
-		if err = m.write(l.fs, l.o.Dir); err != nil { // it may be there nevertheless
-			if rerr := l.fs.Remove(filepath.Join(l.o.Dir, manifestName)); !errors.Is(rerr, fs.ErrNotExist) {
+		m := &layout.Manifest{DatabaseID: databaseID, Next: 1, FirstLive: 1, Clean: true}
+		if err = m.Write(l.fs, l.o.Dir); err != nil { // it may be there nevertheless
+			if rerr := l.fs.Remove(filepath.Join(l.o.Dir, layout.ManifestName)); !errors.Is(rerr, fs.ErrNotExist) {
 				err = errors.Join(err, rerr)
 			}
 		}
@@ -118,7 +120,7 @@ func (l *Log) Make(databaseID [16]byte) error {
 		l.w.newest = newestWriter{}
 		return err
 	}
-	l.files.serving.Store(true)
+	l.files.Serve()
 	l.makeSpare()
 	l.lock, l.w.deferred, l.o.DatabaseID = lock, false, databaseID
 	vfs.Sign(lock)

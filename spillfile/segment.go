@@ -10,7 +10,9 @@ import (
 	"time"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/filepool"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
+	"github.com/badgerspill/badgerspill/spillfile/internal/recovery"
 )
 
 // segment is one file of the log.
@@ -22,7 +24,7 @@ import (
 // Only an active segment is written to. A failed write or sync poisons it: it is sealed at once.
 type segment struct {
 	header block.SegmentHeader
-	file   *pooledFile
+	file   *filepool.File
 	path   string
 	aead   cipher.AEAD // nil: plaintext
 	index  atomic.Pointer[segmentIndex]
@@ -78,6 +80,23 @@ func (s *segment) id() uint64 { return s.header.ID }
 
 func (s *segment) unordered() bool { return s.mixed.Load() || s.header.DirectThrough == Unordered }
 
+// newSegment makes a segment of the log of one that recovery has found live. now is the time by the
+// wall clock.
+func newSegment(f *recovery.Segment, now time.Time) *segment {
+	s := &segment{header: f.Header, file: f.File, path: f.Path, aead: f.AEAD, synced: f.Synced, sealed: true}
+	s.age(now)
+	s.end.Store(f.End)
+	s.lastSeq.Store(f.LastSeq)
+	s.minTs.Store(f.MinTs)
+	s.maxTs.Store(f.MaxTs)
+	s.maxVersion.Store(f.MaxVersion)
+	s.mixed.Store(f.Mixed)
+	s.size.Store(f.Size)
+	s.refs.Store(1)
+	s.idx.disk = f.IndexSize
+	return s
+}
+
 // age sets when a segment that Open finds was begun. From there on it grows with the process's own
 // clock.
 func (s *segment) age(now time.Time) {
@@ -112,13 +131,13 @@ func (s *segment) note(ts, maxVersion uint64) {
 func (s *segment) readIndex() (*index.Memory, error) {
 	rd := new(block.Reader)
 	rd.Reset(s.file, s.path, s.id(), s.aead, s.end.Load())
-	mem, sc, err := readIndex(rd, s.header.FirstSeq, s.lastSeq.Load())
+	mem, sc, err := recovery.ReadIndex(rd, s.header.FirstSeq, s.lastSeq.Load())
 	if err != nil {
 		return nil, err
 	}
-	s.note(sc.maxTs, sc.maxVersion)
-	s.note(sc.minTs, 0) // the last: it may be 0, which note takes for none
-	if sc.mixed {
+	s.note(sc.MaxTs, sc.MaxVersion)
+	s.note(sc.MinTs, 0) // the last: it may be 0, which note takes for none
+	if sc.Mixed {
 		s.mixed.Store(true)
 	}
 	return mem, nil

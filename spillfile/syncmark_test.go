@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
@@ -17,17 +18,17 @@ func TestIndexAfterTheCutIsASyncedMark(t *testing.T) {
 		"block of an earlier segment": func(o Options, files map[string]string) {
 			delete(files, index.Name(1))
 			at := block.SegmentName(1)
-			files[at] = flip(files[at], block.SegmentHeaderSize+block.HeaderSize, 1)
+			files[at] = forgery.Flip(files[at], block.SegmentHeaderSize+block.HeaderSize, 1)
 		},
 		"header of the segment": func(o Options, files map[string]string) {
 			at := block.SegmentName(2)
-			files[at] = flip(files[at], 40, 1)
+			files[at] = forgery.Flip(files[at], 40, 1)
 		},
 		"last segment and the filter of its index": func(o Options, files map[string]string) {
 			at := block.SegmentName(2)
-			files[at] = flip(files[at], block.SegmentHeaderSize+block.HeaderSize, 1)
+			files[at] = forgery.Flip(files[at], block.SegmentHeaderSize+block.HeaderSize, 1)
 			at = index.Name(2)
-			files[at] = flip(files[at], len(files[at])-indexFooterBytes-40, 1)
+			files[at] = forgery.Flip(files[at], len(files[at])-forgery.IndexFooterBytes-40, 1)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
+	"github.com/badgerspill/badgerspill/spillfile/internal/layout"
 	"github.com/badgerspill/badgerspill/spillfile/vfs/vfstest"
 )
 
@@ -61,7 +62,7 @@ func TestUsageCountsTheIndexThatIsStillToBeMade(t *testing.T) {
 					require.Equal(t, l.State().DiskBytes, disk, "nothing more is expected")
 					var files int64
 					for file, b := range fsys.Files() {
-						if file != manifestName && file != manifestTemp && file != newestName && file != lockName {
+						if file != layout.ManifestName && file != layout.ManifestTemp && file != layout.NewestName && file != layout.LockName {
 							files += int64(len(b))
 						}
 					}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/pace"
 )
 
 // errDropped: nobody needs the rest of a segment.
@@ -24,7 +25,7 @@ var errDropped = errors.New("segment is replayed")
 // that of ctx, or of a file that cannot be read; what was found until then is returned with it. It
 // blocks for the disk and for the rate.
 func (l *Log) VerifyOpen(ctx context.Context, bytesPerSecond int64, since time.Duration) (damage []*CorruptError, err error) {
-	p := &pacer{rate: bytesPerSecond}
+	p := &pace.Pacer{Rate: bytesPerSecond}
 	for id := uint64(0); ; {
 		s := l.liveAfter(id)
 		if s == nil {
@@ -73,7 +74,7 @@ func (l *Log) liveAfter(id uint64) *segment {
 }
 
 // verifySegment reads one segment and its index.
-func (l *Log) verifySegment(ctx context.Context, p *pacer, s *segment) (damage []*CorruptError, err error) {
+func (l *Log) verifySegment(ctx context.Context, p *pace.Pacer, s *segment) (damage []*CorruptError, err error) {
 	found := func(err error) error {
 		c := new(CorruptError)
 		if errors.As(err, &c) {
@@ -90,7 +91,7 @@ func (l *Log) verifySegment(ctx context.Context, p *pacer, s *segment) (damage [
 		return damage, err
 	}
 	if x := s.index.Load(); x.file != nil {
-		err := x.file.Verify(ctx, p.read)
+		err := x.file.Verify(ctx, p.Read)
 		switch {
 		case s.dropped():
 			return damage, nil
@@ -119,7 +120,7 @@ func (s *segment) dropped() bool {
 }
 
 // verifyBlocks reads header and blocks up to what is acknowledged, and returns how far that was.
-func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) error) (at int64, err error) {
+func (s *segment) verifyBlocks(ctx context.Context, p *pace.Pacer, found func(error) error) (at int64, err error) {
 	rd := new(block.Reader)
 	rd.Reset(s.file, s.path, s.id(), s.aead, s.end.Load())
 	var h block.SegmentHeader
@@ -131,7 +132,7 @@ func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) 
 		}
 	}
 	if err = found(err); err != nil {
-		return 0, readError(s.path, err)
+		return 0, block.ReadError(s.path, err)
 	}
 	entries := func(b *block.Block) error {
 		raw, err := rd.Decode(b)
@@ -154,7 +155,7 @@ func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) 
 		}
 		if err != nil {
 			if err = found(err); err != nil {
-				return at, readError(s.path, err)
+				return at, block.ReadError(s.path, err)
 			}
 			// The next block that is intact.
 			from := at + 1
@@ -163,7 +164,7 @@ func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) 
 			}
 			_, ok, err := look.Next(rd, from)
 			if err != nil && !errors.Is(err, ErrCorrupt) {
-				return at, readError(s.path, err)
+				return at, block.ReadError(s.path, err)
 			}
 			if !ok {
 				return rd.Limit, nil
@@ -172,7 +173,7 @@ func (s *segment) verifyBlocks(ctx context.Context, p *pacer, found func(error) 
 		}
 		n := b.Next - at
 		at = b.Next
-		if err := p.read(ctx, n); err != nil {
+		if err := p.Read(ctx, n); err != nil {
 			return at, err
 		}
 	}

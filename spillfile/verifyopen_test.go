@@ -2,7 +2,6 @@ package spillfile
 
 import (
 	"context"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,8 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/spillfile/internal/block"
+	"github.com/badgerspill/badgerspill/spillfile/internal/forgery"
 	"github.com/badgerspill/badgerspill/spillfile/internal/index"
-	"github.com/badgerspill/badgerspill/spillfile/vfs"
+	"github.com/badgerspill/badgerspill/spillfile/internal/pace"
 )
 
 // threeSealed is an open log with three sealed segments in files with indexes, and one that is
@@ -48,7 +48,7 @@ func TestVerifyOpenNamesAllDamage(t *testing.T) {
 			one, two, index := filepath.Join(o.Dir, block.SegmentName(1)), filepath.Join(o.Dir, block.SegmentName(2)), filepath.Join(o.Dir, index.Name(3))
 			b, err := os.ReadFile(one)
 			require.NoError(t, err)
-			blocks := blocksOf(b)
+			blocks := forgery.BlocksOf(b)
 			damageAt := func(path string, at int64) { flipFile(t, path, at) }
 			damageAt(one, blocks[3]+60)
 			damageAt(one, blocks[7]+60)
@@ -104,97 +104,14 @@ func TestVerifyOpenBesideReplay(t *testing.T) {
 	defer l.Close()
 	s := l.liveAfter(0)
 	require.NoError(t, l.MarkReplayed(1000))
-	p := &pacer{}
-	damage, err := l.verifySegment(t.Context(), p, s)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel() // so that it is an error to read anything
+	damage, err := l.verifySegment(ctx, &pace.Pacer{}, s)
 	require.NoError(t, err)
 	require.Empty(t, damage)
-	require.Zero(t, p.bytes)
 	l.unref(s)
 	require.True(t, waitFor(func() bool { return l.State().DiskBytes == 0 }))
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
 	mustPut(t, l, 2000, "a", "1")
 	_, err = l.VerifyOpen(ctx, 1, 0)
 	require.ErrorIs(t, err, context.Canceled)
-}
-
-// goingFS has no file of a segment the first time that it is opened, and never the one named.
-type goingFS struct {
-	FS
-	never  string
-	opened map[string]bool
-}
-
-func (v *goingFS) OpenFile(name string, flag int, perm fs.FileMode) (vfs.File, error) {
-	if base := filepath.Base(name); strings.HasSuffix(base, block.SegmentSuffix) && (base == v.never || !v.opened[base]) {
-		v.opened[base] = true
-		return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-	}
-	return v.FS.OpenFile(name, flag, perm)
-}
-
-// Files that go while it reads are no error, however many. One that stays in the list is.
-func TestVerifyInUseWhileFilesGo(t *testing.T) {
-	o := testOptions(t.TempDir())
-	o.SegmentSize = MinSegmentSize
-	l := mustOpen(t, o)
-	defer l.Close()
-	for ts := range uint64(600) {
-		mustPut(t, l, ts+1, "key", strings.Repeat("v", 200))
-	}
-	names := segmentFiles(t, o.Dir)
-	require.Greater(t, len(names), 8)
-	v := &goingFS{FS: OS, opened: map[string]bool{}}
-	n, err := VerifyInUse(t.Context(), Source{Dir: o.Dir, FS: v}, nil)
-	require.NoError(t, err)
-	require.Empty(t, n.Faults)
-	v.never = names[3]
-	_, err = VerifyInUse(t.Context(), Source{Dir: o.Dir, FS: v}, nil)
-	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.ErrorContains(t, err, names[3])
-}
-
-// Another process reads while this one writes: no fault but real damage.
-func TestVerifyInUse(t *testing.T) {
-	o := testOptions(t.TempDir())
-	o.SegmentSize = MinSegmentSize
-	l := mustOpen(t, o)
-	defer l.Close()
-	done, stop := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(done)
-		for ts := uint64(1); ; ts++ {
-			select {
-			case <-stop:
-				return
-			default:
-			}
-			if err := put(l, ts, "key", strings.Repeat("v", 200)); err != nil {
-				t.Error(err)
-				return
-			}
-			if ts%200 == 0 {
-				if err := l.MarkReplayed(ts - 100); err != nil {
-					t.Error(err)
-				}
-			}
-		}
-	}()
-	for range 20 {
-		n, err := VerifyInUse(t.Context(), Source{Dir: o.Dir}, nil)
-		require.NoError(t, err)
-		require.Empty(t, n.Faults)
-	}
-	close(stop)
-	<-done
-	for ts := range uint64(600) {
-		mustPut(t, l, 1<<40+ts, "key", strings.Repeat("v", 200))
-	}
-	names := segmentFiles(t, o.Dir)
-	bad := filepath.Join(o.Dir, names[len(names)/2])
-	flipFile(t, bad, 300)
-	n, err := VerifyInUse(t.Context(), Source{Dir: o.Dir}, nil)
-	require.NoError(t, err)
-	require.NotEmpty(t, n.Faults)
-	require.Equal(t, bad, n.Faults[0].File)
 }

@@ -119,7 +119,7 @@ func (l *Log) writeLocked(group []*Batch) error {
 	if err := l.usableLocked(); err != nil {
 		return err
 	}
-	if len(w.unsynced) >= l.files.mostUnsynced() {
+	if len(w.unsynced) >= l.files.MostUnsynced() {
 		l.syncOldestLocked()
 		if err := l.usableLocked(); err != nil {
 			return err

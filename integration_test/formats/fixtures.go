@@ -15,6 +15,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
 )
 
 // fixture is one directory.
@@ -308,8 +309,8 @@ func dropDone(work string, f *fixture) error {
 
 // walk visits what the spill holds.
 func walk(work string, f *fixture, visit func(e *spillfile.Entry)) error {
-	src := spillfile.Source{Dir: filepath.Join(work, "db", "spill"), EncryptionKey: []byte(f.key)}
-	_, err := spillfile.Walk(context.Background(), src, func(c *spillfile.Commit) error {
+	src := check.Source{Dir: filepath.Join(work, "db", "spill"), EncryptionKey: []byte(f.key)}
+	_, err := check.Walk(context.Background(), src, func(c *check.Commit) error {
 		for i := range c.Entries {
 			if !c.Replayed {
 				visit(&c.Entries[i])

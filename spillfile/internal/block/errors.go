@@ -61,3 +61,12 @@ func (e *VersionError) Is(target error) bool { return target == ErrFormatVersion
 func Corrupt(file string, offset int64, format string, args ...any) error {
 	return &CorruptError{File: file, Offset: offset, Reason: fmt.Sprintf(format, args...)}
 }
+
+// ReadError says of an error of reading a segment which file that was; a *CorruptError says it
+// itself.
+func ReadError(path string, err error) error {
+	if errors.Is(err, ErrCorrupt) {
+		return err
+	}
+	return fmt.Errorf("spill segment %s: read: %w", path, err)
+}

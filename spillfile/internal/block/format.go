@@ -40,6 +40,10 @@ var (
 	le         = binary.LittleEndian
 )
 
+// Unordered as the DirectThrough of a segment says that timestamps tell nothing about the order of
+// commits.
+const Unordered = ^uint64(0)
+
 // SegmentHeader is the first SegmentHeaderSize bytes of a segment. Offset, size and field:
 //
 //	  0  8   magic

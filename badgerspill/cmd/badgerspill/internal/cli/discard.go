@@ -13,7 +13,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/terminal"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
+	"github.com/badgerspill/badgerspill/spillfile/repair"
 )
 
 const discardHelp = `Discard is for who gives a spill up: the commits in it that Badger does not have
@@ -75,7 +76,7 @@ func discard(ctx context.Context, ask *salvageRun) error {
 	if err != nil {
 		return db.Explain(err)
 	}
-	in, err := spillfile.Inspect(db.Source())
+	in, err := check.Inspect(db.Source())
 	if err = errors.Join(err, lock.Close()); err != nil {
 		return db.Explain(err)
 	}
@@ -99,7 +100,7 @@ func discard(ctx context.Context, ask *salvageRun) error {
 	if db.Locked {
 		interlock = db.InterlockPath()
 	}
-	folder, err := spillfile.Discard(db.Source(), interlock, time.Now())
+	folder, err := repair.Discard(db.Source(), interlock, time.Now())
 	if err != nil {
 		return db.Explain(err)
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/progress"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/terminal"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
 )
 
 const drainHelp = `Drain replays everything that the spill holds into Badger, and leaves a plain
@@ -70,7 +70,7 @@ func drainOptions(db *place.Database) badgerspill.Options {
 }
 
 func drain(ctx context.Context, db *place.Database, magic uint16, out, errs io.Writer) (err error) {
-	in, err := spillfile.Inspect(db.Source())
+	in, err := check.Inspect(db.Source())
 	if err != nil {
 		return db.Explain(err)
 	}
@@ -109,7 +109,7 @@ func drain(ctx context.Context, db *place.Database, magic uint16, out, errs io.W
 // means. The database is closed: before, it is not known, since Close waits for the part of a
 // replay that is under way. That may have been the last one.
 func whatIsLeft(ctx context.Context, db *place.Database, err error, errs io.Writer) error {
-	in, ierr := spillfile.Inspect(db.Source())
+	in, ierr := check.Inspect(db.Source())
 	if ierr != nil {
 		return db.Explain(errors.Join(err, ierr))
 	}

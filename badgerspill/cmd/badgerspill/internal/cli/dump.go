@@ -17,6 +17,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
 )
 
 const dumpHelp = `Dump prints the entries of a spill that are not replayed, in commit order, one
@@ -139,7 +140,7 @@ func dump(cmd *cobra.Command, db *place.Database, f *filter) error {
 	default:
 		defer lock.Close()
 	}
-	in, err := spillfile.Inspect(db.Source())
+	in, err := check.Inspect(db.Source())
 	if err != nil {
 		return db.Explain(err)
 	}
@@ -149,7 +150,7 @@ func dump(cmd *cobra.Command, db *place.Database, f *filter) error {
 	out := bufio.NewWriterSize(cmd.OutOrStdout(), 64<<10)
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
-	n, err := spillfile.Walk(cmd.Context(), db.Source(), func(c *spillfile.Commit) error {
+	n, err := check.Walk(cmd.Context(), db.Source(), func(c *check.Commit) error {
 		if c.Replayed {
 			return nil
 		}

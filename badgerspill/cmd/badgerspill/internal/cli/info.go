@@ -19,6 +19,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/place"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
+	"github.com/badgerspill/badgerspill/spillfile/repair"
 )
 
 const infoHelp = `Info tells what a database and its spill hold: what is pending, how old it is,
@@ -153,7 +155,7 @@ func lookAt(db *place.Database, now time.Time) (*info, error) {
 	if db.Known {
 		in.Identity = hex.EncodeToString(db.Identity[:])
 	}
-	sp, err := spillfile.Inspect(db.Source())
+	sp, err := check.Inspect(db.Source())
 	if err != nil {
 		return nil, db.Explain(err)
 	}
@@ -180,14 +182,14 @@ func lookAt(db *place.Database, now time.Time) (*info, error) {
 }
 
 // judge says what is wrong, the worst first.
-func (in *info) judge(db *place.Database, sp *spillfile.Inspection) {
+func (in *info) judge(db *place.Database, sp *check.Inspection) {
 	problem := func(health string, format string, args ...any) {
 		if in.Health == "sound" {
 			in.Health = health
 		}
 		in.Problems = append(in.Problems, fmt.Sprintf(format, args...))
 	}
-	if interrupted, err := spillfile.SalvageInterrupted(db.Source()); interrupted || err != nil {
+	if interrupted, err := repair.SalvageInterrupted(db.Source()); interrupted || err != nil {
 		problem("refused", "a salvage was interrupted while it moved files: run \"badgerspill salvage\" again to finish it")
 	}
 	judged := db.Judge(sp)

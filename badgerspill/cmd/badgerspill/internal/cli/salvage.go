@@ -16,7 +16,8 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/terminal"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
+	"github.com/badgerspill/badgerspill/spillfile/repair"
 )
 
 const salvageHelp = `Salvage gets out of a damaged spill what is intact. It reads everything, names
@@ -108,13 +109,13 @@ func (s *salvageRun) run(ctx context.Context) error {
 		return s.db.Explain(err)
 	}
 	defer func() { lock.Close() }()
-	if unfinished, err := spillfile.SalvageInterrupted(src); err != nil {
+	if unfinished, err := repair.SalvageInterrupted(src); err != nil {
 		return s.db.Explain(err)
 	} else if unfinished {
 		s.w.Printf("An earlier salvage of %s was interrupted while it moved files.\n", s.db.SpillDir)
 		return s.replace(ctx, &lock, nil, "Finish it?")
 	}
-	in, err := spillfile.Inspect(src)
+	in, err := check.Inspect(src)
 	if err != nil {
 		return s.db.Explain(err)
 	}
@@ -123,7 +124,7 @@ func (s *salvageRun) run(ctx context.Context) error {
 	if errors.Is(judged, badgerspill.ErrMissingSpill) || errors.Is(judged, badgerspill.ErrForeignSpill) && !unknown {
 		return s.db.Explain(judged)
 	}
-	found, err := spillfile.Walk(ctx, src, nil)
+	found, err := check.Walk(ctx, src, nil)
 	if err != nil {
 		return s.failed(ctx, err)
 	}
@@ -157,7 +158,7 @@ func (s *salvageRun) failed(ctx context.Context, err error) error {
 }
 
 // kept is how many commits the new spill will have.
-func (s *salvageRun) kept(n *spillfile.Findings) int64 {
+func (s *salvageRun) kept(n *check.Findings) int64 {
 	if !s.prefix || len(n.Lost) == 0 {
 		return n.Commits
 	}
@@ -165,7 +166,7 @@ func (s *salvageRun) kept(n *spillfile.Findings) int64 {
 }
 
 // report says what is wrong, what is lost, and what would be kept.
-func (s *salvageRun) report(n *spillfile.Findings) error {
+func (s *salvageRun) report(n *check.Findings) error {
 	t := s.w
 	if len(n.Faults) > 0 {
 		t.Printf("Faults in %s:\n", s.db.SpillDir)
@@ -207,7 +208,7 @@ func (s *salvageRun) report(n *spillfile.Findings) error {
 }
 
 // lost says which commits a loss is.
-func lost(l spillfile.Loss) string {
+func lost(l check.Loss) string {
 	var b strings.Builder
 	switch n := l.Commits(); {
 	case n == 0:
@@ -234,7 +235,7 @@ func (s *salvageRun) copy(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
-	n, err := spillfile.Walk(ctx, s.db.Source(), func(c *spillfile.Commit) error {
+	n, err := check.Walk(ctx, s.db.Source(), func(c *check.Commit) error {
 		if c.Replayed {
 			return nil
 		}
@@ -252,7 +253,7 @@ func (s *salvageRun) copy(ctx context.Context) error {
 
 // replace asks, and then puts the new spill in the place of the old one. The lock, which readers
 // share, is given up for one that nobody shares.
-func (s *salvageRun) replace(ctx context.Context, lock *io.Closer, found *spillfile.Findings, question string) error {
+func (s *salvageRun) replace(ctx context.Context, lock *io.Closer, found *check.Findings, question string) error {
 	if err := s.confirm(ctx, question); err != nil {
 		return err
 	}
@@ -265,7 +266,7 @@ func (s *salvageRun) replace(ctx context.Context, lock *io.Closer, found *spillf
 			return err
 		}
 	}
-	done, err := spillfile.Salvage(ctx, s.db.Source(), found, s.prefix)
+	done, err := repair.Salvage(ctx, s.db.Source(), found, s.prefix)
 	if err != nil {
 		return s.failed(ctx, err)
 	}

@@ -15,7 +15,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/badgerspill/internal/terminal"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/frame"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/internal/text"
-	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
 )
 
 const verifyHelp = `Verify reads the manifest of a spill, every block of every segment that is not
@@ -117,11 +117,11 @@ type fault struct {
 	torn bool
 }
 
-func newVerdict(db *place.Database, n *spillfile.Findings) *verdict {
+func newVerdict(db *place.Database, n *check.Findings) *verdict {
 	v := &verdict{Dir: db.Dir, SpillDir: db.SpillDir, Exists: true, Faults: []fault{},
 		Segments: n.Segments, Bytes: n.Bytes, Blocks: n.Blocks, Indexes: n.Indexes, Salvage: n.Damaged()}
 	for _, f := range n.Faults {
-		v.Faults = append(v.Faults, fault{File: f.File, Offset: f.Offset, Kind: fmt.Sprint(f.Kind), Reason: f.Reason, torn: f.Kind == spillfile.Torn})
+		v.Faults = append(v.Faults, fault{File: f.File, Offset: f.Offset, Kind: fmt.Sprint(f.Kind), Reason: f.Reason, torn: f.Kind == check.Torn})
 	}
 	v.Sound = v.faults() == 0
 	return v
@@ -140,7 +140,7 @@ func (v *verdict) faults() (n int) {
 // add adds a fault in the file of the identity.
 func (v *verdict) add(db *place.Database, err error, note string) {
 	v.Sound = false
-	v.Faults = append(v.Faults, fault{File: db.IdentityPath(), Kind: fmt.Sprint(spillfile.Damage), Reason: err.Error(), note: note})
+	v.Faults = append(v.Faults, fault{File: db.IdentityPath(), Kind: fmt.Sprint(check.Damage), Reason: err.Error(), note: note})
 }
 
 // verify checks. An error is why it could not.
@@ -153,7 +153,7 @@ func verify(cmd *cobra.Command, db *place.Database) (*verdict, error) {
 		return nil, db.Explain(err)
 	}
 	defer lock.Close()
-	in, err := spillfile.Inspect(db.Source())
+	in, err := check.Inspect(db.Source())
 	if err != nil {
 		return nil, db.Explain(err)
 	}
@@ -164,7 +164,7 @@ func verify(cmd *cobra.Command, db *place.Database) (*verdict, error) {
 		return nil, db.Explain(judged)
 	}
 	show, done := checking(cmd)
-	n, err := spillfile.Verify(cmd.Context(), db.Source(), show)
+	n, err := check.Verify(cmd.Context(), db.Source(), show)
 	done()
 	if err != nil {
 		return nil, db.Explain(err)
@@ -186,7 +186,7 @@ func verify(cmd *cobra.Command, db *place.Database) (*verdict, error) {
 
 // dropped is how many intact commits behind a torn place the next Open drops: after a power cut it
 // keeps a prefix of the log.
-func dropped(n *spillfile.Findings) int64 {
+func dropped(n *check.Findings) int64 {
 	if n.Damaged() {
 		return 0
 	}
@@ -233,7 +233,7 @@ func verifyInUse(cmd *cobra.Command, db *place.Database) (*verdict, error) {
 	src := db.Source()
 	src.Rate = inUseRate
 	show, done := checking(cmd)
-	n, err := spillfile.VerifyInUse(cmd.Context(), src, show)
+	n, err := check.VerifyInUse(cmd.Context(), src, show)
 	done()
 	if err != nil {
 		return nil, db.Explain(err)

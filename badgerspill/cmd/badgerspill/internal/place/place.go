@@ -16,6 +16,8 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill"
 	"github.com/badgerspill/badgerspill/spillfile"
+	"github.com/badgerspill/badgerspill/spillfile/check"
+	"github.com/badgerspill/badgerspill/spillfile/vfs"
 )
 
 // Names of files in Dir; see docs/design.md, What lies beside.
@@ -180,7 +182,7 @@ func (d *Database) readInterlock() error {
 func (d *Database) SetInterlock() error {
 	spill, err := filepath.Abs(d.SpillDir)
 	if err == nil {
-		err = spillfile.WriteDurably(spillfile.OS, d.InterlockPath(), []byte(spill+"\nwas missing, and Badger is not compared with the spill yet\n"))
+		err = vfs.WriteFile(spillfile.OS, d.InterlockPath(), []byte(spill+"\nwas missing, and Badger is not compared with the spill yet\n"))
 	}
 	if err != nil {
 		return fmt.Errorf("interlock %s: %w", d.InterlockPath(), err)
@@ -211,17 +213,17 @@ func (d *Database) readIdentity() {
 }
 
 // Source is the spill, to be looked at.
-func (d *Database) Source() spillfile.Source {
-	return spillfile.Source{Dir: d.SpillDir, EncryptionKey: d.Key}
+func (d *Database) Source() check.Source {
+	return check.Source{Dir: d.SpillDir, EncryptionKey: d.Key}
 }
 
 // Judge says whether Open would take the spill that in has found, nil, or why not.
-func (d *Database) Judge(in *spillfile.Inspection) error {
-	return spillfile.Judge(in, d.claims())
+func (d *Database) Judge(in *check.Inspection) error {
+	return check.Judge(in, d.claims())
 }
 
-func (d *Database) claims() spillfile.Claims {
-	c := spillfile.Claims{ID: d.Identity, IDFile: d.IdentityPath(), IDErr: d.BadID, Names: d.Interlock}
+func (d *Database) claims() check.Claims {
+	c := check.Claims{ID: d.Identity, IDFile: d.IdentityPath(), IDErr: d.BadID, Names: d.Interlock}
 	if d.BadID == nil && !d.Known {
 		c.IDErr = fs.ErrNotExist
 	}

@@ -1,0 +1,3 @@
+// Package pace bounds how fast something is read, so that who reads all of a spill leaves the disk
+// to others.
+package pace
