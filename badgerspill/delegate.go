@@ -64,7 +64,8 @@ func (db *DB) BannedNamespaces() []uint64 { return db.inner.BannedNamespaces() }
 // concurrent use, one at a time. Errors: ErrNoRewrite if there was nothing to do, and ErrRejected
 // while another one or a StreamWriter runs and after Close. ErrInvalidRequest for a discardRatio of
 // at most 0 or at least 1, ErrGCInMemoryMode, ErrGCInReadOnlyMode. ErrNoSpace if there is not room
-// for what it may write before it removes the file.
+// for what it may write before it removes the file. ErrBadgerHeld while Badger cannot make its next
+// memtable.
 func (db *DB) RunValueLogGC(discardRatio float64) error {
 	if db.IsClosed() {
 		return db.inner.RunValueLogGC(discardRatio)
@@ -82,7 +83,7 @@ func (db *DB) RunValueLogGC(discardRatio float64) error {
 		return err
 	}
 	defer db.room.Settle(cost)
-	return db.inner.RunValueLogGC(discardRatio)
+	return db.badger.Collect(func() error { return db.inner.RunValueLogGC(discardRatio) })
 }
 
 // collectCost is what a garbage collection of the value log may write: what is left of the largest

@@ -7,7 +7,7 @@
 //   - [Guard]: Badger gets no write that it would not survive, as far as a look ten times a second
 //     can tell.
 //   - [LostTables]: what a compaction loses all the same is noticed.
-//   - [State]: what a failure leaves behind is put right. [Logger] says when.
+//   - [State]: what a failure leaves behind is put right, locks included. [Logger] says when.
 //   - [Shadow]: Badger opens read-only what it may not change.
 //   - [LevelZero], [SortLevelZero]: once Badger is open, a tombstone in level 0 does not pass the
 //     value that it covers.
@@ -46,11 +46,12 @@
 //     descriptors. Here: [Guard]. Tests: TestTablesPassNamesThatAreTaken,
 //     TestTablesPassNamesInTheWay, TestHeldBadger. It can go when it fails then, and is tried
 //     again.
-//   - db.go, ensureRoomForWrite, dropAll, DropPrefix. Without an active memtable reads and Sync
-//     panic, and the next write ends the process. Here: [State.Mend], [State.Rescue],
-//     [Engine.Sync], and [Guard], which looks at the name that comes next. Tests:
-//     TestBadgerWithoutANextMemtable, TestRescue, TestSyncWithoutAMemtable, TestNameInTheWay. It
-//     can go when that is an error, and tried again.
+//   - db.go, ensureRoomForWrite, dropAll, DropPrefix. Without an active memtable reads, Sync and
+//     value log GC panic, and the next write ends the process; Sync and the GC's MaxVersion keep
+//     Badger's lock. Here: [State.Mend], [State.Rescue], [State.Collect], [Engine.Sync], and
+//     [Guard], which looks at the name that comes next. Tests: TestBadgerWithoutANextMemtable,
+//     TestValueLogGCOfABadgerWithoutANextMemtable, TestRescue, TestCollect,
+//     TestSyncWithoutAMemtable, TestNameInTheWay. It can go when that is an error, and tried again.
 //   - db.go, DropPrefix. A memtable that could not be flushed is active and sealed at once. Here:
 //     [State.Mend]. Test: TestDropThatBadgerFailsLeavesItWhole. It can go when a drop that fails
 //     leaves the memtables as they were.

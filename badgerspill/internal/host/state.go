@@ -4,6 +4,7 @@ import (
 	"errors"
 	"reflect"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,6 +125,11 @@ func (s *State) Mend() {
 	}
 	s.lock.Lock()
 	defer s.lock.Unlock()
+	s.mendLocked()
+}
+
+// mendLocked needs lock.
+func (s *State) mendLocked() {
 	if s.active.IsNil() {
 		s.active.Set(s.blank())
 		s.mended.Store(time.Now().UnixNano())
@@ -201,6 +207,43 @@ func (s *State) MendedLately() bool {
 	defer s.lock.RUnlock()
 	return !s.active.IsNil()
 }
+
+// Collect runs gc, which is Badger's RunValueLogGC, and returns its error. It reads all the time,
+// so it meets the moment without a memtable, and panics: then Collect returns an error that matches
+// ErrHeld, once that is mended. It may wait for that as Rescue does, and panics as that.
+//
+// A collection begins with Badger's MaxVersion, which panics with Badger's lock in its hand. Then
+// this goroutine holds that, and lets go of it.
+func (s *State) Collect(gc func() error) (err error) {
+	defer func() {
+		r := recover()
+		if r == nil {
+			return
+		}
+		if s != nil && strings.HasSuffix(panickedIn(), ".(*DB).MaxVersion") {
+			s.mendLocked()
+			s.lock.Unlock()
+		}
+		s.Rescue(r)
+		err = &heldError{"it could not make its next memtable; what was being collected stays as it is"}
+	}()
+	return gc()
+}
+
+// panickedIn returns the innermost function of Badger's root package below a panic that is being
+// recovered from, empty for none.
+func panickedIn() string {
+	callers := make([]uintptr, 64)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(1, callers)])
+	for {
+		f, more := frames.Next()
+		if strings.HasPrefix(f.Function, badgerPackage+".") || !more {
+			return f.Function
+		}
+	}
+}
+
+var badgerPackage = reflect.TypeFor[badger.DB]().PkgPath()
 
 // Rescue handles a panic of a read of Badger. It returns if that is to be tried again: Badger had
 // no memtable for a moment, which is mended by now. Else it panics. It may wait for that, a second

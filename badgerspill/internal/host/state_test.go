@@ -45,3 +45,45 @@ func TestRescue(t *testing.T) {
 	require.PanicsWithValue(t, "another", func() { s.Rescue("another") })
 	require.PanicsWithValue(t, "nothing is known", func() { (*State)(nil).Rescue("nothing is known") })
 }
+
+// TestCollect: a collection that meets the moment without a memtable is an error that matches
+// ErrHeld, and keeps no lock. Any other panic goes on.
+func TestCollect(t *testing.T) {
+	_, db := openEngine(t, inMemory)
+	s := NewState(db)
+	get := func() {
+		txn := db.NewTransactionAt(math.MaxUint64, false)
+		defer txn.Discard()
+		_, _ = txn.Get([]byte("k"))
+	}
+	for name, row := range map[string]struct {
+		read func()
+		mend func() // what who has written does
+	}{
+		"as it begins":     {func() { db.MaxVersion() }, func() {}}, // it has Badger's lock
+		"while it goes on": {get, s.Mend},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s.active.SetZero()
+			reading := make(chan struct{})
+			mended := make(chan struct{})
+			go func() {
+				defer close(mended)
+				<-reading
+				row.mend()
+			}()
+			err := s.Collect(func() error {
+				defer close(reading)
+				row.read()
+				return nil
+			})
+			<-mended
+			require.ErrorIs(t, err, ErrHeld)
+			require.True(t, s.lock.TryLock(), "the lock is kept")
+			s.lock.Unlock()
+			require.NoError(t, s.Collect(func() error { get(); db.MaxVersion(); return nil }))
+		})
+	}
+	require.ErrorIs(t, s.Collect(func() error { return ErrFailed }), ErrFailed)
+	require.PanicsWithValue(t, "another", func() { _ = s.Collect(func() error { panic("another") }) })
+}
