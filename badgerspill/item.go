@@ -116,7 +116,7 @@ func (own *ownItem) detach(txn *Txn, read bool) {
 func (own *ownItem) load() (val []byte, err error) {
 	switch {
 	case own.inner != nil:
-		val, err = own.inner.ValueCopy(own.value)
+		val, err = copyValue(own.inner, own.value)
 	case own.view != nil:
 		val, err = own.view.Value(own.ref, own.value[:0])
 	case own.later != nil:
@@ -161,15 +161,24 @@ func (item *Item) Version() uint64 {
 }
 
 // Value calls fn with the value, which is valid as long as the item. It returns the error of fn, or
-// what reading the value failed with; for a damaged spill that is a *spillfile.CorruptError. It may
+// what reading the value failed with; for a damaged spill that is a *spillfile.CorruptError. A
+// value of the value log that Badger cannot read is an error, too, where Badger's is empty. It may
 // block for a read of a file.
 //
 // Without PrefetchValues, a value of the value log that is asked for only after the iterator has
 // moved is ErrKeyNotFound if Badger has dropped the version meanwhile. That can be one that has
 // expired, one of an iteration over all versions, or one of a managed database.
 func (item *Item) Value(fn func(val []byte) error) error {
-	if item.inner != nil {
-		return item.inner.Value(fn)
+	if in := item.inner; in != nil {
+		if !inValueLog(in) {
+			return in.Value(fn)
+		}
+		return in.Value(func(val []byte) error {
+			if err := unread(in, val); err != nil || fn == nil {
+				return err
+			}
+			return fn(val)
+		})
 	}
 	val, err := item.own.load()
 	if err != nil || fn == nil {
@@ -181,10 +190,38 @@ func (item *Item) Value(fn func(val []byte) error) error {
 // ValueCopy returns a copy of the value, in dst if that is large enough.
 func (item *Item) ValueCopy(dst []byte) ([]byte, error) {
 	if item.inner != nil {
-		return item.inner.ValueCopy(dst)
+		return copyValue(item.inner, dst)
 	}
 	val, err := item.own.load()
 	return y.SafeCopy(dst, val), err
+}
+
+// copyValue is Badger's ValueCopy, with the error that this keeps to itself.
+func copyValue(in *badger.Item, dst []byte) ([]byte, error) {
+	val, err := in.ValueCopy(dst)
+	if err == nil && inValueLog(in) {
+		err = unread(in, val)
+	}
+	return val, err
+}
+
+// inValueLog reports whether the value lies in the value log. EstimatedSize then counts more than
+// key and value.
+func inValueLog(in *badger.Item) bool {
+	return in.EstimatedSize() > int64(len(in.Key()))+in.ValueSize()
+}
+
+// logHeader is by how much ValueSize may be too high for an empty value: it takes the header of an
+// entry, which has up to 22 bytes, for 6.
+const logHeader = 16
+
+// unread returns an error for val, which Badger has read in the value log, if it could not: it
+// gives an empty value then, and no error (iterator.go, yieldItemValue).
+func unread(in *badger.Item, val []byte) error {
+	if len(val) > 0 || in.ValueSize() <= logHeader {
+		return nil
+	}
+	return fmt.Errorf("badgerspill: Badger could not read the value of key %q, version %d, in the value log: its lines in the log say why", in.Key(), in.Version())
 }
 
 // IsDeletedOrExpired reports whether the item is a tombstone or has expired: such items show only

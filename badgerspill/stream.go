@@ -2,10 +2,12 @@ package badgerspill
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/pb"
@@ -18,7 +20,7 @@ import (
 type Stream struct {
 	// Prefix restricts the stream to keys that begin with it.
 	Prefix []byte
-	// NumGo is the number of goroutines that iterate; Options.NumGoroutines by default.
+	// NumGo is the number of goroutines that iterate, at least 1; Options.NumGoroutines by default.
 	NumGo int
 	// LogPrefix begins the lines that are logged about the progress.
 	LogPrefix string
@@ -76,11 +78,13 @@ func (st *Stream) SendDoneMarkers(done bool) { st.doneMarkers = done }
 
 // Orchestrate runs the stream. It blocks until all is sent, and returns an error of Send (which may
 // come out as context.Canceled), of ctx, of Badger, or of the replay of the spill. A key whose
-// KeyToList fails is logged and left out. It waits for a drop that is under way, and drops wait for
-// it; beside a StreamWriter it fails with ErrBlockedWrites. Close ends it, with ErrDBClosed, and
-// waits for the call of Send that is under way.
+// KeyToList fails is logged and left out. A newest value that Badger cannot read is sent as an
+// empty one, as by Badger's stream; at the end that is an error. A NumGo below 1 and functions that
+// are missing are errors, too. It waits for a drop that is under way, and drops wait for it; beside
+// a StreamWriter it fails with ErrBlockedWrites. Close ends it, with ErrDBClosed, and waits for the
+// call of Send that is under way.
 func (st *Stream) Orchestrate(ctx context.Context) error {
-	txn, end, err := st.begin(ctx)
+	txn, end, err := st.begin(ctx, st.Send != nil)
 	if err != nil {
 		return err
 	}
@@ -88,7 +92,24 @@ func (st *Stream) Orchestrate(ctx context.Context) error {
 	if txn.snap.ReadTs == 0 {
 		return nil // nothing has a version so low, and Badger takes 0 for no timestamp
 	}
-	return st.ended(st.inner(txn).Orchestrate(ctx))
+	in, unread := st.inner(txn)
+	if err := in.Orchestrate(ctx); err != nil {
+		return st.ended(err)
+	}
+	return unread()
+}
+
+// check refuses what ends the process in goroutines of Badger's, which nobody can catch.
+func (st *Stream) check(sends bool) error {
+	switch {
+	case !sends:
+		return errors.New("badgerspill: Stream.Send is not set")
+	case st.NumGo < 1:
+		return fmt.Errorf("badgerspill: Stream.NumGo is %d: at least 1; Options.NumGoroutines is where it comes from", st.NumGo)
+	case st.UseKeyToListWithThreadId && (st.KeyToListWithThreadId == nil || st.FinishThread == nil):
+		return errors.New("badgerspill: Stream.UseKeyToListWithThreadId needs KeyToListWithThreadId and FinishThread")
+	}
+	return nil
 }
 
 // ended names the cause of a stream that Close has ended.
@@ -100,11 +121,15 @@ func (st *Stream) ended(err error) error {
 }
 
 // begin returns a transaction over the snapshot, all of which is in Badger, and keeps drops and
-// Close away until end is called.
-func (st *Stream) begin(ctx context.Context) (txn *Txn, end func(), err error) {
+// Close away until end is called. sends says that there is somebody to send to.
+func (st *Stream) begin(ctx context.Context, sends bool) (txn *Txn, end func(), err error) {
 	db := st.db
 	done, err := db.upkeep.begin(ctx, upkeepShared)
 	if err != nil {
+		return nil, nil, err
+	}
+	if err := st.check(sends); err != nil {
+		done()
 		return nil, nil, err
 	}
 	txn, err = st.snapshot(ctx)
@@ -136,11 +161,20 @@ func (st *Stream) snapshot(ctx context.Context) (*Txn, error) {
 	return txn, nil
 }
 
-// inner returns Badger's stream with the functions of st.
-func (st *Stream) inner(txn *Txn) *badger.Stream {
-	in := st.db.inner.NewStreamAt(txn.snap.ReadTs)
+// inner returns Badger's stream with the functions of st. unread tells after it of the first value
+// that Badger could not read.
+func (st *Stream) inner(txn *Txn) (in *badger.Stream, unread func() error) {
+	in = st.db.inner.NewStreamAt(txn.snap.ReadTs)
 	in.Prefix, in.NumGo, in.LogPrefix, in.MaxSize, in.SinceTs = st.Prefix, st.NumGo, st.LogPrefix, st.MaxSize, st.SinceTs
-	in.FinishThread = st.FinishThread
+	if finish := st.FinishThread; finish != nil {
+		in.FinishThread = func(threadId int) (*pb.KVList, error) {
+			list, err := finish(threadId)
+			if list == nil {
+				list = &pb.KVList{} // Badger looks into it
+			}
+			return list, err
+		}
+	}
 	if send := st.Send; send != nil {
 		in.Send = func(buf *z.Buffer) error {
 			if st.db.ctx.Err() != nil {
@@ -151,10 +185,17 @@ func (st *Stream) inner(txn *Txn) *badger.Stream {
 	}
 	in.UseKeyToListWithThreadId = st.UseKeyToListWithThreadId
 	in.SendDoneMarkers(st.doneMarkers)
-	if choose := st.ChooseKey; choose != nil {
-		in.ChooseKey = func(item *badger.Item) bool {
-			return choose(&Item{inner: item})
+	var failed atomic.Pointer[error]
+	in.ChooseKey = func(item *badger.Item) bool {
+		if st.ChooseKey != nil && !st.ChooseKey(&Item{inner: item}) {
+			return false
 		}
+		if inValueLog(item) && !item.IsDeletedOrExpired() {
+			if err := (&Item{inner: item}).Value(nil); err != nil { // it is prefetched
+				failed.CompareAndSwap(nil, &err)
+			}
+		}
+		return true
 	}
 	// Badger's goroutines each have one iterator; ours wraps it.
 	var wrapped sync.Map // *badger.Iterator -> *Iterator
@@ -177,7 +218,12 @@ func (st *Stream) inner(txn *Txn) *badger.Stream {
 			return withID(key, wrap(itr), threadId)
 		}
 	}
-	return in
+	return in, func() error {
+		if err := failed.Load(); err != nil {
+			return *err
+		}
+		return nil
+	}
 }
 
 // ToList is the default of KeyToList: all versions of the key down to the first that is deleted or
@@ -187,9 +233,10 @@ func (st *Stream) ToList(key []byte, itr *Iterator) (*pb.KVList, error) {
 }
 
 // Backup writes the stream to w in the format of badger.DB.Backup, with versions above SinceTs,
-// which since must not exceed. It returns the highest version written, 0 if there is none.
+// which since must not exceed. It returns the highest version written, 0 if there is none. Errors
+// are those of Orchestrate.
 func (st *Stream) Backup(w io.Writer, since uint64) (uint64, error) {
-	txn, end, err := st.begin(context.Background())
+	txn, end, err := st.begin(context.Background(), true)
 	if err != nil {
 		return 0, err
 	}
@@ -197,7 +244,11 @@ func (st *Stream) Backup(w io.Writer, since uint64) (uint64, error) {
 	if txn.snap.ReadTs == 0 {
 		return 0, nil
 	}
-	most, err := st.inner(txn).Backup(&openWriter{w, st.db}, since)
+	in, unread := st.inner(txn)
+	most, err := in.Backup(&openWriter{w, st.db}, since)
+	if err == nil {
+		return most, unread()
+	}
 	return most, st.ended(err)
 }
 

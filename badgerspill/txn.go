@@ -395,7 +395,7 @@ func (txn *Txn) lookUp(key []byte, version uint64, dst []byte) ([]byte, error) {
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
 		if it.Item().Version() == version {
-			return it.Item().ValueCopy(dst)
+			return copyValue(it.Item(), dst)
 		}
 	}
 	return nil, fmt.Errorf("badgerspill: version %d of key %q, which an iterator has passed: %w", version, key, ErrKeyNotFound)

@@ -78,6 +78,15 @@
 //     package room. Test: TestFullVolume. It can go when files are written.
 //   - backup.go, NewKVLoader. It takes memory for its largest batch, however small. Here: replay
 //     gives it 512 KiB or more. Test: TestDutyFollowsStrain. It can go when it takes what it needs.
+//   - stream.go, produceRanges, produceKVs, streamKVs. What is missing in a Stream is a panic in a
+//     goroutine of Badger's. Here: badgerspill's Stream looks for it first. Tests:
+//     TestStreamThatCannotRun, TestFinishThreadMayHaveNothing. It can go when that is an error.
+//   - iterator.go, yieldItemValue. A value that cannot be read in the value log is an empty one.
+//     Here: badgerspill's items and streams compare it with its size. Test:
+//     TestValuesThatBadgerCannotRead. It can go when that is an error.
+//   - value.go, Read. A damaged header leaves the file of the value log locked, and Close waits for
+//     that for ever. Here: [Logger] lets go of it. Test: TestDamagedHeaderKeepsNoLock. It can go
+//     when Read does.
 //   - value.go, rewrite. Value log GC brings deleted keys back. Here: nothing; the FAQ says who is
 //     concerned. Test: none. It can go when the tombstone is moved with the value.
 //

@@ -24,10 +24,14 @@ func NewLogger(to badger.Logger, lost *LostTables) *Logger { return &Logger{to: 
 func (l *Logger) Mends(s *State) { l.state.Store(s) }
 
 // Errorf implements badger.Logger. The line "writeRequests: ..." comes from the goroutine that
-// writes, after a group of writes that has failed and before the next one.
+// writes, after a group of writes that has failed and before the next one. The line "Invalid read:
+// ..." comes from a reader of the value log that returns next, and keeps the lock of the file.
 func (l *Logger) Errorf(format string, args ...any) {
-	if strings.HasPrefix(format, "writeRequests:") {
+	switch {
+	case strings.HasPrefix(format, "writeRequests:"):
 		l.state.Load().Mend()
+	case strings.HasPrefix(format, "Invalid read: vp:") && len(args) == 1:
+		l.state.Load().letGo(args[0])
 	}
 	if l.to != nil {
 		l.to.Errorf(format, args...)

@@ -169,6 +169,26 @@ func syncLog(log reflect.Value) error {
 	return (*mapped).Sync() // nothing for nil
 }
 
+// letGo releases the lock of a file of the value log, which a reader keeps that has met a damaged
+// header (value.go, Read): Badger's Close and its GC would wait for it for ever. at is where he has
+// read, a pointer of Badger's.
+func (s *State) letGo(at any) {
+	if s == nil {
+		return
+	}
+	file := reflect.Indirect(reflect.ValueOf(at)).FieldByName("Fid")
+	s.valueLock.RLock()
+	defer s.valueLock.RUnlock()
+	files := reach(s.values, "filesMap")
+	if !file.IsValid() || file.Type() != files.Type().Key() {
+		return
+	}
+	if log := files.MapIndex(file); log.IsValid() && !log.IsNil() {
+		lock, _ := pointer[sync.RWMutex](reach(log.Elem(), "lock"))
+		lock.RUnlock()
+	}
+}
+
 // NextTable returns the number of Badger's next table, 0 if it is not known.
 func (s *State) NextTable() uint64 {
 	if s == nil {
