@@ -156,8 +156,8 @@ func (db *DB) Size() (lsm, vlog int64) {
 	return lsm, vlog
 }
 
-// Sync makes all acknowledged commits durable against a power cut. It may block for the disk. On a
-// closed database it returns ErrDBClosed.
+// Sync makes all acknowledged commits durable against a power cut. It may block for the disk, and
+// Close waits for it. On a closed database it returns ErrDBClosed.
 func (db *DB) Sync() error {
 	if db.IsClosed() {
 		return ErrDBClosed
@@ -165,6 +165,10 @@ func (db *DB) Sync() error {
 	if db.opt.InMemory || db.opt.ReadOnly {
 		return nil
 	}
+	if !db.pipe.Hold() { // Badger's Close keeps locks that a sync waits for
+		return ErrDBClosed
+	}
+	defer db.background.Done()
 	if db.log != nil {
 		if err := db.log.Sync(); err != nil {
 			return err

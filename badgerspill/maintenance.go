@@ -14,13 +14,17 @@ import (
 // Flatten replays the spill and then compacts until all data is in one level of Badger's tree, with
 // so many workers. It blocks for all of that, and before it for a drop or another Flatten that is
 // under way. Errors: one that matches ErrNoSpace if free space is below MinFreeSpace;
-// ErrBlockedWrites beside a StreamWriter; ErrDBClosed. It panics on a read-only database.
+// ErrBlockedWrites beside a StreamWriter; ErrDBClosed; an unnamed one for fewer workers than 1,
+// with which Badger's never ends. It panics on a read-only database.
 func (db *DB) Flatten(workers int) error {
 	if db.IsClosed() {
 		return ErrDBClosed
 	}
 	if db.opt.ReadOnly {
 		panic("Cannot flatten in read-only mode.")
+	}
+	if workers < 1 {
+		return fmt.Errorf("badgerspill: Flatten with %d workers: at least 1", workers)
 	}
 	if err := db.drainThrough(db.ctx); err != nil {
 		if db.IsClosed() {

@@ -250,7 +250,7 @@ func (db *DB) openBadger() (err error) {
 			return err
 		}
 	}
-	if err := db.opt.roomToOpen(); err != nil {
+	if err := errors.Join(db.opt.roomToOpen(), db.opt.filesToOpen()); err != nil {
 		return err
 	}
 	if err := db.flushLargerMemtables(opt); err != nil {

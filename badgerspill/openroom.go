@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 )
@@ -17,6 +18,31 @@ const (
 	// what is renamed into place.
 	openFiles = 16
 )
+
+// filesToOpen returns an error where Badger, opening, would end the process: it does if it cannot
+// open its statistics of the value log (value.go, init). The locks must be held.
+func (opt *Options) filesToOpen() error {
+	if opt.InMemory || opt.ReadOnly {
+		return nil
+	}
+	f, err := os.OpenFile(filepath.Join(opt.ValueDir, "DISCARD"), os.O_RDWR, 0)
+	if err == nil {
+		err = f.Close()
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("badgerspill: option ValueDir: Badger's statistics of the value log: %w", err)
+	}
+	need := openFiles
+	for _, dir := range []string{opt.Dir, opt.ValueDir} {
+		files, _ := os.ReadDir(dir) // Badger tells
+		need += len(files)
+	}
+	if !opt.system().descriptorsFree(opt.Dir, need) {
+		return fmt.Errorf("badgerspill: opening %s needs up to %d file descriptors, and fewer are free; "+
+			"raise the limit of the process (ulimit -n), or have it hold fewer open", opt.Dir, need)
+	}
+	return nil
+}
 
 // roomToOpen returns an error matching ErrNoSpace if Badger cannot open without more room than
 // there is: it writes tables of the memtable logs that an unclean stop has left.

@@ -1,10 +1,13 @@
 package badgerspill
 
 import (
+	"bytes"
+	"fmt"
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/ristretto/v2/z"
+	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/feed"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
@@ -21,6 +24,18 @@ type StreamWriter struct {
 	mu     sync.RWMutex
 	resume func() // ends the session; nil before Prepare and after Flush or Cancel
 	ended  bool   // by Close
+
+	order struct {
+		sync.Mutex
+		last map[uint32]streamPlace // of each stream, what was written last
+	}
+}
+
+// streamPlace is how far a stream is.
+type streamPlace struct {
+	key     []byte
+	version uint64
+	done    bool
 }
 
 // NewStreamWriter creates a StreamWriter.
@@ -75,8 +90,9 @@ func (sw *StreamWriter) prepare(inner func() error) error {
 }
 
 // Write writes a buffer of marshalled pb.KV. The keys of one StreamId must be in rising order, over
-// all calls. It returns an error that matches ErrNoSpace, and writes nothing, if there is not room
-// for the buffer above MinFreeSpace.
+// all calls, and the versions of one key in falling order. If they are not, or come behind a KV
+// with StreamDone, it returns an error and writes nothing. So it does if there is not room for the
+// buffer above MinFreeSpace; that error matches ErrNoSpace.
 //
 // After Close it returns ErrDBClosed, as Flush does.
 func (sw *StreamWriter) Write(buf *z.Buffer) error {
@@ -93,7 +109,86 @@ func (sw *StreamWriter) Write(buf *z.Buffer) error {
 		return err
 	}
 	defer sw.db.room.Settle(cost)
+	if err := sw.inOrder(buf); err != nil {
+		return err
+	}
 	return sw.inner.Write(buf)
+}
+
+// inOrder returns an error if buf does not go on where its streams are. Badger panics then, in a
+// goroutine that nobody can catch.
+func (sw *StreamWriter) inOrder(buf *z.Buffer) error {
+	if buf.LenNoPadding() == 0 {
+		return nil
+	}
+	sw.order.Lock()
+	defer sw.order.Unlock()
+	now := map[uint32]streamPlace{}
+	err := buf.SliceIterate(func(kv []byte) error {
+		stream, at, err := placeOf(kv)
+		if err != nil {
+			return err
+		}
+		was, ok := now[stream]
+		if !ok {
+			was = sw.order.last[stream]
+		}
+		switch c := bytes.Compare(at.key, was.key); {
+		case was.done:
+			return fmt.Errorf("badgerspill: key %q comes behind the end of stream %d", at.key, stream)
+		case at.done:
+			at.key, at.version = was.key, was.version
+		case len(was.key) > 0 && (c < 0 || c == 0 && at.version >= was.version):
+			return fmt.Errorf("badgerspill: stream %d is not in order: key %q, version %d comes behind key %q, version %d",
+				stream, at.key, at.version, was.key, was.version)
+		}
+		now[stream] = at
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if sw.order.last == nil {
+		sw.order.last = map[uint32]streamPlace{}
+	}
+	for stream, at := range now {
+		at.key = append(sw.order.last[stream].key[:0], at.key...) // buf is the caller's
+		sw.order.last[stream] = at
+	}
+	return nil
+}
+
+// placeOf reads of a marshalled pb.KV what its place depends on.
+func placeOf(kv []byte) (stream uint32, at streamPlace, err error) {
+	for len(kv) > 0 {
+		field, wire, n := protowire.ConsumeTag(kv)
+		if n < 0 {
+			return 0, at, protowire.ParseError(n)
+		}
+		kv = kv[n:]
+		var v uint64
+		switch {
+		case field == 1 && wire == protowire.BytesType:
+			at.key, n = protowire.ConsumeBytes(kv)
+		case wire == protowire.VarintType:
+			v, n = protowire.ConsumeVarint(kv)
+		default:
+			n = protowire.ConsumeFieldValue(field, wire, kv)
+		}
+		if n < 0 {
+			return 0, at, protowire.ParseError(n)
+		}
+		kv = kv[n:]
+		switch field {
+		case 4:
+			at.version = v
+		case 10:
+			stream = uint32(v)
+		case 11:
+			at.done = v != 0
+		}
+	}
+	return stream, at, nil
 }
 
 // Flush makes all that was written part of the database and lets commits through again, with

@@ -412,3 +412,42 @@ func TestDropAllThatBadgerFailsLeavesItWhole(t *testing.T) {
 	require.NoError(t, f.Close())
 	require.NoError(t, plainCheck(f.opt, map[string]string{"a": absent, "b": absent, "c": "1"}))
 }
+
+// TestFlattenWithoutWorkers is an error. In Badger it never ends where there is something to do.
+func TestFlattenWithoutWorkers(t *testing.T) {
+	f := open(t, small, noSpill, compacting, func(opt *Options) { opt.NumCompactors = 0 })
+	for i := range 2 {
+		f.put(key(i), "v")
+		require.NoError(t, f.feed.Exclusively(f.sealNow))
+		eventually(t, "flushed", func() bool { return len(f.Tables()) == i+1 })
+	}
+	for _, workers := range []int{0, -1} {
+		err := receive(t, "Flatten", async(func() error { return f.Flatten(workers) }))
+		require.ErrorContains(t, err, "workers")
+	}
+	require.NoError(t, f.Flatten(1))
+}
+
+// TestCloseWaitsForASync: Badger's Close keeps locks for which a sync would wait for ever.
+func TestCloseWaitsForASync(t *testing.T) {
+	f := open(t)
+	f.put("k", "v")
+	syncing, goOn := make(chan struct{}), make(chan struct{})
+	f.stub.set(func() {
+		f.stub.mu.onSync = func() error {
+			syncing <- struct{}{}
+			<-goOn
+			return nil
+		}
+	})
+	synced := async(f.Sync)
+	receive(t, "a sync", syncing)
+	f.stub.set(func() { f.stub.mu.onSync = nil })
+	closed := async(f.Close)
+	eventually(t, "closing", f.IsClosed)
+	never(t, 100*time.Millisecond, "closed beside a sync", func() bool { return len(closed) > 0 })
+	close(goOn)
+	require.NoError(t, receive(t, "Sync", synced))
+	require.NoError(t, receive(t, "Close", closed))
+	require.ErrorIs(t, f.Sync(), ErrDBClosed)
+}

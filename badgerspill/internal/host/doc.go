@@ -78,9 +78,20 @@
 //     package room. Test: TestFullVolume. It can go when files are written.
 //   - backup.go, NewKVLoader. It takes memory for its largest batch, however small. Here: replay
 //     gives it 512 KiB or more. Test: TestDutyFollowsStrain. It can go when it takes what it needs.
+//   - db.go, Close. It keeps the locks of the value log's files, and a Sync beside it waits for one
+//     for ever. Here: badgerspill's Close waits for a Sync. Test: TestCloseWaitsForASync. It can
+//     go when Close lets go of them.
+//   - db.go, Flatten. Without workers it never ends. Here: badgerspill's Flatten refuses that.
+//     Test: TestFlattenWithoutWorkers. It can go when Badger's does.
 //   - stream.go, produceRanges, produceKVs, streamKVs. What is missing in a Stream is a panic in a
 //     goroutine of Badger's. Here: badgerspill's Stream looks for it first. Tests:
 //     TestStreamThatCannotRun, TestFinishThreadMayHaveNothing. It can go when that is an error.
+//   - stream_writer.go, handleRequests. Keys out of order are a panic in a goroutine of Badger's.
+//     Here: badgerspill's StreamWriter looks at them first. Test: TestStreamWriterRefusesDisorder.
+//     It can go when that is an error.
+//   - value.go, init. It ends the process if it cannot open DISCARD. Here: badgerspill's Open tries
+//     that first, and whether there are descriptors. Test: TestOpenWithoutItsFiles. It can go when
+//     that is an error.
 //   - iterator.go, yieldItemValue. A value that cannot be read in the value log is an empty one.
 //     Here: badgerspill's items and streams compare it with its size. Test:
 //     TestValuesThatBadgerCannotRead. It can go when that is an error.
