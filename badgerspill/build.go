@@ -2,7 +2,8 @@ package badgerspill
 
 import (
 	"expvar"
-	"runtime/debug"
+
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 )
 
 // BadgerInfo is the Badger that a program was built on.
@@ -21,21 +22,7 @@ func BadgerBuild() BadgerInfo {
 	if mends, ok := expvar.Get("badger_v4_mends").(*expvar.String); ok {
 		b.Mends = mends.Value()
 	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return b
-	}
-	for _, m := range info.Deps {
-		if m.Path == "github.com/dgraph-io/badger/v4" {
-			b.Version = m.Version
-			if m.Replace != nil {
-				b.Replaced = m.Replace.Path
-				if m.Replace.Version != "" { // a fork that is a module, not a directory
-					b.Version = m.Replace.Version
-				}
-			}
-		}
-	}
+	b.Version, b.Replaced = host.BuiltOn()
 	return b
 }
 

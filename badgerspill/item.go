@@ -216,9 +216,10 @@ func inValueLog(in *badger.Item) bool {
 const logHeader = 16
 
 // unread returns an error for val, which Badger has read in the value log, if it could not: it
-// gives an empty value then, and no error (iterator.go, yieldItemValue).
+// gives an empty value then, and no error (iterator.go, yieldItemValue). Of a version that is
+// deleted or expired GC may have taken the value.
 func unread(in *badger.Item, val []byte) error {
-	if len(val) > 0 || in.ValueSize() <= logHeader {
+	if len(val) > 0 || in.ValueSize() <= logHeader || in.IsDeletedOrExpired() {
 		return nil
 	}
 	return fmt.Errorf("badgerspill: Badger could not read the value of key %q, version %d, in the value log: its lines in the log say why", in.Key(), in.Version())

@@ -32,13 +32,9 @@ func (opt *Options) filesToOpen() error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("badgerspill: option ValueDir: Badger's statistics of the value log: %w", err)
 	}
-	need := openFiles
-	for _, dir := range []string{opt.Dir, opt.ValueDir} {
-		files, _ := os.ReadDir(dir) // Badger tells
-		need += len(files)
-	}
+	need := host.FilesKeptOpen(opt.Badger())
 	if !opt.system().descriptorsFree(opt.Dir, need) {
-		return fmt.Errorf("badgerspill: opening %s needs up to %d file descriptors, and fewer are free; "+
+		return fmt.Errorf("badgerspill: opening %s needs %d file descriptors, and fewer are free; "+
 			"raise the limit of the process (ulimit -n), or have it hold fewer open", opt.Dir, need)
 	}
 	return nil

@@ -23,6 +23,7 @@ func TestBadgerIsTheOneInTheTable(t *testing.T) {
 	found := regexp.MustCompile(`github\.com/dgraph-io/badger/v4 v(\S+)`).FindSubmatch(mod)
 	require.NotNil(t, found)
 	require.Contains(t, comment(t), "known of Badger "+string(found[1])+" ")
+	require.Equal(t, "v"+string(found[1]), Release)
 }
 
 // TestTheTestsInTheTableExist, so that it is known what fails without a remedy.

@@ -219,3 +219,22 @@ func WrittenMemTableSize(dir string) (size int64, err error) {
 	}
 	return size, err
 }
+
+// FilesKeptOpen returns how many files Badger keeps open once it has opened the directories: all
+// that have entries, and three of its own. What cannot be read is not counted; Badger tells of it.
+func FilesKeptOpen(opt badger.Options) (n int) {
+	dirs := []string{opt.Dir}
+	if opt.ValueDir != opt.Dir {
+		dirs = append(dirs, opt.ValueDir)
+	}
+	for _, dir := range dirs {
+		files, _ := os.ReadDir(dir)
+		for _, f := range files {
+			switch filepath.Ext(f.Name()) {
+			case MemSuffix, ".sst", ".vlog":
+				n++
+			}
+		}
+	}
+	return n + 3 // MANIFEST, DISCARD and the next memtable's log
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 )
 
@@ -37,4 +38,20 @@ func TestMemLogThatIsNotUnderstood(t *testing.T) {
 			require.Equal(t, row.want, MemLogEntries(path, size, 2))
 		})
 	}
+}
+
+// TestFilesKeptOpen: a database that opens is not refused for descriptors that Badger does not
+// take.
+func TestFilesKeptOpen(t *testing.T) {
+	opt := badger.DefaultOptions(t.TempDir())
+	require.Equal(t, 3, FilesKeptOpen(opt))
+	for _, name := range []string{"00001.mem", "000001.sst", "000002.sst", "000001.vlog", "MANIFEST", "LOCK", "BADGERSPILL"} {
+		require.NoError(t, os.WriteFile(filepath.Join(opt.Dir, name), nil, 0o600))
+	}
+	require.Equal(t, 7, FilesKeptOpen(opt), "once, though both are that directory")
+	opt.ValueDir = t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(opt.ValueDir, "000009.vlog"), nil, 0o600))
+	require.Equal(t, 8, FilesKeptOpen(opt))
+	opt.ValueDir = filepath.Join(opt.ValueDir, "missing")
+	require.Equal(t, 7, FilesKeptOpen(opt))
 }

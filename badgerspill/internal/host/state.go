@@ -42,6 +42,8 @@ type State struct {
 	valueLock *sync.RWMutex        // guards which files it has
 	// when there was no active memtable last, in Unix nanoseconds; 0 = never
 	mended atomic.Int64
+	// this is the Badger that is known, so that it is certain which locks its faults leave held
+	known bool
 }
 
 // blankArena is the arena of a memtable in which nothing is written: it holds the head of the skip
@@ -86,6 +88,8 @@ func NewState(inner *badger.DB) *State {
 		files.Type().Key() != newest.Type() || !isLog(files.Type().Elem()) {
 		return nil
 	}
+	version, _ := BuiltOn()
+	s.known = version == Release || version == "" // the latter in a test
 	return s
 }
 
@@ -171,9 +175,9 @@ func syncLog(log reflect.Value) error {
 
 // letGo releases the lock of a file of the value log, which a reader keeps that has met a damaged
 // header (value.go, Read): Badger's Close and its GC would wait for it for ever. at is where he has
-// read, a pointer of Badger's.
+// read, a pointer of Badger's. Another release may let go of it itself, and is left alone.
 func (s *State) letGo(at any) {
-	if s == nil {
+	if s == nil || !s.known {
 		return
 	}
 	file := reflect.Indirect(reflect.ValueOf(at)).FieldByName("Fid")
@@ -217,13 +221,16 @@ func (s *State) NextMemtable() (n int, known bool) {
 	return *s.memtables, true
 }
 
-// MendedLately reports whether there was no active memtable a moment ago, and is one now.
+// MendedLately reports whether there was no active memtable a moment ago, and is one now. It is
+// false while Badger's lock is held for writing, since it does not wait.
 func (s *State) MendedLately() bool {
 	const lately = 10 * time.Second
 	if s == nil || s.mended.Load() < time.Now().Add(-lately).UnixNano() {
 		return false
 	}
-	s.lock.RLock()
+	if !s.lock.TryRLock() { // perhaps nobody lets go of it any more
+		return false
+	}
 	defer s.lock.RUnlock()
 	return !s.active.IsNil()
 }
@@ -240,7 +247,7 @@ func (s *State) Collect(gc func() error) (err error) {
 		if r == nil {
 			return
 		}
-		if s != nil && strings.HasSuffix(panickedIn(), ".(*DB).MaxVersion") {
+		if s != nil && s.known && strings.HasSuffix(panickedIn(), ".(*DB).MaxVersion") {
 			s.mendLocked()
 			s.lock.Unlock()
 		}
