@@ -33,6 +33,7 @@ type StreamWriter struct {
 
 // streamPlace is how far a stream is.
 type streamPlace struct {
+	begun   bool // it has a key, which may be empty
 	key     []byte
 	version uint64
 	done    bool
@@ -91,8 +92,9 @@ func (sw *StreamWriter) prepare(inner func() error) error {
 
 // Write writes a buffer of marshalled pb.KV. The keys of one StreamId must be in rising order, over
 // all calls, and the versions of one key in falling order. If they are not, or come behind a KV
-// with StreamDone, it returns an error and writes nothing. So it does if there is not room for the
-// buffer above MinFreeSpace; that error matches ErrNoSpace.
+// with StreamDone, it returns an error and writes nothing. A StreamDone in a buffer before the first
+// key of its stream counts for that buffer only. Nothing is written, too, if there is not room for
+// the buffer above MinFreeSpace; that error matches ErrNoSpace.
 //
 // After Close it returns ErrDBClosed, as Flush does.
 func (sw *StreamWriter) Write(buf *z.Buffer) error {
@@ -129,16 +131,16 @@ func (sw *StreamWriter) inOrder(buf *z.Buffer) error {
 		if err != nil {
 			return err
 		}
-		was, ok := now[stream]
-		if !ok {
+		was, here := now[stream]
+		if !here {
 			was = sw.order.last[stream]
 		}
 		switch c := bytes.Compare(at.key, was.key); {
-		case was.done:
+		case was.done && !(here && at.done): // twice within a buffer is once
 			return fmt.Errorf("badgerspill: key %q comes behind the end of stream %d", at.key, stream)
 		case at.done:
-			at.key, at.version = was.key, was.version
-		case len(was.key) > 0 && (c < 0 || c == 0 && at.version >= was.version):
+			at.begun, at.key, at.version = was.begun, was.key, was.version
+		case was.begun && (c < 0 || c == 0 && at.version >= was.version):
 			return fmt.Errorf("badgerspill: stream %d is not in order: key %q, version %d comes behind key %q, version %d",
 				stream, at.key, at.version, was.key, was.version)
 		}
@@ -152,6 +154,7 @@ func (sw *StreamWriter) inOrder(buf *z.Buffer) error {
 		sw.order.last = map[uint32]streamPlace{}
 	}
 	for stream, at := range now {
+		at.done = at.done && at.begun                             // the end of nothing ends nothing
 		at.key = append(sw.order.last[stream].key[:0], at.key...) // buf is the caller's
 		sw.order.last[stream] = at
 	}
@@ -160,6 +163,7 @@ func (sw *StreamWriter) inOrder(buf *z.Buffer) error {
 
 // placeOf reads of a marshalled pb.KV what its place depends on.
 func placeOf(kv []byte) (stream uint32, at streamPlace, err error) {
+	at.begun = true
 	for len(kv) > 0 {
 		field, wire, n := protowire.ConsumeTag(kv)
 		if n < 0 {

@@ -49,3 +49,48 @@ func TestStreamWriterRefusesDisorder(t *testing.T) {
 	}
 	require.Equal(t, absent, f.get("e"))
 }
+
+// TestStreamWriterTakesWhatBadgerTakes: the end of a stream counts once the stream has something,
+// and twice within a buffer. So it is if two databases are streamed into one, and a part of the
+// first is empty.
+func TestStreamWriterTakesWhatBadgerTakes(t *testing.T) {
+	f := open(t)
+	sw := f.NewStreamWriter()
+	require.NoError(t, sw.Prepare())
+	kv := func(key string) *pb.KV {
+		return &pb.KV{StreamId: 1, Key: []byte(key), Value: []byte("1"), Version: 1, UserMeta: []byte{0}}
+	}
+	done := &pb.KV{StreamId: 1, StreamDone: true}
+	write := func(kvs ...*pb.KV) error {
+		buf := z.NewBuffer(1<<10, "test")
+		defer func() { _ = buf.Release() }()
+		for _, kv := range kvs {
+			badger.KVToBuffer(kv, buf)
+		}
+		return sw.Write(buf)
+	}
+	require.NoError(t, write(done))
+	require.NoError(t, write(done, done))
+	require.ErrorContains(t, write(done, kv("a")), "the end of stream 1")
+	require.NoError(t, write(kv("a")))
+	require.NoError(t, write(kv("b"), done, done))
+	require.ErrorContains(t, write(done), "the end of stream 1")
+	require.ErrorContains(t, write(kv("c")), "the end of stream 1")
+	require.NoError(t, sw.Flush())
+	require.Equal(t, "1", f.get("a"))
+	require.Equal(t, "1", f.get("b"))
+}
+
+// TestStreamWriterEmptyKey: it is a key like another, and comes once.
+func TestStreamWriterEmptyKey(t *testing.T) {
+	f := open(t)
+	sw := f.NewStreamWriter()
+	require.NoError(t, sw.Prepare())
+	defer sw.Cancel()
+	buf := z.NewBuffer(1<<10, "test")
+	defer func() { _ = buf.Release() }()
+	for range 2 {
+		badger.KVToBuffer(&pb.KV{StreamId: 1, Value: []byte("1"), Version: 1}, buf)
+	}
+	require.ErrorContains(t, sw.Write(buf), "not in order")
+}
