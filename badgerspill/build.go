@@ -1,14 +1,11 @@
 package badgerspill
 
-import (
-	"expvar"
-
-	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
-)
+import "github.com/badgerspill/badgerspill/badgerspill/internal/host"
 
 // BadgerInfo is the Badger that a program was built on.
 type BadgerInfo struct {
-	Version string // "v4.9.6"; "" where the program does not say
+	// Version is "v4.9.6", for a directory in its place too; "" where the program does not say.
+	Version string
 	// Mends are the mends that badgerpatch has made, by name, separated by commas; "" for Badger as
 	// it is released.
 	Mends string
@@ -18,10 +15,7 @@ type BadgerInfo struct {
 
 // BadgerBuild returns the Badger that this program was built on.
 func BadgerBuild() BadgerInfo {
-	var b BadgerInfo
-	if mends, ok := expvar.Get("badger_v4_mends").(*expvar.String); ok {
-		b.Mends = mends.Value()
-	}
+	b := BadgerInfo{Mends: host.Mends()}
 	b.Version, b.Replaced = host.BuiltOn()
 	return b
 }

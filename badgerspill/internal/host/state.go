@@ -88,8 +88,8 @@ func NewState(inner *badger.DB) *State {
 		files.Type().Key() != newest.Type() || !isLog(files.Type().Elem()) {
 		return nil
 	}
-	version, _ := BuiltOn()
-	s.known = version == Release || version == "" // the latter in a test
+	version, replaced := BuiltOn()
+	s.known = isKnown(version, replaced, Mends())
 	return s
 }
 
@@ -175,7 +175,8 @@ func syncLog(log reflect.Value) error {
 
 // letGo releases the lock of a file of the value log, which a reader keeps that has met a damaged
 // header (value.go, Read): Badger's Close and its GC would wait for it for ever. at is where he has
-// read, a pointer of Badger's. Another release may let go of it itself, and is left alone.
+// read, a pointer of Badger's. Another release, or a fork, may let go of it itself, and is left
+// alone.
 func (s *State) letGo(at any) {
 	if s == nil || !s.known {
 		return
