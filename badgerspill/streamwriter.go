@@ -92,9 +92,9 @@ func (sw *StreamWriter) prepare(inner func() error) error {
 
 // Write writes a buffer of marshalled pb.KV. The keys of one StreamId must be in rising order, over
 // all calls, and the versions of one key in falling order. If they are not, or come behind a KV
-// with StreamDone, it returns an error and writes nothing. A StreamDone in a buffer before the first
-// key of its stream counts for that buffer only. Nothing is written, too, if there is not room for
-// the buffer above MinFreeSpace; that error matches ErrNoSpace.
+// with StreamDone, it returns an error and writes nothing. A StreamDone before the first key of its
+// stream counts for its buffer only. Nor is anything written if there is not room for the buffer
+// above MinFreeSpace; that error matches ErrNoSpace.
 //
 // After Close it returns ErrDBClosed, as Flush does.
 func (sw *StreamWriter) Write(buf *z.Buffer) error {
