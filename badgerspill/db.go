@@ -95,6 +95,7 @@ type DB struct {
 	upkeep     upkeep
 	badger     *host.State                    // nil: see there
 	lost       *host.LostTables               // nil: nothing is compacted to disk
+	unsynced   *host.Unsynced                 // nil: nothing is written to disk
 	unfinished atomic.Pointer[unfinishedDrop] // nil for none
 	drops      atomic.Uint64                  // that are done
 

@@ -62,8 +62,9 @@ var (
 	// service is normal again when the cause is gone, without a restart.
 	ErrBadgerHeld = host.ErrHeld
 	// ErrBadgerFailed is ErrBadgerHeld for what no waiting ends: Badger has lost keys that a
-	// compaction was to keep, which the error says more of. Reads go on, and so do commits while
-	// the spill has room.
+	// compaction was to keep, or a sync of its logs failed, which the error says more of. Reads go
+	// on, and so do commits while the spill has room. A commit that Badger was writing when the
+	// sync failed may be there all the same.
 	ErrBadgerFailed = host.ErrFailed
 	// ErrForeignWrites is returned by Open when Badger holds commits that are newer than the spill
 	// and that did not come through the layer: somebody removed the interlock and wrote with plain

@@ -182,7 +182,7 @@ func (db *DB) open() (err error) {
 		return err
 	}
 	db.phaseDone()
-	db.engine = host.NewEngine(db.inner, db.badger)
+	db.engine = host.NewEngine(db.inner, db.badger, db.unsynced)
 	if wrap := db.opt.seams.engine; wrap != nil {
 		db.engine = wrap(db.engine)
 	}
@@ -292,8 +292,9 @@ func (db *DB) noteMemtable(note marker.Note) {
 func (db *DB) openInner(opt badger.Options) error {
 	if !opt.InMemory && !opt.ReadOnly {
 		db.lost = host.NewLostTables(opt.Dir, db.badgerFailed)
+		db.unsynced = host.NewUnsynced(db.badgerFailed)
 	}
-	lines := host.NewLogger(opt.Logger, db.lost)
+	lines := host.NewLogger(opt.Logger, db.lost, db.unsynced)
 	inner, err := badger.OpenManaged(db.dirLocks.Options(opt).WithLogger(lines))
 	if err != nil {
 		return asLocked(opt.Dir, named(err))

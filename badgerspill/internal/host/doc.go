@@ -7,6 +7,7 @@
 //   - [Guard]: Badger gets no write that it would not survive, as far as a look ten times a second
 //     can tell.
 //   - [LostTables]: what a compaction loses all the same is noticed.
+//   - [Unsynced]: a sync of Badger's logs that fails is noticed. Badger gets no writes after it.
 //   - [State]: what a failure leaves behind is put right, locks included. [Logger] says when.
 //   - [Shadow]: Badger opens read-only what it may not change.
 //   - [LevelZero], [SortLevelZero]: once Badger is open, a tombstone in level 0 does not pass the
@@ -92,6 +93,15 @@
 //   - value.go, init. It ends the process if it cannot open DISCARD. Here: badgerspill's Open tries
 //     that first, and whether there are descriptors. Test: TestOpenWithoutItsFiles. It can go when
 //     that is an error.
+//   - value.go, write. With SyncWrites an error of the value log's sync is only logged, and the
+//     commits are answered. Here: [Unsynced]. Tests: TestUnsyncedByItsLine,
+//     TestCommitThatIsNotSynced, TestCommitInAnUnsyncedGroup. It can go when the commits get that
+//     error.
+//   - memtable.go, SyncWAL, and db.go, Sync. They return the error, but Badger goes on with the
+//     same log, which a power cut may leave with a hole before what it writes later. Here:
+//     [Unsynced]. Tests: TestSyncIsBadgers, TestCommitThatIsNotSynced,
+//     TestSyncThatFailsWhileReplayed. It can go when it writes to no log any more that it could not
+//     sync.
 //   - iterator.go, yieldItemValue. A value that cannot be read in the value log is an empty one.
 //     Here: badgerspill's items and streams compare it with its size. Test:
 //     TestValuesThatBadgerCannotRead. It can go when that is an error.

@@ -17,15 +17,21 @@ import (
 
 // Engine writes to a Badger that is open in managed mode. Its methods are safe for concurrent use:
 // it has no state of its own, and no lock. What comes before what is the callers' affair.
+//
+// Once a sync of Badger's logs has failed it says so of all that is to be durable, whatever Badger
+// says: of every write under SyncWrites, and of Sync.
 type Engine struct {
 	db    *badger.DB
 	state *State
 	opt   badger.Options
+	// nil: nothing is written to disk
+	unsynced *Unsynced
 }
 
-// NewEngine returns the engine of an open Badger, of which state is.
-func NewEngine(db *badger.DB, state *State) *Engine {
-	return &Engine{db: db, state: state, opt: db.Opts()}
+// NewEngine returns the engine of an open Badger, of which state is. unsynced is told of syncs that
+// fail; it may be nil.
+func NewEngine(db *badger.DB, state *State, unsynced *Unsynced) *Engine {
+	return &Engine{db: db, state: state, opt: db.Opts(), unsynced: unsynced}
 }
 
 // Prepare builds the transaction that carries c, in c.Prepared, unless its entries have versions of
@@ -82,7 +88,19 @@ func (e *Engine) Send(c *pipeline.Commit, answer func(error)) {
 	}
 	txn := c.Prepared.(*badger.Txn)
 	c.Prepared = nil
+	if e.opt.SyncWrites {
+		badgers := answer
+		answer = func(err error) { badgers(e.durable(err)) }
+	}
 	_ = txn.CommitAt(c.Ts, answer) // with a callback every error goes to it
+}
+
+// durable returns Badger's answer to a write, or that it may not be durable under SyncWrites.
+func (e *Engine) durable(err error) error {
+	if err == nil && e.opt.SyncWrites {
+		return e.unsynced.Err()
+	}
+	return err
 }
 
 // loadPending is how many batches Badger's loader may have in flight. One chunk of replay rarely
@@ -105,16 +123,20 @@ func (e *Engine) Load(entries []spillfile.Entry) error {
 			break
 		}
 	}
-	return errors.Join(err, loader.Finish())
+	return e.durable(errors.Join(err, loader.Finish()))
 }
 
 // Sync makes all that Badger has answered durable, and waits for the disk. It syncs the logs of
 // sealed memtables, too: Badger's own Sync covers only the active one. A sealed one that is not
 // flushed yet would be lost in a power cut although the spill had been dropped by then. Nor does it
-// panic where Badger's would (see State). In memory it does nothing.
+// panic where Badger's would (see State). In memory it does nothing. After one that has failed all
+// fail, with an error that matches ErrFailed.
 func (e *Engine) Sync() error {
 	if e.opt.InMemory {
 		return nil
+	}
+	if err := e.unsynced.Err(); err != nil {
+		return err
 	}
 	if !e.opt.SyncWrites { // with it every log was synced when it was written
 		numbers, err := MemNumbers(e.opt.Dir)
@@ -122,23 +144,31 @@ func (e *Engine) Sync() error {
 			return err
 		}
 		for _, n := range numbers {
-			if err := syncFile(MemPath(e.opt.Dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := e.syncFile(MemPath(e.opt.Dir, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return fmt.Errorf("sync of Badger's memtable log: %w", err)
 			}
 		}
 	}
-	if e.state == nil {
-		return e.db.Sync()
+	sync := e.db.Sync
+	if e.state != nil {
+		sync = e.state.sync
 	}
-	return e.state.sync()
+	err := sync()
+	if err != nil {
+		e.unsynced.Note(err)
+	}
+	return err
 }
 
-func syncFile(path string) error {
+func (e *Engine) syncFile(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if err = f.Sync(); err != nil {
+		e.unsynced.Note(err)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // FillerKey is where Seal writes, with memtables of that size. Badger hides its internal keys from

@@ -14,11 +14,16 @@ type Logger struct {
 	to    badger.Logger // nil: nobody reads them
 	state atomic.Pointer[State]
 	lost  *LostTables // nil: nothing is compacted to disk
+	// nil: nothing is written to disk
+	unsynced *Unsynced
 }
 
 // NewLogger returns a logger that passes lines on to to, which may be nil. It tells lost, nil where
-// nothing is compacted to disk, what compactions announce.
-func NewLogger(to badger.Logger, lost *LostTables) *Logger { return &Logger{to: to, lost: lost} }
+// nothing is compacted to disk, what compactions announce, and unsynced, nil where nothing is
+// written there, which syncs have failed.
+func NewLogger(to badger.Logger, lost *LostTables, unsynced *Unsynced) *Logger {
+	return &Logger{to: to, lost: lost, unsynced: unsynced}
+}
 
 // Mends has s put right after each write that fails. There is an s only once Badger is open.
 func (l *Logger) Mends(s *State) { l.state.Store(s) }
@@ -27,6 +32,7 @@ func (l *Logger) Mends(s *State) { l.state.Store(s) }
 // writes, after a group of writes that has failed and before the next one. The line "Invalid read:
 // ..." comes from a reader of the value log that returns next, and keeps the lock of the file.
 func (l *Logger) Errorf(format string, args ...any) {
+	l.unsynced.Line(format, args)
 	switch {
 	case strings.HasPrefix(format, "writeRequests:"):
 		l.state.Load().Mend()
