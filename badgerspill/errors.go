@@ -57,9 +57,10 @@ var (
 	// write. Nothing was written; service is normal again when space is back.
 	ErrNoSpace = room.ErrNoSpace
 	// ErrBadgerHeld is returned by a commit that the spill does not take while Badger must get no
-	// writes, and by what else writes to Badger. A file has the name of its next memtable, or file
-	// descriptors have run out. The error names the cause and the way out. Nothing was written;
-	// service is normal again when the cause is gone, without a restart.
+	// writes, and by what else writes to Badger. A file has the name of its next memtable, or of
+	// the next file of its value log, or file descriptors have run out. The error names the cause
+	// and the way out. Nothing was written; service is normal again when the cause is gone, without
+	// a restart.
 	ErrBadgerHeld = host.ErrHeld
 	// ErrBadgerFailed is ErrBadgerHeld for what no waiting ends: Badger has lost keys that a
 	// compaction was to keep, or a sync of its logs failed, which the error says more of. Reads go

@@ -13,7 +13,7 @@ type guard struct {
 func newGuard(db *DB) *guard {
 	opt := &db.opt
 	return &guard{db: db, Guard: host.NewGuard(host.GuardEnv{
-		Off: opt.InMemory || opt.ReadOnly || opt.seams.unguarded, Dir: opt.Dir, MemTableSize: opt.MemTableSize,
+		Off: opt.InMemory || opt.ReadOnly || opt.seams.unguarded, Dir: opt.Dir, ValueDir: opt.ValueDir, MemTableSize: opt.MemTableSize,
 		Numbers: func() host.Numbers { return db.badger }, Now: db.now, DescriptorsFree: opt.system().descriptorsFree,
 		Changed: db.badgerHeld,
 	})}

@@ -58,6 +58,13 @@ func TestHeldBadger(t *testing.T) {
 			_, free := f.blockMemtable()
 			return free
 		}},
+		{"a directory with the name of the next file of the value log", "the next file of its value log", func(f *fixture, _ *atomic.Bool) func() {
+			n, known := f.badger.NextValueLog()
+			require.True(f.t, known)
+			path := host.ValuePath(f.opt.ValueDir, n)
+			require.NoError(f.t, os.Mkdir(path, 0o700))
+			return func() { require.NoError(f.t, os.Remove(path)) }
+		}},
 		{"no descriptors", "file descriptors", func(_ *fixture, short *atomic.Bool) func() {
 			short.Store(true)
 			return func() { short.Store(false) }
@@ -67,8 +74,8 @@ func TestHeldBadger(t *testing.T) {
 			t.Run(fmt.Sprint(tt.name, ", ", state), func(t *testing.T) {
 				var short atomic.Bool
 				f := open(t, small, inTree, few(&short))
-				want := map[string]string{"before": "1"}
-				f.put("before", "1")
+				want := map[string]string{"before": incompressible(101<<10, 1)} // in the value log
+				f.put("before", want["before"])
 				if state == Spilling {
 					f.spillOne("spilled", "1")
 					want["spilled"] = "1"

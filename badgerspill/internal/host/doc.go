@@ -97,6 +97,10 @@
 //     commits are answered. Here: [Unsynced]. Tests: TestUnsyncedByItsLine,
 //     TestCommitThatIsNotSynced, TestCommitInAnUnsyncedGroup. It can go when the commits get that
 //     error.
+//   - value.go, createVlogFile. While the name of the next file is taken each commit with a value
+//     fails, and the file before it grows all the same. Here: [Guard]. Tests:
+//     TestNameOfTheValueLogInTheWay, TestHeldBadger. It can go when the file is made before values
+//     are written.
 //   - memtable.go, SyncWAL, and db.go, Sync. They return the error, but Badger goes on with the
 //     same log, which a power cut may leave with a hole before what it writes later. Here:
 //     [Unsynced]. Tests: TestSyncIsBadgers, TestCommitThatIsNotSynced,

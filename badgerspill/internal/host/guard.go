@@ -36,12 +36,15 @@ const (
 	memtablesAhead = 4
 	// tablesAhead is the same for tables, of which one compaction makes many.
 	tablesAhead = 32
+	// valueLogMade is how long Badger may take to make a file of the value log that it does not
+	// count yet, in nanoseconds.
+	valueLogMade = int64(time.Second)
 )
 
 // Guard keeps writes from Badger that it would not survive. It cannot make its next memtable, or
-// the tables of a compaction, where names are in the way or descriptors have run out; what it does
-// then see State and LostTables. A Guard looks for that, and says whether Badger may get writes.
-// Bytes and inodes are not its affair.
+// the tables of a compaction, or the next file of the value log, where names are in the way or
+// descriptors have run out; what it does then see State and LostTables. A Guard looks for that, and
+// says whether Badger may get writes. Bytes and inodes are not its affair.
 //
 // What is under way in Badger goes on, and so do its compactions, which nobody can stop.
 //
@@ -54,12 +57,18 @@ type Guard struct {
 	held   atomic.Pointer[heldError]
 	failed atomic.Pointer[failedError]
 	mu     sync.Mutex // one look at a time
+	// what has the name of the next file of the value log, and since when; needs mu
+	valueLog struct {
+		path  string
+		since int64
+	}
 }
 
 // GuardEnv is what a Guard needs of what is around it.
 type GuardEnv struct {
 	Off          bool   // nothing is on disk, or nothing is written: it looks for nothing
 	Dir          string // Badger's
+	ValueDir     string // Badger's
 	MemTableSize int64  // in bytes
 
 	// Numbers returns what knows Badger's numbers. It is called by looks only, which need an open
@@ -78,6 +87,9 @@ type GuardEnv struct {
 type Numbers interface {
 	// NextMemtable returns the number of the memtable that Badger makes next, if it is known.
 	NextMemtable() (n int, known bool)
+	// NextValueLog returns the number of the next file of its value log, if it is known. It is 0 as
+	// long as the one before it has no values.
+	NextValueLog() (n uint32, known bool)
 	// NextTable returns the number of its next table, 0 if it is not known.
 	NextTable() uint64
 	// RaiseTable makes that at least next.
@@ -160,6 +172,9 @@ func (g *Guard) look() {
 	numbers := g.env.Numbers()
 	g.skipTables(numbers)
 	cause := g.nameInTheWay(numbers)
+	if cause == "" {
+		cause = g.valueLogInTheWay(numbers)
+	}
 	if cause == "" && !g.env.DescriptorsFree(g.env.Dir, spareDescriptors) {
 		cause = fmt.Sprintf("fewer than %d file descriptors are free, and without them it loses what it compacts; "+
 			"raise the limit of the process (ulimit -n), or have it hold fewer open", spareDescriptors)
@@ -201,6 +216,31 @@ func (g *Guard) nameInTheWay(numbers Numbers) string {
 		return fmt.Sprintf("%s has the name of its next memtable, and it has not made that; find out whose it is, and give it another name", path)
 	}
 	return ""
+}
+
+// valueLogInTheWay looks for what Badger would meet when its value log begins the next file. Then
+// each commit with a value fails, and the file before it grows all the same. Needs mu.
+func (g *Guard) valueLogInTheWay(numbers Numbers) string {
+	met := &g.valueLog
+	next, known := numbers.NextValueLog()
+	if known {
+		path := ValuePath(g.env.ValueDir, next)
+		info, err := os.Lstat(path)
+		switch now, _ := numbers.NextValueLog(); {
+		case next == 0 || errors.Is(err, fs.ErrNotExist) || now > next:
+			met.path = ""
+			return ""
+		case met.path != path:
+			met.path, met.since = path, g.env.Now()
+			if err == nil && !info.Mode().IsRegular() {
+				met.since -= valueLogMade // it is not Badger's
+			}
+		}
+	}
+	if met.path == "" || g.env.Now()-met.since < valueLogMade {
+		return ""
+	}
+	return fmt.Sprintf("%s has the name of the next file of its value log, and it has not made that; find out whose it is, and give it another name", met.path)
 }
 
 // skipTables lets the numbers of Badger's tables go on above files that have the next ones.

@@ -13,6 +13,7 @@ import (
 type fakeNumbers struct {
 	memtables []int // what NextMemtable returns, call by call; below 0 it is not known
 	table     uint64
+	valueLogs []uint32 // what NextValueLog returns, call by call
 }
 
 func (n *fakeNumbers) NextMemtable() (int, bool) {
@@ -21,6 +22,17 @@ func (n *fakeNumbers) NextMemtable() (int, bool) {
 		n.memtables = n.memtables[1:]
 	}
 	return next, next >= 0
+}
+
+func (n *fakeNumbers) NextValueLog() (uint32, bool) {
+	if len(n.valueLogs) == 0 {
+		return 0, false
+	}
+	next := n.valueLogs[0]
+	if len(n.valueLogs) > 1 {
+		n.valueLogs = n.valueLogs[1:]
+	}
+	return next, true
 }
 
 func (n *fakeNumbers) NextTable() uint64      { return n.table }
@@ -40,7 +52,7 @@ func guardOf(t *testing.T, change ...func(*GuardEnv)) *guarded {
 	t.Helper()
 	g := &guarded{numbers: fakeNumbers{memtables: []int{7}, table: 3}}
 	env := GuardEnv{
-		Dir: t.TempDir(), MemTableSize: mib,
+		Dir: t.TempDir(), ValueDir: t.TempDir(), MemTableSize: mib,
 		Numbers: func() Numbers { return &g.numbers },
 		Now:     func() int64 { return g.clock },
 		DescriptorsFree: func(dir string, n int) bool {
@@ -103,6 +115,51 @@ func TestNameInTheWay(t *testing.T) {
 			g.numbers.memtables = []int{7}
 			require.NoError(t, g.Look())
 			require.NoError(t, g.Blocked())
+			require.Equal(t, []error{err, nil}, g.changes)
+		})
+	}
+}
+
+// TestNameOfTheValueLogInTheWay: what has the name of the next file of the value log holds Badger,
+// a file only when Badger has had the time to count it as its own.
+func TestNameOfTheValueLogInTheWay(t *testing.T) {
+	dir := func(path string) error { return os.Mkdir(path, 0o700) }
+	file := func(path string) error { return os.WriteFile(path, nil, 0o600) }
+	for _, row := range []struct {
+		name    string
+		make    func(path string) error
+		numbers []uint32
+		after   int64
+		held    bool
+	}{
+		{"a directory", dir, []uint32{2}, 0, true},
+		{"a file", file, []uint32{2}, valueLogMade, true},
+		{"a file, a moment ago", file, []uint32{2}, valueLogMade - 1, false},
+		{"a file that Badger has just made", file, []uint32{2, 3}, valueLogMade, false},
+		{"no values", dir, []uint32{0}, valueLogMade, false},
+		{"another number", dir, []uint32{3}, valueLogMade, false},
+		{"nothing is known", dir, nil, valueLogMade, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			g := guardOf(t)
+			path := ValuePath(g.env.ValueDir, 2)
+			require.NoError(t, row.make(path))
+			g.numbers.valueLogs = row.numbers
+			_ = g.Look()
+			g.clock += row.after
+			err := g.Look()
+			if !row.held {
+				require.NoError(t, err)
+				require.Empty(t, g.changes)
+				return
+			}
+			require.ErrorIs(t, err, ErrHeld)
+			require.ErrorContains(t, err, path)
+			g.numbers.valueLogs = nil
+			require.Equal(t, err, g.Look(), "while it is not known what was known holds")
+			g.numbers.valueLogs = []uint32{2}
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, g.Look())
 			require.Equal(t, []error{err, nil}, g.changes)
 		})
 	}

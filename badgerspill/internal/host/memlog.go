@@ -179,6 +179,11 @@ func MemPath(dir string, number int) string {
 	return filepath.Join(dir, fmt.Sprintf("%05d%s", number, MemSuffix))
 }
 
+// ValuePath returns the path of a file of the value log.
+func ValuePath(dir string, number uint32) string {
+	return filepath.Join(dir, fmt.Sprintf("%06d.vlog", number))
+}
+
 // RemoveEmptyLogs removes logs of no length, which hold nothing. Badger creates a log before it
 // gives it a size, and truncates one before it removes it; killed in between it refuses to open
 // what it has left. It needs the locks of the directories.

@@ -222,6 +222,27 @@ func (s *State) NextMemtable() (n int, known bool) {
 	return *s.memtables, true
 }
 
+// valueLogHeader is what a file of the value log begins with, in bytes.
+const valueLogHeader = 20
+
+// NextValueLog returns the number of the next file of the value log, 0 as long as the one before it
+// has no values. known is false while Badger changes which files there are.
+func (s *State) NextValueLog() (n uint32, known bool) {
+	if s == nil || !s.valueLock.TryRLock() {
+		return 0, false
+	}
+	defer s.valueLock.RUnlock()
+	newest, _ := pointer[uint32](reach(s.values, "maxFid"))
+	offset, _ := pointer[atomic.Uint32](reach(s.values, "writableLogOffset"))
+	switch {
+	case newest == nil || offset == nil:
+		return 0, false
+	case offset.Load() <= valueLogHeader:
+		return 0, true
+	}
+	return *newest + 1, true
+}
+
 // MendedLately reports whether there was no active memtable a moment ago, and is one now. It is
 // false while Badger's lock is held for writing, since it does not wait.
 func (s *State) MendedLately() bool {
