@@ -38,7 +38,7 @@ const (
 	tablesAhead = 32
 	// valueLogMade is how long Badger may take to make a file of the value log that it does not
 	// count yet, in nanoseconds.
-	valueLogMade = int64(time.Second)
+	valueLogMade = int64(30 * time.Second)
 )
 
 // Guard keeps writes from Badger that it would not survive. It cannot make its next memtable, or
