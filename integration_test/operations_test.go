@@ -220,7 +220,7 @@ func logged(t *testing.T) (lines []string) {
 		require.NoError(t, err)
 		return verb.ReplaceAllString(s, "…"), true
 	}
-	for _, dir := range []string{"badgerspill", "spillfile", "replay", "wbm"} {
+	for _, dir := range []string{"badgerspill", "badgerspill/internal/*", "spillfile", "spillfile/*", "spillfile/internal/*", "replay", "wbm"} {
 		files, err := filepath.Glob(filepath.Join("..", dir, "*.go"))
 		require.NoError(t, err)
 		require.NotEmpty(t, files)
