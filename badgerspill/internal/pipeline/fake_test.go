@@ -106,12 +106,17 @@ type fakeBadger struct {
 	held      bool // answers are kept until they are asked for
 	fail      error
 	sent      []string
+	carried   [][]spillfile.Entry // what was sent, as its transaction has it
 	answers   []func(error)
 	discarded []uint64
 	given     int // transactions that were given up
 }
 
-type fakeTxn struct{ b *fakeBadger }
+// fakeTxn refers to the bytes of its entries, as Badger's do.
+type fakeTxn struct {
+	b       *fakeBadger
+	entries []spillfile.Entry
+}
 
 func (f *fakeTxn) Discard() {
 	f.b.mu.Lock()
@@ -120,15 +125,19 @@ func (f *fakeTxn) Discard() {
 }
 
 func (b *fakeBadger) Prepare(c *Commit) error {
-	c.Prepared = &fakeTxn{b}
+	c.Prepared = &fakeTxn{b, slices.Clone(c.Entries)}
 	return nil
 }
 
 func (b *fakeBadger) Send(c *Commit, answer func(error)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	entries := slices.Clone(c.Entries)
+	if txn, ok := c.Prepared.(*fakeTxn); ok {
+		entries = txn.entries
+	}
 	c.Prepared = nil
-	b.sent = append(b.sent, string(c.Entries[0].Key))
+	b.sent, b.carried = append(b.sent, string(c.Entries[0].Key)), append(b.carried, entries)
 	if b.held {
 		b.answers = append(b.answers, answer)
 		return
@@ -150,16 +159,22 @@ func (b *fakeBadger) hold() {
 
 // answer gives all answers that are held, in order or from the last to the first.
 func (b *fakeBadger) answer(err error, backwards bool) {
-	b.mu.Lock()
-	answers := b.answers
-	b.answers, b.held = nil, false
-	b.mu.Unlock()
+	answers := b.taken()
 	for i := range answers {
 		if backwards {
 			i = len(answers) - 1 - i
 		}
 		answers[i](err)
 	}
+}
+
+// taken returns the answers that are kept, in the order of what was sent, and keeps no more.
+func (b *fakeBadger) taken() []func(error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	answers := b.answers
+	b.answers, b.held = nil, false
+	return answers
 }
 
 // kept returns the answers that are kept, in the order of what was sent.
@@ -190,6 +205,13 @@ type fakeLog struct {
 	relieve int
 	gate    chan struct{} // if set, groups are written when it is closed
 	fail    error
+}
+
+// write says how groups are written from now on: gate and fail.
+func (l *fakeLog) write(gate chan struct{}, fail error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.gate, l.fail = gate, fail
 }
 
 func (l *fakeLog) Empty() bool {
@@ -291,6 +313,7 @@ type fakeRoom struct {
 	mu      sync.Mutex
 	spills  bool // the tier is Spill
 	full    bool // the spill takes nothing
+	shuns   bool // it is full once it has failed
 	blocked chan struct{}
 	active  bool
 
@@ -418,7 +441,7 @@ func (r *fakeRoom) Spilled(batches []*spillfile.Batch, claimed int64) {
 	})
 }
 
-func (r *fakeRoom) SpillFailed() { r.set(func() { r.failed++ }) }
+func (r *fakeRoom) SpillFailed() { r.set(func() { r.failed++; r.full = r.full || r.shuns }) }
 
 // nothing asserts that all that was taken is given back.
 func (r *fakeRoom) nothing() {
@@ -431,12 +454,14 @@ func (r *fakeRoom) nothing() {
 
 // fakeAudience notes what it is told.
 type fakeAudience struct {
-	w     *world
-	mu    sync.Mutex
-	told  []string
-	turns []Turn
-	cause int
-	gate  chan struct{} // if set, GivenUp returns when it is closed
+	w       *world
+	mu      sync.Mutex
+	told    []string
+	hedged  []int // by each turn to the spill
+	turns   []Turn
+	appends []error
+	cause   int
+	gate    chan struct{} // if set, GivenUp returns when it is closed
 
 	subscribers uint64
 	delivered   []uint64
@@ -478,6 +503,9 @@ func (a *fakeAudience) Deliver(c *Commit) {
 
 func (a *fakeAudience) TurnedToSpill(cause Cause, hedged int) {
 	a.note([...]string{"memory", "stall", "queue", "recovery", "policy", "space", "rate", "held"}[cause])
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.hedged = append(a.hedged, hedged)
 }
 
 func (a *fakeAudience) TurnedToBadger(t Turn) {
@@ -487,13 +515,18 @@ func (a *fakeAudience) TurnedToBadger(t Turn) {
 	a.turns = append(a.turns, t)
 }
 
-func (a *fakeAudience) StallBegan(*Stall)             { a.note("stall begins") }
-func (a *fakeAudience) StallEnded(*Stall)             { a.note("stall ends") }
-func (a *fakeAudience) StallCause() int               { return a.cause }
-func (a *fakeAudience) InFlight()                     {}
-func (a *fakeAudience) Appended(time.Duration, error) {}
-func (a *fakeAudience) AppendFailed(error)            { a.note("append failed") }
-func (a *fakeAudience) DiscardEnded()                 { a.note("discard ended") }
+func (a *fakeAudience) StallBegan(*Stall)  { a.note("stall begins") }
+func (a *fakeAudience) StallEnded(*Stall)  { a.note("stall ends") }
+func (a *fakeAudience) StallCause() int    { return a.cause }
+func (a *fakeAudience) InFlight()          {}
+func (a *fakeAudience) AppendFailed(error) { a.note("append failed") }
+func (a *fakeAudience) DiscardEnded()      { a.note("discard ended") }
+
+func (a *fakeAudience) Appended(_ time.Duration, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.appends = append(a.appends, err)
+}
 
 func (a *fakeAudience) GivenUp() {
 	if a.gate != nil {

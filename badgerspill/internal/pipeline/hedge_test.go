@@ -19,7 +19,9 @@ import (
 func TestTurnHedgesWhatIsInFlight(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.badger.hold()
+		require.False(t, w.InFlight())
 		direct := w.putInOrder("a", "b")
+		require.True(t, w.InFlight())
 		w.room.set(func() { w.room.spills = true })
 		later := w.putInOrder("c")
 		succeeded(t, append(direct, later...)...)
@@ -30,8 +32,11 @@ func TestTurnHedgesWhatIsInFlight(t *testing.T) {
 		require.EqualValues(t, 2, w.Counters.Hedged.Load())
 		require.EqualValues(t, 1, w.Counters.Spilled.Load())
 		require.Equal(t, []string{"memory"}, w.audience.notes())
+		require.Equal(t, []int{2}, w.audience.hedged)
+		require.True(t, w.InFlight(), "until Badger has answered")
 		w.badger.answer(nil, true)
 		synctest.Wait()
+		require.False(t, w.InFlight())
 		require.Zero(t, w.Counters.Direct.Load())
 		w.room.nothing()
 	})
@@ -59,10 +64,10 @@ func TestBadgerGetsACopy(t *testing.T) {
 		c := w.NewCommit(1, 0, false, nil)
 		w.Add(c, spillfile.Entry{Key: key, Value: key})
 		require.NoError(t, w.Submit(context.Background(), 0, s, c))
-		sent := c.Entries[0]
 		require.NoError(t, w.TurnToSpill(CauseRate))
 		require.NoError(t, w.Await(c))
 		key[0] = 'x'
+		sent := w.badger.carried[0][0]
 		require.Equal(t, "a", string(sent.Key))
 		require.Equal(t, "a", string(sent.Value))
 		require.Nil(t, c.Entries, "an acknowledged commit keeps nothing alive")
@@ -99,6 +104,76 @@ func TestHedgeSavesWhatBadgerRefuses(t *testing.T) {
 	}
 }
 
+// A stall finds a spill that cannot be written. Badger has the commits, and answers later.
+func TestFirstHedgeFails(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.badger.hold()
+		w.log.write(nil, errFake)
+		all := w.putInOrder("a")
+		time.Sleep(20 * time.Millisecond)
+		w.CheckStall()
+		require.Equal(t, Direct, w.State())
+		all = append(all, w.putInOrder("b")...)
+		require.Equal(t, []bool{false, false}, knownOnes(all))
+		require.Equal(t, []string{"a", "b"}, w.badger.keys())
+		w.badger.answer(nil, false)
+		succeeded(t, all...)
+		require.Empty(t, w.log.history)
+		require.Equal(t, []string{"stall begins", "stall", "badger", "given up", "append failed", "stall ends"}, w.audience.notes())
+		require.EqualValues(t, 2, w.Counters.Direct.Load())
+		w.room.nothing()
+	})
+}
+
+// A commit that was meant for the spill, went to Badger since that failed, and is hedged there,
+// gives back what it claimed on the disks.
+func TestClaimsOfAHedgeAfterAFailedAppend(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.badger.hold()
+		w.log.write(nil, errFake)
+		w.room.set(func() { w.room.spills = true })
+		o := w.putInOrder("a")
+		require.Equal(t, []string{"a"}, w.badger.keys())
+		require.False(t, o[0].known())
+		w.room.set(func() { w.room.spills = false })
+		w.log.write(nil, nil)
+		require.NoError(t, w.TurnToSpill(CauseStall))
+		succeeded(t, o...)
+		require.Equal(t, []string{"a"}, w.log.appended())
+		require.EqualValues(t, 2, w.room.claims, "of Badger, which has not answered")
+		w.badger.answer(nil, false)
+		synctest.Wait()
+		w.room.nothing()
+	})
+}
+
+// What is written to the log counts, hedges as well, and what could not be written does not. A
+// hedge is no append of its writer's: he waits for Badger.
+func TestBytesSpilled(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		succeeded(t, w.put("before"))
+		require.Zero(t, w.Counters.SpilledBytes.Load())
+		w.badger.hold()
+		hedge := w.putInOrder("a")
+		require.NoError(t, w.TurnToSpill(CauseStall))
+		succeeded(t, hedge...)
+		hedged := w.Counters.SpilledBytes.Load()
+		require.Positive(t, hedged)
+		succeeded(t, w.put("b"))
+		spilled := w.Counters.SpilledBytes.Load()
+		require.Greater(t, spilled, hedged)
+		w.log.write(nil, errFake)
+		o := w.put("c")
+		synctest.Wait()
+		require.ErrorIs(t, o.err, errFake)
+		require.Equal(t, spilled, w.Counters.SpilledBytes.Load())
+		require.Equal(t, []error{nil, errFake}, w.audience.appends)
+		w.badger.answer(nil, false)
+		synctest.Wait()
+		w.room.nothing()
+	})
+}
+
 // The oldest commit in flight is waited for as long as StallThreshold, to the nanosecond.
 func TestStall(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
@@ -125,11 +200,12 @@ func TestStall(t *testing.T) {
 	})
 }
 
-// A negative StallThreshold waits for Badger, and a spill that is full does, too.
+// A negative StallThreshold waits for Badger, and so does who has no spill, or one that is full.
 func TestNoStallTurns(t *testing.T) {
 	for name, change := range map[string]func(*world){
 		"negative": func(w *world) { w.opt.StallThreshold = -1 },
 		"full":     func(w *world) { w.room.full = true },
+		"no spill": func(w *world) { w.env.Log = nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
@@ -142,6 +218,9 @@ func TestNoStallTurns(t *testing.T) {
 				require.False(t, all[0].known())
 				w.badger.answer(nil, false)
 				succeeded(t, all...)
+				require.Equal(t, Direct, w.State())
+				require.Empty(t, w.audience.notes())
+				require.Empty(t, w.log.history)
 			})
 		})
 	}

@@ -109,6 +109,30 @@ func TestHandOver(t *testing.T) {
 	})
 }
 
+// The event and the counter stand for a turn back to Badger: in the state Direct there is none.
+func TestHandOverOfNothing(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		none := func() {
+			t.Helper()
+			done, turned, err := w.HandOver(time.Second, func() (bool, error) { panic("called") })
+			require.NoError(t, err)
+			require.True(t, done)
+			require.False(t, turned)
+		}
+		succeeded(t, w.put("a"))
+		none()
+		require.Zero(t, w.Counters.HandOvers.Load())
+		require.NoError(t, w.TurnToSpill(CauseRate))
+		succeeded(t, w.put("b"))
+		_, turned, err := w.HandOver(time.Second, w.log.replayed)
+		require.NoError(t, err)
+		require.True(t, turned)
+		none()
+		require.EqualValues(t, 1, w.Counters.HandOvers.Load())
+		require.Equal(t, []string{"rate", "badger"}, w.audience.notes())
+	})
+}
+
 // There is none while something is on its way, when the last step says no, and under Always.
 func TestNoHandOver(t *testing.T) {
 	never := func() (bool, error) { panic("called") }

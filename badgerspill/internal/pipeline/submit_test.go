@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
@@ -15,16 +16,47 @@ import (
 	"github.com/badgerspill/badgerspill/wbm"
 )
 
-// An error of Badger's is the outcome of its commit alone.
+// Commits go to Badger, one by one, and nobody touches the spill.
+func TestCommitsGoToBadger(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		var keys []string
+		for i := range 20 {
+			keys = append(keys, fmt.Sprint(i))
+			succeeded(t, w.put(keys[i]))
+			require.Equal(t, keys, w.badger.keys())
+		}
+		for i, entries := range w.badger.carried {
+			require.Equal(t, keys[i], string(entries[0].Key))
+			require.Equal(t, "v", string(entries[0].Value))
+		}
+		require.Equal(t, Direct, w.State())
+		require.EqualValues(t, 20, w.Counters.Direct.Load())
+		require.Zero(t, w.Counters.Spilled.Load()+w.Counters.Hedged.Load())
+		require.Empty(t, w.log.history)
+		require.Empty(t, w.log.rotated)
+		require.Empty(t, w.audience.notes())
+		require.Empty(t, w.audience.appends)
+		w.room.nothing()
+	})
+}
+
+// An error of Badger's is the outcome of its commit alone, and nothing turns because of it.
 func TestBadgersErrorIsItsCommitsOutcome(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.badger.hold()
-		all := w.putInOrder("a", "b")
-		w.badger.kept()[0](errFake)
-		w.badger.kept()[1](nil)
-		synctest.Wait()
-		require.ErrorIs(t, all[0].err, errFake)
-		succeeded(t, all[1])
+		all := w.putInOrder("a", "bad", "b")
+		answers := w.badger.taken()
+		answers[1](errFake)
+		answers[0](nil)
+		answers[2](nil)
+		succeeded(t, all[0], all[2])
+		require.ErrorIs(t, all[1].err, errFake)
+		require.EqualValues(t, 13, w.Visible())
+		succeeded(t, w.put("c"))
+		require.Equal(t, Direct, w.State())
+		require.Empty(t, w.log.history)
+		require.EqualValues(t, 3, w.Counters.Direct.Load())
+		require.Empty(t, w.audience.notes())
 		w.room.nothing()
 	})
 }
@@ -66,6 +98,35 @@ func TestFirstAppendFails(t *testing.T) {
 		require.Contains(t, w.audience.notes(), "given up")
 		require.NotZero(t, w.room.failed)
 		require.ErrorIs(t, w.audience.turns[0].Err, errFake)
+		w.room.nothing()
+	})
+}
+
+// While the first append fails the next commit already waits in the log's queue. It makes the spill
+// live, so no later commit may go to Badger.
+func TestFirstAppendFailsWithAFollower(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		gate := make(chan struct{})
+		w.log.write(gate, errFake)
+		w.room.set(func() { w.room.spills = true })
+		first := w.putInOrder("a")
+		w.log.write(nil, nil)
+		second := w.putInOrder("b")
+		require.Equal(t, 2, w.Status().InLine)
+		w.room.set(func() { w.room.spills = false })
+		close(gate)
+		succeeded(t, append(first, second...)...)
+		require.Equal(t, []string{"a"}, w.badger.keys())
+		require.Equal(t, []string{"b"}, w.log.appended())
+		require.Equal(t, Spilling, w.State())
+		succeeded(t, w.put("c"))
+		require.Equal(t, []string{"b", "c"}, w.log.appended(), "the spill would hide it in Badger")
+		require.Equal(t, []string{"memory", "append failed"}, w.audience.notes(), "the spill is not given up")
+		_, turned, err := w.HandOver(time.Second, w.log.replayed)
+		require.NoError(t, err)
+		require.True(t, turned)
+		succeeded(t, w.put("d"))
+		require.Equal(t, []string{"a", "d"}, w.badger.keys())
 		w.room.nothing()
 	})
 }

@@ -18,35 +18,74 @@ import (
 
 // More than MaxInFlight do not go to Badger: the spill takes them, or they wait for an answer.
 func TestFullQueue(t *testing.T) {
-	for _, full := range []bool{false, true} {
-		t.Run(fmt.Sprint("spill full ", full), func(t *testing.T) {
+	for name, change := range map[string]func(*world){
+		"spill":      func(*world) {},
+		"full spill": func(w *world) { w.room.full = true },
+		"no spill":   func(w *world) { w.env.Log = nil },
+	} {
+		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T, w *world) {
+				change(w)
 				w.badger.hold()
-				w.room.full = full
 				var all []*outcome
 				for i := range MaxInFlight {
 					all = append(all, w.put(fmt.Sprint(i)))
 				}
 				synctest.Wait()
+				require.Equal(t, Direct, w.State())
+				require.NotContains(t, knownOnes(all), true)
+				require.Len(t, w.badger.keys(), MaxInFlight)
 				more := w.put("more")
 				synctest.Wait()
 				require.Len(t, w.badger.keys(), MaxInFlight)
-				if full {
+				if name == "spill" {
+					succeeded(t, append(all, more)...)
+					require.Equal(t, []string{"queue"}, w.audience.notes())
+					require.Equal(t, []int{MaxInFlight}, w.audience.hedged)
+					require.EqualValues(t, 1, w.Counters.SpillStarts[CauseQueue].Load())
+					require.Equal(t, append(w.badger.keys(), "more"), w.log.appended())
+				} else {
 					require.False(t, more.known())
 					require.True(t, w.Status().Waiting)
 					require.Equal(t, Direct, w.State())
-					w.badger.answer(nil, true)
-				} else {
-					require.Equal(t, []string{"queue"}, w.audience.notes())
-					require.Equal(t, "more", w.log.appended()[MaxInFlight])
 				}
+				w.badger.answer(nil, true)
 				succeeded(t, append(all, more)...)
-				w.badger.answer(nil, false)
-				synctest.Wait()
 				w.room.nothing()
 			})
 		})
 	}
+}
+
+// The queue to Badger is full when the turn to the spill fails at its first append. Who has come
+// meanwhile gets no error of the spill's disk: Badger is merely slow.
+func TestQueueFullAndFirstAppendFails(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.badger.hold()
+		var all []*outcome
+		for i := range MaxInFlight {
+			all = append(all, w.put(fmt.Sprint(i)))
+		}
+		synctest.Wait()
+		gate := make(chan struct{})
+		w.log.write(gate, errFake)
+		w.room.set(func() { w.room.shuns = true })
+		all = append(all, w.put("turns")) // it appends the hedges before it has a place
+		synctest.Wait()
+		require.Equal(t, Spilling, w.State())
+		all = append(all, w.put("late"))
+		synctest.Wait()
+		require.Equal(t, MaxInFlight+1, w.Status().InLine)
+		close(gate)
+		time.Sleep(time.Second)
+		require.Equal(t, Direct, w.State())
+		require.Equal(t, "late", w.badger.keys()[MaxInFlight])
+		require.NotContains(t, knownOnes(all), true)
+		w.badger.answer(nil, false)
+		succeeded(t, all...)
+		require.Empty(t, w.log.history)
+		w.room.nothing()
+	})
 }
 
 // What waits for an answer takes the spill as soon as that is there again.
@@ -160,6 +199,43 @@ func TestAwaitVisible(t *testing.T) {
 		w.badger.answer(nil, false)
 		require.NoError(t, newest.AwaitVisible(context.Background()))
 		require.Nil(t, w.Begin(&Snapshot{}))
+	})
+}
+
+// A snapshot has the commits that are in flight when it is made, and waits for those alone. A write
+// that has read nothing has its place at once.
+func TestWhoWaitsForCommitsInFlight(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.badger.hold()
+		inFlight := w.putInOrder("k")
+		created := &Snapshot{}
+		seen := w.Begin(created)
+		require.EqualValues(t, 11, created.ReadTs)
+		blind := w.putInOrder("k")
+		require.Equal(t, []string{"k", "k"}, w.badger.keys())
+		later := &Snapshot{}
+		newest := w.Begin(later)
+		require.EqualValues(t, 12, later.ReadTs)
+
+		read := make(chan uint64, 2)
+		wait := func(s *Snapshot, c *Commit) {
+			if c.AwaitVisible(context.Background()) == nil {
+				read <- s.ReadTs
+			}
+		}
+		go wait(later, newest)
+		go wait(created, seen)
+		time.Sleep(time.Hour)
+		require.Empty(t, read, "a read before the commits it has to see")
+		answers := w.badger.taken()
+		answers[0](nil)
+		succeeded(t, inFlight...)
+		require.EqualValues(t, 11, <-read)
+		time.Sleep(time.Hour)
+		require.Empty(t, read)
+		answers[1](nil)
+		succeeded(t, blind...)
+		require.EqualValues(t, 12, <-read)
 	})
 }
 

@@ -59,6 +59,12 @@ func apart(w *world, _ *Env, _ *Options) { w.files.spill = newVolume(2) }
 
 func unlogged(_ *world, env *Env, _ *Options) { env.Log = nil }
 
+// noSpill is unlogged, as the policy Never has it: the spill has no capacity either.
+func noSpill(w *world, env *Env, _ *Options) {
+	env.Log = nil
+	w.spill.SetCapacity(0)
+}
+
 // newWorld returns one with a volume of 1 GiB free above a floor of 100 MiB, for Badger and the
 // spill. It has taken its first look.
 func newWorld(t *testing.T, changes ...func(*world, *Env, *Options)) *world {

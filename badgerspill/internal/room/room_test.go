@@ -29,6 +29,8 @@ func TestWays(t *testing.T) {
 	full := func(w *world) { w.fill() }
 	fail := func(w *world) { w.SpillFailed() }
 	fullOfMemory := func(w *world) { w.occupy() }
+	short := func(w *world) { w.memory.Force(wbm.Memtable, limit*95/100) }
+	below := func(w *world) { w.memory.Force(wbm.Memtable, w.manager.SpillLimit()-request.Memory) }
 	badgerLow, spillLow := (*world).badgerLow, (*world).spillLow
 	type states = []func(*world)
 	for _, row := range []struct {
@@ -42,11 +44,14 @@ func TestWays(t *testing.T) {
 	}{
 		{"all is well", nil, nil, wbm.Direct, pipeline.NoTurn, nil, ""},
 		{"spilling", nil, states{spilling}, wbm.Spilled, pipeline.NoTurn, nil, ""},
-		{"memory is short", nil, states{func(w *world) { w.memory.Force(wbm.Memtable, limit*95/100) }}, wbm.Spilled, pipeline.NoTurn, nil, ""},
+		{"memory is short", nil, states{short}, wbm.Spilled, pipeline.NoTurn, nil, ""},
+		{"memory is short, no spill", with(noSpill), states{short}, wbm.Direct, pipeline.NoTurn, nil, ""},
+		{"up to the spill limit", nil, states{below}, wbm.Direct, pipeline.NoTurn, nil, ""},
+		{"one byte above the spill limit", nil, states{below, func(w *world) { w.memory.Force(wbm.Memtable, 1) }}, wbm.Spilled, pipeline.NoTurn, nil, ""},
 
 		{"held", nil, states{hold}, 0, pipeline.CauseHeld, nil, ""},
 		{"held, spilling", nil, states{hold, spilling}, wbm.Spilled, pipeline.NoTurn, nil, ""},
-		{"held, memory is short", nil, states{hold, func(w *world) { w.memory.Force(wbm.Memtable, limit*95/100) }}, wbm.Spilled, pipeline.NoTurn, nil, ""},
+		{"held, memory is short", nil, states{hold, short}, wbm.Spilled, pipeline.NoTurn, nil, ""},
 		{"held, the spill is full", nil, states{hold, full}, 0, pipeline.NoTurn, errHeld, ""},
 		{"held, the spill has failed", nil, states{hold, fail}, 0, pipeline.NoTurn, errHeld, ""},
 		{"held, no spill", with(unlogged), states{hold}, 0, pipeline.NoTurn, errHeld, ""},
@@ -61,7 +66,7 @@ func TestWays(t *testing.T) {
 		{"Badger's volume is low, the spill is full", with(apart), states{badgerLow, full}, 0, pipeline.NoTurn, ErrNoSpace, ""},
 		{"both volumes are low", with(apart), states{badgerLow, spillLow}, 0, pipeline.NoTurn, ErrNoSpace, "badger has"},
 		{"the spill's volume is low", with(apart), states{spillLow}, wbm.Direct, pipeline.NoTurn, nil, ""},
-		{"the spill's volume is low, memory is nearly full", with(apart), states{spillLow, func(w *world) { w.memory.Force(wbm.Memtable, limit*95/100) }}, wbm.Direct, pipeline.NoTurn, nil, ""},
+		{"the spill's volume is low, memory is nearly full", with(apart), states{spillLow, short}, wbm.Direct, pipeline.NoTurn, nil, ""},
 
 		{"replay has stopped", nil, states{stop}, wbm.Direct, pipeline.NoTurn, nil, ""},
 		{"replay has stopped, spilling", nil, states{stop, spilling}, wbm.Spilled, pipeline.NoTurn, nil, ""},
@@ -111,6 +116,7 @@ func TestWaits(t *testing.T) {
 		err     error
 	}{
 		{"for memory, which comes", nil, fullMemory, func(_ *world, end func()) { end() }, wbm.Direct, pipeline.NoTurn, nil},
+		{"for memory, which comes, no spill", with(noSpill), fullMemory, func(_ *world, end func()) { end() }, wbm.Direct, pipeline.NoTurn, nil},
 		{"for memory, while the volume gets low", nil, fullMemory, func(w *world, _ func()) { w.badgerLow() }, 0, pipeline.NoTurn, ErrNoSpace},
 		// memory is all that is short, and that needs no replay
 		{"for memory, while replay stops", nil, fullMemory, func(w *world, end func()) {
@@ -288,6 +294,38 @@ func TestAnswered(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A commit that is larger than all memory takes the spill, or passes alone: not beside another one
+// that Badger has not answered.
+func TestLargerThanTheBudget(t *testing.T) {
+	large := wbm.Request{Memory: 2 * limit, Spill: 2000, Index: 1000}
+	t.Run("spill", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			r := w.reserve(large)
+			require.True(t, r.known())
+			require.NoError(t, r.err)
+			require.Equal(t, wbm.Spilled, r.ticket.Way)
+			w.Cancel(r.ticket)
+		})
+	})
+	t.Run("no spill", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			first := w.reserve(large)
+			require.True(t, first.known())
+			require.NoError(t, first.err)
+			second := w.reserve(large)
+			time.Sleep(time.Hour)
+			require.False(t, second.known(), "it waits")
+			w.Answered(&pipeline.Commit{Memory: large.Memory, Ts: 1}, nil)
+			<-second.done
+			require.NoError(t, second.err)
+			require.Equal(t, []wbm.Outcome{wbm.Direct, wbm.Direct}, []wbm.Outcome{first.ticket.Way, second.ticket.Way})
+			w.Cancel(second.ticket)
+			require.Zero(t, w.held())
+			require.Zero(t, w.manager.Leaks())
+		}, noSpill)
+	})
 }
 
 // What the log has answered is what it holds from then on.
