@@ -1,12 +1,10 @@
 package badgerspill
 
 import (
-	"bytes"
 	"fmt"
 	"math"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -63,48 +61,25 @@ func TestStallIsHedged(t *testing.T) {
 	f.put("k2", "v2")
 	require.Equal(t, 1, f.stub.waiting())
 
+	drain := async(func() error { return f.Drain(f.ctx) })
+	never(t, 150*time.Millisecond, "replayed what Badger still holds", func() bool { return f.stub.loads() > 0 })
+	require.Equal(t, Spilling, f.routerState())
 	f.stub.release()
 	ended := receive(t, "StallEnd", f.events.stallEnd)
 	require.Equal(t, 1, ended.Commits)
 	st := f.SpillStats()
 	require.Equal(t, map[string]int64{"stall": 1}, st.SpillStarts)
 	require.Equal(t, []int64{1, 1, 1, 1}, []int64{st.Stalls, st.CommitsDirect, st.CommitsHedged, st.CommitsSpilled})
+	require.Positive(t, st.BytesSpilled)
+	require.EqualValues(t, 1, st.Append.Count, "of the two that were appended one was a hedge")
 	require.Empty(t, f.events.stallBegin)
 	require.Empty(t, f.events.stallEnd)
-	f.drained()
+	require.NoError(t, receive(t, "Drain", drain))
+	require.Positive(t, f.stub.loads())
+	f.direct()
 	require.Equal(t, "v", f.inBadger("k"))
 	require.Zero(t, f.SpillStats().MemoryInFlight)
 	require.Zero(t, f.manager.Leaks())
-}
-
-// A commit that was meant for the spill, went to Badger since that failed, and is hedged there,
-// gives back what it claimed on the disks.
-func TestClaimsOfAHedgeAfterAFailedAppend(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.MinFreeSpace = 1 })
-	f.stub.hold()
-	f.hooks.set(failSegmentWrites)
-	free := f.occupy(f.share(0.95))
-	commit := f.putAsync("k", "v")
-	receive(t, "BackgroundError", f.events.failed)
-	eventually(t, "the commit is with Badger", func() bool { return f.stub.waiting() == 1 })
-	free()
-	f.hooks.set(func(_, _ string) error { return nil })
-	f.room.RetrySpill(0)
-	require.NoError(t, f.pipe.TurnToSpill(pipeline.CauseStall))
-	require.NoError(t, receive(t, "acknowledgement by the spill", commit))
-	f.stub.release()
-	f.drained()
-	f.settledClaims()
-}
-
-func TestStallThresholdNegativeWaitsForBadger(t *testing.T) {
-	f := open(t)
-	f.stub.hold()
-	done := f.putAsync("k", "v")
-	never(t, 100*time.Millisecond, "acknowledged, or spilling", func() bool { return len(done) > 0 || f.routerState() == Spilling })
-	f.stub.release()
-	require.NoError(t, receive(t, "Badger's answer", done))
-	require.Equal(t, Direct, f.routerState())
 }
 
 // TestStallIsSeenUnderAnOpenIterator: the watcher slows down while it has only pinned memtables to
@@ -134,136 +109,20 @@ func TestStallIsSeenUnderAnOpenIterator(t *testing.T) {
 	require.Less(t, time.Since(begin), 400*time.Millisecond)
 }
 
-func TestQueueBound(t *testing.T) {
-	f := open(t)
-	f.stub.hold()
-	acks := make(chan error, pipeline.MaxInFlight)
-	for i := range pipeline.MaxInFlight {
-		txn := f.NewTransaction(true)
-		require.NoError(t, txn.Set([]byte(key(i)), []byte("v")))
-		txn.CommitWith(func(err error) { acks <- err })
-	}
-	require.Equal(t, Direct, f.routerState())
-	require.Equal(t, pipeline.MaxInFlight, f.stub.waiting())
-	require.Empty(t, acks)
-
-	require.NoError(t, receive(t, "acknowledgement of one more", f.putAsync("more", "v")))
-	for range pipeline.MaxInFlight {
-		require.NoError(t, receive(t, "acknowledgement of the queued", acks))
-	}
-	require.Equal(t, SpillBeginInfo{Cause: CauseQueue, Hedged: pipeline.MaxInFlight}, receive(t, "SpillBegin", f.events.spillBegin))
-	require.Equal(t, pipeline.MaxInFlight, f.stub.sends(), "no more goes to Badger")
-	require.Equal(t, map[string]int64{"queue": 1}, f.SpillStats().SpillStarts)
-	f.stub.release()
-	f.drained()
-	for i := range pipeline.MaxInFlight {
-		require.Equal(t, "v", f.inBadger(key(i)))
-	}
-	require.Equal(t, "v", f.inBadger("more"))
-}
-
-func TestQueueBoundWithoutSpillWaits(t *testing.T) {
-	f := open(t, func(opt *Options) { opt.SpillPolicy = Never })
-	f.stub.hold()
-	acks := make(chan error, pipeline.MaxInFlight)
-	for i := range pipeline.MaxInFlight {
-		txn := f.NewTransaction(true)
-		require.NoError(t, txn.Set([]byte(key(i)), []byte("v")))
-		txn.CommitWith(func(err error) { acks <- err })
-	}
-	more := f.putAsync("more", "v")
-	never(t, 50*time.Millisecond, "sent beyond the bound", func() bool { return f.stub.sends() > pipeline.MaxInFlight || len(more) > 0 })
-	f.stub.release()
-	require.NoError(t, receive(t, "commit after the queue moved", more))
-	for range pipeline.MaxInFlight {
-		require.NoError(t, receive(t, "queued commit", acks))
-	}
-}
-
-func TestHedgeOwnsItsBytes(t *testing.T) {
+// TestRefusedButHedged: Badger fails what the spill has acknowledged. Replay brings it again.
+func TestRefusedButHedged(t *testing.T) {
 	f := open(t, stalls)
 	f.stub.hold()
-	k, v := []byte("the key"), bytes.Repeat([]byte("v"), 100)
-	require.NoError(t, f.Update(func(txn *Txn) error { return txn.Set(k, v) }))
-	require.Equal(t, 1, f.stub.waiting())
-	copy(k, "XXXXXXX")
-	copy(v, bytes.Repeat([]byte("X"), 100))
+	f.put("k", "v")
+	f.stub.set(func() { f.stub.mu.failSend = func(*pipeline.Commit) error { return errTest } })
 	f.stub.release()
 	receive(t, "StallEnd", f.events.stallEnd)
-	require.Equal(t, strings.Repeat("v", 100), f.inBadger("the key"))
-	require.Equal(t, absent, f.inBadger("XXXXXXX"))
-	require.Equal(t, strings.Repeat("v", 100), f.get("the key"))
-}
-
-func TestReplayWaitsForBadgersAnswers(t *testing.T) {
-	f := open(t, stalls, eager)
-	f.stub.hold()
-	f.put("k", "v")
-	f.put("k2", "v")
-	drain := async(func() error { return f.Drain(f.ctx) })
-	never(t, 150*time.Millisecond, "replayed what Badger still holds", func() bool { return f.stub.loads() > 0 })
-	require.Equal(t, Spilling, f.routerState())
-	f.stub.release()
-	require.NoError(t, receive(t, "Drain", drain))
-	require.Positive(t, f.stub.loads())
-	f.direct()
-}
-
-// TestRefusedButHedged: Badger fails what the spill has acknowledged, or is about to.
-func TestRefusedButHedged(t *testing.T) {
-	t.Run("refused after the acknowledgement", func(t *testing.T) {
-		f := open(t, stalls)
-		f.stub.hold()
-		f.put("k", "v")
-		f.stub.set(func() { f.stub.mu.failSend = func(*pipeline.Commit) error { return errTest } })
-		f.stub.release()
-		receive(t, "StallEnd", f.events.stallEnd)
-		require.Equal(t, absent, f.inBadger("k"))
-		require.Equal(t, "v", f.get("k"))
-		f.drained()
-		require.Equal(t, "v", f.inBadger("k"))
-		require.Zero(t, f.manager.Leaks())
-		require.Zero(t, f.SpillStats().MemoryInFlight)
-	})
-	for _, fails := range []bool{false, true} {
-		t.Run(fmt.Sprintf("refused while it is appended, append fails %v", fails), func(t *testing.T) {
-			f := open(t, stalls)
-			f.stub.hold()
-			f.stub.set(func() { f.stub.mu.failSend = func(*pipeline.Commit) error { return os.ErrPermission } })
-			writing, resume := make(chan struct{}, 100), make(chan struct{})
-			f.hooks.set(func(op, path string) error {
-				if op == "write" && isSegment(path) {
-					writing <- struct{}{}
-					<-resume
-					if fails {
-						return errTest
-					}
-				}
-				return nil
-			})
-			done := f.putAsync("k", "v")
-			receive(t, "append of the hedge", writing)
-			f.stub.release()
-			receive(t, "StallEnd", f.events.stallEnd)
-			require.Empty(t, done)
-			close(resume)
-			err := receive(t, "outcome", done)
-			f.hooks.clear()
-			f.stub.set(func() { f.stub.mu.failSend = nil })
-			if fails {
-				require.ErrorIs(t, err, os.ErrPermission, "Badger's answer is what is left")
-				require.Equal(t, absent, f.get("k"))
-				require.Equal(t, Direct, f.routerState())
-			} else {
-				require.NoError(t, err)
-				require.Equal(t, "v", f.get("k"))
-				f.drained()
-				require.Equal(t, "v", f.inBadger("k"))
-			}
-			f.put("later", "v")
-			require.Equal(t, "v", f.get("later"))
-		})
-	}
+	require.Equal(t, absent, f.inBadger("k"))
+	require.Equal(t, "v", f.get("k"))
+	f.drained()
+	require.Equal(t, "v", f.inBadger("k"))
+	require.Zero(t, f.manager.Leaks())
+	require.Zero(t, f.SpillStats().MemoryInFlight)
 }
 
 // TestTornHedge: a crash leaves only the beginning of the hedges, and Badger has them all.
@@ -357,45 +216,6 @@ func TestForeignWrites(t *testing.T) {
 	g := openAt(t, dir)
 	require.Equal(t, "foreign 2", g.get("k"))
 	require.False(t, interlocked(g.DB))
-}
-
-// TestBytesSpilled: what is written to segments counts, hedges as well, and what could not be
-// written does not.
-func TestBytesSpilled(t *testing.T) {
-	f := open(t, stalls)
-	f.put("before", "1")
-	require.Zero(t, f.SpillStats().BytesSpilled)
-	f.stub.hold()
-	require.NoError(t, receive(t, "a hedge", f.putAsync("k", string(make([]byte, 1000)))))
-	hedged := f.SpillStats().BytesSpilled
-	require.Positive(t, hedged)
-	f.put("k2", "v2")
-	spilled := f.SpillStats().BytesSpilled
-	require.Greater(t, spilled, hedged)
-	f.hooks.set(failSegmentWrites)
-	require.Error(t, put(f.DB, "k3", "v3"))
-	require.Equal(t, spilled, f.SpillStats().BytesSpilled)
-	require.EqualValues(t, 1, f.SpillStats().Append.Count, "of the two that were appended one was a hedge")
-	f.hooks.clear()
-	f.stub.release()
-}
-
-// Badger answered the later of two commits first. The turn to the spill hedged the earlier one
-// alone, which then hid the later one: its acknowledged value was gone.
-func TestAnswersOutOfOrderAreHedged(t *testing.T) {
-	f := open(t)
-	f.stub.holdAnswers()
-	first := f.putAsync("k", "old")
-	eventually(t, "the first is in Badger", func() bool { return f.stub.waiting() == 1 })
-	second := f.putAsync("k", "new")
-	eventually(t, "the second is in Badger", func() bool { return f.stub.waiting() == 2 })
-	f.stub.answerOne(1)
-	f.spillOne("x", "y")
-	require.NoError(t, receive(t, "first", first))
-	require.NoError(t, receive(t, "second", second))
-	f.stub.release()
-	require.Equal(t, "new", f.inBadger("k"))
-	require.Equal(t, "new", f.get("k"))
 }
 
 // smallGroups makes a group of the log so small that two hedges of half do not fit into one.

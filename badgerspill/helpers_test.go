@@ -465,9 +465,6 @@ func (f *fixture) spillOne(key, value string) {
 	require.Equal(f.t, Spilling, f.routerState())
 }
 
-// inLine counts the commits that have their timestamp and no acknowledgement.
-func (f *fixture) inLine() int { return f.pipe.Status().InLine }
-
 func (f *fixture) parked() bool { return f.spill.Stats().Parked > 0 }
 
 func (f *fixture) drained() {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,56 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/badgerspill/badgerspill/badgerspill/internal/marker"
-	"github.com/badgerspill/badgerspill/badgerspill/internal/pipeline"
 )
-
-func TestAcknowledgedInTimestampOrder(t *testing.T) {
-	f := open(t)
-	f.stub.holdAnswers()
-	first := f.putAsync("k", "1")
-	eventually(t, "Badger has the first", func() bool { return f.stub.waiting() == 1 })
-	second := f.putAsync("k", "2")
-	eventually(t, "Badger has the second", func() bool { return f.stub.waiting() == 2 })
-	f.stub.answerOne(1)
-	never(t, 50*time.Millisecond, "the second is acknowledged, or visible, before the first", func() bool {
-		return len(second) > 0 || f.MaxVersion() > 0
-	})
-	f.stub.release()
-	require.NoError(t, receive(t, "first", first))
-	require.NoError(t, receive(t, "second", second))
-	require.EqualValues(t, 2, f.MaxVersion())
-	require.Equal(t, "2", f.get("k"))
-}
-
-func TestWhoWaitsForCommitsInFlight(t *testing.T) {
-	f := open(t)
-	f.put("k", "old")
-	f.stub.hold()
-	inFlight := f.putAsync("k", "new")
-	eventually(t, "the commit is in flight", func() bool { return f.stub.waiting() == 1 })
-
-	created := receive(t, "NewTransaction", async(func() *Txn { return f.NewTransaction(false) }))
-	defer created.Discard()
-	require.EqualValues(t, 2, created.ReadTs(), "the snapshot has the commit in flight")
-
-	placed := make(chan error, 1)
-	require.NoError(t, receive(t, "a blind write gets its place", async(func() error {
-		txn := f.NewTransaction(true)
-		err := txn.Set([]byte("k"), []byte("newest"))
-		txn.CommitWith(func(err error) { placed <- err })
-		return err
-	})))
-	require.Equal(t, 2, f.stub.waiting())
-
-	view := async(func() string { return get(t, f.DB, "k") })
-	early := async(func() string { v, err := read(created, "k"); return fmt.Sprint(v, err) })
-	never(t, 50*time.Millisecond, "a read before the commits it has to see", func() bool { return len(view)+len(early) > 0 })
-	f.stub.release()
-	require.NoError(t, receive(t, "the commit in flight", inFlight))
-	require.NoError(t, receive(t, "the blind write", placed))
-	require.Equal(t, "new<nil>", receive(t, "the early snapshot", early), "not the commit after it")
-	require.Equal(t, "newest", receive(t, "View", view))
-}
 
 // TestSnapshotIsFixedAtCreation: with the first read long after, in Badger as in the spill.
 func TestSnapshotIsFixedAtCreation(t *testing.T) {
@@ -88,36 +38,6 @@ func TestSnapshotIsFixedAtCreation(t *testing.T) {
 			require.Equal(t, "2", f.get("k"))
 		})
 	}
-}
-
-func TestBadgerRefusesADirectCommit(t *testing.T) {
-	f := open(t)
-	f.put("a", "1")
-	f.stub.set(func() {
-		f.stub.mu.failSend = func(c *pipeline.Commit) error {
-			if string(c.Entries[0].Key) == "bad" {
-				return errTest
-			}
-			return nil
-		}
-	})
-	f.stub.hold()
-	var acks []<-chan error
-	for i, k := range []string{"b", "bad", "c"} {
-		acks = append(acks, f.putAsync(k, "1"))
-		eventually(t, "it is in flight", func() bool { return f.stub.waiting() == i+1 })
-	}
-	f.stub.release()
-	require.NoError(t, receive(t, "the one before", acks[0]))
-	require.ErrorIs(t, receive(t, "the refused one", acks[1]), errTest)
-	require.NoError(t, receive(t, "the one after", acks[2]))
-	require.EqualValues(t, 4, f.MaxVersion())
-	require.Equal(t, "1", f.get("c"))
-	require.Equal(t, absent, f.get("bad"))
-	f.put("d", "1")
-	require.Equal(t, Direct, f.routerState())
-	require.Zero(t, f.SpillStats().MemoryInFlight)
-	require.Zero(t, f.manager.Leaks())
 }
 
 // TestFirstAppendFails: the spill is empty and cannot be begun, so what was meant for it goes to
@@ -155,6 +75,7 @@ func TestFirstAppendFails(t *testing.T) {
 			require.Equal(t, "v2", f.inBadger("k"))
 			f.hooks.clear()
 			free()
+			eventually(t, "plain Badger, which has all commits, is not kept out", func() bool { return !interlocked(f.DB) })
 			require.Zero(t, f.SpillStats().MemoryInFlight)
 			require.Zero(t, f.manager.Leaks())
 			copied := crash(t, f.opt.Dir)
@@ -176,74 +97,6 @@ func secondWriteFails() func(op, path string) error {
 		}
 		return nil
 	}
-}
-
-// TestFailedSpillLeavesNoInterlock: plain Badger has all commits, so nothing must keep it from the
-// directory.
-func TestFailedSpillLeavesNoInterlock(t *testing.T) {
-	f := open(t)
-	f.hooks.set(failSegmentWrites)
-	free := f.occupy(f.share(0.95))
-	f.put("k", "v")
-	require.Equal(t, Direct, f.routerState())
-	f.hooks.clear()
-	free()
-	eventually(t, "the interlock is gone", func() bool { return !interlocked(f.DB) })
-}
-
-// TestFirstHedgeFails: a stall finds a spill that cannot be written; Badger has the commits and
-// answers later.
-func TestFirstHedgeFails(t *testing.T) {
-	f := open(t, stalls)
-	f.hooks.set(failSegmentWrites)
-	f.stub.hold()
-	done := f.putAsync("k", "v")
-	receive(t, "StallBegin", f.events.stallBegin)
-	receive(t, "BackgroundError", f.events.failed)
-	eventually(t, "the router is direct again", func() bool { return f.routerState() == Direct })
-	require.Empty(t, done)
-	second := f.putAsync("k", "v2")
-	eventually(t, "the second is sent to Badger", func() bool { return f.stub.waiting() == 2 })
-	f.stub.release()
-	require.NoError(t, receive(t, "first", done))
-	require.NoError(t, receive(t, "second", second))
-	receive(t, "StallEnd", f.events.stallEnd)
-	require.Equal(t, "v2", f.inBadger("k"))
-	require.Equal(t, "v2", f.get("k"))
-}
-
-// TestFirstAppendFailsWithAFollower: while the first append fails, the next commit already waits in
-// the log's queue. It makes the spill live, so no later commit may go to Badger.
-func TestFirstAppendFailsWithAFollower(t *testing.T) {
-	f := open(t)
-	writing, fail := make(chan struct{}, 1), make(chan struct{})
-	var n atomic.Int64
-	f.hooks.set(func(op, path string) error {
-		if op == "write" && isSegment(path) && n.Add(1) == 1 {
-			writing <- struct{}{}
-			<-fail
-			return errTest
-		}
-		return nil
-	})
-	free := f.occupy(f.share(0.95))
-	first := f.putAsync("k", "1")
-	receive(t, "the first append", writing)
-	second := f.putAsync("k", "2")
-	eventually(t, "the second is queued", func() bool { return f.inLine() == 2 })
-	close(fail)
-	require.NoError(t, receive(t, "first", first))
-	require.NoError(t, receive(t, "second", second))
-	f.hooks.clear()
-	free()
-	require.Equal(t, "2", f.get("k"))
-	f.put("k", "3")
-	require.Equal(t, "3", f.get("k"), "a stale read: the spill has version 2, Badger the newer one")
-	state, live := f.routerState(), f.log.State().LiveBatches
-	require.False(t, state == Direct && live > 0, "the router is Direct with %d commits in the spill", live)
-	f.drained()
-	require.Equal(t, "3", f.get("k"))
-	require.Equal(t, "3", f.inBadger("k"))
 }
 
 func TestAppendFailsWithALiveSpill(t *testing.T) {
@@ -322,32 +175,6 @@ func plainCheck(opt Options, want map[string]string) error {
 		}
 		return nil
 	})
-}
-
-// TestDrainOfNothingIsNoHandOver: the event and the counter stand for a turn back to Badger.
-func TestDrainOfNothingIsNoHandOver(t *testing.T) {
-	f := open(t)
-	f.put("k", "v")
-	f.drained()
-	require.Zero(t, f.SpillStats().HandOvers)
-	f.spillOne("k", "v")
-	f.drained()
-	f.drained()
-	require.EqualValues(t, 1, f.SpillStats().HandOvers)
-}
-
-func TestPolicyNever(t *testing.T) {
-	f := open(t, stalls, func(opt *Options) { opt.SpillPolicy = Never })
-	f.occupy(f.share(0.95))
-	f.stub.hold()
-	done := f.putAsync("k", "v")
-	never(t, 80*time.Millisecond, "acknowledged without Badger", func() bool { return len(done) > 0 })
-	require.Equal(t, Direct, f.routerState())
-	f.stub.release()
-	require.NoError(t, receive(t, "the commit", done))
-	require.Equal(t, "v", f.inBadger("k"))
-	require.NoDirExists(t, f.DB.opt.SpillDir)
-	require.Empty(t, f.events.spillBegin)
 }
 
 func TestCloseWaitsForBadger(t *testing.T) {
@@ -462,36 +289,4 @@ func TestReplayedSegmentHidesNoDirectCommit(t *testing.T) {
 	require.Equal(t, "new", f.get("k"))
 	f.drained()
 	require.Equal(t, "new", f.get("k"))
-}
-
-// The queue to Badger was full when the turn to the spill failed at its first append. Commits that
-// had come meanwhile got the error of the spill's disk, though Badger was merely slow.
-func TestQueueFullAndFirstAppendFails(t *testing.T) {
-	f := open(t)
-	f.stub.hold()
-	var acks []<-chan error
-	for i := range pipeline.MaxInFlight {
-		acks = append(acks, f.putAsync(key(i), "v"))
-	}
-	eventually(t, "the queue is full", func() bool { return f.stub.waiting() == pipeline.MaxInFlight })
-	gate := make(chan struct{})
-	open := sync.OnceFunc(func() { close(gate) })
-	t.Cleanup(open)
-	f.hooks.set(func(op, path string) error {
-		if op == "write" && isSegment(path) {
-			<-gate
-			return errTest
-		}
-		return nil
-	})
-	acks = append(acks, f.putAsync("turns", "v")) // it appends the hedges before it has a place
-	eventually(t, "the turn", func() bool { return f.routerState() == Spilling })
-	acks = append(acks, f.putAsync("late", "v"))
-	eventually(t, "the late one is in line", func() bool { return f.inLine() == pipeline.MaxInFlight+1 })
-	open()
-	eventually(t, "the turn back", func() bool { return f.routerState() == Direct })
-	f.stub.release()
-	for _, ack := range acks {
-		require.NoError(t, receive(t, "an answer", ack))
-	}
 }

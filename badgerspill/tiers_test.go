@@ -2,7 +2,6 @@ package badgerspill
 
 import (
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -13,23 +12,6 @@ import (
 )
 
 // These tests follow the table of docs/design.md, line by line.
-
-func TestNormalTierGoesToBadger(t *testing.T) {
-	f := open(t)
-	free := f.occupy(f.share(0.79))
-	for i := range 20 {
-		f.put(key(i), "v")
-		require.Equal(t, "v", f.inBadger(key(i)))
-	}
-	require.Equal(t, wbm.Normal, f.manager.Tier())
-	st := f.SpillStats()
-	require.Equal(t, []int64{20, 0, 0, 0}, []int64{st.CommitsDirect, st.CommitsSpilled, st.CommitsHedged, st.CommitsBlocked})
-	require.Equal(t, "direct", st.State)
-	require.Empty(t, segments(t, f.opt.Dir))
-	require.False(t, interlocked(f.DB))
-	free()
-	require.Empty(t, f.events.spillBegin)
-}
 
 // TestFlushTierFlushes: Badger flushes nothing by a call, so memtables are sized such that the soft
 // limit cannot be reached without a sealed one.
@@ -121,6 +103,10 @@ func TestSpillTierBoundary(t *testing.T) {
 			require.Equal(t, "v", f.get("k"))
 			if c.state == Direct {
 				require.Equal(t, "v", f.inBadger("k"))
+				require.Equal(t, "direct", f.SpillStats().State)
+				require.Empty(t, segments(t, f.opt.Dir))
+				require.False(t, interlocked(f.DB))
+				require.Empty(t, f.events.spillBegin)
 				return
 			}
 			require.Equal(t, absent, f.inBadger("k"))
@@ -130,21 +116,6 @@ func TestSpillTierBoundary(t *testing.T) {
 			require.EqualValues(t, 1, f.SpillStats().CommitsSpilled)
 		})
 	}
-}
-
-// TestMemoryHedgesWhatIsInFlight: the turn to the spill for memory's sake takes along what Badger
-// has not answered.
-func TestMemoryHedgesWhatIsInFlight(t *testing.T) {
-	f := open(t)
-	f.stub.hold()
-	early := f.putAsync("early", "1")
-	eventually(t, "the commit is in Badger's queue", func() bool { return f.stub.waiting() == 1 })
-	f.occupy(f.share(0.95))
-	f.put("late", "2")
-	require.NoError(t, receive(t, "the commit in flight", early))
-	require.Equal(t, SpillBeginInfo{Cause: CauseMemory, Hedged: 1}, receive(t, "SpillBegin", f.events.spillBegin))
-	require.Equal(t, "1", f.get("early"))
-	require.Equal(t, "2", f.get("late"))
 }
 
 func TestBlockTier(t *testing.T) {
@@ -223,21 +194,6 @@ func TestBlockTier(t *testing.T) {
 	})
 }
 
-func TestNoSpillRunsBadgerToTheLimit(t *testing.T) {
-	f := open(t, noSpill)
-	f.occupy(f.share(0.95))
-	f.put("k", "v")
-	require.Equal(t, "v", f.inBadger("k"))
-	free := f.occupy(f.manager.Limit() - 10)
-	done := f.putAsync("k2", "v")
-	eventually(t, "the writer parks", f.parked)
-	require.Equal(t, absent, f.inBadger("k2"))
-	free()
-	require.NoError(t, receive(t, "the writer", done))
-	require.Equal(t, "v", f.inBadger("k2"))
-	require.Equal(t, Direct, f.routerState())
-}
-
 // TestSpillFullIsEmptiedUpToTheLimit: replay that pauses at the soft limit must not do so when the
 // spill is full.
 func TestSpillFullIsEmptiedUpToTheLimit(t *testing.T) {
@@ -256,36 +212,6 @@ func TestSpillFullIsEmptiedUpToTheLimit(t *testing.T) {
 	require.Zero(t, f.manager.Leaks())
 	for i := range 40 {
 		require.Equal(t, incompressible(4<<10, i), f.get(key(i)))
-	}
-}
-
-func TestBatchLargerThanTheBudgetPassesAlone(t *testing.T) {
-	for _, spill := range []bool{true, false} {
-		t.Run(fmt.Sprintf("spill %v", spill), func(t *testing.T) {
-			m, on := shared(t, 48<<20)
-			f := open(t, on, func(opt *Options) {
-				if !spill {
-					opt.SpillPolicy = Never
-				}
-			})
-			require.NoError(t, m.SetLimit(4096))
-			large := strings.Repeat("v", 64<<10)
-			require.NoError(t, receive(t, "the large commit", f.putAsync("large", large)))
-			require.Equal(t, large, f.get("large"))
-
-			// Not beside another one in flight.
-			g := open(t, noSpill, func(opt *Options) { opt.WriteBufferManager = nil })
-			require.NoError(t, g.manager.SetLimit(4096))
-			g.stub.hold()
-			first := g.putAsync("first", large)
-			eventually(t, "the first is in flight", func() bool { return g.stub.waiting() == 1 })
-			second := g.putAsync("second", large)
-			eventually(t, "the second parks", g.parked)
-			require.Equal(t, 1, g.stub.sends())
-			g.stub.release()
-			require.NoError(t, receive(t, "first", first))
-			require.NoError(t, receive(t, "second", second))
-		})
 	}
 }
 

@@ -95,13 +95,35 @@ func TestHedgeSavesWhatBadgerRefuses(t *testing.T) {
 				synctest.Wait()
 				if failing {
 					require.ErrorIs(t, direct[0].err, refused)
+					require.Empty(t, w.log.history)
+					require.Equal(t, Direct, w.State())
 				} else {
 					succeeded(t, direct...)
+					require.Equal(t, []string{"a"}, w.log.appended())
 				}
+				w.log.write(nil, nil)
+				succeeded(t, w.put("later"))
 				w.room.nothing()
 			})
 		})
 	}
+	t.Run("acknowledged before", func(t *testing.T) {
+		bubble(t, func(t *testing.T, w *world) {
+			w.badger.hold()
+			direct := w.putInOrder("a")
+			time.Sleep(20 * time.Millisecond)
+			w.CheckStall()
+			succeeded(t, direct...)
+			w.badger.answer(errFake, false)
+			synctest.Wait()
+			require.Equal(t, []string{"a"}, w.log.appended())
+			require.Equal(t, []string{"stall begins", "stall", "stall ends"}, w.audience.notes())
+			require.Zero(t, w.Counters.Direct.Load())
+			require.Equal(t, Spilling, w.State())
+			require.False(t, w.InFlight())
+			w.room.nothing()
+		})
+	})
 }
 
 // A stall finds a spill that cannot be written. Badger has the commits, and answers later.

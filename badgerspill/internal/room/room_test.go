@@ -315,7 +315,7 @@ func TestLargerThanTheBudget(t *testing.T) {
 			require.True(t, first.known())
 			require.NoError(t, first.err)
 			second := w.reserve(large)
-			time.Sleep(time.Hour)
+			time.Sleep(time.Second)
 			require.False(t, second.known(), "it waits")
 			w.Answered(&pipeline.Commit{Memory: large.Memory, Ts: 1}, nil)
 			<-second.done
