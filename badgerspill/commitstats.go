@@ -64,9 +64,9 @@ type CommitStats struct {
 func (txn *Txn) Measure(into *CommitStats) {
 	if into != nil {
 		*into = CommitStats{}
-		txn.makeRare().measure = &measure{into: into}
-	} else if txn.rare != nil {
-		txn.rare.measure = nil
+		txn.makeExtras().measure = &measure{into: into}
+	} else if txn.extras != nil {
+		txn.extras.measure = nil
 	}
 }
 

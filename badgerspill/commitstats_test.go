@@ -107,14 +107,14 @@ func TestCommitStats(t *testing.T) {
 		}},
 		{"hedged, Badger is first", func(opt *Options) { opt.StallThreshold = time.Millisecond }, func(f *fixture) <-chan measuredCommit {
 			f.stub.hold()
-			goOn := make(chan struct{})
+			openingEnded := make(chan struct{})
 			f.hooks.set(func(op, path string) error {
 				if op == "write" && isSegment(path) {
-					<-goOn
+					<-openingEnded
 				}
 				return nil
 			})
-			f.t.Cleanup(func() { close(goOn) })
+			f.t.Cleanup(func() { close(openingEnded) })
 			c := f.measureAsync("k")
 			eventually(f.t, "hedged", func() bool { return f.log.State().Queued == 1 })
 			<-time.After(held)

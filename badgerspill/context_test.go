@@ -214,14 +214,14 @@ func TestContextDoesNotEndWhatIsUnderWay(t *testing.T) {
 		}},
 		{"in the log", func(f *fixture) (func() bool, func()) {
 			f.spillOne("before", "v")
-			goOn := make(chan struct{})
+			openingEnded := make(chan struct{})
 			f.hooks.set(func(op, path string) error {
 				if op == "write" && isSegment(path) {
-					<-goOn
+					<-openingEnded
 				}
 				return nil
 			})
-			return func() bool { return f.log.State().Queued == 1 }, func() { close(goOn) }
+			return func() bool { return f.log.State().Queued == 1 }, func() { close(openingEnded) }
 		}},
 	} {
 		t.Run(row.name, func(t *testing.T) {

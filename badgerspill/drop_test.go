@@ -271,11 +271,11 @@ func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
 	p, err := f.feed.Replay(f.ctx, 1000)
 	require.NoError(t, err)
 	require.True(t, p.Midway)
-	dropping, goOn := make(chan struct{}), make(chan struct{})
+	dropping, openingEnded := make(chan struct{}), make(chan struct{})
 	f.hooks.set(func(op, path string) error {
 		if op == "rename" && path == filepath.Join(f.opt.Dir, "spill", "MANIFEST") {
 			close(dropping)
-			<-goOn
+			<-openingEnded
 		}
 		return nil
 	})
@@ -285,7 +285,7 @@ func TestCloseDuringDropWithAChunkBegun(t *testing.T) {
 	closed := async(f.Close)
 	eventually(t, "replay has stopped", func() bool { return f.replayer.State() == replay.Stopped })
 	never(t, 20*time.Millisecond, "Close does not wait for the drop", func() bool { return len(closed) > 0 })
-	close(goOn)
+	close(openingEnded)
 	require.NoError(t, receive(t, "end of DropAll", dropped))
 	require.NoError(t, receive(t, "end of Close", closed))
 }

@@ -90,9 +90,9 @@ func (db *DB) Health() error {
 type health struct {
 	now atomic.Pointer[HealthError]
 
-	// normal ends in the state HealthStopped: who waits for room then would wait for replay. A new
+	// untilStopped ends in the state HealthStopped: who waits for room then would wait for replay. A new
 	// one is there before now says that replay goes on.
-	normal atomic.Pointer[endingContext]
+	untilStopped atomic.Pointer[endingContext]
 
 	mu sync.Mutex
 	// Guarded by mu. What replay has met last. The other sources are the guard before Badger and
@@ -203,7 +203,7 @@ func (db *DB) setHealth(change func(*health)) {
 		}
 	}
 	if old == HealthStopped && state != HealthStopped {
-		h.normal.Store(newEndingContext(db.ctx))
+		h.untilStopped.Store(newEndingContext(db.ctx))
 	}
 	h.now.Store(next)
 	// of a state that was stopped for less
@@ -217,7 +217,7 @@ func (db *DB) setHealth(change func(*health)) {
 	}
 	db.events.healthChange(HealthInfo{Old: old, New: state, Err: err})
 	if state == HealthStopped {
-		h.normal.Load().end()
+		h.untilStopped.Load().end()
 	}
 	switch { // about free space there are lines of its own
 	case state == HealthStopped && h.replayState == HealthStopped:
@@ -229,18 +229,18 @@ func (db *DB) setHealth(change func(*health)) {
 
 // judgeHealth returns what is the matter, nil if nothing is. Needs health.mu.
 func (db *DB) judgeHealth() *HealthError {
-	const goOn = "commits go on while the spill has room; "
+	const openingEnded = "commits go on while the spill has room; "
 	h, guard, low, drop := &db.health, db.guard.Blocked(), db.room.Low(), db.unfinished.Load()
 	stopped := func(err error, way string) *HealthError {
 		return &HealthError{State: HealthStopped, Err: err, Way: way}
 	}
 	switch {
 	case h.replayState == HealthStopped && errors.Is(h.replay, ErrCorrupt):
-		return stopped(h.replay, goOn+"`badgerspill verify` lists all that is damaged, and `badgerspill salvage` makes a database of what is whole")
+		return stopped(h.replay, openingEnded+"`badgerspill verify` lists all that is damaged, and `badgerspill salvage` makes a database of what is whole")
 	case h.replayState == HealthStopped:
-		return stopped(h.replay, goOn+"mend the cause, and open the database again")
+		return stopped(h.replay, openingEnded+"mend the cause, and open the database again")
 	case errors.Is(guard, ErrBadgerFailed):
-		return stopped(guard, goOn+"mend the cause, and open the database again")
+		return stopped(guard, openingEnded+"mend the cause, and open the database again")
 	case drop != nil:
 		return stopped(drop.err, "nothing is lost of what was not to be dropped; mend the cause, and it goes on by itself")
 	case guard != nil:

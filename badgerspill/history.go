@@ -90,7 +90,7 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 		return 0, nil
 	}
 	defer view.Release()
-	if err := db.goOn(); err != nil {
+	if err := db.openingEnded(); err != nil {
 		return 0, err
 	}
 	db.phase(OpenCompare)
@@ -101,7 +101,7 @@ func (db *DB) findForeign(oldest uint64) (uint64, error) {
 	it := txn.NewIterator(opt)
 	defer it.Close()
 	for it.Rewind(); it.Valid(); it.Next() {
-		if err := db.goOn(); err != nil {
+		if err := db.openingEnded(); err != nil {
 			return 0, err
 		}
 		item := it.Item()

@@ -202,7 +202,7 @@ func (db *DB) SetSpillCapacity(bytes int64) error {
 	}
 	db.limits.note(func(opt *Options) { opt.SpillCapacity = bytes })
 	db.spill.SetCapacity(db.spillCapacity())
-	db.fit()
+	db.applyLimits()
 	db.pipe.LookAgain() // a full queue to Badger turns to the spill
 	return nil
 }
@@ -237,7 +237,7 @@ func (db *DB) SetSpillPolicy(p SpillPolicy) error {
 		return err
 	}
 	db.limits.note(func(opt *Options) { opt.SpillPolicy = p })
-	db.fit() // and has replay look: what is spilled goes, unless p is Always
+	db.applyLimits() // and has replay look: what is spilled goes, unless p is Always
 	return nil
 }
 
@@ -329,8 +329,8 @@ func (db *DB) spillCacheSize() int64 {
 	return spillCacheSize(db.manager.Limit())
 }
 
-// fit brings up to date what follows from the limits, and has replay look at them.
-func (db *DB) fit() {
+// applyLimits brings up to date what follows from the limits, and has replay look at them.
+func (db *DB) applyLimits() {
 	if db.log == nil || db.opt.ReadOnly {
 		return
 	}

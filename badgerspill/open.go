@@ -91,13 +91,13 @@ func openOnce(ctx context.Context, opt Options) (*DB, error) {
 	db.narrator = newNarrator(db, opt.Logger)
 	db.events = newEvents(TeeEventListener(db.narrator.listener(), opt.EventListener), &db.opt)
 	db.opening.ctx = ctx
-	if err := db.goOn(); err != nil {
+	if err := db.openingEnded(); err != nil {
 		return nil, err
 	}
 	db.guard = newGuard(db)
 	db.watch = newWatcher(db)
 	db.ctx, db.cancel = context.WithCancel(context.Background())
-	db.health.normal.Store(newEndingContext(db.ctx))
+	db.health.untilStopped.Store(newEndingContext(db.ctx))
 	db.strain = strain.New(db.ctx, opt.SyncWrites, db.now, db.inBackground)
 	db.maxBatchCount, db.maxBatchSize = opt.maxBatch()
 	if opt.MemTableSize < asked.MemTableSize {
@@ -128,7 +128,7 @@ func (db *DB) openBudget() (err error) {
 		OnTier: func(old, new wbm.Tier) { db.events.tier(old, new, db.manager) },
 		OnLimits: func() {
 			if db.ready.Load() {
-				db.fit()
+				db.applyLimits()
 			}
 		},
 		Relieve: func() {
@@ -171,7 +171,7 @@ func (db *DB) open() (err error) {
 		}
 	}()
 	if db.log != nil && !db.log.Empty() {
-		if err := db.goOn(); err != nil {
+		if err := db.openingEnded(); err != nil {
 			return err
 		}
 	}
@@ -380,7 +380,7 @@ func (db *DB) start() {
 			OnError: db.replayFailed, OnRecovered: db.replayRecovered, Lasting: lasting,
 		})
 		db.ready.Store(true)
-		db.fit() // to limits that were changed meanwhile
+		db.applyLimits() // to limits that were changed meanwhile
 		db.ledger.Follow(db.log)
 		switch live := db.log.State().LiveBatches > 0; {
 		case live:

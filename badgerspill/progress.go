@@ -108,8 +108,8 @@ func OpenManagedContext(ctx context.Context, opt Options) (*DB, error) {
 	return openContext(ctx, opt)
 }
 
-// goOn returns an error once Open is to be given up.
-func (db *DB) goOn() error {
+// openingEnded returns an error once Open is to be given up.
+func (db *DB) openingEnded() error {
 	if err := db.opening.ctx.Err(); err != nil {
 		return fmt.Errorf("badgerspill: Open of %s given up: %w", db.opt.Dir, err)
 	}

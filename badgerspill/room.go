@@ -52,7 +52,7 @@ func (r roomReplay) Stopped() error {
 	return nil
 }
 
-func (r roomReplay) Going() context.Context { return r.db.health.normal.Load() }
+func (r roomReplay) Going() context.Context { return r.db.health.untilStopped.Load() }
 
 func (r roomReplay) SegmentSize() int64 { return r.db.segmentSize() }
 

@@ -48,11 +48,11 @@ func TestTurnedOnSpillEndsTheWaitForBadger(t *testing.T) {
 // or given up, when another process has the directory.
 func TestSpillIsNotMadeBesideClose(t *testing.T) {
 	f := open(t, noSpill)
-	begun, goOn := make(chan struct{}, 1), make(chan struct{})
+	begun, openingEnded := make(chan struct{}, 1), make(chan struct{})
 	f.hooks.set(func(op, path string) error {
 		if op == "syncdir" && path == f.opt.Dir && len(begun) == 0 { // of the identity
 			begun <- struct{}{}
-			<-goOn
+			<-openingEnded
 		}
 		return nil
 	})
@@ -60,7 +60,7 @@ func TestSpillIsNotMadeBesideClose(t *testing.T) {
 	eventually(t, "the identity is written", func() bool { return len(begun) == 1 })
 	closed := async(f.Close)
 	never(t, 50*time.Millisecond, "closed beside a spill that is being made", func() bool { return len(closed) > 0 })
-	close(goOn)
+	close(openingEnded)
 	err := receive(t, "SetSpillPolicy", set)
 	require.True(t, err == nil || errors.Is(err, ErrDBClosed), "%v", err)
 	require.NoError(t, receive(t, "Close", closed))

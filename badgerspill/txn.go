@@ -43,8 +43,8 @@ type Txn struct {
 	size     int64
 	count    int64
 
-	mu   sync.Mutex // guards snap.Reads, rare.failure, and what the first read sets
-	rare *rareTxn   // nil for most
+	mu     sync.Mutex // guards snap.Reads, extras.failure, and what the first read sets
+	extras *txnExtras // nil for most
 
 	writes       pendingWrites
 	firstWrites  [2]*Entry
@@ -62,42 +62,42 @@ type Txn struct {
 	drops uint64                     // DB.drops when first was taken
 }
 
-// rareTxn is what few transactions have.
-type rareTxn struct {
+// txnExtras is what few transactions have.
+type txnExtras struct {
 	ctx     context.Context // bounds waits; nil: nothing does but BlockTimeout
 	measure *measure        // nil: the commit is not measured
 	failure error           // ended an iteration early
 }
 
-// makeRare returns what may be set then. It needs mu, or that nobody else uses the transaction.
-func (txn *Txn) makeRare() *rareTxn {
-	if txn.rare == nil {
-		txn.rare = &rareTxn{}
+// makeExtras returns what may be set then. It needs mu, or that nobody else uses the transaction.
+func (txn *Txn) makeExtras() *txnExtras {
+	if txn.extras == nil {
+		txn.extras = &txnExtras{}
 	}
-	return txn.rare
+	return txn.extras
 }
 
 // bound has ctx bound the waits of the transaction, if it can end.
 func (txn *Txn) bound(ctx context.Context) {
 	if ctx.Done() != nil {
-		txn.makeRare().ctx = ctx
+		txn.makeExtras().ctx = ctx
 	}
 }
 
 // context returns what bounds waits, nil for nothing.
 func (txn *Txn) context() context.Context {
-	if txn.rare == nil {
+	if txn.extras == nil {
 		return nil
 	}
-	return txn.rare.ctx
+	return txn.extras.ctx
 }
 
 // measured returns what measures the commit, nil for nothing.
 func (txn *Txn) measured() *measure {
-	if txn.rare == nil {
+	if txn.extras == nil {
 		return nil
 	}
-	return txn.rare.measure
+	return txn.extras.measure
 }
 
 // NewTransaction creates a transaction. Set update to false for a read-only one, which tracks no
@@ -136,8 +136,8 @@ func (db *DB) newTxn(update bool) *Txn {
 func (txn *Txn) fail(err error) {
 	txn.mu.Lock()
 	defer txn.mu.Unlock()
-	if rare := txn.makeRare(); rare.failure == nil {
-		rare.failure = fmt.Errorf("badgerspill: an iteration ended early: %w", err)
+	if extras := txn.makeExtras(); extras.failure == nil {
+		extras.failure = fmt.Errorf("badgerspill: an iteration ended early: %w", err)
 		txn.db.events.backgroundError("iterate the spill", err, "an iteration ended early, and its transaction cannot be committed")
 	}
 }
@@ -145,10 +145,10 @@ func (txn *Txn) fail(err error) {
 func (txn *Txn) failed() error {
 	txn.mu.Lock()
 	defer txn.mu.Unlock()
-	if txn.rare == nil {
+	if txn.extras == nil {
 		return nil
 	}
-	return txn.rare.failure
+	return txn.extras.failure
 }
 
 // View runs fn in a read-only transaction. In managed mode it reads at the highest timestamp. It
@@ -432,8 +432,8 @@ func (txn *Txn) view() (*spillfile.View, error) {
 	}
 	if txn.wait != nil {
 		if err := txn.wait.AwaitVisible(txn.context()); err != nil {
-			if rare := txn.makeRare(); rare.failure == nil {
-				rare.failure = err
+			if extras := txn.makeExtras(); extras.failure == nil {
+				extras.failure = err
 			}
 			return nil, err
 		}

@@ -196,11 +196,11 @@ func TestCloseEndsAStream(t *testing.T) {
 	for i := range 100 {
 		f.put(key(i), "v")
 	}
-	begun, goOn := make(chan struct{}, 1), make(chan struct{})
+	begun, openingEnded := make(chan struct{}, 1), make(chan struct{})
 	stream := f.NewStream()
 	stream.Send = func(*z.Buffer) error {
 		begun <- struct{}{}
-		<-goOn
+		<-openingEnded
 		return nil
 	}
 	done := async(func() error { return stream.Orchestrate(t.Context()) })
@@ -208,7 +208,7 @@ func TestCloseEndsAStream(t *testing.T) {
 	closed := async(f.Close)
 	eventually(t, "closing", func() bool { return f.ctx.Err() != nil })
 	never(t, 100*time.Millisecond, "closed beside Send", func() bool { return len(closed) > 0 })
-	close(goOn)
+	close(openingEnded)
 	<-done // nil if that was all
 	require.NoError(t, receive(t, "Close", closed))
 	require.ErrorIs(t, f.NewStream().Orchestrate(t.Context()), ErrDBClosed)
@@ -432,11 +432,11 @@ func TestFlattenWithoutWorkers(t *testing.T) {
 func TestCloseWaitsForASync(t *testing.T) {
 	f := open(t)
 	f.put("k", "v")
-	syncing, goOn := make(chan struct{}), make(chan struct{})
+	syncing, openingEnded := make(chan struct{}), make(chan struct{})
 	f.stub.set(func() {
 		f.stub.mu.onSync = func() error {
 			syncing <- struct{}{}
-			<-goOn
+			<-openingEnded
 			return nil
 		}
 	})
@@ -446,7 +446,7 @@ func TestCloseWaitsForASync(t *testing.T) {
 	closed := async(f.Close)
 	eventually(t, "closing", f.IsClosed)
 	never(t, 100*time.Millisecond, "closed beside a sync", func() bool { return len(closed) > 0 })
-	close(goOn)
+	close(openingEnded)
 	require.NoError(t, receive(t, "Sync", synced))
 	require.NoError(t, receive(t, "Close", closed))
 	require.ErrorIs(t, f.Sync(), ErrDBClosed)

@@ -195,17 +195,17 @@ func (p *pacer) size(reason Reason) int64 {
 // sliceOf returns the ceiling's bytes in ceilingSlice.
 func sliceOf(ceiling int64) int64 { return int64(float64(ceiling) * ceilingSlice.Seconds()) }
 
-// did accounts for work, of whatever kind, that began at begun.
-func (p *pacer) did(begun, now time.Time) {
+// accountWork accounts for work, of whatever kind, that began at begun.
+func (p *pacer) accountWork(begun, now time.Time) {
 	took := now.Sub(begun)
 	p.worked += took
 	p.owing += took
 	p.ended = now
 }
 
-// gave accounts for a batch beside did: what it gave to Badger and how long that took. What is
+// accountBatch accounts for a batch beside accountWork: what it gave to Badger and how long that took. What is
 // moved while nothing is heeded is on nobody's bill.
-func (p *pacer) gave(reason Reason, bytes int64, took time.Duration) {
+func (p *pacer) accountBatch(reason Reason, bytes int64, took time.Duration) {
 	if yields(reason) {
 		p.tokens -= float64(bytes)
 	}

@@ -289,8 +289,8 @@ func TestCeilingHoldsForBatchesThatAreLargerThanAskedFor(t *testing.T) {
 	for range 1000 {
 		now = now.Add(p.rest(ReasonQuiet, now))
 		moved += 3 * mib
-		p.did(now, now)
-		p.gave(ReasonQuiet, 3*mib, 0)
+		p.accountWork(now, now)
+		p.accountBatch(ReasonQuiet, 3*mib, 0)
 	}
 	now = now.Add(p.rest(ReasonQuiet, now))
 	require.InDelta(t, mib, float64(moved)/now.Sub(begun).Seconds(), 0.01*mib)
@@ -303,7 +303,7 @@ func TestShortRestsAreSavedUp(t *testing.T) {
 	p.duty, p.looked = 0.9, time.Unix(1_700_000_000, 0)
 	now, rested, rests := p.looked, time.Duration(0), 0
 	for range 1000 {
-		p.did(now, now.Add(4*time.Millisecond))
+		p.accountWork(now, now.Add(4*time.Millisecond))
 		now = now.Add(4 * time.Millisecond)
 		for rest := p.rest(ReasonQuiet, now); rest > 0; rest = p.rest(ReasonQuiet, now) {
 			require.GreaterOrEqual(t, rest, minRest)
@@ -321,7 +321,7 @@ func TestOneBadMomentIsNoStrain(t *testing.T) {
 	now := time.Unix(1_700_000_000, 0)
 	look := func(s float64) {
 		strain = s
-		p.did(now, now.Add(StrainInterval))
+		p.accountWork(now, now.Add(StrainInterval))
 		now = now.Add(StrainInterval)
 		p.look(now)
 	}
@@ -353,7 +353,7 @@ func TestStrainThatIsNoNumber(t *testing.T) {
 	o := Options{Strain: func(float64) float64 { return math.Inf(1) }}.withDefaults()
 	p := newPacer(&o)
 	p.duty = 0.5
-	p.did(time.Time{}, time.Time{}.Add(time.Hour))
+	p.accountWork(time.Time{}, time.Time{}.Add(time.Hour))
 	p.look(time.Unix(1_700_000_000, 0))
 	require.Equal(t, 0.25, p.duty)
 }
@@ -424,8 +424,8 @@ func TestNothingIsOwedForWhatWasUrgent(t *testing.T) {
 	p := newPacer(&o)
 	now := time.Unix(1_700_000_000, 0)
 	work := func(reason Reason) {
-		p.did(now, now.Add(time.Second))
-		p.gave(reason, mib, time.Second)
+		p.accountWork(now, now.Add(time.Second))
+		p.accountBatch(reason, mib, time.Second)
 		now = now.Add(time.Second)
 	}
 	require.Zero(t, p.rest(ReasonQuiet, now))

@@ -124,11 +124,11 @@ func (r *Replayer) batch(run *run) (drained bool, err error) {
 	begun := time.Now()
 	done, err := r.o.Log.Replay(context.Background(), r.pacer.size(run.Reason))
 	now := time.Now()
-	r.pacer.did(begun, now)
+	r.pacer.accountWork(begun, now)
 	if err != nil {
 		return false, err
 	}
-	r.pacer.gave(run.Reason, done.Bytes, now.Sub(begun))
+	r.pacer.accountBatch(run.Reason, done.Bytes, now.Sub(begun))
 	if !done.Midway { // a chunk that fails near its end has many batches that do not
 		r.succeeded(opReplay)
 	}
@@ -170,7 +170,7 @@ func (r *Replayer) handOver(run *run) (bool, error) {
 	drains := r.draining()
 	begun := time.Now()
 	ok, err := r.o.Log.HandOver(context.Background())
-	r.pacer.did(begun, time.Now())
+	r.pacer.accountWork(begun, time.Now())
 	if err != nil {
 		return false, err
 	}
@@ -188,7 +188,7 @@ func (r *Replayer) handOver(run *run) (bool, error) {
 func (r *Replayer) checkpoint() error {
 	begun := time.Now()
 	err := r.o.Log.Checkpoint(context.Background())
-	r.pacer.did(begun, time.Now())
+	r.pacer.accountWork(begun, time.Now())
 	if err != nil {
 		return err
 	}

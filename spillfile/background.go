@@ -77,7 +77,7 @@ func (l *Log) backgroundWork() {
 		l.report(l.prepare())
 	}
 	if l.resized.Swap(false) {
-		l.fit()
+		l.shrinkArenas()
 	}
 	if l.relief.Swap(false) {
 		l.relieve()

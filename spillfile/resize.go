@@ -42,9 +42,9 @@ func (l *Log) Resize(segmentSize, indexArena, cacheSize int64) error {
 	return nil
 }
 
-// fit is Resize's work in the background: it lets go of arenas that are larger than what is asked
+// shrinkArenas is Resize's work in the background: it lets go of arenas that are larger than what is asked
 // for now.
-func (l *Log) fit() {
+func (l *Log) shrinkArenas() {
 	l.w.mu.Lock()
 	defer l.unlockWriter()
 	arena := l.sizes.Load().arena

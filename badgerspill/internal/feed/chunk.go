@@ -91,7 +91,7 @@ func (f *Feed) replayChunk(maxBytes int64) (replay.Progress, error) {
 		return replay.Progress{}, err
 	}
 	m.untaken = false
-	return replay.Progress{Bytes: m.chunk.RawBytes, Entries: int64(len(m.chunk.Entries)), Midway: true, Synced: f.took()}, nil
+	return replay.Progress{Bytes: m.chunk.RawBytes, Entries: int64(len(m.chunk.Entries)), Midway: true, Synced: f.countBatch()}, nil
 }
 
 // breakOff gives up a chunk that could not be read, to go on at the same key. Damage in one of

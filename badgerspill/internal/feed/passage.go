@@ -26,9 +26,9 @@ type givenPlace struct {
 	memtable int
 }
 
-// took counts the chunk's latest batch, which Badger has answered, and notes what has become
+// countBatch counts the chunk's latest batch, which Badger has answered, and notes what has become
 // durable meanwhile. It returns how many bytes those are. Needs mu.
-func (f *Feed) took() (durable int64) {
+func (f *Feed) countBatch() (durable int64) {
 	p := &f.mu.passage
 	p.given += f.mu.chunk.RawBytes
 	p.last = f.mu.merge.Place()
