@@ -90,8 +90,8 @@ func (db *DB) Health() error {
 type health struct {
 	now atomic.Pointer[HealthError]
 
-	// untilStopped ends in the state HealthStopped: who waits for room then would wait for replay. A new
-	// one is there before now says that replay goes on.
+	// untilStopped ends in the state HealthStopped: who waits for room then would wait for
+	// replay. A new one is there before now says that replay goes on.
 	untilStopped atomic.Pointer[endingContext]
 
 	mu sync.Mutex

@@ -203,8 +203,8 @@ func (p *pacer) accountWork(begun, now time.Time) {
 	p.ended = now
 }
 
-// accountBatch accounts for a batch beside accountWork: what it gave to Badger and how long that took. What is
-// moved while nothing is heeded is on nobody's bill.
+// accountBatch accounts for a batch beside accountWork: what it gave to Badger and how long that
+// took. What is moved while nothing is heeded is on nobody's bill.
 func (p *pacer) accountBatch(reason Reason, bytes int64, took time.Duration) {
 	if yields(reason) {
 		p.tokens -= float64(bytes)

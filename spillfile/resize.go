@@ -42,8 +42,8 @@ func (l *Log) Resize(segmentSize, indexArena, cacheSize int64) error {
 	return nil
 }
 
-// shrinkArenas is Resize's work in the background: it lets go of arenas that are larger than what is asked
-// for now.
+// shrinkArenas is Resize's work in the background: it lets go of arenas that are larger than
+// what is asked for now.
 func (l *Log) shrinkArenas() {
 	l.w.mu.Lock()
 	defer l.unlockWriter()
