@@ -33,9 +33,10 @@ func (f *fixture) crashes() (stop func() (dirs, steps []string)) {
 	}
 }
 
-// A process that is killed while a drop that failed is unfinished, or in any step of its retry:
-// what was dropped does not come back, and what is committed after it stays.
-func TestCrashWhileADropIsUnfinished(t *testing.T) {
+// openInTheMiddleOfADrop returns a database of which DropAll has dropped Badger's part, and has
+// failed to drop the spill's, as it does until the hooks are cleared.
+func openInTheMiddleOfADrop(t *testing.T) *fixture {
+	t.Helper()
 	f := open(t)
 	f.put("direct", "1")
 	f.spillOne("k", "1")
@@ -47,6 +48,13 @@ func TestCrashWhileADropIsUnfinished(t *testing.T) {
 	})
 	require.ErrorIs(t, f.DropAll(), errTest)
 	require.ErrorIs(t, put(f.DB, "new", "1"), ErrBlockedWrites)
+	return f
+}
+
+// A process that is killed while a drop that failed is unfinished, or in any step of its retry:
+// what was dropped does not come back, and what is committed after it stays.
+func TestCrashWhileADropIsUnfinished(t *testing.T) {
+	f := openInTheMiddleOfADrop(t)
 	refused := crash(t, f.opt.Dir)
 	stop := f.crashes()
 	require.NoError(t, f.DropAll()) // it would be tried again by itself, but after up to 30 s
@@ -65,6 +73,40 @@ func TestCrashWhileADropIsUnfinished(t *testing.T) {
 			require.Equal(t, absent, h.get("k"))
 		})
 	}
+}
+
+// Plain Badger after a kill in the middle of a drop, or in any step of its end: it gets in only
+// once nothing is to be dropped any more, so the next Open drops nothing of what it writes.
+func TestPlainBadgerInTheMiddleOfADrop(t *testing.T) {
+	f := openInTheMiddleOfADrop(t)
+	dirs, steps := []string{crash(t, f.opt.Dir)}, []string{"before its end"}
+	stop := f.crashes()
+	require.NoError(t, f.DropAll())
+	more, moreSteps := stop()
+	require.NotEmpty(t, more)
+	dirs, steps = append(append(dirs, more...), crash(t, f.opt.Dir)), append(append(steps, moreSteps...), "after its end")
+	got, kept := 0, 0
+	for i, dir := range dirs {
+		t.Run(steps[i], func(t *testing.T) {
+			plain, err := badger.Open(testOptions(dir).Badger())
+			want := absent
+			if err == nil {
+				got++
+				want = "1"
+				require.NoError(t, plain.Update(func(txn *badger.Txn) error { return txn.Set([]byte("plain"), []byte("1")) }))
+				require.NoError(t, plain.Close())
+			} else {
+				kept++
+				require.ErrorContains(t, err, "UNREPLAYED-SPILL")
+			}
+			g := openAt(t, dir)
+			require.Equal(t, want, g.get("plain"))
+			require.Equal(t, absent, g.get("direct"))
+			require.Equal(t, absent, g.get("k"))
+		})
+	}
+	require.Positive(t, got, "after it")
+	require.Positive(t, kept, "before it")
 }
 
 // A process that is killed in any step of its first turn to the spill: plain Badger gets in only

@@ -126,17 +126,7 @@ func TestFailedPrepareDropsNothingLater(t *testing.T) {
 
 // TestDropThatFailsInTheMiddleIsFinishedByOpen: Badger's part is dropped and the spill's is not.
 func TestDropThatFailsInTheMiddleIsFinishedByOpen(t *testing.T) {
-	f := open(t)
-	f.put("direct", "1")
-	f.spillOne("k", "1")
-	f.hooks.set(func(op, path string) error {
-		if op == "rename" && filepath.Dir(path) == filepath.Join(f.opt.Dir, "spill") {
-			return errTest
-		}
-		return nil
-	})
-	require.ErrorIs(t, f.DropAll(), errTest)
-	require.ErrorIs(t, put(f.DB, "new", "1"), ErrBlockedWrites)
+	f := openInTheMiddleOfADrop(t)
 	require.ErrorIs(t, f.Health(), ErrReplayStopped)
 	require.ErrorIs(t, f.Health(), errTest)
 	require.ErrorIs(t, f.Close(), errTest)
