@@ -75,8 +75,8 @@ func TestCrashWhileADropIsUnfinished(t *testing.T) {
 	}
 }
 
-// Plain Badger after a kill in the middle of a drop, or in any step of its end: it gets in only
-// once nothing is to be dropped any more, so the next Open drops nothing of what it writes.
+// Plain Badger after a kill in the middle of a drop, or in a step of its end. It gets in only once
+// nothing is to be dropped any more, so the next Open drops nothing of what it writes.
 func TestPlainBadgerInTheMiddleOfADrop(t *testing.T) {
 	f := openInTheMiddleOfADrop(t)
 	dirs, steps := []string{crash(t, f.opt.Dir)}, []string{"before its end"}
