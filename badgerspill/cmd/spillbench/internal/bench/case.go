@@ -13,6 +13,8 @@ type Case struct {
 	Name    string
 	Short   string // one line
 	figures []Figure
+	// inOrder gives the keys the order of their slots.
+	inOrder bool
 	// prepare comes once before the pairs, run by plain Badger; nil if there is nothing to prepare.
 	prepare *stage
 	// base tells that prepare makes the database which each run gets a copy of.
@@ -35,7 +37,7 @@ type stage struct {
 // Cases returns all cases.
 func Cases() []*Case {
 	cases := []*Case{
-		settleCase(), hotCase(), ledgerCase(), pausesCase(), replayCase(), rssCase(), readsCase(), foregroundCase(), overloadCase(),
+		settleCase(), hotCase(), orderedCase(), ledgerCase(), pausesCase(), replayCase(), rssCase(), readsCase(), foregroundCase(), overloadCase(),
 		closedCase(8), closedCase(64),
 	}
 	cases = append(cases, commitCases()...)

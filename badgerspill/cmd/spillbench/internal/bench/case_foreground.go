@@ -9,6 +9,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/workspace"
 )
 
 const (
@@ -77,7 +78,7 @@ func loadAfterWriting(ctx context.Context, r *runner) error {
 
 // loadWhileReplaying begins the load on a spill that the layer replays when it sees fit.
 func loadWhileReplaying(ctx context.Context, r *runner) error {
-	if err := syncTree(r.job.Dir); err != nil {
+	if err := workspace.SyncTree(r.job.Dir); err != nil {
 		return err
 	}
 	db, err := r.open(engine.Options{})

@@ -10,6 +10,7 @@ import (
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/closedloop"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/workspace"
 )
 
 const (
@@ -95,7 +96,7 @@ func (r *runner) growTo(ctx context.Context, opt engine.Options, size, first, en
 		return err
 	}
 	// What the kernel still has to write must not be in the way of what is measured.
-	if err := syncTree(r.job.Dir); err != nil {
+	if err := workspace.SyncTree(r.job.Dir); err != nil {
 		return err
 	}
 	var all rounds
@@ -115,7 +116,7 @@ func (r *runner) growTo(ctx context.Context, opt engine.Options, size, first, en
 
 // openAndGet measures Open and reads of any spilled key.
 func (r *runner) openAndGet(ctx context.Context, opt engine.Options, size, entries int64) error {
-	if err := syncTree(r.job.Dir); err != nil {
+	if err := workspace.SyncTree(r.job.Dir); err != nil {
 		return err
 	}
 	var opens []time.Duration

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/workspace"
 )
 
 const (
@@ -66,7 +67,7 @@ func writeAndSettle(ctx context.Context, r *runner) error {
 }
 
 func read(ctx context.Context, r *runner) error {
-	if err := syncTree(r.job.Dir); err != nil {
+	if err := workspace.SyncTree(r.job.Dir); err != nil {
 		return err
 	}
 	begin := time.Now()

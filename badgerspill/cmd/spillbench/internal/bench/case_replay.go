@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/workspace"
 )
 
 // replayCase is how fast entries get into Badger when nothing else is to be done: from the spill,
@@ -63,7 +64,7 @@ func (r *runner) taken(ctx context.Context, take func(db engine.Engine) error) e
 	if err != nil {
 		return err
 	}
-	if err := syncTree(r.job.Dir); err != nil {
+	if err := workspace.SyncTree(r.job.Dir); err != nil {
 		return err
 	}
 	n := float64(replayEntries(r.cfg))

@@ -31,6 +31,16 @@ func hotCase() *Case {
 		})
 }
 
+// orderedCase is the same for keys that come in their order, each behind all that are there.
+func orderedCase() *Case {
+	c := burstCase("ordered", "the same with keys that come in order, all of them new",
+		1, func(cfg Config) closedloop.Pattern {
+			return closedloop.Pattern{Keys: cfg.preloaded() + cfg.written(), First: cfg.preloaded(), InOrder: true}
+		})
+	c.inOrder = true
+	return c
+}
+
 func burstCase(name, short string, wanted float64, pattern func(Config) closedloop.Pattern) *Case {
 	burst := stage{name: "burst", run: func(ctx context.Context, r *runner) error {
 		return r.burst(ctx, pattern(r.cfg))

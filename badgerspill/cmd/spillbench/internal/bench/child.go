@@ -48,7 +48,7 @@ func ChildMain(ctx context.Context, in io.Reader, out io.Writer) error {
 		if err != nil {
 			return err
 		}
-		if err := newRunner(job, emit).do(ctx, s); err != nil || !s.killed {
+		if err := newRunner(job, c, emit).do(ctx, s); err != nil || !s.killed {
 			return err
 		}
 		return kill()
@@ -82,9 +82,13 @@ type runner struct {
 	res   StageResult
 }
 
-func newRunner(job Job, emit func(Message)) *runner {
+func newRunner(job Job, c *Case, emit func(Message)) *runner {
+	load := job.Config.workload()
+	if c.inOrder {
+		load = load.InOrder()
+	}
 	return &runner{
-		job: job, cfg: job.Config, load: job.Config.workload(), emit: emit,
+		job: job, cfg: job.Config, load: load, emit: emit,
 		openEngine: engine.Open, precise: true,
 		begin: time.Now(), res: StageResult{Figures: map[string]float64{}},
 	}

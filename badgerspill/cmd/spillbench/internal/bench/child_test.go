@@ -329,7 +329,7 @@ func TestChildThatIsToldNonsense(t *testing.T) {
 }
 
 func TestWhatTheLayerCountsByName(t *testing.T) {
-	r := newRunner(Job{}, nil)
+	r := newRunner(Job{}, &Case{}, nil)
 	require.NoError(t, r.setCounted("slowed", "CommitsSlowed"))
 	require.Empty(t, r.res.Figures, "no layer")
 	r.res.LayerStats = json.RawMessage(`{"CommitsBlocked": 3, "CommitsSlowed": 12, "State": "direct"}`)

@@ -161,7 +161,9 @@ func fakeRunner(t *testing.T, e *fakeEngine, caseName string, cfg Config) *runne
 	if e.layered {
 		name = engine.Badgerspill
 	}
-	r := newRunner(Job{Case: caseName, Engine: name, Dir: t.TempDir(), Config: cfg}, func(Message) {})
+	c, err := Find(caseName)
+	require.NoError(t, err)
+	r := newRunner(Job{Case: caseName, Engine: name, Dir: t.TempDir(), Config: cfg}, c, func(Message) {})
 	r.openEngine, r.precise = e.open, false
 	return r
 }

@@ -143,7 +143,7 @@ func TestViewsOfEachKindAreToldApart(t *testing.T) {
 }
 
 func TestZipfHasFewHotKeys(t *testing.T) {
-	v := newRunner(Job{Config: DefaultConfig()}, nil).viewer(nil, 0)
+	v := newRunner(Job{Config: DefaultConfig()}, &Case{}, nil).viewer(nil, 0)
 	const n = 100_000
 	first := 0
 	for range n {

@@ -135,7 +135,7 @@ func (p *parent) run(ctx context.Context, pair int, name string) (*EngineResult,
 		return nil, err
 	}
 	if p.base != "" {
-		if err := copyTree(ctx, p.base, dir); err != nil {
+		if err := workspace.CopyTree(ctx, p.base, dir); err != nil {
 			return nil, err
 		}
 	}

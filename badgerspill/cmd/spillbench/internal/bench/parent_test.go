@@ -336,26 +336,3 @@ func TestTimesScaleDownToASecond(t *testing.T) {
 	cfg.Scale = 0.01
 	require.Equal(t, time.Second, cfg.scaledTime(time.Minute))
 }
-
-func TestCopyIsWhole(t *testing.T) {
-	from, to := t.TempDir(), t.TempDir()
-	require.NoError(t, os.MkdirAll(filepath.Join(from, "a", "b"), 0o700))
-	require.NoError(t, os.WriteFile(filepath.Join(from, "a", "b", "x"), []byte("one"), 0o600))
-	require.NoError(t, os.WriteFile(filepath.Join(from, "y"), []byte("two"), 0o600))
-	require.NoError(t, copyTree(t.Context(), from, to))
-	require.NoError(t, os.RemoveAll(from))
-	require.NoError(t, syncTree(to))
-	for file, want := range map[string]string{"a/b/x": "one", "y": "two"} {
-		got, err := os.ReadFile(filepath.Join(to, file))
-		require.NoError(t, err)
-		require.Equal(t, want, string(got))
-	}
-
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	require.ErrorIs(t, copyTree(ctx, to, t.TempDir()), context.Canceled)
-	again := t.TempDir()
-	require.NoError(t, os.WriteFile(filepath.Join(again, "y"), []byte("mine"), 0o600))
-	require.ErrorIs(t, copyTree(t.Context(), to, again), os.ErrExist)
-	require.NoError(t, syncTree(filepath.Join(to, "absent")))
-}

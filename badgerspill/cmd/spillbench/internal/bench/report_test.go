@@ -163,6 +163,6 @@ func TestEveryFigureHasANameAndEveryCaseALine(t *testing.T) {
 		}
 	}
 	_, err := Find("sprint")
-	require.EqualError(t, err, `case "sprint": must be settle, hot, ledger, pauses, replay, rss, reads, foreground, overload, closed8, closed64, commit1, `+
+	require.EqualError(t, err, `case "sprint": must be settle, hot, ordered, ledger, pauses, replay, rss, reads, foreground, overload, closed8, closed64, commit1, `+
 		`commit8, commit1sync, commit8sync, rmw, view, iterate, readers or growth`)
 }

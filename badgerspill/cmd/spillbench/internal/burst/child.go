@@ -7,6 +7,7 @@ import (
 
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
+	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/settle"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/workspace"
 )
 
@@ -16,13 +17,22 @@ const (
 	sampleEvery = 100 * time.Millisecond
 	// drainLimit ends a replay that does not come to an end.
 	drainLimit = 5 * time.Minute
+
+	// A base is ready when nothing has changed for so long.
+	filledFor = time.Second
+	fillPoll  = 50 * time.Millisecond
+	fillLimit = 30 * time.Minute
 )
 
 // Child runs one engine through the load and its verification, and emits what it sees; emit is not
 // called concurrently. It blocks until all is done or ctx has ended. After an error the engine may
 // be left open, and the process should end.
 func Child(ctx context.Context, job Job, open OpenFunc, emit func(Message)) error {
-	return newChild(job, emit, true).run(ctx, open)
+	c := newChild(job, emit, true)
+	if job.Fill {
+		return c.fill(ctx, open)
+	}
+	return c.run(ctx, open)
 }
 
 type child struct {
@@ -43,7 +53,7 @@ func newChild(job Job, emit func(Message), precise bool) *child {
 		job: job,
 		loop: openloop.NewRun(openloop.Config{
 			Schedule: cfg.schedule(),
-			Workload: openloop.NewWorkload(cfg.Seed, cfg.ValueSize),
+			Workload: cfg.workload(),
 			Writers:  cfg.Writers,
 			Reads:    cfg.Reads,
 			Backlog:  cfg.Backlog,
@@ -95,6 +105,62 @@ func (c *child) run(ctx context.Context, open OpenFunc) error {
 	res.Took = time.Since(begin)
 	c.emit(Message{Result: res})
 	return nil
+}
+
+// fill makes a settled database of Config.Base entries, whose slots are behind those of the load.
+func (c *child) fill(ctx context.Context, open OpenFunc) error {
+	ctx, cancel := context.WithTimeout(ctx, fillLimit)
+	defer cancel()
+	job := c.job
+	c.loop.Begin()
+	// Close makes a table of the memtable, with which level 0 may be due: so it is opened again.
+	for _, entries := range []int64{job.Config.Base, 0} {
+		db, err := open(job.Engine, job.Dir, engine.Options{Superflag: job.Config.Options})
+		if err != nil {
+			return fmt.Errorf("open %s: %w", job.Engine, err)
+		}
+		err = c.whileWorking(stageFill, nil, func() error {
+			if err := c.writeBase(ctx, db, entries); err != nil {
+				return err
+			}
+			return c.settled(ctx, db)
+		})
+		if err != nil {
+			return fmt.Errorf("fill %s: %w", job.Engine, err)
+		}
+		if err := db.Close(); err != nil {
+			return fmt.Errorf("close %s: %w", job.Engine, err)
+		}
+	}
+	c.emit(Message{Result: c.res})
+	return nil
+}
+
+func (c *child) writeBase(ctx context.Context, db Engine, entries int64) error {
+	load, first := c.job.Config.workload(), c.job.Config.schedule().Total()
+	batch := db.Batch()
+	defer batch.Cancel()
+	for slot := first; slot < first+entries; slot++ {
+		if slot%1000 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err := batch.Set(load.AppendKey(nil, slot), load.AppendValue(nil, slot)); err != nil {
+			return err
+		}
+	}
+	return batch.Flush()
+}
+
+func (c *child) settled(ctx context.Context, db Engine) error {
+	look := func() (settle.State, error) {
+		pending := int64(0)
+		if l := db.Layer(); l != nil {
+			pending = l.SpillPending
+		}
+		return settle.Look(c.job.Dir, db.Levels(), pending)
+	}
+	_, err := settle.Wait(ctx, look, filledFor, fillPoll)
+	return err
 }
 
 func (c *child) load(ctx context.Context, db Engine) error {

@@ -57,6 +57,43 @@ func TestPlainEngineIsLoadedReopenedAndChecked(t *testing.T) {
 	})
 }
 
+func TestBaseIsMadeOfOtherKeysAndSettled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := smallConfig()
+		cfg.Base = 50
+		disk := newFakeDisk()
+		var results int
+		c := newChild(Job{Engine: Badgerspill, Dir: t.TempDir(), Config: cfg, Fill: true}, func(m Message) {
+			if m.Result != nil {
+				results++
+			}
+		}, false)
+		begin := time.Now()
+		// The layer has something in the spill for a while.
+		require.NoError(t, c.fill(t.Context(), disk.opener(func(e *fakeEngine) { e.spillTo = 3 * time.Second })))
+		require.Equal(t, 1, results)
+		require.Len(t, disk.opened, 2, "once more, since the close makes a table")
+		require.Greater(t, time.Since(begin), 3*time.Second+filledFor)
+		require.Len(t, disk.data, 50)
+
+		res, _, err := runChild(t, Badger, cfg, disk.opener(nil))
+		require.NoError(t, err)
+		require.True(t, res.Verified.OK())
+		require.Len(t, disk.data, 50+130)
+	})
+}
+
+func TestBaseThatCannotBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := smallConfig()
+		cfg.Base = 50
+		c := newChild(Job{Engine: Badger, Dir: t.TempDir(), Config: cfg, Fill: true}, func(Message) {}, false)
+		err := c.fill(t.Context(), newFakeDisk().opener(func(e *fakeEngine) { e.writeErr = errDiskFull }))
+		require.ErrorIs(t, err, errDiskFull)
+		require.ErrorContains(t, err, "fill badger")
+	})
+}
+
 func TestTimeUntilTheSpillIsEmpty(t *testing.T) {
 	for _, row := range []struct {
 		name     string

@@ -36,6 +36,7 @@ const (
 	maxDuration = time.Hour
 	maxWriters  = 10_000
 	maxPairs    = 100
+	maxBase     = 100_000_000
 	// maxWrites keeps the per-write records of the generator under a gigabyte.
 	maxWrites = 50_000_000
 )
@@ -52,6 +53,9 @@ type Config struct {
 	// Backlog is how long after the last phase overdue writes may still be sent and the spill may
 	// still be replayed, 0 to 1 h.
 	Backlog time.Duration `json:"backlog_ns"`
+	// Base is how many entries the database holds before the load, none of which the load
+	// overwrites, 0 to 100,000,000. Each engine makes its own once, and each run gets a copy.
+	Base int64 `json:"base,omitempty"`
 
 	// bytes, openloop.MinValueSize to openloop.MaxValueSize
 	ValueSize int  `json:"value_size"`
@@ -104,6 +108,7 @@ func (c Config) Validate() error {
 		{"--burst-rate", c.BurstRate, 1, maxRate},
 		{"--quiet-rate", c.QuietRate, 1, maxRate},
 		{"--value-size", int64(c.ValueSize), openloop.MinValueSize, openloop.MaxValueSize},
+		{"--base", c.Base, 0, maxBase},
 		{"--writers", int64(c.Writers), 1, maxWriters},
 		{"--reads", int64(c.Reads), 0, 100},
 		{"--pairs", int64(c.Pairs), 1, maxPairs},
@@ -162,6 +167,8 @@ func (c Config) phases() []openloop.Phase {
 		{Name: PhaseQuiet, Rate: c.QuietRate, Duration: c.Quiet},
 	}
 }
+
+func (c Config) workload() *openloop.Workload { return openloop.NewWorkload(c.Seed, c.ValueSize) }
 
 func (c Config) schedule() *openloop.Schedule { return openloop.NewSchedule(c.phases()...) }
 
@@ -236,7 +243,7 @@ func (c Config) need() int64 {
 	// The tables, and beside them either what compaction is rewriting or the spill that is being
 	// replayed, each at most as large as the data; and Badger's logs.
 	const logs = 512 << 20
-	need := 2*data + logs
+	need := 2*data + logs + int64(len(c.engines())+1)*2*c.Base*c.entryBytes()
 	if kept := c.Dir != "" || c.Keep; kept {
 		before := int64(len(c.turns()) - 1) // databases that are still there
 		if before > 0 && data+logs > (math.MaxInt64/2-need)/before {
@@ -247,10 +254,13 @@ func (c Config) need() int64 {
 	return need
 }
 
+// entryBytes is what an entry takes: a key, its timestamp, and what Badger stores beside them come
+// to about 32 bytes.
+func (c Config) entryBytes() int64 { return int64(c.ValueSize) + openloop.KeySize + 32 }
+
 // keysAndValues is how many bytes the load holds, before any compression.
 func (c Config) keysAndValues() int64 {
-	// A key, its timestamp, and what Badger stores beside them come to about 32 bytes.
-	per := int64(c.ValueSize) + openloop.KeySize + 32
+	per := c.entryBytes()
 	n := c.schedule().Total()
 	if n > math.MaxInt64/per/4 {
 		return math.MaxInt64 / 4

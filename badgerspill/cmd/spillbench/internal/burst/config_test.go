@@ -94,6 +94,7 @@ func TestBadValuesNameFlagValueAndBound(t *testing.T) {
 		{"negative backlog", func(c *Config) { c.Backlog = -1 }, "--backlog -1ns: must be between 0s and 1h0m0s"},
 		{"value without room for its stamp", func(c *Config) { c.ValueSize = 15 }, "--value-size 15: must be between 16 and 1048576"},
 		{"value for the value log", func(c *Config) { c.ValueSize = 1<<20 + 1 }, "--value-size 1048577: must be between 16 and 1048576"},
+		{"negative base", func(c *Config) { c.Base = -1 }, "--base -1: must be between 0 and 100000000"},
 		{"no writers", func(c *Config) { c.Writers = 0 }, "--writers 0: must be between 1 and 10000"},
 		{"too many writers", func(c *Config) { c.Writers = 10_001 }, "--writers 10001: must be between 1 and 10000"},
 		{"unknown engine", func(c *Config) { c.Engine = "rocksdb" }, `--engine "rocksdb": must be both, or some of badger, badgerspill, log, pebble, badger-mended and badgerspill-mended, separated by commas`},

@@ -3,6 +3,8 @@ package burst
 import (
 	"context"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
@@ -12,6 +14,8 @@ import (
 type Engine interface {
 	openloop.Reader
 	Writer() func(key, value []byte) error
+	Batch() engine.Batch
+	Levels() []badger.LevelInfo
 	Layer() *engine.Layer
 	Drain(ctx context.Context) error
 	Close() error

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/dgraph-io/badger/v4"
+
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/engine"
 	"github.com/badgerspill/badgerspill/badgerspill/cmd/spillbench/internal/openloop"
 )
@@ -109,6 +111,17 @@ func (e *fakeEngine) Layer() *engine.Layer {
 	l.CommitsBlocked = int64(time.Since(e.opened)/(time.Second/2)) * e.blockedPerSecond / 2
 	return l
 }
+
+func (e *fakeEngine) Levels() []badger.LevelInfo { return nil }
+
+func (e *fakeEngine) Batch() engine.Batch { return fakeBatch{e} }
+
+// fakeBatch writes at once.
+type fakeBatch struct{ *fakeEngine }
+
+func (b fakeBatch) Set(key, value []byte) error { return b.Writer()(key, value) }
+func (b fakeBatch) Flush() error                { return nil }
+func (b fakeBatch) Cancel()                     {}
 
 func (e *fakeEngine) Drain(context.Context) error {
 	time.Sleep(2 * time.Second)

@@ -29,6 +29,8 @@ func (p Progress) line() string {
 		if p.Left > 0 {
 			fmt.Fprintf(&b, ", about %s", text.Seconds(p.Left.Round(time.Second)))
 		}
+	case p.Stage == stageFill:
+		b.WriteString("making the database from before the burst")
 	case p.Stage == stageClose:
 		b.WriteString("closing the database")
 	case p.Stage == stageVerify:

@@ -11,9 +11,10 @@ import (
 // closed.
 type Job struct {
 	Engine string `json:"engine"`
-	Dir    string `json:"dir"` // exists and is empty
+	Dir    string `json:"dir"` // exists, and is empty or holds a copy of the base
 	Config Config `json:"config"`
 	Live   bool   `json:"live,omitempty"` // serve the engine's page, if it has one
+	Fill   bool   `json:"fill,omitempty"` // make the base, and do nothing else
 }
 
 // Message is a line of JSON on a child's standard output: one of its fields is set.
@@ -37,6 +38,7 @@ type Progress struct {
 
 // The stages of a child.
 const (
+	stageFill   = "fill" // the base
 	stageLoad   = "load"
 	stageReplay = "replay" // the load is over, the spill is not empty
 	stageClose  = "close"

@@ -48,8 +48,12 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 
 	fmt.Fprintf(progress, "databases in %s, up to %s\n", work.Dir(), worstCaseText(cfg))
 	report := Report{Config: cfg, OK: true, Build: ThisBuild()}
+	bases, err := makeBases(ctx, cfg, work, start, progress)
+	if err != nil {
+		return err
+	}
 	for _, turn := range cfg.turns() {
-		res, err := runEngine(ctx, cfg, work, turn, start, shown, progress)
+		res, err := runEngine(ctx, cfg, work, turn, bases[turn.engine], start, shown, progress)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -87,18 +91,52 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 	return nil
 }
 
-func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, turn turn, start StartFunc,
+// makeBases returns for each engine the directory of the database that its runs begin with; none
+// without Config.Base.
+func makeBases(ctx context.Context, cfg Config, work *workspace.Workspace, start StartFunc, progress io.Writer,
+) (bases map[string]string, err error) {
+	bases = map[string]string{}
+	for _, engine := range cfg.engines() {
+		if cfg.Base == 0 {
+			break
+		}
+		if bases[engine], err = work.Make("base-" + engine); err != nil {
+			return nil, err
+		}
+		if _, err := runJob(ctx, Job{Engine: engine, Dir: bases[engine], Config: cfg, Fill: true}, start, nil, progress); err != nil {
+			return nil, err
+		}
+	}
+	return bases, nil
+}
+
+func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, turn turn, base string, start StartFunc,
 	shown *stand, progress io.Writer,
 ) (*EngineResult, error) {
-	engine := turn.engine
 	dir, err := work.Make(turn.name())
 	if err != nil {
 		return nil, err
 	}
+	if base != "" {
+		if err := workspace.CopyTree(ctx, base, dir); err != nil {
+			return nil, err
+		}
+	}
+	defer shown.ended()
+	res, err := runJob(ctx, Job{Engine: turn.engine, Dir: dir, Config: cfg, Live: shown != nil}, start, shown, progress)
+	if err != nil {
+		return nil, err
+	}
+	res.Run = turn.run
+	return res, nil
+}
+
+// runJob runs a job in another process, and passes on what it says.
+func runJob(ctx context.Context, job Job, start StartFunc, shown *stand, progress io.Writer) (*EngineResult, error) {
+	engine := job.Engine
 	var res *EngineResult
 	failure := ""
-	defer shown.ended()
-	err = start(ctx, Job{Engine: engine, Dir: dir, Config: cfg, Live: shown != nil}, func(m Message) {
+	err := start(ctx, job, func(m Message) {
 		shown.note(engine, m)
 		switch {
 		case m.Progress != nil:
@@ -117,7 +155,6 @@ func runEngine(ctx context.Context, cfg Config, work *workspace.Workspace, turn 
 	case res == nil:
 		return nil, fmt.Errorf("the process that runs %s ended without a result", engine)
 	}
-	res.Run = turn.run
 	return res, nil
 }
 

@@ -56,6 +56,37 @@ func TestBothEnginesRunAndNothingIsLeftBehind(t *testing.T) {
 	require.Contains(t, progress.String(), "badger      close     0.0 s  closing the database\nbadgerspill close     0.0 s  closing the database\n")
 }
 
+func TestEachEngineMakesItsBaseOnceAndEachRunGetsACopy(t *testing.T) {
+	root := tempRoot(t)
+	cfg := smallConfig()
+	cfg.Base, cfg.Pairs = 100, 2
+	var jobs []string
+	start := func(_ context.Context, job Job, message func(Message)) error {
+		mark := filepath.Join(job.Dir, "MANIFEST")
+		if job.Fill {
+			jobs = append(jobs, "fill "+job.Engine)
+			require.NoError(t, os.WriteFile(mark, []byte(job.Engine), 0o600))
+			message(Message{Result: &EngineResult{Engine: job.Engine}})
+			return nil
+		}
+		jobs = append(jobs, job.Engine)
+		found, err := os.ReadFile(mark)
+		require.NoError(t, err)
+		require.Equal(t, job.Engine, string(found))
+		require.NoError(t, os.WriteFile(mark, []byte("another"), 0o600))
+		message(Message{Result: sampleResult(job.Engine)})
+		return nil
+	}
+	require.NoError(t, Run(t.Context(), cfg, start, &bytes.Buffer{}, &bytes.Buffer{}))
+	require.Equal(t, []string{"fill badger", "fill badgerspill", "badger", "badgerspill", "badgerspill", "badger"}, jobs)
+	requireEmpty(t, root)
+
+	broken := errors.New("no room")
+	err := Run(t.Context(), cfg, func(context.Context, Job, func(Message)) error { return broken }, &bytes.Buffer{}, &bytes.Buffer{})
+	require.ErrorIs(t, err, broken)
+	requireEmpty(t, root)
+}
+
 func TestTemporaryDirectoryIsKeptOnRequest(t *testing.T) {
 	root := tempRoot(t)
 	cfg := smallConfig()
@@ -109,6 +140,12 @@ func TestBothDatabasesNeedRoomOnlyIfTheyAreKept(t *testing.T) {
 	require.Greater(t, kept.need(), removed.need()+removed.keysAndValues())
 	removed.Engine, kept.Engine = Badger, Badger
 	require.Equal(t, removed.need(), kept.need())
+}
+
+func TestBasesNeedRoomBesideTheCopy(t *testing.T) {
+	without, with := DefaultConfig(), DefaultConfig()
+	with.Base = 1000
+	require.Equal(t, 3*2*1000*with.entryBytes(), with.need()-without.need(), "two bases and a copy")
 }
 
 func TestLostKeysFailTheRunAndKeepTheDatabase(t *testing.T) {

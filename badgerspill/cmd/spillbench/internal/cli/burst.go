@@ -96,6 +96,7 @@ func newBurst() *cobra.Command {
 	f.DurationVar(&cfg.Quiet, "quiet", cfg.Quiet, "how long the quiet phase lasts; 0s leaves it out")
 	f.DurationVar(&cfg.Backlog, "backlog", cfg.Backlog,
 		"how long after the last phase overdue writes may still be sent and the spill may take to empty")
+	f.Int64Var(&cfg.Base, "base", cfg.Base, "`entries` that the database holds before the load; each engine makes its own, and each run gets a copy")
 	f.IntVar(&cfg.ValueSize, "value-size", cfg.ValueSize, "size of a value in `bytes`")
 	f.IntVar(&cfg.Writers, "writers", cfg.Writers, "how many writes may be in flight; `n` goroutines")
 	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "`engines` to run, in order: both, which is badger,badgerspill, or some of "+strings.Join(engine.Names(), ", "))

@@ -60,7 +60,7 @@ func TestCommandLinesThatCannotBeUnderstood(t *testing.T) {
 		{"no case", []string{"bench"}, "name one case, not 0"},
 		{"two cases", []string{"bench", "settle", "hot"}, "name one case, not 2"},
 		{"unknown case", []string{"bench", "sprint"},
-			`case "sprint": must be settle, hot, ledger, pauses, replay, rss, reads, foreground, overload, closed8, closed64, commit1, ` +
+			`case "sprint": must be settle, hot, ordered, ledger, pauses, replay, rss, reads, foreground, overload, closed8, closed64, commit1, ` +
 				`commit8, commit1sync, commit8sync, rmw, view, iterate, readers or growth`},
 		{"no pairs", []string{"bench", "settle", "-pairs", "0"}, "--pairs 0: must be between 1 and 100"},
 		{"scale out of bounds", []string{"bench", "settle", "--scale=-1"}, "--scale -1: must be between 0.0001 and 100"},

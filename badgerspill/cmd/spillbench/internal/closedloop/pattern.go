@@ -14,10 +14,16 @@ type Pattern struct {
 	// alike. The slots of a workload are in random order of their keys, so the hot keys lie all
 	// over the key space.
 	Hot, HotPercent int64
+	// InOrder makes write i go to slot First+i. Seed, Hot and HotPercent do not matter then.
+	InOrder bool
+	First   int64
 }
 
 // Slot returns the slot that write i goes to.
 func (p Pattern) Slot(i int64) int64 {
+	if p.InOrder {
+		return p.First + i
+	}
 	random := rand.NewPCG(p.Seed, uint64(i))
 	among := p.Keys
 	if p.HotPercent > 0 && below(random, 100) < p.HotPercent {

@@ -34,6 +34,7 @@ type Workload struct {
 	random    int // bytes of a value before the filler, stamp included
 	pool      []byte
 	tail      []byte
+	inOrder   bool // keys have the order of their slots
 }
 
 // NewWorkload prepares values of valueSize bytes, between MinValueSize and MaxValueSize.
@@ -50,7 +51,16 @@ func NewWorkload(seed uint64, valueSize int) *Workload {
 	return w
 }
 
-// AppendKey appends the key of the slot. Keys are unique, and in random order over the slots.
+// InOrder returns a workload of the same values whose keys have the order of their slots, as those
+// of a time series have.
+func (w *Workload) InOrder() *Workload {
+	ordered := *w
+	ordered.inOrder = true
+	return &ordered
+}
+
+// AppendKey appends the key of the slot. Keys are unique, and in random order over the slots but
+// for a workload InOrder.
 func (w *Workload) AppendKey(dst []byte, slot int64) []byte {
 	var raw [8]byte
 	binary.BigEndian.PutUint64(raw[:], w.id(slot))
@@ -70,6 +80,9 @@ func (w *Workload) AppendValue(dst []byte, slot int64) []byte {
 
 // id is one to one over slots: both steps are.
 func (w *Workload) id(slot int64) uint64 {
+	if w.inOrder {
+		return uint64(slot)
+	}
 	return mix64(uint64(slot) + w.seed*0x9e3779b97f4a7c15)
 }
 

@@ -25,6 +25,19 @@ func TestKeysAreUniqueAndInRandomOrder(t *testing.T) {
 	require.InDelta(t, n/2, ascents, n/20)
 }
 
+func TestKeysInOrder(t *testing.T) {
+	w := NewWorkload(3, 64)
+	ordered := w.InOrder()
+	last := ""
+	for slot := range int64(1000) {
+		key := string(ordered.AppendKey(nil, slot))
+		require.Len(t, key, KeySize)
+		require.Greater(t, key, last)
+		last = key
+	}
+	require.NotEqual(t, ordered.AppendKey(nil, 1), w.AppendKey(nil, 1), "the first one stays as it was")
+}
+
 func TestValuesCanBeRecomputedAndTellKeysApart(t *testing.T) {
 	for _, size := range []int{MinValueSize, 17, 1024, MaxValueSize} {
 		w, again, other := NewWorkload(1, size), NewWorkload(1, size), NewWorkload(2, size)

@@ -1,4 +1,4 @@
-package bench
+package workspace
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 )
 
-// copyTree copies the files below from into to, which exists, and syncs them: what the kernel still
+// CopyTree copies the files below from into to, which exists, and syncs them: what the kernel still
 // has to write of the copy must not be in the way of what is measured. Not by hard links: Badger
 // truncates a table before it removes it.
-func copyTree(ctx context.Context, from, to string) error {
+func CopyTree(ctx context.Context, from, to string) error {
 	return filepath.WalkDir(from, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil {
 			err = ctx.Err()
@@ -52,8 +52,8 @@ func copyFile(from, to string) (err error) {
 	return out.Sync()
 }
 
-// syncTree syncs every file below dir. Files that vanish meanwhile do not count.
-func syncTree(dir string) error {
+// SyncTree syncs every file below dir. Files that vanish meanwhile do not count.
+func SyncTree(dir string) error {
 	return filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if os.IsNotExist(err) {
 			return nil
