@@ -224,6 +224,9 @@ func (db *DB) openBadger() (err error) {
 	if db.opt.InMemory {
 		return db.openInner(opt)
 	}
+	if err := host.CheckTables(opt); err != nil {
+		return err
+	}
 	locked, err := db.interlock.Present()
 	if err != nil {
 		return err

@@ -9,6 +9,33 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// TestOpenWithDamagedTables is an error, over which plain Badger ends the process.
+func TestOpenWithDamagedTables(t *testing.T) {
+	f := open(t)
+	f.put("k", "v")
+	require.NoError(t, f.Close())
+	tables, err := filepath.Glob(filepath.Join(f.opt.Dir, "*.sst"))
+	require.NoError(t, err)
+	require.Len(t, tables, 1)
+	whole, err := os.ReadFile(tables[0])
+	require.NoError(t, err)
+	for name, damaged := range map[string][]byte{
+		"cut short": whole[:len(whole)-1],
+		"zeros":     make([]byte, len(whole)),
+		"empty":     nil,
+	} {
+		require.NoError(t, os.WriteFile(tables[0], damaged, 0o600))
+		for _, readOnly := range []bool{false, true} {
+			db, err := Open(DefaultOptions(f.opt.Dir).WithLogger(nil).WithReadOnly(readOnly))
+			require.ErrorContains(t, err, tables[0], name)
+			require.ErrorContains(t, err, "restore", name)
+			require.Nil(t, db)
+		}
+	}
+	require.NoError(t, os.WriteFile(tables[0], whole, 0o600))
+	require.Equal(t, "v", openAt(t, f.opt.Dir).get("k"))
+}
+
 // TestOpenWithoutItsFiles is an error. Badger ends the process if it cannot open its statistics of
 // the value log.
 func TestOpenWithoutItsFiles(t *testing.T) {

@@ -6,13 +6,13 @@ import (
 	"io/fs"
 	"math"
 	"os"
-	"path/filepath"
 	"runtime"
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/table"
 
+	"github.com/badgerspill/badgerspill/badgerspill/internal/host"
 	"github.com/badgerspill/badgerspill/badgerspill/internal/room"
 )
 
@@ -204,15 +204,7 @@ func (opt *Options) treeRoom() (free int64, err error) {
 // baseLevelBytes returns what the first level below level 0 holds that holds anything; 0 where that
 // is not known.
 func (opt *Options) baseLevelBytes() (bytes int64) {
-	fp, err := os.Open(filepath.Join(opt.Dir, badger.ManifestFilename))
-	if err != nil {
-		return 0
-	}
-	defer fp.Close()
-	m, _, err := badger.ReplayManifestFile(fp, opt.ExternalMagicVersion, opt.Badger().WithLogger(nil))
-	if err != nil { // Badger is about to say so
-		return 0
-	}
+	m, _ := host.ReadManifest(opt.Badger())
 	base := uint8(math.MaxUint8)
 	for _, t := range m.Tables {
 		if t.Level > 0 {
