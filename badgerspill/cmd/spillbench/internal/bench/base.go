@@ -7,8 +7,8 @@ import (
 )
 
 // baseStage makes a settled database of slots 0 to preloaded-1. It is made once and copied for
-// every run, so that both engines start from the same bytes, and nothing of its making is in their
-// figures.
+// every run, so that both engines start from the same bytes, unless each makes its own, and nothing
+// of its making is in their figures.
 var baseStage = &stage{name: "base", run: func(ctx context.Context, r *runner) error {
 	db, err := r.filled(ctx)
 	if err != nil {

@@ -15,7 +15,8 @@ type Case struct {
 	figures []Figure
 	// inOrder gives the keys the order of their slots.
 	inOrder bool
-	// prepare comes once before the pairs, run by plain Badger; nil if there is nothing to prepare.
+	// prepare comes once before the pairs, run by plain Badger, or where it makes a base and
+	// Config.OwnBase wants that, by each engine; nil if there is nothing to prepare.
 	prepare *stage
 	// base tells that prepare makes the database which each run gets a copy of.
 	base bool
@@ -71,6 +72,14 @@ func (c *Case) stage(engine, name string) (*stage, error) {
 	return nil, fmt.Errorf("case %s has no stage %q of %s", c.Name, name, engine)
 }
 
+// unlessOwnBase is the end of a sentence about what the case begins with.
+func (c *Case) unlessOwnBase() string {
+	if c.base {
+		return ", or --own-base set"
+	}
+	return ""
+}
+
 // need estimates how many bytes of disk the case takes at its peak.
 func (c *Case) need(cfg Config) int64 {
 	const logs = 1 << 30
@@ -81,6 +90,9 @@ func (c *Case) need(cfg Config) int64 {
 	}
 	if c.base {
 		need += cfg.diskBytes(cfg.preloaded())
+		if cfg.OwnBase {
+			need += cfg.diskBytes(cfg.preloaded())
+		}
 	}
 	return need
 }

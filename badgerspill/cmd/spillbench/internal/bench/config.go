@@ -43,6 +43,9 @@ type Config struct {
 	// Base is how many entries a database holds before the run, where it holds some, before
 	// scaling, 1e3 to 1e8.
 	Base int64 `json:"base"`
+	// OwnBase has each engine make the database that its runs begin with, and so choose the shape
+	// of its tree. Otherwise all begin with a copy of one of plain Badger's.
+	OwnBase bool `json:"own_base,omitempty"`
 	// ValueSize is the size of values in bytes, openloop.MinValueSize to openloop.MaxValueSize.
 	ValueSize int `json:"value_size"`
 
@@ -54,7 +57,7 @@ type Config struct {
 	SettledFor time.Duration `json:"settled_for_ns"`
 
 	// Against is the engine that badgerspill is compared with. Cases that begin with a database of
-	// plain Badger's take no other.
+	// plain Badger's take no other without OwnBase.
 	Against string `json:"against"`
 	// Engine is the engine that is compared: badgerspill, on Badger as released or mended.
 	Engine string `json:"engine"`
@@ -126,6 +129,9 @@ func (c Config) Validate() error {
 func (c Config) offered(sustained float64) openloop.Phase {
 	return openloop.Phase{Name: "overload", Rate: int64(2 * sustained), Duration: c.Duration}
 }
+
+// engines returns the engines of a pair.
+func (c Config) engines() []string { return []string{c.Against, c.Engine} }
 
 // scaled returns n at the scale of the run, at least 1.
 func (c Config) scaled(n int64) int64 { return max(int64(float64(n)*c.Scale), 1) }

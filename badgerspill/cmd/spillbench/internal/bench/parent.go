@@ -29,8 +29,8 @@ func Run(ctx context.Context, c *Case, cfg Config, start StartFunc, out, progres
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	if base, _ := engine.Mended(cfg.Against); c.prepare != nil && base != engine.Badger {
-		return flagcheck.New("--against", fmt.Sprintf("%q", cfg.Against), "must be %s in case %s, which begins with a database of plain Badger's", engine.Badger, c.Name)
+	if base, _ := engine.Mended(cfg.Against); c.prepare != nil && base != engine.Badger && !(c.base && cfg.OwnBase) {
+		return flagcheck.New("--against", fmt.Sprintf("%q", cfg.Against), "must be %s in case %s, which begins with a database of plain Badger's%s", engine.Badger, c.Name, c.unlessOwnBase())
 	}
 	work, err := workspace.Open(workspace.Options{
 		Dir: cfg.Dir, Keep: cfg.Keep, Prefix: "spillbench-bench-", Need: c.need(cfg), Advice: "lower --scale or --duration",
@@ -80,33 +80,50 @@ type parent struct {
 	progress io.Writer
 	report   Report
 
-	base string // directory of the database to copy, if there is one
+	bases map[string]string // of each engine, the directory of the database to copy, if there is one
 }
 
 func (p *parent) prepare(ctx context.Context) error {
 	if p.c.prepare == nil {
 		return nil
 	}
-	name := p.c.prepare.name
-	dir, err := p.work.Make(name)
-	if err != nil {
-		return err
+	p.bases = map[string]string{}
+	if p.c.base && p.cfg.OwnBase {
+		for _, name := range p.cfg.engines() {
+			var err error
+			if p.bases[name], _, err = p.preparedBy(ctx, name, p.c.prepare.name+"-"+name); err != nil {
+				return err
+			}
+		}
+		return nil
 	}
-	res, err := p.stage(ctx, *p.c.prepare, engine.Badger, dir)
+	name := p.c.prepare.name
+	dir, res, err := p.preparedBy(ctx, engine.Badger, name)
 	if err != nil {
 		return err
 	}
 	p.report.Sustained = res.Figures["sustained"]
-	if p.c.base {
-		p.base = dir
-		return nil
+	if !p.c.base {
+		return p.work.Remove(name)
 	}
-	return p.work.Remove(name)
+	for _, name := range p.cfg.engines() {
+		p.bases[name] = dir
+	}
+	return nil
+}
+
+// preparedBy runs the preparation by an engine in a new directory.
+func (p *parent) preparedBy(ctx context.Context, engine, name string) (dir string, res *StageResult, err error) {
+	if dir, err = p.work.Make(name); err != nil {
+		return "", nil, err
+	}
+	res, err = p.stage(ctx, *p.c.prepare, engine, dir)
+	return dir, res, err
 }
 
 // pair runs each engine once, in turns who is first.
 func (p *parent) pair(ctx context.Context, n int) error {
-	engines := []string{p.cfg.Against, p.cfg.Engine}
+	engines := p.cfg.engines()
 	if n%2 == 1 {
 		slices.Reverse(engines)
 	}
@@ -134,8 +151,8 @@ func (p *parent) run(ctx context.Context, pair int, name string) (*EngineResult,
 	if err != nil {
 		return nil, err
 	}
-	if p.base != "" {
-		if err := workspace.CopyTree(ctx, p.base, dir); err != nil {
+	if base := p.bases[name]; base != "" {
+		if err := workspace.CopyTree(ctx, base, dir); err != nil {
 			return nil, err
 		}
 	}

@@ -27,7 +27,7 @@ type fakeStart struct {
 }
 
 func (f *fakeStart) start(_ context.Context, job Job, message func(Message)) error {
-	if len(f.jobs) > 0 && f.jobs[0].Stage == "base" {
+	if len(f.jobs) > 0 && f.jobs[0].Stage == "base" && job.Stage != "base" {
 		base, err := os.ReadFile(filepath.Join(job.Dir, "sub", "base"))
 		require.NoError(f.t, err)
 		require.Equal(f.t, "tables", string(base))
@@ -98,6 +98,24 @@ func TestPairsAlternateAndStartFromCopiesOfTheBase(t *testing.T) {
 	require.Contains(t, out.String(), "pair 1, badger first\n")
 	require.Contains(t, out.String(), "pair 2, badgerspill first\n")
 	require.Contains(t, out.String(), "replay: median of 2 pairs at scale 0.001")
+}
+
+func TestEachEngineMakesItsOwnBase(t *testing.T) {
+	root := tempRoot(t)
+	cfg := tiny()
+	cfg.OwnBase, cfg.Against = true, engine.Pebble
+	f := &fakeStart{t: t, of: none}
+	require.NoError(t, Run(t.Context(), findCase(t, "hot"), cfg, f.start, &bytes.Buffer{}, &bytes.Buffer{}))
+	require.Equal(t, []string{"pebble base", "badgerspill base", "pebble burst", "badgerspill burst"}, f.ran())
+	require.NotEqual(t, f.jobs[0].Dir, f.jobs[1].Dir)
+	requireEmpty(t, root)
+
+	one, own := findCase(t, "hot").need(tiny()), findCase(t, "hot").need(cfg)
+	require.Equal(t, cfg.diskBytes(cfg.preloaded()), own-one)
+
+	cfg.Against = engine.Log
+	require.ErrorContains(t, Run(t.Context(), findCase(t, "overload"), cfg, f.start, &bytes.Buffer{}, &bytes.Buffer{}),
+		"must be badger in case overload")
 }
 
 func TestCaseOfOneEngine(t *testing.T) {
@@ -309,7 +327,7 @@ func TestBadValuesNameFlagValueAndBound(t *testing.T) {
 		{"no time", func(c *Config) { c.Duration = 0 }, "--duration 0s: must be between 1s and 1h0m0s"},
 		{"too long", func(c *Config) { c.Duration = maxDuration + 1 }, "--duration 1h0m0.000000001s: must be between 1s and 1h0m0s"},
 		{"against itself", func(c *Config) { c.Against = engine.Badgerspill }, `--against "badgerspill": must be one of badger, log, pebble, badger-mended`},
-		{"against another, with a base", func(c *Config) { c.Against = engine.Log }, `--against "log": must be badger in case hot, which begins with a database of plain Badger's`},
+		{"against another, with a base", func(c *Config) { c.Against = engine.Log }, `--against "log": must be badger in case hot, which begins with a database of plain Badger's, or --own-base set`},
 		{"settled at once", func(c *Config) { c.SettledFor = 0 }, "--settled-for 0s: must be between 10ms and 1h0m0s"},
 		{"negative rate", func(c *Config) { c.Rate = -1 }, "--rate -1: must be between 0 and 500000"},
 		{"rate too high", func(c *Config) { c.Rate = 500_001 }, "--rate 500001: must be between 0 and 500000"},

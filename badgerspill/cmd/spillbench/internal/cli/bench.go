@@ -61,6 +61,8 @@ func newBench() *cobra.Command {
 	f.Float64Var(&cfg.Scale, "scale", cfg.Scale, "`factor` on all numbers of entries and bytes, and on the times, which are a second at least, of the case")
 	f.Int64Var(&cfg.Base, "base", cfg.Base,
 		"`entries` that a database holds before the run, where the case begins with some, before --scale")
+	f.BoolVar(&cfg.OwnBase, "own-base", cfg.OwnBase,
+		"each engine makes the database that its runs begin with, and so the tree; without it both get a copy of one of plain Badger's")
 	f.IntVar(&cfg.ValueSize, "value-size", cfg.ValueSize, "size of a value in `bytes`")
 	f.DurationVar(&cfg.Duration, "duration", cfg.Duration, "how long the load of the cases overload and pauses lasts")
 	f.Int64Var(&cfg.Rate, "rate", cfg.Rate,
@@ -68,7 +70,7 @@ func newBench() *cobra.Command {
 	f.DurationVar(&cfg.SettledFor, "settled-for", cfg.SettledFor,
 		"how long nothing may change until a database counts as settled")
 	f.StringVar(&cfg.Against, "against", cfg.Against,
-		"`engine` that badgerspill is compared with; another than badger only where the case does not begin with a database of its own")
+		"`engine` that badgerspill is compared with; another than badger only with --own-base, and where the case does not begin with a database")
 	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "`engine` that is measured, badgerspill or badgerspill-mended")
 	f.StringVar(&cfg.Mended, "mended", cfg.Mended,
 		"spillbench `executable` that was built on a mended Badger, for the engines whose names say so: see docs/mended.md")
