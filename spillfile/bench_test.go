@@ -144,10 +144,17 @@ func BenchmarkAcquireEmpty(b *testing.B) {
 	}
 }
 
-// Point reads over many sealed segments: of keys that are there, and of keys that are not.
+// Point reads over many sealed segments: of keys that are there, and of keys that are not. With few
+// descriptors a read opens the file that it needs.
 func BenchmarkGetManySegments(b *testing.B) {
+	for _, files := range []int{DefaultOpenFiles, MinOpenFiles} {
+		b.Run(fmt.Sprintf("descriptors=%d", files), func(b *testing.B) { benchmarkGetManySegments(b, files) })
+	}
+}
+
+func benchmarkGetManySegments(b *testing.B, files int) {
 	o := testOptions(b.TempDir())
-	o.SegmentSize, o.IndexArena, o.CacheSize = 64<<20, 16<<20, 12<<20
+	o.SegmentSize, o.IndexArena, o.CacheSize, o.OpenFiles = 64<<20, 16<<20, 12<<20, files
 	l := mustOpen(b, o)
 	defer l.Close()
 	const segments, perSegment = 36, 60_000
@@ -184,6 +191,7 @@ func BenchmarkGetManySegments(b *testing.B) {
 					b.Fatal(ok, err)
 				}
 			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/segments, "ns/segment")
 		})
 	}
 }
