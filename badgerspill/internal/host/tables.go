@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
+	"io"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,18 +18,16 @@ import (
 const (
 	// maxChecksum is more than a checksum takes: its algorithm and a number of 64 bits.
 	maxChecksum = 32
-	// minIndex is less than an index takes: where its root is, and that table's own header. One
-	// that is encrypted has an IV behind it.
-	minIndex, indexIV = 8, 16
 	// tablesAtOnce is how many ends of tables are read at once: each is a seek where nothing of the
 	// table is cached.
 	tablesAtOnce = 8
 )
 
-// CheckTables returns an error that names a table of Badger's manifest which is cut short, or whose
-// last bytes are damaged. Badger believes what it finds there and ends the process over it, in a
-// goroutine of its own (table.go, initIndex). What it notices itself, a table or a manifest that is
-// not there for instance, is left to it. It blocks for a read of the last bytes of each table.
+// CheckTables returns an error that names a table of Badger's manifest which is cut short at its
+// end, or whose last bytes are damaged so that Badger, which believes them, ends the process, in a
+// goroutine of its own (table.go, initIndex). What Badger notices itself is left to it: a file that
+// is not there, cannot be opened, or is empty, and an index that is not that of its checksum. It
+// blocks for a read of the last bytes of each table.
 func CheckTables(opt badger.Options) error {
 	manifest, ok := ReadManifest(opt)
 	if !ok {
@@ -39,7 +37,7 @@ func CheckTables(opt badger.Options) error {
 	var mu sync.Mutex
 	var damaged []error
 	turn := make(chan struct{}, tablesAtOnce)
-	for id, t := range manifest.Tables {
+	for id := range manifest.Tables {
 		turn <- struct{}{}
 		wait.Add(1)
 		go func() {
@@ -47,7 +45,7 @@ func CheckTables(opt badger.Options) error {
 				<-turn
 				wait.Done()
 			}()
-			if err := checkTable(table.NewFilename(id, opt.Dir), t.KeyID != 0); err != nil {
+			if err := checkTable(table.NewFilename(id, opt.Dir)); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				damaged = append(damaged, err)
@@ -58,7 +56,7 @@ func CheckTables(opt badger.Options) error {
 	if len(damaged) == 0 {
 		return nil
 	}
-	return fmt.Errorf("badgerspill: %d of %d tables of Badger are damaged, and Badger would end the process over each; "+
+	return fmt.Errorf("badgerspill: %d of %d tables of Badger are damaged, and Badger ends the process over such a one; "+
 		"restore the file, or a backup: %w", len(damaged), len(manifest.Tables), damaged[0])
 }
 
@@ -76,13 +74,10 @@ func ReadManifest(opt badger.Options) (m badger.Manifest, ok bool) {
 
 // checkTable looks at the end of a table: its index, the length of that, a checksum of the index,
 // and the length of the checksum. Lengths are 32 bits, big endian.
-func checkTable(path string, encrypted bool) error {
+func checkTable(path string) error {
 	f, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
-		return err
+		return nil
 	}
 	defer f.Close()
 	info, err := f.Stat()
@@ -91,8 +86,13 @@ func checkTable(path string, encrypted bool) error {
 	}
 	const length = 4
 	size := info.Size()
+	if size == 0 { // also while another process removes it
+		return nil
+	}
 	end := make([]byte, min(size, 2*length+maxChecksum))
-	if _, err := f.ReadAt(end, size-int64(len(end))); err != nil {
+	if _, err := f.ReadAt(end, size-int64(len(end))); errors.Is(err, io.EOF) {
+		return nil
+	} else if err != nil { // Badger reads it by a map, so for it this is a SIGBUS
 		return err
 	}
 	bad := func(what string) error { return fmt.Errorf("%s, of %d bytes: %s", path, size, what) }
@@ -110,18 +110,20 @@ func checkTable(path string, encrypted bool) error {
 	}
 	sum := int64(binary.BigEndian.Uint32(text))
 	text, ok = take(sum)
+	if !ok {
+		return bad(fmt.Sprintf("the checksum of its index cannot be of %d bytes", sum))
+	}
 	checksum := new(pb.Checksum)
-	if !ok || proto.Unmarshal(text, checksum) != nil || pb.Checksum_Algorithm_name[int32(checksum.Algo)] == "" {
-		return bad("the checksum of its index cannot be read")
+	if proto.Unmarshal(text, checksum) != nil {
+		return nil
+	}
+	if _, known := pb.Checksum_Algorithm_name[int32(checksum.Algo)]; !known {
+		return bad(fmt.Sprintf("the checksum of its index is of no kind that there is, %d", checksum.Algo))
 	}
 	if text, ok = take(length); !ok {
 		return bad("it has no index")
 	}
-	index, least := int64(binary.BigEndian.Uint32(text)), int64(minIndex)
-	if encrypted {
-		least += indexIV
-	}
-	if index < least || index > size-sum-2*length {
+	if index := int64(binary.BigEndian.Uint32(text)); index == 0 || index > size-sum-2*length {
 		return bad(fmt.Sprintf("its index cannot be of %d bytes", index))
 	}
 	return nil

@@ -41,16 +41,17 @@ func TestDamagedEndsOfTables(t *testing.T) {
 		}{
 			{"as it was", func(b []byte) []byte { return b }, ""},
 			{"the last byte is missing", func(b []byte) []byte { return b[:n-1] }, "checksum"},
-			{"half of it is missing", func(b []byte) []byte { return b[:n/2] }, "of "},
-			{"nothing is left", func([]byte) []byte { return nil }, "no end"},
+			{"half of it is missing", func(b []byte) []byte { return b[:n/2] }, "bytes: "},
+			{"nothing is left, which Badger notices", func([]byte) []byte { return nil }, ""},
+			{"three bytes are left", func(b []byte) []byte { return b[:3] }, "no end"},
 			{"all zeros", func([]byte) []byte { return make([]byte, n) }, "index cannot be of 0 bytes"},
 			{"its end is zeros", func(b []byte) []byte { clear(b[n-20-sum:]); return b }, "index cannot be of 0 bytes"},
 			{"a long checksum", func(b []byte) []byte { b[n-3] = 1; return b }, "checksum"},
+			{"a checksum that is none, which Badger notices", func(b []byte) []byte { b[n-4-sum] = 0xff; return b }, ""},
 			{"another algorithm", func(b []byte) []byte {
 				b = append(b[:n-4-sum], other...)
 				return append(b, 0, 0, 0, byte(len(other)))
-			}, "checksum"},
-			{"a checksum that is none", func(b []byte) []byte { b[n-4-sum] = 0xff; return b }, "checksum"},
+			}, "no kind that there is, 9"},
 			{"a long index", func(b []byte) []byte { b[n-4-sum-4] = 1; return b }, "index cannot be of"},
 			{"an index of nothing", func(b []byte) []byte { clear(b[n-4-sum-4 : n-4-sum]); return b }, "index cannot be of 0 bytes"},
 			{"a checksum and no more", func(b []byte) []byte { return b[n-4-sum:] }, "no index"},
@@ -71,7 +72,7 @@ func TestDamagedEndsOfTables(t *testing.T) {
 		require.NoError(t, os.Remove(path))
 		require.NoError(t, CheckTables(opt), "it is left to Badger")
 		require.NoError(t, os.Mkdir(path, 0o700))
-		require.ErrorContains(t, CheckTables(opt), path)
+		require.ErrorContains(t, CheckTables(opt), path, "it cannot be read")
 		require.NoError(t, os.WriteFile(filepath.Join(opt.Dir, badger.ManifestFilename), []byte("no manifest"), 0o600))
 		require.NoError(t, CheckTables(opt), "it is left to Badger")
 		require.NoError(t, os.Remove(filepath.Join(opt.Dir, badger.ManifestFilename)))

@@ -64,7 +64,7 @@ func onBase(name string, measure func(r *runner, ctx context.Context, db engine.
 	}}
 }
 
-// writeBatch writes slots first to first+n-1 in a WriteBatch, in the random order of their keys.
+// writeBatch writes slots first to first+n-1 in a WriteBatch, in their order.
 func (r *runner) writeBatch(ctx context.Context, db engine.Engine, first, n int64) error {
 	batch := db.Batch()
 	defer batch.Cancel()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -44,6 +46,28 @@ func TestClosedLoopIsCountedBySecondAndEntry(t *testing.T) {
 		require.Contains(t, f, "written_entry")
 		require.True(t, r.res.Verified.OK(), "%v", r.res.Verified.Examples)
 		require.InDelta(t, entries, r.res.Verified.Checked, 8)
+	})
+}
+
+// TestKeysInOrderAreNew also sees that each lies behind all that are there.
+func TestKeysInOrderAreNew(t *testing.T) {
+	onlyLinux(t)
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake(true)
+		r := fakeRunner(t, e, "ordered", tiny())
+		preload(t, r, e)
+		before := slices.Max(slices.Collect(maps.Keys(e.data)))
+		n := len(e.data)
+		require.NoError(t, runStage(t, r, "burst"))
+		require.True(t, r.res.Verified.OK(), "%v", r.res.Verified.Examples)
+		behind := 0
+		for key := range e.data {
+			if key > before {
+				behind++
+			}
+		}
+		require.EqualValues(t, r.cfg.written(), behind)
+		require.Len(t, e.data, n+behind)
 	})
 }
 

@@ -30,11 +30,15 @@ func (f *fakeStart) start(_ context.Context, job Job, message func(Message)) err
 	if len(f.jobs) > 0 && f.jobs[0].Stage == "base" && job.Stage != "base" {
 		base, err := os.ReadFile(filepath.Join(job.Dir, "sub", "base"))
 		require.NoError(f.t, err)
-		require.Equal(f.t, "tables", string(base))
+		want := "tables of badger"
+		if job.Config.OwnBase {
+			want = "tables of " + job.Engine
+		}
+		require.Equal(f.t, want, string(base))
 	}
 	if job.Stage == "base" {
 		require.NoError(f.t, os.Mkdir(filepath.Join(job.Dir, "sub"), 0o700))
-		require.NoError(f.t, os.WriteFile(filepath.Join(job.Dir, "sub", "base"), []byte("tables"), 0o600))
+		require.NoError(f.t, os.WriteFile(filepath.Join(job.Dir, "sub", "base"), []byte("tables of "+job.Engine), 0o600))
 	}
 	require.NoError(f.t, os.WriteFile(filepath.Join(job.Dir, job.Stage), nil, 0o600))
 	f.jobs = append(f.jobs, job)

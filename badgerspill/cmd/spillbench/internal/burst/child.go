@@ -21,7 +21,8 @@ const (
 	// A base is ready when nothing has changed for so long.
 	filledFor = time.Second
 	fillPoll  = 50 * time.Millisecond
-	fillLimit = 30 * time.Minute
+	// settleLimit ends a wait for a base that does not come to rest.
+	settleLimit = 15 * time.Minute
 )
 
 // Child runs one engine through the load and its verification, and emits what it sees; emit is not
@@ -57,6 +58,7 @@ func newChild(job Job, emit func(Message), precise bool) *child {
 			Writers:  cfg.Writers,
 			Reads:    cfg.Reads,
 			Backlog:  cfg.Backlog,
+			Base:     cfg.Base,
 			Precise:  precise,
 		}),
 		emit:  emit,
@@ -109,8 +111,6 @@ func (c *child) run(ctx context.Context, open OpenFunc) error {
 
 // fill makes a settled database of Config.Base entries, whose slots are behind those of the load.
 func (c *child) fill(ctx context.Context, open OpenFunc) error {
-	ctx, cancel := context.WithTimeout(ctx, fillLimit)
-	defer cancel()
 	job := c.job
 	c.loop.Begin()
 	// Close makes a table of the memtable, with which level 0 may be due: so it is opened again.
@@ -152,6 +152,8 @@ func (c *child) writeBase(ctx context.Context, db Engine, entries int64) error {
 }
 
 func (c *child) settled(ctx context.Context, db Engine) error {
+	ctx, cancel := context.WithTimeout(ctx, settleLimit)
+	defer cancel()
 	look := func() (settle.State, error) {
 		pending := int64(0)
 		if l := db.Layer(); l != nil {

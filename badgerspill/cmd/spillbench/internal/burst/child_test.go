@@ -79,7 +79,18 @@ func TestBaseIsMadeOfOtherKeysAndSettled(t *testing.T) {
 		res, _, err := runChild(t, Badger, cfg, disk.opener(nil))
 		require.NoError(t, err)
 		require.True(t, res.Verified.OK())
+		require.EqualValues(t, 50+130, res.Verified.Checked)
 		require.Len(t, disk.data, 50+130)
+
+		res, _, err = runChild(t, Log, cfg, func(name, dir string, opt engine.Options) (Engine, error) {
+			e, err := disk.opener(nil)(name, dir, opt)
+			if opt.Checking {
+				clear(disk.data)
+			}
+			return e, err
+		})
+		require.NoError(t, err)
+		require.EqualValues(t, 50+130+2, res.Verified.Missing, "two are also read by themselves")
 	})
 }
 

@@ -233,7 +233,7 @@ func (t turn) name() string {
 func (c Config) workspace() workspace.Options {
 	return workspace.Options{
 		Dir: c.Dir, Keep: c.Keep, Prefix: "spillbench-burst-",
-		Need: c.need(), Advice: "lower --burst-rate, --burst or --value-size",
+		Need: c.need(), Advice: "lower --burst-rate, --burst, --base or --value-size",
 	}
 }
 
@@ -246,10 +246,11 @@ func (c Config) need() int64 {
 	need := 2*data + logs + int64(len(c.engines())+1)*2*c.Base*c.entryBytes()
 	if kept := c.Dir != "" || c.Keep; kept {
 		before := int64(len(c.turns()) - 1) // databases that are still there
-		if before > 0 && data+logs > (math.MaxInt64/2-need)/before {
+		left := data + logs + c.Base*c.entryBytes()
+		if before > 0 && left > (math.MaxInt64/2-need)/before {
 			return math.MaxInt64 / 2
 		}
-		need += before * (data + logs)
+		need += before * left
 	}
 	return need
 }

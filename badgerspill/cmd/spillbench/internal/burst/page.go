@@ -220,6 +220,13 @@ func (r *Report) settingRows() [][]string {
 		}
 		rows = append(rows, []string{p.Name + " phase", value})
 	}
+	if c.Base > 0 {
+		rows = append(rows, []string{"entries before it", text.Count(c.Base)})
+	}
+	others := "the defaults of the engines"
+	if c.Options != "" {
+		others = c.Options + "; else " + others
+	}
 	return append(rows,
 		[]string{"time for overdue writes", fmt.Sprintf("%v after the last phase", c.Backlog)},
 		[]string{"values", text.Bytes(int64(c.ValueSize))},
@@ -228,7 +235,7 @@ func (r *Report) settingRows() [][]string {
 		[]string{"reads of recent keys", fmt.Sprintf("%d %%", c.Reads)},
 		[]string{"runs", text.Count(int64(c.Pairs))},
 		[]string{"seed", fmt.Sprint(c.Seed)},
-		[]string{"all else", "the defaults of the engines"},
+		[]string{"all else", others},
 	)
 }
 
@@ -252,6 +259,12 @@ func (c Config) command() string {
 		fmt.Sprintf("--calm %v --burst %v --quiet %v --backlog %v", c.Calm, c.Burst, c.Quiet, c.Backlog),
 		fmt.Sprintf("--value-size %d --writers %d --reads %d --engine %s --pairs %d --sync=%t --seed %d",
 			c.ValueSize, c.Writers, c.Reads, c.Engine, c.Pairs, c.Sync, c.Seed),
+	}
+	if c.Base > 0 {
+		args = append(args, fmt.Sprintf("--base %d", c.Base))
+	}
+	if c.Options != "" {
+		args = append(args, fmt.Sprintf("--options %q", c.Options))
 	}
 	return strings.Join(args, " \\\n  ")
 }

@@ -299,4 +299,10 @@ func TestCommandRepeatsTheLoad(t *testing.T) {
   --calm-rate 250 --burst-rate 60000 --quiet-rate 250 \
   --calm 10s --burst 20s --quiet 1.5s --backlog 20s \
   --value-size 1024 --writers 64 --reads 0 --engine both --pairs 1 --sync=true --seed 7`, c.command())
+
+	c.Base, c.Options = 5000, "numcompactors=2"
+	require.Contains(t, c.command(), "--seed 7 \\\n  --base 5000 \\\n  --options \"numcompactors=2\"")
+	rows := (&Report{Config: c}).settingRows()
+	require.Contains(t, rows, []string{"entries before it", "5,000"})
+	require.Contains(t, rows, []string{"all else", "numcompactors=2; else the defaults of the engines"})
 }

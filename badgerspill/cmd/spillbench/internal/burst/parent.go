@@ -22,7 +22,7 @@ type StartFunc func(ctx context.Context, job Job, message func(Message)) error
 
 // Run validates cfg, runs every engine that it names one after the other, and writes progress to
 // progress, the result, a table or one JSON value, to out, and the files that cfg names. It blocks
-// for about as long as the phases last, as many times as engines run. The error is a
+// for about as long as the phases last, as many times as engines run, and until bases are made. The error is a
 // *flagcheck.Error for a bad configuration, ErrFailed, the context's when interrupted, or what went
 // wrong.
 func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writer) (err error) {
@@ -48,15 +48,12 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 
 	fmt.Fprintf(progress, "databases in %s, up to %s\n", work.Dir(), worstCaseText(cfg))
 	report := Report{Config: cfg, OK: true, Build: ThisBuild()}
-	bases, err := makeBases(ctx, cfg, work, start, progress)
+	bases, err := makeBases(ctx, cfg, work, start, shown, progress)
 	if err != nil {
 		return err
 	}
 	for _, turn := range cfg.turns() {
 		res, err := runEngine(ctx, cfg, work, turn, bases[turn.engine], start, shown, progress)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
 		if err != nil {
 			return err
 		}
@@ -93,7 +90,7 @@ func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writ
 
 // makeBases returns for each engine the directory of the database that its runs begin with; none
 // without Config.Base.
-func makeBases(ctx context.Context, cfg Config, work *workspace.Workspace, start StartFunc, progress io.Writer,
+func makeBases(ctx context.Context, cfg Config, work *workspace.Workspace, start StartFunc, shown *stand, progress io.Writer,
 ) (bases map[string]string, err error) {
 	bases = map[string]string{}
 	for _, engine := range cfg.engines() {
@@ -103,7 +100,7 @@ func makeBases(ctx context.Context, cfg Config, work *workspace.Workspace, start
 		if bases[engine], err = work.Make("base-" + engine); err != nil {
 			return nil, err
 		}
-		if _, err := runJob(ctx, Job{Engine: engine, Dir: bases[engine], Config: cfg, Fill: true}, start, nil, progress); err != nil {
+		if _, err := runJob(ctx, Job{Engine: engine, Dir: bases[engine], Config: cfg, Fill: true}, start, shown, progress); err != nil {
 			return nil, err
 		}
 	}
@@ -148,6 +145,8 @@ func runJob(ctx context.Context, job Job, start StartFunc, shown *stand, progres
 		}
 	})
 	switch {
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	case failure != "":
 		return nil, errors.New(failure)
 	case err != nil:
@@ -158,7 +157,7 @@ func runJob(ctx context.Context, job Job, start StartFunc, shown *stand, progres
 	return res, nil
 }
 
-// worstCaseText is the time until the load of every engine is cut off; opening, closing and
+// worstCaseText is the time until the load of every engine is cut off; bases, opening, closing and
 // checking come on top.
 func worstCaseText(cfg Config) string {
 	one := cfg.schedule().End() + cfg.Backlog

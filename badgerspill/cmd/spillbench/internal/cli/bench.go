@@ -16,13 +16,13 @@ one experiment:
 %s
 Each pair runs both engines, in turns who is first, every one in processes of
 its own with Badger's default options, on a copy of the same database where the
-case needs one: 16-byte keys, values of --value-size, three quarters of them
-random bytes. Settled means that the spill is empty, no level of Badger's tree
-is due for compaction, and nothing has changed for a second, which does not
-count. Case growth runs badgerspill alone. The ratio of a figure is
-badgerspill's value by plain Badger's; of several pairs it is the median of the
-ratios. CPU and bytes written are the process's own, from /proc: most cases need
-Linux.
+case needs one, or with --own-base of one of its own: 16-byte keys, values of
+--value-size, three quarters of them random bytes. Settled means that the spill
+is empty, no level of Badger's tree is due for compaction, and nothing has
+changed for a second, which does not count. Case growth runs badgerspill alone.
+The ratio of a figure is badgerspill's value by plain Badger's; of several pairs
+it is the median of the ratios. CPU and bytes written are the process's own,
+from /proc: most cases need Linux.
 
 In the end the keys are read and compared with what was written: all of them, a
 sample in case growth and after the kill of case rss. A key that is missing or
@@ -70,7 +70,7 @@ func newBench() *cobra.Command {
 	f.DurationVar(&cfg.SettledFor, "settled-for", cfg.SettledFor,
 		"how long nothing may change until a database counts as settled")
 	f.StringVar(&cfg.Against, "against", cfg.Against,
-		"`engine` that badgerspill is compared with; another than badger only with --own-base, and where the case does not begin with a database")
+		"`engine` that badgerspill is compared with; another than badger only with --own-base, or where the case does not begin with a database; never in case overload")
 	f.StringVar(&cfg.Engine, "engine", cfg.Engine, "`engine` that is measured, badgerspill or badgerspill-mended")
 	f.StringVar(&cfg.Mended, "mended", cfg.Mended,
 		"spillbench `executable` that was built on a mended Badger, for the engines whose names say so: see docs/mended.md")

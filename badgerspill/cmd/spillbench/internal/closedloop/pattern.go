@@ -11,8 +11,8 @@ type Pattern struct {
 	Seed uint64
 	Keys int64 // slots 0 to Keys-1 of a workload, above 0
 	// HotPercent of the writes go to the Hot first slots, the others to all. 0 makes all writes
-	// alike. The slots of a workload are in random order of their keys, so the hot keys lie all
-	// over the key space.
+	// alike. The slots of a workload that is not InOrder are in random order of their keys, so the
+	// hot keys lie all over the key space.
 	Hot, HotPercent int64
 	// InOrder makes write i go to slot First+i. Seed, Hot and HotPercent do not matter then.
 	InOrder bool

@@ -34,6 +34,13 @@ func TestHotPatternSendsNineInTenToOnePercent(t *testing.T) {
 	require.Greater(t, len(seen), 5000)
 }
 
+func TestPatternInOrder(t *testing.T) {
+	p := Pattern{Seed: 1, Keys: 100, Hot: 1, HotPercent: 90, InOrder: true, First: 40}
+	for i := range int64(60) {
+		require.Equal(t, 40+i, p.Slot(i))
+	}
+}
+
 func TestPatternDependsOnSeedAndNumberOnly(t *testing.T) {
 	p, q := Pattern{Seed: 1, Keys: 1 << 40}, Pattern{Seed: 2, Keys: 1 << 40}
 	require.Equal(t, p.Slot(7), p.Slot(7))

@@ -133,13 +133,15 @@ func (b *pebbleBatch) Cancel() {
 }
 
 // Levels returns Pebble's levels as Badger describes its own. Level 0 is due as long as there is
-// anything to flush or to compact.
+// anything to flush or to compact. The last level never is: Pebble gives it a score, and moves
+// nothing out of it.
 func (s *pebbleStore) Levels() []badger.LevelInfo {
 	m := s.db.Metrics()
 	levels := make([]badger.LevelInfo, len(m.Levels))
 	for i, l := range m.Levels {
 		levels[i] = badger.LevelInfo{Level: i, NumTables: int(l.TablesCount), Size: l.TablesSize, Score: l.Score}
 	}
+	levels[len(levels)-1].Score = 0
 	if m.MemTable.Count > 1 || m.Compact.NumInProgress > 0 {
 		levels[0].Score = max(levels[0].Score, 1)
 	}

@@ -28,6 +28,9 @@ type Config struct {
 	// Backlog is how long after the end of the schedule writes that are overdue may still be sent.
 	// After that the rest is given up and counted as unsent.
 	Backlog time.Duration
+	// Base is how many slots behind those of the schedule the store holds before the run, for
+	// Verify.
+	Base int64
 	// Precise waits for due times on a kernel timer where the platform has one and the rate is low
 	// enough for it to be worth its cost. It does not go with a fake clock.
 	Precise bool
