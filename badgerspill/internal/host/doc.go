@@ -91,12 +91,12 @@
 //   - stream_writer.go, handleRequests. Keys out of order are a panic in a goroutine of Badger's.
 //     Here: badgerspill's StreamWriter looks at them first. Test: TestStreamWriterRefusesDisorder.
 //     It can go when that is an error.
-//   - table/table.go, initIndex. A table that is cut short at its end, or ends in zeros, ends the process.
-//     Here: [CheckTables]. Tests: TestDamagedEndsOfTables, TestOpenWithDamagedTables. It can go
-//     when that is an error.
-//   - table/table.go, VerifyChecksum. With a ChecksumVerificationMode that looks at tables when they
-//     are opened, a block that cannot be decoded ends the process. Here: nothing. Test: none. It can
-//     go when that is an error.
+//   - table/table.go, initIndex. A table that is cut short at its end, or ends in zeros, ends the
+//     process. Here: [CheckTables]. Tests: TestDamagedEndsOfTables, TestOpenWithDamagedTables. It
+//     can go when that is an error.
+//   - table/table.go, VerifyChecksum. With a ChecksumVerificationMode that looks at tables when
+//     they are opened, a block that cannot be decoded ends the process. Here: nothing. Test: none.
+//     It can go when that is an error.
 //   - value.go, init. It ends the process if it cannot open DISCARD. Here: badgerspill's Open tries
 //     that first, and whether there are descriptors. Test: TestOpenWithoutItsFiles. It can go when
 //     that is an error.

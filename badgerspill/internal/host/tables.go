@@ -24,7 +24,7 @@ const (
 )
 
 // CheckTables returns an error that names a table of Badger's manifest which is cut short at its
-// end, or whose last bytes are damaged so that Badger, which believes them, ends the process, in a
+// end, or whose last bytes are damaged. Badger believes those, and ends the process over them, in a
 // goroutine of its own (table.go, initIndex). What Badger notices itself is left to it: a file that
 // is not there, cannot be opened, or is empty, and an index that is not that of its checksum. It
 // blocks for a read of the last bytes of each table.

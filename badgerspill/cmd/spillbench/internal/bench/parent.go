@@ -80,7 +80,7 @@ type parent struct {
 	progress io.Writer
 	report   Report
 
-	bases map[string]string // of each engine, the directory of the database to copy, if there is one
+	bases map[string]string // of each engine, the directory of the database to copy, if any
 }
 
 func (p *parent) prepare(ctx context.Context) error {

@@ -22,9 +22,9 @@ type StartFunc func(ctx context.Context, job Job, message func(Message)) error
 
 // Run validates cfg, runs every engine that it names one after the other, and writes progress to
 // progress, the result, a table or one JSON value, to out, and the files that cfg names. It blocks
-// for about as long as the phases last, as many times as engines run, and until bases are made. The error is a
-// *flagcheck.Error for a bad configuration, ErrFailed, the context's when interrupted, or what went
-// wrong.
+// for about as long as the phases last, as many times as engines run, and until bases are made. The
+// error is a *flagcheck.Error for a bad configuration, ErrFailed, the context's when interrupted,
+// or what went wrong.
 func Run(ctx context.Context, cfg Config, start StartFunc, out, progress io.Writer) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err

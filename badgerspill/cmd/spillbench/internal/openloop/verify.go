@@ -46,8 +46,9 @@ type Verification struct {
 // OK tells whether every acknowledged key was there with its value.
 func (v Verification) OK() bool { return v.Missing+v.Wrong+v.Unreadable == 0 }
 
-// Verify looks for every acknowledged key, and for those of Config.Base. Keys of writes that were not acknowledged may be there
-// or not. Verify blocks until all was read; the only error is that of the context.
+// Verify looks for every acknowledged key, and for those of Config.Base. Keys of writes that were
+// not acknowledged may be there or not. Verify blocks until all was read; the only error is that of
+// the context.
 func (r *Run) Verify(ctx context.Context, store Reader) (Verification, error) {
 	return r.cfg.Workload.Verify(ctx, store, func(yield func(slot int64) bool) {
 		for slot := range r.cfg.Schedule.Total() {
