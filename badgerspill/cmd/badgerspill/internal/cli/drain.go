@@ -138,6 +138,7 @@ func drainWithBar(ctx context.Context, layer *badgerspill.DB, bar *progress.Bar,
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	bar.Update(0, 0)
 	done := make(chan error, 1)
 	go func() { done <- layer.Drain(ctx) }()
 	tick := time.NewTicker(100 * time.Millisecond)

@@ -64,14 +64,14 @@ func TestDrainShowsABarOnATerminal(t *testing.T) {
 	d := &database{dir: filepath.Join(t.TempDir(), "db")}
 	db, err := badgerspill.Open(spillOptions(d.dir, nil).WithSegmentSize(4 << 20))
 	require.NoError(t, err)
-	for i := range 1000 { // 60 MiB
-		value := make([]byte, 64<<10)
+	for i := range 1000 {
+		value := make([]byte, 1<<10)
 		rand.Read(value)
 		require.NoError(t, db.Update(func(txn *badgerspill.Txn) error { return txn.Set(fmt.Append(nil, i), value) }))
 	}
 	require.NoError(t, db.Close())
 	code, shown := onTerminal(t, "", "drain", d.dir)
 	require.Zero(t, code, shown)
-	require.Regexp(t, `\rreplaying \[=* *\] [ 0-9]+ %  [0-9.]+ [KM]?i?B/s  `, shown)
+	require.Regexp(t, `\rreplaying \[ *\]   0 %`, shown, "at once, however soon it is done")
 	require.Contains(t, shown, "1,000 commits replayed")
 }

@@ -45,6 +45,9 @@ func New(w io.Writer, terminal bool, verb string, total int64, now func() time.T
 	b := &Bar{w: w, terminal: terminal, verb: verb, total: max(total, 1), now: now}
 	b.shown = now()
 	b.samples = []sample{{at: b.shown}}
+	if terminal {
+		b.shown = b.shown.Add(-redraw) // the first update is drawn
+	}
 	return b
 }
 
@@ -52,7 +55,7 @@ func New(w io.Writer, terminal bool, verb string, total int64, now func() time.T
 func (b *Bar) Total(total int64) { b.total = max(total, 1) }
 
 // Update tells how many steps are done, and how many bytes went by with them; both count from the
-// beginning. Most calls show nothing.
+// beginning. Most calls show nothing; on a terminal the first one does.
 func (b *Bar) Update(done, bytes int64) {
 	now := b.now()
 	done = min(done, b.total)
@@ -77,7 +80,7 @@ func (b *Bar) line() string {
 	took := last.at.Sub(first.at).Seconds()
 	share := float64(last.done) / float64(b.total)
 	rate, left := "", "time left unknown"
-	if took > 0 {
+	if took >= redraw.Seconds() { // a rate of less says nothing
 		rate = fmt.Sprintf("  %s/s", text.Bytes(int64(float64(last.bytes-first.bytes)/took)))
 		if steps := float64(last.done-first.done) / took; steps > 0 {
 			left = fmt.Sprintf("%s left", clock(time.Duration(float64(b.total-last.done)/steps*float64(time.Second))))

@@ -33,6 +33,10 @@ func TestBarOnATerminal(t *testing.T) {
 	var out strings.Builder
 	c := &clockwork{time.Unix(1000, 0)}
 	b := New(&out, true, "replaying", 4, c.now)
+	c.pass(time.Millisecond)
+	b.Update(0, 10)
+	require.Equal(t, "\rreplaying [                            ]   0 %  time left unknown", out.String(), "at once")
+	out.Reset()
 	b.Update(1, 10) // too soon
 	require.Empty(t, out.String())
 	c.pass(redraw)
