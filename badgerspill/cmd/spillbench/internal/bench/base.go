@@ -66,15 +66,5 @@ func onBase(name string, measure func(r *runner, ctx context.Context, db engine.
 
 // writeBatch writes slots first to first+n-1 in a WriteBatch, in their order.
 func (r *runner) writeBatch(ctx context.Context, db engine.Engine, first, n int64) error {
-	batch := db.Batch()
-	defer batch.Cancel()
-	for slot := first; slot < first+n; slot++ {
-		if slot%1000 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err := batch.Set(r.load.AppendKey(nil, slot), r.load.AppendValue(nil, slot)); err != nil {
-			return err
-		}
-	}
-	return batch.Flush()
+	return engine.Fill(ctx, db, r.load, first, n)
 }

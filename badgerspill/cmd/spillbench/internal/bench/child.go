@@ -165,13 +165,7 @@ func (r *runner) settled(ctx context.Context, db engine.Engine) (time.Time, erro
 func (r *runner) settle(ctx context.Context, step string, db engine.Engine, window time.Duration) (since time.Time, err error) {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	look := func() (settle.State, error) {
-		pending := int64(0)
-		if l := db.Layer(); l != nil {
-			pending = l.SpillPending
-		}
-		return settle.Look(r.job.Dir, db.Levels(), pending)
-	}
+	look := func() (settle.State, error) { return engine.Look(r.job.Dir, db) }
 	status := func() string {
 		state, err := look()
 		if err != nil {

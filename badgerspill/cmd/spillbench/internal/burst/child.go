@@ -120,7 +120,7 @@ func (c *child) fill(ctx context.Context, open OpenFunc) error {
 			return fmt.Errorf("open %s: %w", job.Engine, err)
 		}
 		err = c.whileWorking(stageFill, nil, func() error {
-			if err := c.writeBase(ctx, db, entries); err != nil {
+			if err := engine.Fill(ctx, db, job.Config.workload(), job.Config.schedule().Total(), entries); err != nil {
 				return err
 			}
 			return c.settled(ctx, db)
@@ -136,31 +136,10 @@ func (c *child) fill(ctx context.Context, open OpenFunc) error {
 	return nil
 }
 
-func (c *child) writeBase(ctx context.Context, db Engine, entries int64) error {
-	load, first := c.job.Config.workload(), c.job.Config.schedule().Total()
-	batch := db.Batch()
-	defer batch.Cancel()
-	for slot := first; slot < first+entries; slot++ {
-		if slot%1000 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err := batch.Set(load.AppendKey(nil, slot), load.AppendValue(nil, slot)); err != nil {
-			return err
-		}
-	}
-	return batch.Flush()
-}
-
 func (c *child) settled(ctx context.Context, db Engine) error {
 	ctx, cancel := context.WithTimeout(ctx, settleLimit)
 	defer cancel()
-	look := func() (settle.State, error) {
-		pending := int64(0)
-		if l := db.Layer(); l != nil {
-			pending = l.SpillPending
-		}
-		return settle.Look(c.job.Dir, db.Levels(), pending)
-	}
+	look := func() (settle.State, error) { return engine.Look(c.job.Dir, db) }
 	_, err := settle.Wait(ctx, look, filledFor, fillPoll)
 	return err
 }
