@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"testing"
 
+	"github.com/dgraph-io/badger/v4"
 	"github.com/stretchr/testify/require"
 )
 
@@ -34,6 +35,31 @@ func TestOpenWithDamagedTables(t *testing.T) {
 	}
 	require.NoError(t, os.WriteFile(tables[0], whole, 0o600))
 	require.Equal(t, "v", openAt(t, f.opt.Dir).get("k"))
+}
+
+// TestOpenWithDamagedTablesKeepsTheSpill: such an Open leaves the interlock, so plain Badger stays
+// out, and what only the spill holds is there when the table is.
+func TestOpenWithDamagedTablesKeepsTheSpill(t *testing.T) {
+	f := open(t)
+	f.put("old", "v")
+	require.NoError(t, f.Close())
+	f = openAt(t, f.opt.Dir, func(opt *Options) { opt.SpillPolicy, opt.KeepSpillOnClose = Always, true })
+	f.put("spilled", "v")
+	require.NoError(t, f.Close())
+	tables, err := filepath.Glob(filepath.Join(f.opt.Dir, "*.sst"))
+	require.NoError(t, err)
+	require.NotEmpty(t, tables)
+	whole, err := os.ReadFile(tables[0])
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(tables[0], whole[:len(whole)-1], 0o600))
+	_, err = Open(DefaultOptions(f.opt.Dir).WithLogger(nil))
+	require.ErrorContains(t, err, tables[0])
+	require.NoError(t, os.WriteFile(tables[0], whole, 0o600))
+	_, err = badger.Open(badger.DefaultOptions(f.opt.Dir).WithLogger(nil))
+	require.Error(t, err, "the interlock is in its way")
+	f = openAt(t, f.opt.Dir)
+	require.Equal(t, "v", f.get("old"))
+	require.Equal(t, "v", f.get("spilled"))
 }
 
 // TestOpenWithoutItsFiles is an error. Badger ends the process if it cannot open its statistics of
