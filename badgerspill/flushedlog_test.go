@@ -46,6 +46,11 @@ func TestFlushedLogIsNotReadAgain(t *testing.T) {
 		require.NoError(t, err)
 		return len(numbers) == 2 && numbers[1] == numbers[0]+2
 	})
+	// The watcher tells Badger, too: an older timestamp must not come between this and Flatten.
+	eventually(t, "the watcher has told it", func() bool {
+		_, discard := f.pipe.Progress()
+		return f.discarded.Load() == discard
+	})
 	f.inner.SetDiscardTs(f.MaxVersion())
 	require.NoError(t, f.inner.Flatten(1))
 	require.Zero(t, versions(), "value and tombstone are compacted away")
